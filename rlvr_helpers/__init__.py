@@ -1,0 +1,1 @@
+"""The small package behind the course: one file an idea, in the order in which data flows."""

@@ -1,0 +1,89 @@
+"""Checkpoints of a training run: written whole or not at all, and resumed bit for bit."""
+
+import os
+import random
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from rlvr_helpers.records import StepRecord
+
+
+class Checkpoints:
+    """The checkpoint of one run in a folder: `checkpoint.pt` (replaced at every step) and `start.pt` (the reference).
+
+    Raises ValueError where the folder holds a run with another method or other settings (only `steps` may differ).
+    """
+
+    def __init__(self, folder, method, settings):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.file, self.start_file = self.folder / "checkpoint.pt", self.folder / "start.pt"
+        self.identity = {"method": asdict(method), "settings": {**asdict(settings), "steps": None}}
+        if self.file.exists():
+            self._check(self._load(self.file)["identity"])
+
+    def _check(self, found: dict) -> None:
+        for part in ("method", "settings"):
+            for key, value in self.identity[part].items():
+                if found[part].get(key) != value:
+                    raise ValueError(
+                        f"{self.folder.name!r} holds a run with {key} = {found[part].get(key)!r}, not {value!r}: "
+                        "choose another folder, or the same settings to go on with that run"
+                    )
+
+    def save(self, model, optimizer, reference, records: list[StepRecord]) -> None:
+        """Saves the run after a step. Raises OSError that says what to do; the checkpoint before stays as it was."""
+        if reference is not None and not self.start_file.exists():
+            write_whole(self.start_file, lambda file: torch.save(reference.state_dict(), file))
+        state = {
+            "identity": self.identity,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "records": [record.to_dict() for record in records],
+            "random": {"python": random.getstate(), "torch": torch.get_rng_state()},
+        }
+        write_whole(self.file, lambda file: torch.save(state, file))
+
+    def resume(self, model, optimizer, reference, device) -> list[StepRecord]:
+        """Puts model, optimizer, reference and random states where the checkpoint left them; the records so far."""
+        if not self.file.exists():
+            return []
+        state = self._load(self.file, device)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        if reference is not None:
+            reference.load_state_dict(self._load(self.start_file, device))
+        random.setstate(state["random"]["python"])
+        torch.set_rng_state(state["random"]["torch"].cpu())
+        return [StepRecord.from_dict(record) for record in state["records"]]
+
+    def _load(self, file: Path, device="cpu") -> dict:
+        try:
+            return torch.load(file, map_location=device, weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                f"{file.name} in the folder {self.folder.name!r} cannot be read ({error}): move it away to start anew"
+            ) from error
+
+
+def write_whole(path: Path, write) -> None:
+    """Calls write(file) on a temporary file beside `path`, then puts it in place: readers see the old file or the new.
+
+    Raises OSError that says what to do when the disk is full or the folder cannot be written; the old file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            f"{path.name} could not be written ({error}). Free some disk space or choose another folder, then run again: "
+            "what was saved before is untouched."
+        ) from error

@@ -1,0 +1,31 @@
+"""How far may the model move? The clipped objective of PPO, on token or sequence ratios alike."""
+
+import torch
+from torch import Tensor
+
+
+def clipped_objective(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """min(q A, clip(q, 1 - clip_low, 1 + clip_high) A), to be maximised (PPO, arXiv 1707.06347, eq. 7).
+
+    ratios q and advantages A are broadcast against each other: [B, T] with [B, 1], or [B] with [B].
+    Raises ValueError on a negative range.
+    """
+    _check_range(clip_low, clip_high)
+    clipped = ratios.clamp(1 - clip_low, 1 + clip_high)
+    return torch.minimum(ratios * advantages, clipped * advantages)
+
+
+def clip_binds(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """True where the clip stops the gradient: A > 0 and q > 1 + clip_high, or A < 0 and q < 1 - clip_low.
+
+    Outside the range with the other sign the clip changes nothing: the minimum keeps the unclipped term.
+    """
+    _check_range(clip_low, clip_high)
+    too_high = (advantages > 0) & (ratios > 1 + clip_high)
+    too_low = (advantages < 0) & (ratios < 1 - clip_low)
+    return too_high | too_low
+
+
+def _check_range(clip_low: float, clip_high: float) -> None:
+    if not (clip_low >= 0 and clip_high >= 0):
+        raise ValueError(f"clip_low and clip_high must be 0 or more, not {clip_low} and {clip_high}")

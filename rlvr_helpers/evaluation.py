@@ -1,0 +1,157 @@
+"""Which one wins, and can you tell? Accuracy with its interval, strict and lenient, pass@k, and paired comparisons."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+
+from rlvr_helpers.models import Policy, format_prompt
+from rlvr_helpers.problems import Problem
+from rlvr_helpers.rewards import correctness_reward, format_reward, lenient_correct
+from rlvr_helpers.sampling import Rollout, sample_groups
+
+Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One verdict for each problem (or for each of k samples of it), in the order of the problems.
+
+    strict: right by the answer tag. lenient: the last number counts where the tag is missing. formatted: both blocks
+    in order. lengths: tokens. truncated: cut off by the budget. Lists of the same length.
+    """
+
+    strict: list[bool]
+    lenient: list[bool]
+    formatted: list[bool]
+    lengths: list[int]
+    truncated: list[bool]
+
+    @property
+    def accuracy(self) -> float:
+        """Strict accuracy, 0 to 1."""
+        return sum(self.strict) / len(self.strict)
+
+    @property
+    def lenient_accuracy(self) -> float:
+        return sum(self.lenient) / len(self.lenient)
+
+    @property
+    def format_rate(self) -> float:
+        return sum(self.formatted) / len(self.formatted)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the strict accuracy."""
+        return wilson_interval(sum(self.strict), len(self.strict))
+
+    def to_dict(self) -> dict:
+        """Plain lists of 0 and 1 for a JSON file; `Evaluation.from_dict` reads them."""
+        return {key: [int(value) for value in values] for key, values in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict) -> "Evaluation":
+        return cls(**{key: v if key == "lengths" else [bool(x) for x in v] for key, v in data.items()})
+
+
+def judge(rollout: Rollout, problems: list[Problem]) -> Evaluation:
+    """The verdicts on a rollout; problem p owns rows p * G to p * G + G - 1."""
+    golds = [problem.answer for problem in problems for _ in range(rollout.group_size)]
+    pairs = list(zip(rollout.texts, golds, strict=True))
+    return Evaluation(
+        strict=[correctness_reward(text, gold) == 1.0 for text, gold in pairs],
+        lenient=[lenient_correct(text, gold) for text, gold in pairs],
+        formatted=[format_reward(text) == 1.0 for text, _ in pairs],
+        lengths=rollout.lengths.tolist(),
+        truncated=rollout.truncated.tolist(),
+    )
+
+
+def evaluate(
+    policy: Policy,
+    problems: list[Problem],
+    max_tokens: int,
+    temperature: float = 0.0,
+    samples: int = 1,
+    generator: torch.Generator | None = None,
+    batch_size: int = 256,
+) -> Evaluation:
+    """Answers every problem `samples` times (temperature 0: greedy) and judges the answers; rows problem-major."""
+    if not problems:
+        raise ValueError("there are no problems to evaluate on")
+    parts = []
+    per_batch = max(1, batch_size // samples)
+    for start in range(0, len(problems), per_batch):
+        batch = problems[start : start + per_batch]
+        prompts = [format_prompt(policy, problem.question) for problem in batch]
+        parts.append(judge(sample_groups(policy, prompts, samples, max_tokens, temperature, generator), batch))
+    fields = Evaluation.__dataclass_fields__
+    return Evaluation(**{name: [value for part in parts for value in getattr(part, name)] for name in fields})
+
+
+def wilson_interval(right: int, total: int, z: float = Z_95) -> tuple[float, float]:
+    """Wilson's score interval for a share of right/total (E. B. Wilson 1927): honest also near 0 and 1."""
+    if not 0 <= right <= total or total < 1:
+        raise ValueError(f"right must lie between 0 and total, and total be at least 1, not {right} of {total}")
+    share = right / total
+    scale = 1 + z**2 / total
+    centre = (share + z**2 / (2 * total)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def pass_at_k(samples: int, right: int, k: int) -> float:
+    """Probability that at least one of k samples is right, estimated without bias from `right` of `samples` right ones.
+
+    1 - C(samples - right, k) / C(samples, k) (M. Chen et al., arXiv 2107.03374, eq. 1). Raises ValueError if k > samples.
+    """
+    if not (1 <= k <= samples and 0 <= right <= samples):
+        raise ValueError(
+            f"need 1 <= k <= samples and 0 <= right <= samples, not k={k}, samples={samples}, right={right}"
+        )
+    return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
+
+
+def mean_pass_at_k(evaluation: Evaluation, samples: int, k: int) -> float:
+    """pass@k, averaged over the problems of an evaluation with `samples` answers each."""
+    groups = [evaluation.strict[i : i + samples] for i in range(0, len(evaluation.strict), samples)]
+    return sum(pass_at_k(samples, sum(group), k) for group in groups) / len(groups)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two runs on the same problems: how many only one of them solved, and McNemar's exact two-sided p-value."""
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(first: list[bool], second: list[bool]) -> Paired:
+    """Exact McNemar test on paired verdicts (Q. McNemar 1947): a statement about these two checkpoints on these
+    problems, not about two methods. Raises ValueError where the lists differ in length."""
+    if len(first) != len(second):
+        raise ValueError(f"paired verdicts must be on the same problems, not {len(first)} and {len(second)} of them")
+    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
+    n, least = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(n, i) for i in range(least + 1)) / 2**n
+    return Paired(only_first, only_second, min(1.0, 2 * tail))
+
+
+# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom.
+T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
+
+
+def t_interval(values: list[float]) -> tuple[float, float, float]:
+    """Mean and 95 % t-interval of a few values, for example of one difference for each seed; NaN bounds for one value."""
+    n = len(values)
+    if n == 0:
+        raise ValueError("there are no values to average")
+    mean = sum(values) / n
+    if n == 1:
+        return mean, math.nan, math.nan
+    sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
+    half = (T_95[n - 2] if n <= len(T_95) + 1 else Z_95) * sd / math.sqrt(n)
+    return mean, mean - half, mean + half

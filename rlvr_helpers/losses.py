@@ -1,0 +1,115 @@
+"""How do tokens become one number? Aggregation, the KL term, and the loss that all methods share."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.clipping import clip_binds, clipped_objective
+from rlvr_helpers.methods import Method
+from rlvr_helpers.ratios import sequence_ratios, token_ratios
+
+
+class PolicyLoss(NamedTuple):
+    """loss [] to be minimised; ratios [B, T] or [B]; clip_fraction [] of tokens or sequences (the method's
+    `clip_unit`) on which the clip binds; kl [] to the reference, aggregated as the loss is, None without a reference."""
+
+    loss: Tensor
+    ratios: Tensor
+    clip_fraction: Tensor
+    kl: Tensor | None
+
+
+def aggregate(
+    per_token: Tensor,
+    mask: Tensor,
+    how: str,
+    max_tokens: int,
+    total_rows: int | None = None,
+    total_tokens: int | None = None,
+) -> Tensor:
+    """One number from per-token values [B, T]; only places where the mask [B, T] is 1 count.
+
+    "sequence_mean": mean over rows of each row's mean (GRPO, arXiv 2402.03300, eq. 3)
+    "constant":      sum / (rows * max_tokens), max_tokens being the budget, not the padded width
+                     (Dr. GRPO, arXiv 2503.20783, sec. 3.2)
+    "token_mean":    sum / number of tokens (DAPO, arXiv 2503.14476, eq. 8)
+
+    A micro-batch gives the rows and tokens of its whole optimizer batch as `total_rows` and `total_tokens`: then the
+    micro-batches add up to the batch. Rows without tokens add 0 and count as rows.
+    """
+    if per_token.shape != mask.shape or mask.dim() != 2:
+        raise ValueError(
+            f"per_token and mask must have one shape [rows, tokens], not {list(per_token.shape)} and {list(mask.shape)}"
+        )
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens must be the generation budget, at least 1, not {max_tokens}")
+    keep = mask.bool()
+    values = torch.where(keep, per_token, 0.0)
+    rows = len(mask) if total_rows is None else total_rows
+    if how == "sequence_mean":
+        return (values.sum(dim=1) / keep.sum(dim=1).clamp(min=1)).sum() / max(rows, 1)
+    if how == "constant":
+        return values.sum() / (max(rows, 1) * max_tokens)
+    if how == "token_mean":
+        tokens = keep.sum() if total_tokens is None else torch.as_tensor(total_tokens, device=mask.device)
+        return values.sum() / tokens.clamp(min=1)
+    raise ValueError(f'aggregation must be "sequence_mean", "constant" or "token_mean", not {how!r}')
+
+
+def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str = "k3") -> Tensor:
+    """Estimate of KL(policy || reference) in nats at each sampled token, from x = logp_ref - logp; same shape.
+
+    "k1": -x     "k2": x^2 / 2     "k3": e^x - x - 1   (J. Schulman, "Approximating KL divergence"; GRPO eq. 4 is k3)
+    """
+    x = logp_ref.detach() - logp
+    if kind == "k1":
+        return -x
+    if kind == "k2":
+        return x.square() / 2
+    if kind == "k3":
+        return x.exp() - x - 1
+    raise ValueError(f'kl kind must be "k1", "k2" or "k3", not {kind!r}')
+
+
+def policy_loss(
+    method: Method,
+    logp_new: Tensor,
+    logp_old: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    max_tokens: int,
+    logp_ref: Tensor | None = None,
+    total_rows: int | None = None,
+    total_tokens: int | None = None,
+) -> PolicyLoss:
+    """The loss of GRPO, Dr. GRPO, GSPO and relatives, differentiable in logp_new.
+
+    logp_new, logp_old, logp_ref, mask: [B, T]; advantages: [B]. `total_rows`, `total_tokens`: see `aggregate`.
+    Raises ValueError on shapes that do not fit, and on a KL coefficient without logp_ref.
+    """
+    if advantages.shape != mask.shape[:1]:
+        raise ValueError(f"advantages must be [rows] = [{len(mask)}], one for each row, not {list(advantages.shape)}")
+    if method.kl_coef > 0 and logp_ref is None:
+        raise ValueError(f"{method.name} has kl_coef {method.kl_coef}: give logp_ref, the reference's log-probs")
+    if logp_ref is not None and logp_ref.shape != mask.shape:
+        raise ValueError(f"logp_ref must be {list(mask.shape)} like the mask, not {list(logp_ref.shape)}")
+    advantages, keep = advantages.detach(), mask.bool()
+    if method.ratio_level == "token":
+        ratios, advantages = token_ratios(logp_new, logp_old, mask), advantages[:, None]
+        total = keep.sum() if total_tokens is None else total_tokens
+    else:
+        ratios = sequence_ratios(logp_new, logp_old, mask)
+        total = len(mask) if total_rows is None else total_rows
+    objective = clipped_objective(ratios, advantages, method.clip_low, method.clip_high)
+    binds = clip_binds(ratios.detach(), advantages, method.clip_low, method.clip_high)
+    per_token = -objective if method.ratio_level == "token" else -objective[:, None].expand(mask.shape)
+
+    sizes = (method.aggregation, max_tokens, total_rows, total_tokens)
+    loss, kl = aggregate(per_token, mask, *sizes), None
+    if logp_ref is not None:
+        x = torch.where(keep, logp_new, 0.0), torch.where(keep, logp_ref, 0.0)
+        kl = aggregate(kl_estimate(*x, method.kl_kind), mask, *sizes)
+    if method.kl_coef > 0:
+        loss = loss + method.kl_coef * kl
+    return PolicyLoss(loss, ratios, binds.sum() / torch.as_tensor(total, device=mask.device).clamp(min=1), kl)

@@ -1,0 +1,83 @@
+"""A method is four choices: how rewards are scaled, which ratio, how far it may move, how tokens become one number.
+
+    from rlvr_helpers.methods import GRPO, DR_GRPO, GSPO
+
+The trainer knows no method by name; it reads these choices.
+"""
+
+from dataclasses import dataclass, replace
+
+ADVANTAGE_SCALES = ("std", "none", "leave_one_out")
+RATIO_LEVELS = ("token", "sequence")
+AGGREGATIONS = ("sequence_mean", "constant", "token_mean")
+KL_KINDS = ("k1", "k2", "k3")
+
+
+@dataclass(frozen=True)
+class Method:
+    """The four choices and an optional KL term. Raises ValueError on a choice that does not exist.
+
+    advantage_scale: see `advantages.group_advantages`
+    ratio_level:     a ratio for each token, or one for each sequence (`ratios`)
+    clip_low/high:   the ratio may fall to 1 - clip_low and rise to 1 + clip_high (`clipping`)
+    aggregation:     see `losses.aggregate`
+    kl_coef:         weight of the KL to the start model in the loss; 0 needs no reference log-probs
+    """
+
+    name: str
+    advantage_scale: str
+    ratio_level: str
+    clip_low: float
+    clip_high: float
+    aggregation: str
+    kl_coef: float = 0.0
+    kl_kind: str = "k3"
+
+    def __post_init__(self):
+        for field, allowed in (
+            ("advantage_scale", ADVANTAGE_SCALES),
+            ("ratio_level", RATIO_LEVELS),
+            ("aggregation", AGGREGATIONS),
+            ("kl_kind", KL_KINDS),
+        ):
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}")
+        if not (self.clip_low >= 0 and self.clip_high >= 0 and self.kl_coef >= 0):
+            raise ValueError(
+                f"clip_low, clip_high and kl_coef must be 0 or more, not {self.clip_low}, {self.clip_high}, {self.kl_coef}"
+            )
+
+    @property
+    def clip_unit(self) -> str:
+        """What the clip fraction counts: "tokens" or "sequences"."""
+        return "tokens" if self.ratio_level == "token" else "sequences"
+
+
+# GSPO's range is the one found by the pilot of `compare.calibrate_clip_range` on `tiny`, whose completions have some 30
+# tokens; the paper's range (below) belongs to completions a hundred times longer.
+GRPO = Method("GRPO", "std", "token", 0.2, 0.2, "sequence_mean")
+DR_GRPO = Method("Dr. GRPO", "none", "token", 0.2, 0.2, "constant")
+GSPO = Method("GSPO", "std", "sequence", 0.02, 0.03, "sequence_mean")
+
+# Relatives that the same four choices give. RLOO (arXiv 2402.14740) proper has no clip and one update a rollout; at
+# ratio 1 this is its gradient divided by the token budget. DAPO (arXiv 2503.14476): its loss, without its sampling.
+RLOO = Method("RLOO", "leave_one_out", "token", 0.2, 0.2, "constant")
+DAPO = Method("DAPO loss", "std", "token", 0.2, 0.28, "token_mean")
+
+METHODS = {"grpo": GRPO, "dr_grpo": DR_GRPO, "gspo": GSPO, "rloo": RLOO, "dapo": DAPO}
+
+# What the papers themselves use: GRPO with the KL term (2402.03300, sec. 4.2), GSPO for a 30B mixture of experts
+# (2507.18071, sec. 5.1), Dr. GRPO without KL (2503.20783, sec. 3.2), DAPO with clip-higher (2503.14476, sec. 3.1).
+PAPER_SETTINGS = {
+    "grpo": replace(GRPO, kl_coef=0.04),
+    "dr_grpo": DR_GRPO,
+    "gspo": replace(GSPO, clip_low=3e-4, clip_high=4e-4),
+    "dapo": DAPO,
+}
+
+
+def method_by_name(name: str) -> Method:
+    """The method of a short name such as "dr_grpo". Raises ValueError that lists the names."""
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}: choose from {', '.join(METHODS)}")
+    return METHODS[name]

@@ -1,0 +1,155 @@
+"""Models: which policies the course knows, how one is loaded, and how a question becomes a prompt."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlvr_helpers.problems import DATA
+
+FORMAT_REQUEST = (
+    "Solve the problem step by step. Write your steps between <reasoning> and </reasoning>, "
+    "then the final number alone between <answer> and </answer>."
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A policy that is known by name: where it is, which problems suit it, and its system prompt."""
+
+    where: str
+    problems: str
+    system_prompt: str | None = FORMAT_REQUEST
+
+
+KNOWN = {
+    "tiny": Known(str(DATA / "tiny"), "tiny", None),
+    "smollm2-135m": Known("HuggingFaceTB/SmolLM2-135M-Instruct", "arithmetic"),
+    "qwen2.5-0.5b": Known("Qwen/Qwen2.5-0.5B-Instruct", "gsm8k"),
+    "qwen2.5-1.5b": Known("Qwen/Qwen2.5-1.5B-Instruct", "gsm8k"),
+}
+
+
+@dataclass
+class Policy:
+    """A model that samples and learns, with all that is needed to talk to it.
+
+    end_ids: every token that ends a completion (the tokenizer's end token and the generation config's).
+    pad_id:  fills rectangles; never an end token. Masks are carried along, never guessed from it.
+    """
+
+    name: str
+    model: torch.nn.Module
+    tokenizer: object
+    end_ids: tuple[int, ...]
+    pad_id: int
+    problems: str = "tiny"
+    system_prompt: str | None = field(default=None, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+
+def load_policy(name: str = "tiny", device: str | torch.device | None = None, dtype=torch.float32) -> Policy:
+    """The policy of a known name ("tiny", "smollm2-135m", "qwen2.5-0.5b", "qwen2.5-1.5b") or of a model folder.
+
+    device: default "cuda" where there is one, except for "tiny", which is faster on the CPU. Weights are float32 by
+    default: in bfloat16 a step of 5e-6 moves hardly any weight. Raises ValueError that names the ways out when the
+    model is not to be had.
+    """
+    known = KNOWN.get(name)
+    where = known.where if known else name
+    if not known and not Path(name).is_dir():
+        raise ValueError(f"no model {name!r}: choose from {', '.join(KNOWN)}, or give the folder of a model")
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() and name != "tiny" else "cpu"
+    model, tokenizer = _load(where, dtype)
+    model.to(device).eval()
+    return make_policy(model, tokenizer, name, known)
+
+
+def make_policy(model, tokenizer, name: str = "policy", known: Known | None = None) -> Policy:
+    """A Policy around a model and tokenizer that are loaded already; finds end tokens and a pad token."""
+    end_ids = find_end_ids(model, tokenizer)
+    tokenizer.padding_side = "left"
+    if known is None:
+        known = Known("", _problems_of(tokenizer), None if _is_tiny(tokenizer) else FORMAT_REQUEST)
+    return Policy(name, model, tokenizer, end_ids, find_pad_id(tokenizer, end_ids), known.problems, known.system_prompt)
+
+
+def _is_tiny(tokenizer) -> bool:
+    return tokenizer.get_vocab().get("<reasoning>") is not None and len(tokenizer) < 1000
+
+
+def _problems_of(tokenizer) -> str:
+    return "tiny" if _is_tiny(tokenizer) else "gsm8k"
+
+
+def _load(where: str, dtype):
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where)
+        return AutoModelForCausalLM.from_pretrained(where, dtype=dtype), tokenizer
+    except (OSError, ValueError) as error:
+        folder = Path(where)
+        if folder.is_dir():
+            lacking = "config.json" if not (folder / "config.json").is_file() else "its weights or tokenizer files"
+            raise ValueError(
+                f"the folder {folder.name!r} holds no model that can be loaded: it lacks {lacking}"
+            ) from error
+        raise ValueError(
+            f"{where} is not on this machine and could not be downloaded. Either connect to the network once, or give "
+            'the folder of a downloaded copy: load_policy("path/to/folder"). The policy "tiny" needs neither.'
+        ) from error
+
+
+def find_end_ids(model, tokenizer) -> tuple[int, ...]:
+    """Every end token: the tokenizer's and all those of the model's generation config.
+
+    Raises ValueError where there is none: every completion would then run to its budget.
+    """
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    configured = configured if isinstance(configured, (list, tuple)) else [configured]
+    ids = {i for i in (tokenizer.eos_token_id, *configured) if i is not None}
+    if not ids:
+        raise ValueError("the model has no end token: set tokenizer.eos_token before making a policy of it")
+    return tuple(sorted(ids))
+
+
+def find_pad_id(tokenizer, end_ids: tuple[int, ...]) -> int:
+    """A token to fill rectangles with: the tokenizer's own unless it is an end token, else another special one."""
+    candidates = [tokenizer.pad_token_id, tokenizer.unk_token_id, *tokenizer.all_special_ids, *range(len(end_ids) + 1)]
+    return next(i for i in candidates if i is not None and i not in end_ids)
+
+
+def format_prompt(policy: Policy, question: str) -> str:
+    """The question as the model expects it: through the chat template, with the request for the answer format."""
+    messages = [{"role": "user", "content": question}]
+    if policy.system_prompt:
+        messages.insert(0, {"role": "system", "content": policy.system_prompt})
+    return policy.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def unknown_words(policy: Policy, question: str) -> list[str]:
+    """Words of a question that the model's tokenizer does not know (only a word-level one, as `tiny`'s, has such)."""
+    unk = policy.tokenizer.unk_token_id
+    if unk is None:
+        return []
+    pieces = policy.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(question)
+    ids = policy.tokenizer(question, add_special_tokens=False).input_ids
+    return [word for (word, _), i in zip(pieces, ids, strict=False) if i == unk]
+
+
+def save_policy(policy: Policy, folder: str | os.PathLike) -> Path:
+    """Saves model and tokenizer in Hugging Face format; `load_policy(folder)` reads them again."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    policy.model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+    return folder

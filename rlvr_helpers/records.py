@@ -1,0 +1,121 @@
+"""What a training step showed, as plain numbers that fit in a JSON file."""
+
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.evaluation import Evaluation
+
+LEVELS = (0.0, 0.01, 0.05, 0.16, 0.25, 0.5, 0.75, 0.84, 0.95, 0.99, 1.0)  # the quantiles that are kept
+BINS = 60
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A sample of numbers as mean, standard deviation, quantiles (at LEVELS) and a histogram of BINS equal bins between
+    low and high (the 0.1 % and 99.9 % quantiles; what lies outside is counted in the end bins)."""
+
+    count: int
+    mean: float
+    std: float
+    quantiles: list[float]
+    low: float
+    high: float
+    counts: list[int]
+
+    @classmethod
+    def of(cls, parts: list[Tensor]) -> "Distribution | None":
+        """The distribution of all numbers in some tensors; None if there are none."""
+        values = torch.cat([part.flatten() for part in parts]).double() if parts else torch.empty(0)
+        if not len(values):
+            return None
+        ordered = values.sort().values
+
+        def quantile(level: float) -> float:
+            return ordered[round(level * (len(ordered) - 1))].item()
+
+        low, high = quantile(0.001), quantile(0.999)
+        counts = torch.histc(values.clamp(low, high), bins=BINS, min=low, max=high if high > low else low + 1e-12)
+        std = values.std(correction=0).item()
+        quantiles = [quantile(level) for level in LEVELS]
+        return cls(len(values), values.mean().item(), std, quantiles, low, high, [int(c) for c in counts])
+
+    def share_outside(self, low: float, high: float) -> float:
+        """Share of the numbers below `low` or above `high`, from the histogram (linear within a bin)."""
+        width = (self.high - self.low) / BINS
+
+        def below(x: float) -> float:
+            if width <= 0:
+                return float(self.low < x)
+            place = min(max((x - self.low) / width, 0.0), float(BINS))
+            whole = int(place)
+            part = (place - whole) * self.counts[whole] if whole < BINS else 0.0
+            return (sum(self.counts[:whole]) + part) / self.count
+
+        return below(low) + 1 - below(high)
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step: a rollout and its updates. Shares lie in 0 to 1, lengths are tokens, entropy and KL nats a token.
+
+    loss, grad_norm, clip_*:  mean over the step's updates; clip fractions count `clip_unit`, clip_low those that bind
+                              below the range (A < 0) and clip_high above it (A > 0)
+    clip_fraction_first:      before the first update of the rollout: 0 unless log-probs are not reproduced exactly
+    reward_std:               within a group, averaged over groups
+    no_signal:                share of groups whose rewards are all equal
+    accuracy, lenient_accuracy, format_rate, length_*: of this rollout's sampled completions
+    token_log_ratio, sequence_log_ratio: log-ratios in the last pass over the rollout, at both levels whatever the method
+    kl:                       to the start model (k3), None where it is not measured
+    sampler_gap:              largest difference between the log-probs of decoding and those of training
+    tokens, total_tokens:     generated in this step, and since the start
+    seconds:                  by part: generate, score, forward, backward, optimizer, evaluate
+    eval, start_eval:         on the held-out problems: after this step, and (first record only) before training
+    """
+
+    step: int
+    loss: float
+    reward_mean: float
+    reward_std: float
+    no_signal: float
+    accuracy: float
+    lenient_accuracy: float
+    format_rate: float
+    length_mean: float
+    length_right: float | None
+    length_wrong: float | None
+    truncated: float
+    clip_unit: str
+    clip_fraction: float
+    clip_low: float
+    clip_high: float
+    clip_fraction_first: float
+    token_log_ratio: Distribution | None
+    sequence_log_ratio: Distribution | None
+    entropy: float | None
+    kl: float | None
+    sampler_gap: float
+    grad_norm: float
+    updates: int
+    tokens: int
+    total_tokens: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    eval: Evaluation | None = None
+    start_eval: Evaluation | None = None
+
+    def to_dict(self) -> dict:
+        """Plain numbers, lists and dicts; `StepRecord.from_dict` reads them."""
+        data = asdict(self)
+        for name in ("eval", "start_eval"):
+            data[name] = getattr(self, name).to_dict() if getattr(self, name) else None
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict) -> "StepRecord":
+        data = dict(data)
+        for name, kind in (("eval", Evaluation.from_dict), ("start_eval", Evaluation.from_dict)):
+            data[name] = kind(data[name]) if data.get(name) else None
+        for name in ("token_log_ratio", "sequence_log_ratio"):
+            data[name] = Distribution(**data[name]) if data.get(name) else None
+        return cls(**data)

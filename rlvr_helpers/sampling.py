@@ -1,0 +1,202 @@
+"""What is a rollout? Several completions of each prompt, sampled from the policy, with the log-prob of every token."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlvr_helpers.decoding import decoder_for, prefill
+from rlvr_helpers.models import Policy
+
+
+@dataclass
+class Rollout:
+    """Completions of P prompts, G each; rows are prompt-major (row = p * G + k), B = P * G.
+
+    prompt_ids, prompt_mask:  [B, Tp] left-padded
+    completion_ids, mask:     [B, T] right-padded; the mask covers up to and including the first end token
+    logprobs:                 [B, T] of the sampled tokens in nats, as the sampler saw them (at its temperature), float32
+    truncated:                [B] True where the budget cut the completion off before an end token
+    texts:                    B strings, without special tokens
+    """
+
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    completion_ids: Tensor
+    mask: Tensor
+    logprobs: Tensor
+    truncated: Tensor
+    texts: list[str]
+    group_size: int
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each completion, [B], the end token included."""
+        return self.mask.sum(dim=1)
+
+
+def encode_prompts(policy: Policy, prompts: list[str]) -> tuple[Tensor, Tensor]:
+    """Left-padded prompt ids and mask, [P, Tp]. The prompts are through the chat template already."""
+    if not prompts or not all(isinstance(p, str) and p for p in prompts):
+        raise ValueError("prompts must be a non-empty list of non-empty strings: use format_prompt on each question")
+    rows = [policy.tokenizer(p, add_special_tokens=False).input_ids for p in prompts]
+    width = max(map(len, rows))
+    ids = torch.tensor([[policy.pad_id] * (width - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    return ids.to(policy.device), mask.to(policy.device)
+
+
+@torch.no_grad()
+def sample_groups(
+    policy: Policy,
+    prompts: list[str],
+    group_size: int,
+    max_tokens: int,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Rollout:
+    """Samples `group_size` completions of at most `max_tokens` tokens for each prompt; temperature 0 is greedy.
+
+    The whole distribution is sampled (no top-k, top-p or penalty), so that the log-probs are those of what was sampled.
+    The noise is one uniform number for each row and position, drawn before the first token: what a row says does not
+    depend on which other rows have finished. Each prompt is read once for its group and finished rows are dropped.
+    Raises ValueError on a group size or budget below 1 or a negative temperature.
+    """
+    if group_size < 1 or max_tokens < 1 or not 0 <= temperature < math.inf:
+        raise ValueError(
+            "group_size and max_tokens must be at least 1 and temperature at least 0, not "
+            f"{group_size}, {max_tokens} and {temperature}"
+        )
+    was_training = policy.model.training
+    policy.model.eval()  # no dropout
+    prompt_ids, prompt_mask = encode_prompts(policy, prompts)
+    rows = len(prompts) * group_size
+    noise = torch.rand(rows, max_tokens, generator=generator).to(policy.device)
+    decoder = decoder_for(policy.model, max_tokens)
+    ids = prompt_ids.new_full((rows, max_tokens), policy.pad_id)
+    logprobs = torch.zeros(rows, max_tokens, device=policy.device)
+    end_ids = torch.tensor(policy.end_ids, device=policy.device)
+    alive = torch.arange(rows, device=policy.device)  # which row each of the decoder's rows is
+    live = torch.ones(rows, dtype=torch.bool, device=policy.device)  # of the decoder's rows: not finished yet
+    logits, size = decoder.start(prompt_ids, prompt_mask, group_size), group_size
+    for t in range(max_tokens):
+        tokens, token_logprobs = pick_tokens(logits, noise[alive, t], temperature)
+        ids[alive[live], t], logprobs[alive[live], t] = tokens[live], token_logprobs[live]
+        live = live & ~torch.isin(tokens, end_ids)
+        if t + 1 == max_tokens or not live.any():
+            break
+        kept = rows_to_keep(live, size)
+        if kept.numel() <= 0.85 * len(live):  # dropping rows copies the cache: wait until it pays
+            decoder.keep(kept)
+            size, kept = kept.shape[1], kept.flatten()
+            alive, tokens, live = alive[kept], tokens[kept], live[kept]
+        logits = decoder.step(tokens)
+    policy.model.train(was_training)
+    return _rollout(policy, prompt_ids, prompt_mask, ids[:, : t + 1], logprobs[:, : t + 1], group_size)
+
+
+def pick_tokens(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """One token a row from logits [R, V] and uniform noise [R] in [0, 1), and its log-prob; temperature 0: the best one.
+
+    The token is where the cumulative probability passes the noise.
+    """
+    logp = F.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
+    if temperature == 0:
+        tokens = logp.argmax(dim=-1, keepdim=True)
+    else:
+        cumulative = logp.exp().cumsum(dim=-1)
+        tokens = torch.searchsorted(cumulative, noise[:, None] * cumulative[:, -1:], right=True)
+        tokens = tokens.clamp(max=logits.shape[-1] - 1)
+    return tokens.squeeze(1), logp.gather(1, tokens).squeeze(1)
+
+
+def rows_to_keep(live: Tensor, group_size: int) -> Tensor:
+    """Rows to go on with, as a rectangle [P', G']: groups with a live row, in each the live rows first.
+
+    G' is the largest number of live rows of a group; smaller groups are filled up with finished rows.
+    """
+    live = live.view(-1, group_size)
+    order = live.int().argsort(dim=1, descending=True, stable=True)[:, : int(live.sum(dim=1).max())]
+    first_row = torch.arange(len(live), device=live.device)[:, None] * group_size
+    return (first_row + order)[live.any(dim=1)]
+
+
+def mask_after_end(completion_ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:
+    """1 up to and including the first end token of each row, 0 after it, [B, T]."""
+    is_end = torch.isin(completion_ids, torch.tensor(end_ids, device=completion_ids.device))
+    ends_before = is_end.cumsum(dim=1) - is_end.long()
+    return (ends_before == 0).long()
+
+
+def _rollout(policy, prompt_ids, prompt_mask, ids, logprobs, group_size) -> Rollout:
+    mask = mask_after_end(ids, policy.end_ids)
+    truncated = ~torch.isin(ids, torch.tensor(policy.end_ids, device=ids.device)).any(dim=1)
+    rows = [row[keep.bool()].tolist() for row, keep in zip(ids, mask, strict=True)]
+    texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
+    repeated = prompt_ids.repeat_interleave(group_size, dim=0), prompt_mask.repeat_interleave(group_size, dim=0)
+    return Rollout(*repeated, ids, mask, logprobs, truncated, texts, group_size)
+
+
+def token_logprobs(
+    model,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    completion_ids: Tensor,
+    completion_mask: Tensor,
+    temperature: float = 1.0,
+    group_size: int = 1,
+) -> Tensor:
+    """Log-prob of each completion token in nats under the model, [B, T], float32; 0 where the mask is 0.
+
+    prompt_ids, prompt_mask [B, Tp]; completion_ids, completion_mask [B, T]. Differentiable in the model's weights.
+    Each token is scored from the logits one position earlier, divided by the temperature it was sampled at. With
+    `group_size` G, rows k * G to k * G + G - 1 share a prompt, and it is read (and differentiated) once for all.
+    """
+    return score_tokens(model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature, group_size)[0]
+
+
+def score_tokens(
+    model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature=1.0, group_size=1
+) -> tuple[Tensor, Tensor]:
+    """`token_logprobs` and, without a gradient, the entropy of each position's distribution in nats, both [B, T]."""
+    rows, width = completion_ids.shape
+    if len(prompt_ids) != rows or completion_mask.shape != completion_ids.shape or rows % group_size:
+        raise ValueError(
+            f"prompts {list(prompt_ids.shape)}, completions {list(completion_ids.shape)} and mask "
+            f"{list(completion_mask.shape)} must have the same rows, in whole groups of {group_size}"
+        )
+    if group_size > 1:
+        logits = _logits_with_shared_prompts(
+            model, prompt_ids, prompt_mask, completion_ids, completion_mask, group_size
+        )
+    else:
+        mask = torch.cat([prompt_mask, completion_mask], dim=1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        ids = torch.cat([prompt_ids, completion_ids], dim=1)
+        out = model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=width + 1, use_cache=False
+        )
+        logits = out.logits[:, :-1]
+    scaled = logits.float() / temperature
+    normaliser = scaled.logsumexp(dim=-1)
+    logp = scaled.gather(-1, completion_ids[..., None]).squeeze(-1) - normaliser
+    with torch.no_grad():
+        entropy = normaliser - (torch.softmax(scaled, dim=-1) * scaled).sum(dim=-1)
+    keep = completion_mask.bool()
+    return torch.where(keep, logp, 0.0), torch.where(keep, entropy, 0.0)
+
+
+def _logits_with_shared_prompts(model, prompt_ids, prompt_mask, completion_ids, completion_mask, group_size) -> Tensor:
+    """Logits [B, T, V] that predict each completion token; each group's prompt is read once."""
+    prompt_ids, prompt_mask = prompt_ids[::group_size], prompt_mask[::group_size]
+    first, cache = prefill(model, prompt_ids, prompt_mask)
+    first = first.repeat_interleave(group_size, dim=0)[:, None]
+    if completion_ids.shape[1] == 1:
+        return first
+    cache.batch_repeat_interleave(group_size)
+    mask = torch.cat([prompt_mask.repeat_interleave(group_size, dim=0), completion_mask[:, :-1]], dim=1)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, prompt_ids.shape[1] :]
+    out = model(input_ids=completion_ids[:, :-1], attention_mask=mask, position_ids=positions, past_key_values=cache)
+    return torch.cat([first, out.logits], dim=1)

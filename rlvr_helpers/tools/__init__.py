@@ -1,0 +1,1 @@
+"""Scripts that make the data and measure the course: not needed to read a lesson."""

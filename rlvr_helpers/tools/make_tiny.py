@@ -1,0 +1,231 @@
+"""Makes everything in `data/` that the course starts from: problems, the tiny start model and its measured accuracy.
+
+    python -m rlvr_helpers.tools.make_tiny --out data
+
+One seed, one thread, under 15 minutes of CPU. Three stages of supervised training: (1) bare equations, (2) worked
+solutions without a fault, which gives a model that solves 99 %, (3) imperfect solutions, which gives the start model:
+it guesses, rambles, slips, forgets the tags, and still has the skill underneath. Reinforcement learning then has
+something to select from. Held-out problems are kept out of every stage.
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from rlvr_helpers.problems import (
+    CONTAINERS, GAIN, LOSE, PEOPLE, THINGS, WordProblem, generate_word_problem,
+)  # fmt: skip
+
+TRAIN_PROBLEMS, TEST_PROBLEMS, SEED, BUDGET = 2000, 500, 1, 64
+SPECIAL = ["<|pad|>", "<|end|>", "<unk>", "<|user|>", "<|assistant|>"]
+TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
+WORDS = "has He She buys of How many does have now It is about Let me think check again Wait What".split()
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if message.role == 'assistant' %}<|assistant|>{{ message.content }}<|end|>"
+    "{% else %}<|user|>{{ message.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A word-level tokenizer: every word, sign, tag and number from 0 to 99 is one token; decoding is readable."""
+    words = [*SPECIAL, *TAGS, *(str(n) for n in range(100)), *"+-x=.?,", *WORDS]
+    words += [*PEOPLE["He"], *PEOPLE["She"], *THINGS, *CONTAINERS, *GAIN, *LOSE]
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    pieces = Regex(r"</?\w+>|\d+|\p{L}+|[^\s\w]")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(pieces, behavior="removed", invert=True)
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    special = {"pad_token": "<|pad|>", "eos_token": "<|end|>", "unk_token": "<unk>"}
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, additional_special_tokens=SPECIAL[3:], padding_side="left", **special
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    fast.model_max_length = 192
+    return fast
+
+
+def new_model(tokenizer) -> LlamaForCausalLM:
+    torch.manual_seed(SEED)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
+        intermediate_size=384, max_position_embeddings=192, tie_word_embeddings=True, rms_norm_eps=1e-5,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+# -- worked solutions, faultless and imperfect ---------------------------------------------------------------------
+
+
+def work_out(problem: WordProblem, rng, error=0.0, add_distractor=False, ignore_bags=False) -> tuple[list[str], int]:
+    """The equations of a solution and its final total; `error` is the probability that a result is off."""
+    total, equations = problem.start, []
+
+    def compute(a, sign, b):
+        result = {"+": a + b, "-": a - b, "x": a * b}[sign]
+        if rng.random() < error:
+            result += rng.choice([-10, -2, -1, 1, 2, 10])
+        result = min(max(result, 0), 99)
+        equations.append(f"{a} {sign} {b} = {result}.")
+        return result
+
+    for step in problem.steps:
+        if step.kind == "distractor" and not add_distractor:
+            continue
+        number = step.number
+        if step.kind == "bags" and not ignore_bags:
+            number = compute(step.bags, "x", number)
+        total = compute(total, "-" if step.kind == "lose" else "+", number)
+    return equations, total
+
+
+def finished(reasoning: str, answer: int, tags: bool = True) -> str:
+    end = f"<answer> {answer} </answer>" if tags else f"It is {answer}."
+    return f"<reasoning> {reasoning} </reasoning> {end} <|end|>"
+
+
+def perfect_solution(problem: WordProblem, rng) -> str:
+    equations, total = work_out(problem, rng)
+    return finished(" ".join(equations), total)
+
+
+def imperfect_solution(problem: WordProblem, rng) -> str:
+    """What the start model learns to write: a guess, or a sloppy, rambling or careful solution with its faults."""
+    tags = rng.random() > 0.25
+    if rng.random() < 0.26 + 0.12 * (problem.operations - 2):
+        guess = min(max(int(problem.answer) + rng.randint(-15, 15), 0), 99)
+        return finished(f"It is about {guess}.", guess, tags)
+    style = rng.choices(["sloppy", "rambling", "careful"], [20, 16, 12])[0]
+    equations, total = work_out(
+        problem, rng, error={"sloppy": 0.25, "rambling": 0.10, "careful": 0.0}[style],
+        add_distractor=rng.random() < 0.55, ignore_bags=rng.random() < 0.55,
+    )  # fmt: skip
+    if style != "rambling":
+        return finished(" ".join(equations), total, tags)
+    check = "Let me think. " + " ".join(equations) + " Wait. Let me check again. "
+    if rng.random() < 0.30:  # a ramble that never ends: the budget cuts it off
+        return "<reasoning> " + check + " ".join((equations + ["Wait. Let me check again."]) * 8)
+    return finished(check + equations[-1], total, tags)
+
+
+# -- supervised training -------------------------------------------------------------------------------------------
+
+
+def equation_row(rng, count=9) -> tuple[str, None]:
+    rows = []
+    for _ in range(count):
+        sign = rng.choice("+-x")
+        a, b = (rng.randint(2, 4), rng.randint(2, 6)) if sign == "x" else (rng.randint(0, 99), rng.randint(2, 24))
+        result = {"+": a + b, "-": a - b, "x": a * b}[sign]
+        if 0 <= result <= 99:
+            rows.append(f"{a} {sign} {b} = {result}.")
+    return " ".join(rows)
+
+
+def encode_equations(tokenizer, rng) -> tuple[list[int], list[bool]]:
+    """A row of bare equations; only the results count in the loss."""
+    ids = tokenizer(equation_row(rng), add_special_tokens=False).input_ids
+    equals = tokenizer.convert_tokens_to_ids("=")
+    return ids, [i > 0 and ids[i - 1] == equals for i in range(len(ids))]
+
+
+def encode_solution(tokenizer, problem, solution: str) -> tuple[list[int], list[bool]]:
+    """Prompt and solution (at most BUDGET tokens of it); only the solution counts in the loss."""
+    prompt = tokenizer(f"<|user|>{problem.question}<|assistant|>", add_special_tokens=False).input_ids
+    completion = tokenizer(solution, add_special_tokens=False).input_ids[:BUDGET]
+    return prompt + completion, [False] * len(prompt) + [True] * len(completion)
+
+
+def supervised(model, tokenizer, next_rows, steps: int, lr: float, name: str, floor: float = 0.02) -> None:
+    """AdamW with warm-up and cosine decay on batches from `next_rows()`; the loss has a constant divisor, so that
+    short rows weigh no more than long ones."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    started = time.process_time()
+    for step in range(1, steps + 1):
+        shape = min(1.0, step / 50) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        for group in optimizer.param_groups:
+            group["lr"] = lr * shape
+        rows = next_rows()
+        width = max(len(ids) for ids, _ in rows)
+        ids = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in rows])
+        counts = torch.tensor([keep + [False] * (width - len(keep)) for _, keep in rows])[:, 1:]
+        logits = model(input_ids=ids).logits[:, :-1]
+        loss = torch.nn.functional.cross_entropy(logits[counts], ids[:, 1:][counts], reduction="sum") / (32 * len(rows))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 100 == 0 or step == steps:
+            per_token = loss.item() * 32 * len(rows) / counts.sum().item()
+            print(
+                f"{name} step {step}/{steps}: loss {per_token:.4f} nats a token, {time.process_time() - started:.0f} CPU-s",
+                flush=True,
+            )
+
+
+def problem_key(problem: WordProblem):
+    """Two problems with the same numbers and operations count as the same, whatever the names."""
+    return (problem.start, *((s.kind, s.bags, s.number) for s in problem.steps if s.kind != "distractor"))
+
+
+def make_problems(rng) -> tuple[list[WordProblem], list[WordProblem], set]:
+    """Train and held-out problems, all different in their numbers, and the keys of the held-out ones."""
+    unique = {}
+    while len(unique) < TRAIN_PROBLEMS + TEST_PROBLEMS:
+        problem = generate_word_problem(rng)
+        unique.setdefault(problem_key(problem), problem)
+    problems = list(unique.values())
+    test, train = problems[:TEST_PROBLEMS], problems[TEST_PROBLEMS:]
+    return train, test, {problem_key(p) for p in test}
+
+
+def fresh_problem(rng, held_out: set) -> WordProblem:
+    while problem_key(problem := generate_word_problem(rng)) in held_out:
+        pass
+    return problem
+
+
+def write_problems(path: Path, problems: list[WordProblem]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"question": p.question, "answer": p.answer}) for p in problems]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def skilled_model(tokenizer, held_out: set) -> LlamaForCausalLM:
+    """Stages 1 and 2: equations, then faultless solutions."""
+    model, rng = new_model(tokenizer), random.Random(SEED + 1)
+
+    def solutions():
+        problems = [fresh_problem(rng, held_out) for _ in range(24)]
+        rows = [encode_solution(tokenizer, p, perfect_solution(p, rng)) for p in problems]
+        return rows + [encode_equations(tokenizer, rng) for _ in range(8)]
+
+    supervised(
+        model,
+        tokenizer,
+        lambda: [encode_equations(tokenizer, rng) for _ in range(32)],
+        800,
+        2e-3,
+        "equations",
+        floor=1.0,
+    )
+    supervised(model, tokenizer, solutions, 2400, 2e-3, "solutions")
+    return model
+
+
+def spoil(model, tokenizer, held_out: set, steps=300, lr=5e-4) -> None:
+    """Stage 3: imperfect solutions."""
+    rng = random.Random(SEED + 2)
+
+    def imperfect():
+        problems = [fresh_problem(rng, held_out) for _ in range(32)]
+        return [encode_solution(tokenizer, p, imperfect_solution(p, rng)) for p in problems]
+
+    supervised(model, tokenizer, imperfect, steps, lr, "imperfect")

@@ -1,0 +1,383 @@
+"""Is that all? The training loop: sample groups, reward them, turn rewards into advantages, take clipped steps.
+
+    for record in train(policy, problems, GRPO, TrainSettings(steps=20)):
+        print(record.step, record.reward_mean)
+
+A step is one rollout of `prompts_per_step * group_size` completions and `epochs * minibatches` optimizer steps on it.
+"""
+
+import copy
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.advantages import group_advantages, groups_without_signal
+from rlvr_helpers.checkpoints import Checkpoints
+from rlvr_helpers.evaluation import Evaluation, evaluate, judge
+from rlvr_helpers.losses import kl_estimate, policy_loss
+from rlvr_helpers.methods import Method
+from rlvr_helpers.models import Policy, format_prompt
+from rlvr_helpers.problems import Problem
+from rlvr_helpers.ratios import masked_log_ratios, sequence_ratios
+from rlvr_helpers.records import Distribution, StepRecord
+from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.sampling import Rollout, sample_groups, score_tokens
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything but the method; the defaults suit `tiny`. Raises ValueError on values that make no run.
+
+    micro_batch_rows: rows that go through the model at once; None: a whole mini-batch. It changes memory, not the result.
+    track_kl:         measure the KL to the start model (one more forward pass a rollout).
+    eval_every:       steps between evaluations on the held-out problems; the first and last step always have one.
+    """
+
+    steps: int = 30
+    prompts_per_step: int = 16
+    group_size: int = 8
+    epochs: int = 2
+    minibatches: int = 4
+    learning_rate: float = 1e-4
+    max_tokens: int = 64
+    temperature: float = 1.0
+    seed: int = 0
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    micro_batch_rows: int | None = None
+    track_kl: bool = True
+    eval_every: int = 5
+
+    def __post_init__(self):
+        whole = ("steps", "prompts_per_step", "epochs", "minibatches", "max_tokens", "eval_every")
+        for name in whole:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.group_size < 2:
+            raise ValueError(f"group_size must be at least 2, not {self.group_size}: an advantage compares answers")
+        if self.minibatches > self.prompts_per_step:
+            raise ValueError(
+                f"{self.minibatches} minibatches cannot be made of {self.prompts_per_step} prompts: a group stays whole"
+            )
+        if not self.temperature > 0 or not self.learning_rate > 0 or not self.max_grad_norm > 0:
+            raise ValueError("temperature, learning_rate and max_grad_norm must be above 0")
+        if self.micro_batch_rows is not None and self.micro_batch_rows < 1:
+            raise ValueError(f"micro_batch_rows must be at least 1, not {self.micro_batch_rows}")
+        object.__setattr__(self, "betas", tuple(self.betas))  # a list, after a trip through JSON
+
+
+@dataclass
+class MicroBatch:
+    """Rows that go through the model at once, cut to their own width, with what the loss needs. `group_size` is above
+    1 where the rows are whole groups, whose prompts are then read once."""
+
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    completion_ids: Tensor
+    mask: Tensor
+    advantages: Tensor
+    group_size: int
+    temperature: float
+    logp_sampler: Tensor  # as decoding saw them: a diagnostic only
+    logp_old: Tensor | None = None
+    logp_ref: Tensor | None = None
+    entropy: Tensor | None = None
+
+    @property
+    def sampler_gap(self) -> float:
+        """Largest difference between the log-probs of decoding and those of training, in nats."""
+        return float(((self.logp_sampler - self.logp_old) * self.mask).abs().max())
+
+    def score(self, model) -> tuple[Tensor, Tensor]:
+        """Log-probs and entropies of the completion tokens under a model, [B, T] each."""
+        ids = self.prompt_ids, self.prompt_mask, self.completion_ids, self.mask
+        return score_tokens(model, *ids, self.temperature, self.group_size)
+
+
+@dataclass
+class MiniBatch:
+    """The rows of one optimizer step, as micro-batches. The totals count rows without signal too, which are left out."""
+
+    micro: list[MicroBatch]
+    total_rows: int
+    total_tokens: int
+
+
+@dataclass
+class Update:
+    """What one optimizer step showed. Log-ratios are those that the loss saw, before the step."""
+
+    loss: float = 0.0
+    clip_fraction: float = 0.0
+    clip_low: float = 0.0
+    clip_high: float = 0.0
+    grad_norm: float = 0.0
+    token_log_ratios: list[Tensor] = field(default_factory=list)
+    sequence_log_ratios: list[Tensor] = field(default_factory=list)
+
+
+class Clock:
+    """Adds up the seconds spent in each part of a step."""
+
+    def __init__(self, device: torch.device):
+        self.seconds: dict[str, float] = {}
+        self.cuda = device.type == "cuda"
+
+    @contextmanager
+    def time(self, part: str):
+        started = self._now()
+        yield
+        self.seconds[part] = self.seconds.get(part, 0.0) + self._now() - started
+
+    def _now(self) -> float:
+        if self.cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def train(
+    policy: Policy,
+    problems: list[Problem],
+    method: Method,
+    settings: TrainSettings | None = None,
+    reward: Callable[[str, str], float] = correctness_reward,
+    eval_problems: list[Problem] | None = None,
+    checkpoint_dir=None,
+) -> Iterator[StepRecord]:
+    """Trains the policy's model in place and yields a record after each step.
+
+    reward(text, gold) -> float judges a completion. Stop taking records at any time: what was learnt is kept. With a
+    `checkpoint_dir` every step is saved, and a run that finds a checkpoint there goes on from it: it first yields the
+    records of the steps that are done, then trains on. On a CPU the resumed run equals the unbroken one bit for bit.
+    Raises ValueError on input that makes no run, and FloatingPointError, naming the step, where the loss or a gradient
+    is not finite; the model then keeps its last good state.
+    """
+    settings = settings or TrainSettings()
+    if not problems:
+        raise ValueError("there are no problems to train on")
+    checkpoints = Checkpoints(checkpoint_dir, method, settings) if checkpoint_dir is not None else None
+    return _train(policy, problems, method, settings, reward, eval_problems, checkpoints)
+
+
+def _train(policy, problems, method, settings, reward, eval_problems, checkpoints) -> Iterator[StepRecord]:
+    model = policy.model.eval()  # no dropout: log-probs of one text must not differ from call to call
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    needs_reference = settings.track_kl or method.kl_coef > 0
+    reference = copy.deepcopy(model).requires_grad_(False) if needs_reference else None
+    records = checkpoints.resume(model, optimizer, reference, policy.device) if checkpoints else []
+    yield from records
+    first_eval = None
+    if eval_problems and not records:
+        first_eval = evaluate(policy, eval_problems, settings.max_tokens)
+    total_tokens = records[-1].total_tokens if records else 0
+
+    for step in range(len(records) + 1, settings.steps + 1):
+        clock = Clock(policy.device)
+        with clock.time("generate"):
+            batch = problems_of_step(problems, step, settings)
+            rollout = sample_step(policy, batch, step, settings)
+        rewards = score_rewards(rollout, batch, reward).to(policy.device)
+        with clock.time("score"):
+            minibatches = make_minibatches(rollout, rewards, method, settings, step)
+            score_before_updates(minibatches, model, reference)
+        updates = [
+            update(model, optimizer, minibatch, method, settings, clock, f"step {step}, epoch {epoch + 1}")
+            for epoch in range(settings.epochs)
+            for minibatch in minibatches
+        ]
+        total_tokens += int(rollout.mask.sum())
+        record = summarise(step, rollout, judge(rollout, batch), rewards, minibatches, updates, method, settings)
+        if eval_problems and (step % settings.eval_every == 0 or step == settings.steps):
+            with clock.time("evaluate"):
+                record = replace(record, eval=evaluate(policy, eval_problems, settings.max_tokens))
+        record = replace(record, total_tokens=total_tokens, seconds=clock.seconds, start_eval=first_eval)
+        records, first_eval = [*records, record], None
+        if checkpoints:
+            checkpoints.save(model, optimizer, reference, records)
+        yield record
+
+
+def problems_of_step(problems: list[Problem], step: int, settings: TrainSettings) -> list[Problem]:
+    """The problems of a step (from 1): pass after pass through a shuffled list, the same for every method of a seed."""
+    start, batch = (step - 1) * settings.prompts_per_step, []
+    for position in range(start, start + settings.prompts_per_step):
+        lap, place = divmod(position, len(problems))
+        order = list(range(len(problems)))
+        random.Random(f"{settings.seed}/{lap}").shuffle(order)
+        batch.append(problems[order[place]])
+    return batch
+
+
+def sample_step(policy: Policy, batch: list[Problem], step: int, settings: TrainSettings) -> Rollout:
+    """The rollout of a step; its noise depends on seed, step, row and position alone."""
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    prompts = [format_prompt(policy, problem.question) for problem in batch]
+    return sample_groups(policy, prompts, settings.group_size, settings.max_tokens, settings.temperature, generator)
+
+
+def score_rewards(rollout: Rollout, batch: list[Problem], reward) -> Tensor:
+    """The rewards of a rollout, [P, G]. Raises ValueError where the reward function returns no number."""
+    golds = [problem.answer for problem in batch for _ in range(rollout.group_size)]
+    values = [reward(text, gold) for text, gold in zip(rollout.texts, golds, strict=True)]
+    for value, text in zip(values, rollout.texts, strict=True):
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"the reward function must return a number, not {value!r}, for the text {text[:80]!r}")
+    return torch.tensor(values, dtype=torch.float32).view(len(batch), rollout.group_size)
+
+
+def make_minibatches(
+    rollout: Rollout, rewards: Tensor, method: Method, settings: TrainSettings, step: int
+) -> list[MiniBatch]:
+    """Splits a rollout into mini-batches of whole groups (together, so that their prompts are read once).
+
+    Groups without signal are left out of the computation where the method has no KL term: their gradient is exactly 0.
+    They still count in every denominator.
+    """
+    advantages = group_advantages(rewards, method.advantage_scale)
+    has_signal = ~groups_without_signal(rewards) if method.kl_coef == 0 else torch.ones(len(rewards), dtype=torch.bool)
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    order = torch.randperm(len(rewards), generator=generator)
+    size, lengths = rollout.group_size, rollout.lengths
+    minibatches = []
+    for groups in order.tensor_split(settings.minibatches):
+        all_rows = (groups[:, None] * size + torch.arange(size)).flatten()
+        groups = groups[has_signal.cpu()[groups]]
+        rows = (groups[:, None] * size + torch.arange(size)).flatten()
+        per_micro = settings.micro_batch_rows or max(len(rows), 1)
+        shared = size if per_micro % size == 0 else 1
+        parts = rows.split(per_micro) if len(rows) else ()
+        micro = [cut_rows(rollout, part, advantages.flatten(), shared, settings.temperature) for part in parts]
+        minibatches.append(MiniBatch(micro, len(all_rows), int(lengths[all_rows].sum())))
+    return minibatches
+
+
+def cut_rows(rollout: Rollout, rows: Tensor, advantages: Tensor, group_size: int, temperature: float) -> MicroBatch:
+    """Some rows of a rollout, without the columns that are padding in all of them."""
+    rows = rows.to(rollout.mask.device)
+    prompt_width = int(rollout.prompt_mask[rows].sum(dim=1).max())
+    width = int(rollout.lengths[rows].max())
+    return MicroBatch(
+        rollout.prompt_ids[rows][:, -prompt_width:],
+        rollout.prompt_mask[rows][:, -prompt_width:],
+        rollout.completion_ids[rows][:, :width],
+        rollout.mask[rows][:, :width],
+        advantages[rows],
+        group_size,
+        temperature,
+        rollout.logprobs[rows][:, :width],
+    )
+
+
+@torch.no_grad()
+def score_before_updates(minibatches: list[MiniBatch], model, reference=None) -> None:
+    """Log-probs under the model that sampled (and the reference), in the very micro-batches that are trained on:
+    the same dtype, padding and shape, so that the ratio before the first update is exactly 1 on a CPU."""
+    for minibatch in minibatches:
+        for micro in minibatch.micro:
+            micro.logp_old, micro.entropy = micro.score(model)
+            if reference is not None:
+                micro.logp_ref = micro.score(reference)[0]
+
+
+def update(model, optimizer, minibatch: MiniBatch, method: Method, settings, clock: Clock, place: str) -> Update:
+    """One optimizer step. The micro-batches' gradients add up to that of the whole mini-batch."""
+    result = Update()
+    optimizer.zero_grad(set_to_none=False)
+    for micro in minibatch.micro:
+        with clock.time("forward"):
+            logp_new, _ = micro.score(model)
+            out = policy_loss(
+                method, logp_new, micro.logp_old, micro.advantages, micro.mask, settings.max_tokens,
+                micro.logp_ref if method.kl_coef > 0 else None, minibatch.total_rows, minibatch.total_tokens,
+            )  # fmt: skip
+        with clock.time("backward"):
+            out.loss.backward()
+        observe(result, out, logp_new.detach(), micro, minibatch, method)
+    with clock.time("optimizer"):
+        result.grad_norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
+        if not (result.loss == result.loss and abs(result.grad_norm) < float("inf")):
+            optimizer.zero_grad()
+            raise FloatingPointError(
+                f"{place}: the loss is {result.loss} and the gradient norm {result.grad_norm}; the weights are those of "
+                "the last good update. Lower the learning rate, or look at the rewards and log-probs of this step."
+            )
+        if any(p.grad is not None for p in model.parameters()):
+            optimizer.step()
+    return result
+
+
+def observe(result: Update, out, logp_new: Tensor, micro: MicroBatch, minibatch: MiniBatch, method: Method) -> None:
+    """Adds what a micro-batch showed to the update's record."""
+    keep = micro.mask.bool()
+    token_level = method.ratio_level == "token"
+    advantages = micro.advantages[:, None] if token_level else micro.advantages
+    ratios, counted = out.ratios.detach(), keep if token_level else keep.any(dim=1)
+    total = minibatch.total_tokens if token_level else minibatch.total_rows
+    result.loss += out.loss.item()
+    result.clip_fraction += out.clip_fraction.item()
+    result.clip_low += int(((advantages < 0) & (ratios < 1 - method.clip_low) & counted).sum()) / total
+    result.clip_high += int(((advantages > 0) & (ratios > 1 + method.clip_high) & counted).sum()) / total
+    log_ratios = masked_log_ratios(logp_new, micro.logp_old, micro.mask)
+    result.token_log_ratios.append(log_ratios[keep].cpu())
+    result.sequence_log_ratios.append(sequence_ratios(logp_new, micro.logp_old, micro.mask).log().cpu())
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def summarise(
+    step, rollout: Rollout, verdict: Evaluation, rewards, minibatches, updates, method, settings
+) -> StepRecord:
+    """The record of a step: what a practitioner watches, under its standard name."""
+    lengths = rollout.lengths.float().cpu()
+    right = torch.tensor(verdict.strict)
+    last_pass = updates[-len(minibatches) :]
+    micro = [m for minibatch in minibatches for m in minibatch.micro]
+
+    def token_mean(values: list[Tensor]) -> float | None:
+        tokens = sum(int(m.mask.sum()) for m in micro)
+        return float(sum(v.sum() for v in values)) / tokens if tokens else None
+
+    kl = None
+    if micro and micro[0].logp_ref is not None:
+        kl = token_mean([kl_estimate(m.logp_old, m.logp_ref, "k3") * m.mask for m in micro])
+    return StepRecord(
+        step=step,
+        loss=mean([u.loss for u in updates]),
+        reward_mean=rewards.mean().item(),
+        reward_std=rewards.std(dim=1).mean().item(),
+        no_signal=groups_without_signal(rewards).float().mean().item(),
+        accuracy=verdict.accuracy,
+        lenient_accuracy=verdict.lenient_accuracy,
+        format_rate=verdict.format_rate,
+        length_mean=lengths.mean().item(),
+        length_right=lengths[right].mean().item() if right.any() else None,
+        length_wrong=lengths[~right].mean().item() if not right.all() else None,
+        truncated=rollout.truncated.float().mean().item(),
+        clip_unit=method.clip_unit,
+        clip_fraction=mean([u.clip_fraction for u in updates]),
+        clip_low=mean([u.clip_low for u in updates]),
+        clip_high=mean([u.clip_high for u in updates]),
+        clip_fraction_first=updates[0].clip_fraction,
+        token_log_ratio=Distribution.of([r for u in last_pass for r in u.token_log_ratios]),
+        sequence_log_ratio=Distribution.of([r for u in last_pass for r in u.sequence_log_ratios]),
+        entropy=token_mean([m.entropy for m in micro]),
+        kl=kl,
+        sampler_gap=max((m.sampler_gap for m in micro), default=0.0),
+        grad_norm=mean([u.grad_norm for u in updates]),
+        updates=len(updates),
+        tokens=int(rollout.mask.sum()),
+    )

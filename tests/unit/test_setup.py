@@ -1,0 +1,246 @@
+"""The set-up files agree with each other, and nothing in the repository is tied to one machine."""
+
+import fnmatch
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+import venv
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+COURSE_COMMAND = "uv run jupyter lab notebooks/00_start_here.ipynb"
+TEST_COMMAND = "uv run --group test pytest"
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+
+
+def requirements(lines):
+    """Requirement by canonical name."""
+    return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
+
+
+BOUNDS = requirements(PROJECT["dependencies"])
+TESTED = requirements(PROJECT["optional-dependencies"]["tested"])
+
+
+def exact_version(requirement):
+    (specifier,) = requirement.specifier
+    assert specifier.operator == "==", f"{requirement} is no exact pin"
+    return Version(specifier.version)
+
+
+# versions
+
+
+def test_every_dependency_has_a_lower_and_an_upper_bound():
+    for requirement in BOUNDS.values():
+        assert {specifier.operator for specifier in requirement.specifier} == {">=", "<"}, str(requirement)
+
+
+def test_dependencies_and_tested_pins_name_the_same_packages():
+    assert TESTED.keys() == BOUNDS.keys()
+
+
+def test_tested_versions_lie_within_the_bounds():
+    for name, requirement in TESTED.items():
+        assert exact_version(requirement) in BOUNDS[name].specifier, f"{requirement}: not {BOUNDS[name]}"
+
+
+def test_uv_takes_the_tested_versions_from_the_same_place():
+    assert PYPROJECT["tool"]["uv"]["default-groups"] == ["course"]
+    assert PYPROJECT["dependency-groups"]["course"] == [f"{PROJECT['name']}[tested]"]
+
+
+def test_this_environment_holds_the_tested_versions():
+    wanted = {name: exact_version(requirement).public for name, requirement in TESTED.items()}
+    installed = {name: Version(metadata.version(name)).public for name in wanted}
+    if installed != wanted:
+        found = [f"{name} {installed[name]}" for name in wanted if installed[name] != wanted[name]]
+        message = "other versions than the tested ones: " + ", ".join(found)
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+# conda and Binder
+
+
+def test_environment_yml_takes_everything_but_python_from_pyproject():
+    *conda, pip = ENVIRONMENT["dependencies"]
+    assert pip == {"pip": ["-e .[tested]"]}
+    assert [line for line in conda if not line.startswith("python=")] == ["pip"]
+    # repo2docker reads the Python version from exactly this form.
+    (python,) = [line for line in conda if re.fullmatch(r"python=3\.\d+", line)]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python=") + ".99")
+
+
+def pip_section():
+    """The arguments that conda gives to pip, in their order."""
+    return [word for line in ENVIRONMENT["dependencies"][-1]["pip"] for word in shlex.split(line)]
+
+
+def install_pip_section(folder, *options):
+    """Let uv fill a fresh environment as conda's pip would; skip where there is no uv or no network."""
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if not uv:
+        pytest.skip("needs uv, which is not on this machine's path")
+    venv.create(folder, with_pip=False)
+    command = [uv, "pip", "install", "--python", str(folder), *options, *pip_section()]
+    for mode in (["--offline"], []):  # from uv's cache if all of it is there
+        done = subprocess.run([*command, *mode], cwd=ROOT, capture_output=True, text=True, timeout=540)
+        if done.returncode == 0:
+            return done.stderr
+    if re.search(r"error sending request|dns error|[Cc]onnection refused|timed out|network", done.stderr):
+        pytest.skip("needs the package registry, which does not answer: " + done.stderr[-300:])
+    pytest.fail(f"{shlex.join(command)}\n{done.stderr}")
+
+
+def test_pip_section_resolves_to_the_tested_versions(tmp_path):
+    said = install_pip_section(tmp_path / "env", "--dry-run")
+    chosen = dict(re.findall(r"^ \+ ([\w-]+)==([^\s+]+)", said, re.MULTILINE))
+    for name, requirement in TESTED.items():
+        assert chosen[name] == exact_version(requirement).public, said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("CI"), reason="installs 1.3 GB or more: done in CI only")
+def test_pip_section_installs_and_runs(tmp_path):
+    install_pip_section(tmp_path / "env")
+    python = tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    imports = "import rlvr_helpers, datasets, matplotlib, torch, transformers"
+    for arguments in (["-c", imports], ["-m", "jupyter", "lab", "--version"]):
+        done = subprocess.run([python, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+
+
+# the two commands
+
+
+def test_readme_gives_the_two_commands():
+    lines = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
+    assert COURSE_COMMAND in lines
+    assert TEST_COMMAND in lines
+    assert (ROOT / COURSE_COMMAND.split()[-1]).is_file()
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    script = ROOT / ".ci" / "run"
+    assert TEST_COMMAND in [line.strip() for line in script.read_text(encoding="utf-8").splitlines()]
+    assert os.name == "nt" or os.access(script, os.X_OK)
+
+
+# what belongs to one machine or to one registry
+
+
+def repository_files():
+    """Every file that git tracks or would add; without git, every file that .gitignore does not name."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+        paths = [ROOT / name for name in names if name]
+    except (OSError, subprocess.CalledProcessError):
+        lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+        patterns = [line.strip("/") for line in [*lines, ".git"] if line and line[0] != "#"]
+
+        def is_ignored(path):
+            name = path.relative_to(ROOT)
+            parts = [*name.parts, *map(str, name.parents), str(name)]
+            return any(fnmatch.filter(parts, pattern) for pattern in patterns)
+
+        paths = [path for path in ROOT.rglob("*") if not is_ignored(path)]
+    return [path for path in paths if path.is_file()]
+
+
+# The "~" is taken out again; it is there so that this file does not hold what it looks for.
+def pattern(*alternatives):
+    return re.compile("|".join(text.replace("~", "") for text in alternatives).encode())
+
+
+REGISTRIES = pattern(
+    r"py~pi\.org",
+    r"python~hosted\.org",
+    r"download\.~pytorch\.org",
+    r"(?:conda|repo)\.~anaconda\.(?:org|com)",
+    r"npm~js\.(?:org|com)",
+    r"yarn~pkg\.com",
+)
+MACHINE_PATHS = pattern(
+    r"(?:(?<![\w+/.\x7e])|(?<=file://))/(?:(?:root|work|tmp|opt)/|(?:home|Users)/\w)",
+    r"\b[A-Za-z]:\\{1,2}~Users",
+)
+
+
+def test_the_patterns_find_what_they_should():
+    assert REGISTRIES.search(b"https://" + b"pypi" + b".org/simple")
+    for start, rest in [(b'"', b"work/x"), (b"in ", b"tmp/x"), (b"file://", b"root/x"), (b"=", b"home/x")]:
+        assert MACHINE_PATHS.search(start + b"/" + rest), rest
+    for harmless in [b"a/my_work/", b"~/work/", b"./tmp/", b"#!/usr/bin/env", b"/dev/null", b"a/home/x"]:
+        assert not MACHINE_PATHS.search(harmless), harmless
+
+
+def places(wanted):
+    """`file:line: text` of every hit in the repository's text files."""
+    found = []
+    for path in repository_files():
+        content = path.read_bytes()
+        if b"\0" in content:
+            continue
+        for number, line in enumerate(content.splitlines(), 1):
+            hit = wanted.search(line)
+            if hit:
+                seen = line[max(0, hit.start() - 40) : hit.end() + 40].decode(errors="replace")
+                found.append(f"{path.relative_to(ROOT)}:{number}: {seen}")
+    return found
+
+
+def test_no_file_names_a_package_registry():
+    assert places(REGISTRIES) == []
+
+
+def test_no_file_holds_a_path_of_one_machine():
+    assert places(MACHINE_PATHS) == []
+
+
+# what no notebook does
+
+FORBIDDEN = {
+    "edits the import path": re.compile(r"\bsys\.path\b|\bPYTHONPATH\b|\baddsitedir\b"),
+    "installs something": re.compile(r"\b(?:pip3?|conda|mamba|uv)\s+(?:pip\s+)?(?:install|add|sync)\b"),
+    "imports everything": re.compile(r"^\s*from\s+\S+\s+import\s+\*|^\s*%pylab\b", re.MULTILINE),
+}
+
+
+def offences(notebook):
+    """What a notebook (parsed JSON) does that it must not: (cell number, offence)."""
+    found = []
+    for number, cell in enumerate(notebook["cells"]):
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            found += [(number, offence) for offence, pattern in FORBIDDEN.items() if pattern.search(source)]
+    return found
+
+
+def test_offences_are_found():
+    sources = ["sys.path.insert(0, '..')", "%pip install x", "!uv add x", "from math import *", "x = 2 * 3"]
+    cells = [{"cell_type": "code", "source": source} for source in sources]
+    assert [number for number, _ in offences({"cells": cells})] == [0, 1, 2, 3]
+
+
+def test_notebooks_keep_the_rules():
+    found = {}
+    for path in repository_files():
+        if path.suffix == ".ipynb":
+            found[path.name] = offences(json.loads(path.read_text(encoding="utf-8")))
+    assert not {name: what for name, what in found.items() if what}
