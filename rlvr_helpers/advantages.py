@@ -1,6 +1,5 @@
 """Better than what? Rewards of a group become advantages: how much better than the other answers to the same prompt."""
 
-import torch
 from torch import Tensor
 
 STD_EPSILON = 1e-4  # added to the standard deviation, as TRL and verl do

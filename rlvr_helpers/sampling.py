@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlvr_helpers.decoding import decoder_for, prefill
-from rlvr_helpers.models import Policy
+from rlvr_helpers.models import Policy, format_prompt
 
 
 @dataclass
@@ -121,6 +121,11 @@ def rows_to_keep(live: Tensor, group_size: int) -> Tensor:
     order = live.int().argsort(dim=1, descending=True, stable=True)[:, : int(live.sum(dim=1).max())]
     first_row = torch.arange(len(live), device=live.device)[:, None] * group_size
     return (first_row + order)[live.any(dim=1)]
+
+
+def answer(policy: Policy, question: str, max_tokens: int = 64) -> str:
+    """What the policy says to a question, greedily."""
+    return sample_groups(policy, [format_prompt(policy, question)], 1, max_tokens, temperature=0.0).texts[0]
 
 
 def mask_after_end(completion_ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:

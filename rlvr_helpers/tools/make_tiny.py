@@ -19,9 +19,18 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from rlvr_helpers.evaluation import evaluate, mean_pass_at_k
+from rlvr_helpers.models import make_policy, save_policy
 from rlvr_helpers.problems import (
-    CONTAINERS, GAIN, LOSE, PEOPLE, THINGS, WordProblem, generate_word_problem,
+    CONTAINERS,
+    GAIN,
+    LOSE,
+    PEOPLE,
+    THINGS,
+    WordProblem,
+    generate_word_problem,
 )  # fmt: skip
+from rlvr_helpers.runs import cpu_name
 
 TRAIN_PROBLEMS, TEST_PROBLEMS, SEED, BUDGET = 2000, 500, 1, 64
 SPECIAL = ["<|pad|>", "<|end|>", "<unk>", "<|user|>", "<|assistant|>"]
@@ -58,7 +67,20 @@ def new_model(tokenizer) -> LlamaForCausalLM:
         intermediate_size=384, max_position_embeddings=192, tie_word_embeddings=True, rms_norm_eps=1e-5,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    add_number_waves(model, tokenizer)
+    return model
+
+
+def add_number_waves(model, tokenizer, size: float = 0.3) -> None:
+    """Starts the embeddings of 0 to 99 with waves of several periods, so that sums are quick to learn: with it the
+    equations reach a loss of 1.1 nats a result in 300 steps, without it 1.8. Training is free to change them."""
+    numbers = torch.arange(100.0)
+    waves = [wave(2 * math.pi * numbers / period) for period in (2, 4, 5, 10, 20, 25, 50, 100, 200)
+             for wave in (torch.cos, torch.sin)]  # fmt: skip
+    rows = tokenizer.convert_tokens_to_ids([str(n) for n in range(100)])
+    with torch.no_grad():
+        model.model.embed_tokens.weight[rows, : len(waves)] += size * torch.stack(waves, dim=1)
 
 
 # -- worked solutions, faultless and imperfect ---------------------------------------------------------------------
@@ -170,6 +192,15 @@ def supervised(model, tokenizer, next_rows, steps: int, lr: float, name: str, fl
             )
 
 
+LOG: list[str] = []
+
+
+def note(line: str) -> None:
+    """Prints a line and keeps it for the log that lies beside the model."""
+    print(line, flush=True)
+    LOG.append(line)
+
+
 def problem_key(problem: WordProblem):
     """Two problems with the same numbers and operations count as the same, whatever the names."""
     return (problem.start, *((s.kind, s.bags, s.number) for s in problem.steps if s.kind != "distractor"))
@@ -216,7 +247,7 @@ def skilled_model(tokenizer, held_out: set) -> LlamaForCausalLM:
         "equations",
         floor=1.0,
     )
-    supervised(model, tokenizer, solutions, 2400, 2e-3, "solutions")
+    supervised(model, tokenizer, solutions, 2000, 1.5e-3, "solutions")
     return model
 
 
@@ -229,3 +260,49 @@ def spoil(model, tokenizer, held_out: set, steps=300, lr=5e-4) -> None:
         return [encode_solution(tokenizer, p, imperfect_solution(p, rng)) for p in problems]
 
     supervised(model, tokenizer, imperfect, steps, lr, "imperfect")
+
+
+def measure(policy, problems, name: str, samples: int = 8) -> dict:
+    """Greedy accuracy with its interval, pass@1 and pass@8 of a policy on held-out problems."""
+    greedy = evaluate(policy, problems, BUDGET)
+    sampled = evaluate(policy, problems, BUDGET, 1.0, samples, torch.Generator().manual_seed(SEED))
+    low, high = greedy.interval
+    result = {
+        "problems": len(problems), "greedy": round(greedy.accuracy, 4), "greedy_95": [round(low, 4), round(high, 4)],
+        "greedy_lenient": round(greedy.lenient_accuracy, 4), "pass@1": round(sampled.accuracy, 4),
+        "pass@8": round(mean_pass_at_k(sampled, samples, 8), 4), "format": round(sampled.format_rate, 4),
+        "mean_length": round(sum(sampled.lengths) / len(sampled.lengths), 1),
+        "truncated": round(sum(sampled.truncated) / len(sampled.truncated), 4),
+    }  # fmt: skip
+    note(f"{name}: {json.dumps(result)}")
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets problems/ and tiny/")
+    parser.add_argument("--skilled", type=Path, help="folder for the model as it was before the third stage")
+    options = parser.parse_args()
+    out = options.out
+    torch.set_num_threads(1)
+    note(f"seed {SEED}, torch {torch.__version__}, {cpu_name()}, 1 thread")
+    train, test, held_out = make_problems(random.Random(SEED))
+    write_problems(out / "problems" / "train.jsonl", train)
+    write_problems(out / "problems" / "test.jsonl", test)
+    note(f"{len(train)} train and {len(test)} held-out problems")
+    tokenizer = build_tokenizer()
+    model = skilled_model(tokenizer, held_out)
+    policy = make_policy(model, tokenizer, "tiny")
+    measured = {"skilled": measure(policy, test, "before it was spoilt")}
+    if options.skilled:
+        save_policy(policy, options.skilled)
+    spoil(model, tokenizer, held_out)
+    measured["start"] = measure(policy, test, "start model")
+    save_policy(policy, out / "tiny")
+    note(f"in all {time.process_time():.0f} CPU-s")
+    (out / "tiny" / "measured.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    (out / "tiny" / "make_tiny.log").write_text("\n".join(LOG) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

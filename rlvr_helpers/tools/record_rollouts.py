@@ -1,0 +1,93 @@
+"""Records the four rollouts that run through the lessons: real completions of one problem by the start model.
+
+    python -m rlvr_helpers.tools.record_rollouts --out data/rollouts/four.json
+
+Right and short, right and long, wrong and short, wrong and long; each with the log-probs of its tokens under the start
+model and under the model after one and after thirty steps of GRPO.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers.methods import GRPO
+from rlvr_helpers.models import Policy, format_prompt, load_policy
+from rlvr_helpers.problems import Problem, load_problems
+from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.runs import provenance, rounded
+from rlvr_helpers.sampling import Rollout, sample_groups, token_logprobs
+from rlvr_helpers.training import TrainSettings, train
+
+KINDS = ("right and short", "right and long", "wrong and short", "wrong and long")
+SAMPLES = 24
+
+
+def pick_four(rollout: Rollout, problems: list[Problem]) -> tuple[int, list[int]] | None:
+    """The problem whose samples hold all four kinds with the widest spread of lengths, and their rows."""
+    best = None
+    for p, problem in enumerate(problems):
+        rows = range(p * rollout.group_size, (p + 1) * rollout.group_size)
+        right = [r for r in rows if correctness_reward(rollout.texts[r], problem.answer) and not rollout.truncated[r]]
+        wrong = [r for r in rows if not correctness_reward(rollout.texts[r], problem.answer)]
+        if len(right) < 2 or len(wrong) < 2:
+            continue
+        right.sort(key=lambda r: int(rollout.lengths[r]))
+        wrong.sort(key=lambda r: int(rollout.lengths[r]))
+        four = [right[0], right[-1], wrong[0], wrong[-1]]
+        lengths = [int(rollout.lengths[r]) for r in four]
+        spread = min(lengths[1] / lengths[0], 2.0) + min(lengths[3] / lengths[2], 2.0)
+        if best is None or spread > best[0]:
+            best = spread, p, four
+    return best and (best[1], best[2])
+
+
+def scores(policy: Policy, rollout: Rollout, rows: list[int]) -> list[list[float]]:
+    """Log-probs of the rows' tokens under the policy as it is now."""
+    with torch.no_grad():
+        logp = token_logprobs(
+            policy.model,
+            rollout.prompt_ids[rows],
+            rollout.prompt_mask[rows],
+            rollout.completion_ids[rows],
+            rollout.mask[rows],
+        )
+    return [row[: int(n)].tolist() for row, n in zip(logp, rollout.lengths[rows], strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    policy, problems = load_policy("tiny"), load_problems("train")
+    candidates = problems[-200:]  # not those of the first training steps
+    prompts = [format_prompt(policy, problem.question) for problem in candidates]
+    rollout = sample_groups(policy, prompts, SAMPLES, 64, generator=torch.Generator().manual_seed(0))
+    place, rows = pick_four(rollout, candidates)
+    logprobs = {"start": scores(policy, rollout, rows)}
+    for record in train(policy, problems[:-200], GRPO, TrainSettings(steps=30)):
+        if record.step in (1, 30):
+            logprobs[f"after {record.step} steps"] = scores(policy, rollout, rows)
+    tokenizer, data = policy.tokenizer, []
+    for i, (kind, row) in enumerate(zip(KINDS, rows, strict=True)):
+        ids = rollout.completion_ids[row, : int(rollout.lengths[row])].tolist()
+        data.append({
+            "kind": kind, "text": rollout.texts[row], "reward": correctness_reward(rollout.texts[row], candidates[place].answer),
+            "truncated": bool(rollout.truncated[row]), "ids": ids, "tokens": tokenizer.convert_ids_to_tokens(ids),
+            "logprobs": {name: values[i] for name, values in logprobs.items()},
+        })  # fmt: skip
+    problem = candidates[place]
+    whole = {
+        "question": problem.question, "answer": problem.answer, "prompt": prompts[place],
+        "prompt_ids": tokenizer(prompts[place], add_special_tokens=False).input_ids, "max_tokens": 64, "rollouts": data,
+        "provenance": provenance("tiny", "tiny", temperature=1.0, samples=SAMPLES),
+    }  # fmt: skip
+    write_whole(out, lambda file: file.write((json.dumps(rounded(whole), indent=1) + "\n").encode()))
+    for item in data:
+        print(item["kind"], len(item["ids"]), "tokens:", item["text"])
+
+
+if __name__ == "__main__":
+    main()

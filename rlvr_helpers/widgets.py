@@ -1,0 +1,143 @@
+"""What moves in the notebooks: the live dashboard of a training run, and sliders over the figures of `plots`.
+
+No pyplot here and no notebook globals: JupyterLab runs widget callbacks on a second thread while a cell is running.
+"""
+
+import base64
+import html
+import re
+import time
+from collections.abc import Iterable, Iterator
+
+import ipywidgets
+from IPython.display import display
+
+from rlvr_helpers import plots
+from rlvr_helpers.methods import Method
+from rlvr_helpers.models import Policy, unknown_words
+from rlvr_helpers.records import StepRecord
+from rlvr_helpers.sampling import answer
+
+SECONDS_BETWEEN_PICTURES = 1.5  # a picture takes about 0.1 s, which training would rather have
+
+
+def picture(figure) -> str:
+    """A figure as an <img> of fixed size with its alternative text."""
+    width, height = figure.get_size_inches() * 100
+    data = base64.b64encode(plots.to_png(figure, dpi=110)).decode()
+    return (
+        f'<img alt="{html.escape(figure.alt, quote=True)}" src="data:image/png;base64,{data}" '
+        f'style="width:{width:.0f}px;height:{height:.0f}px;max-width:none">'
+    )
+
+
+class TrainingDashboard:
+    """A live picture of training with a progress bar, the time left and a Stop button that keeps what was learnt.
+
+        dashboard = TrainingDashboard(total_steps=30, method=GRPO)
+        records = list(dashboard.watch(train(policy, problems, GRPO, TrainSettings(steps=30))))
+
+    Interrupting the kernel does what Stop does. At the end the live picture is replaced by a still one, so that the
+    saved notebook shows it without a kernel.
+    """
+
+    def __init__(self, total_steps: int, method: Method | None = None):
+        self.total_steps, self.method = total_steps, method
+        self.records: list[StepRecord] = []
+        self.stopped = False
+        self._started, self._drawn = time.monotonic(), 0.0
+        self._label = method.name if method else ""
+        self.bar = ipywidgets.IntProgress(max=total_steps, layout={"width": "320px"})
+        self.stop_button = ipywidgets.Button(
+            description="Stop", tooltip="Stop after this step and keep what was learnt"
+        )
+        self.stop_button.on_click(self.stop)
+        self.status = ipywidgets.HTML("Starting: the first rollout is being sampled.")
+        self.image = ipywidgets.HTML()
+        self.box = ipywidgets.VBox([ipywidgets.HBox([self.bar, self.stop_button, self.status]), self.image])
+
+    def stop(self, _=None) -> None:
+        """Asks for a stop; the step under way is finished first."""
+        self.stopped = True
+        self.status.value = "Stopping after this step."
+
+    def watch(self, steps: Iterable) -> Iterator:
+        """Passes on records (of `train`) or progress (of `run_comparison`) and shows them as they come."""
+        handle = display(self.box, display_id=True)
+        try:
+            for item in steps:
+                self.show(item)
+                yield item
+                if self.stopped:
+                    break
+        except KeyboardInterrupt:
+            self.stopped = True
+        finally:
+            if hasattr(steps, "close"):
+                steps.close()
+            self._finish(handle)
+
+    def show(self, item) -> None:
+        """Takes one record, or one `Progress` of a comparison, into the picture."""
+        record, done = getattr(item, "record", item), getattr(item, "done", None)
+        if hasattr(item, "method"):
+            if f"{item.method.name}, seed {item.seed}" != self._label:
+                self._label, self.records = f"{item.method.name}, seed {item.seed}", []
+            self.method = item.method
+        self._run_steps = getattr(item, "run_steps", self.total_steps)
+        self.records = [*self.records, record]
+        self.bar.value = done or len(self.records)
+        self.status.value = html.escape(self._status_line(record))
+        if time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES or self.bar.value == self.total_steps:
+            self.image.value = picture(self._figure())
+            self._drawn = time.monotonic()
+
+    def _status_line(self, record: StepRecord) -> str:
+        spent, done = time.monotonic() - self._started, self.bar.value
+        left = spent / done * (self.total_steps - done)
+        return f"{self._label}: step {done} of {self.total_steps}, reward {record.reward_mean:.2f}, {left:.0f} s left"
+
+    def _figure(self):
+        return plots.dashboard(self.records, self._run_steps, self.method)
+
+    def _finish(self, handle) -> None:
+        """Puts a still picture in the place of the live one."""
+        seconds = time.monotonic() - self._started
+        word = "Stopped" if self.stopped else "Done"
+        line = f"{word} after {self.bar.value} of {self.total_steps} steps, {seconds:.0f} s. What was learnt is kept."
+        still = plots.show(self._figure(), caption=line) if self.records else line
+        if handle is not None:
+            handle.update(still)
+
+
+class ProblemBox:
+    """A text box: what several policies answer to a typed problem. policies: display name -> Policy."""
+
+    def __init__(self, policies: dict[str, Policy], question: str):
+        self.policies = policies
+        self.text = ipywidgets.Textarea(question, layout={"width": "620px", "height": "56px"})
+        self.text.continuous_update = False
+        self.button = ipywidgets.Button(description="Answer", button_style="primary")
+        self.button.on_click(self.answer)
+        self.out = ipywidgets.HTML()
+        self.answer()
+
+    def answer(self, _=None) -> None:
+        """Fills in the answers; words that a policy cannot read are named."""
+        question = self.text.value.strip()
+        if not question:
+            self.out.value = "Type a problem first."
+            return
+        lines = []
+        for name, policy in self.policies.items():
+            unknown = unknown_words(policy, question)
+            note = f" <i>(cannot read: {html.escape(', '.join(unknown))})</i>" if unknown else ""
+            reply = html.escape(answer(policy, question)).replace("\n", "<br>")
+            lines.append(f"<b>{html.escape(name)}</b>: {reply}{note}")
+        self.out.value = "<br>".join(lines)
+
+    def show(self) -> None:
+        """Shows the box; without a kernel the first answers stand as text."""
+        box = ipywidgets.VBox([self.text, self.button, self.out])
+        plain = re.sub(r"<[^>]+>", "", self.out.value.replace("<br>", "\n"))
+        display({**box._repr_mimebundle_(), "text/plain": html.unescape(plain)}, raw=True)

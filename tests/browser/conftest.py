@@ -1,0 +1,28 @@
+"""A browser and a JupyterLab for the tests of this folder, which are all slow."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from lab import Lab
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser_path():
+    """The path of an installed Chromium. Without one the tests are skipped, but not in CI, where that is a fault."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+        refuse(f"no browser is installed: looked for {', '.join(BROWSERS)}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def lab(browser_path, tmp_path_factory):
+    """JupyterLab over a copy of the notebooks. It ends with its module: playwright holds the event loop until then."""
+    with Lab(NOTEBOOKS, tmp_path_factory.mktemp("lab"), browser_path, RLVR_FAST="1") as lab:
+        yield lab

@@ -1,0 +1,140 @@
+"""The notebooks as a reader meets them: JupyterLab, a real browser, real clicks.
+
+Notebook 09 runs short here (RLVR_FAST=1: one seed, four steps); nbval runs it in full.
+"""
+
+import re
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+STEP = r"step (\d+) of (\d+)"
+ENDED = r"(Done|Stopped) after (\d+) of (\d+) steps"
+
+
+def assert_reads(picture):
+    """A picture that was really drawn and says in words what it shows."""
+    assert picture.width > 100 and picture.height > 40, picture.alt
+    assert len(picture.alt) > 20, f"the alternative text is {picture.alt!r}"
+
+
+def test_start_here_runs_to_its_end_and_shows_training_live(lab):
+    with lab.open("00_start_here.ipynb") as notebook:
+        notebook.start()
+        training = notebook.cell("dashboard.watch")
+        first = training.wait_for_picture(timeout=120)
+        step = int(training.wait_for_text(STEP, timeout=10)[1])
+        second = training.wait_for_picture(timeout=30, other_than=first)
+        assert (second.width, second.height) == (first.width, first.height)
+        assert int(training.wait_for_text(STEP, timeout=10)[1]) > step
+        assert_reads(second)
+        notebook.wait(timeout=180)
+
+        assert notebook.errors() == []
+        assert all(cell.execution_count for cell in notebook.cells())
+        assert re.search(ENDED, training.text()).groups() == ("Done", "20", "20")
+        assert training.widget(".jupyter-widgets").count() == 0, "the live picture stays, which needs a kernel"
+        for cell in (training, notebook.cell("plots.accuracy_curves"), notebook.cell("course_map(")):
+            assert_reads(cell.pictures()[0])
+    assert lab.requests_out == []
+
+
+@pytest.mark.parametrize("way", ["the Stop button", "an interrupt of the kernel"])
+def test_stopped_training_keeps_what_was_learnt(lab, way):
+    with lab.open("00_start_here.ipynb") as notebook:
+        notebook.start()
+        training = notebook.cell("dashboard.watch")
+        at_step = int(training.wait_for_text(r"step ([2-9]) of", timeout=120)[1])
+        if way == "the Stop button":
+            training.widget("button", "Stop").click()
+        else:
+            notebook.interrupt()
+        ended, steps, of = training.wait_for_text(ENDED, timeout=30).groups()
+        notebook.wait(timeout=90)
+
+        assert (ended, of) == ("Stopped", "20")
+        assert at_step <= int(steps) <= at_step + 2
+        assert notebook.errors() == []
+        assert all(cell.execution_count for cell in notebook.cells()), "the later cells did not run"
+        assert "% right" in notebook.cell("end = evaluate").text()
+        assert_reads(training.pictures()[0])
+        assert_reads(notebook.cell("plots.accuracy_curves").pictures()[0])
+
+
+def test_all_three_methods_train_and_the_problem_box_answers(lab):
+    with lab.open("09_train_all_three.ipynb") as notebook:
+        notebook.run_all(timeout=300)
+        assert notebook.errors() == []
+        assert all(cell.execution_count for cell in notebook.cells())
+        plots = [cell for cell in notebook.cells() if "plots.show(" in cell.source]
+        assert len(plots) >= 6
+        for cell in plots:
+            assert [assert_reads(picture) for picture in cell.pictures()] == [None], cell.source
+
+        box = notebook.cell("ProblemBox(")
+        question = box.widget("textarea")
+        assert "start" in box.text() and "trained" in box.text()
+        before = box.text()
+        question.fill("Tom has 7 coins. He buys 2 bags of 4. How many coins does Tom have now?")
+        box.widget("button", "Answer").click()
+        box.wait_for_other_text(before, timeout=30)
+        assert "cannot read" not in box.text()
+
+        question.fill("Tom has 7 zebras. He buys 2 crates of 4. How many zebras does Tom have now?")
+        box.widget("button", "Answer").click()
+        assert "zebras" in box.wait_for_text(r"cannot read: ([^)]*)", timeout=30)[1]
+        question.fill("")
+        box.widget("button", "Answer").click()
+        box.wait_for_text("Type a problem first", timeout=30)
+    assert lab.requests_out == []
+
+
+SLIDER = """
+import ipywidgets
+from IPython.display import display
+from matplotlib.figure import Figure
+from rlvr_helpers import plots
+
+slider, image = ipywidgets.IntSlider(5, 1, 50), ipywidgets.Image()
+def draw(change=None):
+    figure = Figure(figsize=(3, 2))
+    figure.add_subplot().plot(range(slider.value))
+    image.value = plots.to_png(figure)
+slider.observe(draw, "value")
+draw()
+display(slider, image)
+"""
+
+TRAINING = """
+from rlvr_helpers.methods import GRPO
+from rlvr_helpers.models import load_policy
+from rlvr_helpers.problems import load_problems
+from rlvr_helpers.training import TrainSettings, train
+
+settings, records = TrainSettings(steps=4, prompts_per_step=4), []
+for record in train(load_policy("tiny"), load_problems("train"), GRPO, settings):
+    records.append(record)
+    for _ in range(6):
+        display(plots.show(plots.accuracy_curves({"GRPO": [records]})))
+"""
+
+
+def test_a_slider_moved_during_training_loses_no_picture(lab):
+    name = lab.write("slider_while_training.ipynb", SLIDER, TRAINING)
+    with lab.open(name) as notebook:
+        notebook.start()
+        moving, training = notebook.cell("slider.observe"), notebook.cell("train(")
+        still = moving.wait_for_picture(timeout=60)
+        training.wait_for_picture(timeout=60)
+        handle = moving.widget("[role=slider]")
+        moves = 0
+        while not notebook.ended() and moves < 40:
+            handle.press("ArrowRight")
+            moves += 1
+        moved = moving.wait_for_picture(timeout=10, other_than=still)
+        notebook.wait(timeout=60)
+        assert notebook.errors() == []
+        assert moves > 5 and moved.width == still.width
+        assert len(training.pictures()) == 24
+        assert len(moving.pictures()) == 1

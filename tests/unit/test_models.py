@@ -1,0 +1,309 @@
+"""Policies: end tokens, the pad token, prompts, loading and saving, and what a reader is told when there is no model."""
+
+import json
+import shutil
+import socket
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_policies import END, END_IDS, ID, PAD, POINT, STOP, UNKNOWN, make_model, make_tiny, make_tokenizer
+
+from rlvr_helpers import models
+from rlvr_helpers.models import (
+    FORMAT_REQUEST,
+    KNOWN,
+    find_end_ids,
+    find_pad_id,
+    format_prompt,
+    load_policy,
+    make_policy,
+    save_policy,
+    unknown_words,
+)
+from rlvr_helpers.sampling import encode_prompts, sample_groups
+
+
+def greedy_texts(policy, problems):
+    prompts = [format_prompt(policy, problem.question) for problem in problems]
+    return sample_groups(policy, prompts, 1, 8, temperature=0.0).texts
+
+
+# --- end tokens and the pad token -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "configured, expected",
+    [
+        (None, (END,)),
+        (END, (END,)),
+        (STOP, (END, STOP)),
+        ([STOP, POINT], (END, STOP, POINT)),
+        ([STOP, END, STOP], (END, STOP)),
+        ((POINT,), (END, POINT)),
+    ],
+)
+def test_end_ids_are_a_set_from_tokenizer_and_generation_config(tokenizer, configured, expected):
+    model = make_model()
+    model.generation_config.eos_token_id = configured
+    assert find_end_ids(model, tokenizer) == expected
+
+
+def test_end_ids_without_a_generation_config_are_the_tokenizer_s(tokenizer):
+    model = make_model()
+    model.generation_config = None
+    assert find_end_ids(model, tokenizer) == (END,)
+
+
+def test_end_ids_without_an_end_token_in_the_tokenizer_are_the_generation_config_s():
+    assert find_end_ids(make_model(), make_tokenizer(eos_token=None)) == (STOP, POINT)
+
+
+def test_a_model_without_any_end_token_is_refused():
+    model = make_model()
+    model.generation_config.eos_token_id = None
+    with pytest.raises(ValueError, match="no end token.*eos_token"):
+        make_policy(model, make_tokenizer(eos_token=None))
+
+
+def test_id_0_counts_as_an_end_token(tokenizer):
+    """0 is falsy, and still an id."""
+    model = make_model()
+    model.generation_config.eos_token_id = 0
+    assert find_end_ids(model, tokenizer) == (0, END)
+
+
+@pytest.mark.parametrize(
+    "special, expected",
+    [
+        ({}, PAD),
+        ({"pad_token": "<end>"}, UNKNOWN),
+        ({"pad_token": "<stop>"}, UNKNOWN),  # an end token of the generation config alone
+        ({"pad_token": None}, UNKNOWN),
+        ({"pad_token": None, "unk_token": None}, 0),
+        ({"pad_token": "<end>", "unk_token": "<end>"}, 0),
+    ],
+)
+def test_the_pad_token_is_never_an_end_token(special, expected):
+    pad = find_pad_id(make_tokenizer(**special), END_IDS)
+    assert pad == expected
+    assert pad not in END_IDS
+
+
+def test_a_pad_token_is_found_when_the_first_ids_all_end_a_completion():
+    assert find_pad_id(make_tokenizer(pad_token=None, unk_token=None), (0, 1, 2)) == 3
+
+
+def test_a_policy_pads_on_the_left_whatever_the_tokenizer_says(policy):
+    tokenizer = make_tokenizer()
+    tokenizer.padding_side = "right"
+    policy = make_policy(make_model(), tokenizer)
+    assert policy.tokenizer.padding_side == "left"
+    ids, mask = encode_prompts(policy, ["Ben has 3 stamps .", "5"])
+    assert ids[1].tolist() == [PAD] * 4 + [ID["5"]]
+    assert mask.tolist() == [[1] * 5, [0, 0, 0, 0, 1]]
+
+
+# --- prompts --------------------------------------------------------------------------------------
+
+
+def test_the_prompt_goes_through_the_chat_template(policy):
+    assert format_prompt(policy, "5 + 6 = ?") == "<user> 5 + 6 = ? <assistant>"
+
+
+def test_a_system_prompt_comes_first(policy):
+    policy.system_prompt = "Ben"
+    assert format_prompt(policy, "5") == "<system> Ben <user> 5 <assistant>"
+
+
+def test_a_model_that_does_not_know_the_tags_is_asked_for_the_format():
+    """The course's own model knows the tags as words. Any other one is told about them."""
+    assert make_tiny().system_prompt is None
+    assert make_tiny().problems == "tiny"
+    tokenizer = make_tokenizer()
+    vocabulary = {"reason" if word == "<reasoning>" else word: number for word, number in ID.items()}
+    tokenizer.get_vocab = lambda: vocabulary
+    policy = make_policy(make_model(), tokenizer)
+    assert policy.system_prompt == FORMAT_REQUEST
+    assert policy.problems == "gsm8k"
+
+
+def test_the_template_adds_no_second_start_token(policy):
+    """Prompts are tokenised as they are: what the template wrote is all there is."""
+    ids, mask = encode_prompts(policy, [format_prompt(policy, "5 + 6 = ?")])
+    words = ["<user>", "5", "+", "6", "=", "?", "<assistant>"]
+    assert ids.tolist() == [[ID[word] for word in words]]
+    assert mask.all()
+
+
+def test_a_tokenizer_without_a_chat_template_says_so(policy):
+    policy.tokenizer.chat_template = None
+    with pytest.raises(ValueError, match="chat.template"):
+        format_prompt(policy, "5")
+
+
+def test_unknown_words_are_named(policy):
+    assert unknown_words(policy, "Ben has 3 giraffes and 99 stamps") == ["giraffes", "and", "99"]
+    assert unknown_words(policy, "Ben has 3 stamps .") == []
+    assert unknown_words(policy, "") == []
+
+
+def test_a_tokenizer_without_an_unknown_token_knows_every_word(policy):
+    policy.tokenizer = make_tokenizer(unk_token=None)
+    assert unknown_words(policy, "Ben has 3 giraffes") == []
+
+
+# --- loading and saving ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save_policy(make_tiny(), tmp_path / "saved")
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])  # transformers reads any tokenizer beside a Qwen2 as Qwen2's own
+def test_a_saved_policy_gives_the_same_greedy_text(family, problems, tmp_path):
+    policy = make_tiny(family)
+    before = greedy_texts(policy, problems)
+    loaded = load_policy(str(save_policy(policy, tmp_path / "deep" / "folder")))
+    assert greedy_texts(loaded, problems) == before
+    assert (loaded.end_ids, loaded.pad_id) == (policy.end_ids, policy.pad_id)
+    assert (loaded.problems, loaded.system_prompt) == (policy.problems, policy.system_prompt)
+    assert format_prompt(loaded, "5") == format_prompt(policy, "5")
+    for name, value in policy.model.state_dict().items():
+        assert torch.equal(value, loaded.model.state_dict()[name]), name
+
+
+def test_a_policy_may_be_saved_again_into_its_folder(policy, problems, folder):
+    with torch.no_grad():
+        policy.model.lm_head.weight.mul_(-1)
+    save_policy(policy, folder)
+    assert greedy_texts(load_policy(str(folder)), problems) == greedy_texts(policy, problems)
+
+
+def test_a_loaded_model_is_ready_to_sample_and_to_learn(folder):
+    policy = load_policy(str(folder), device="cpu")
+    assert not policy.model.training
+    assert all(parameter.requires_grad for parameter in policy.model.parameters())
+    assert policy.device == torch.device("cpu")
+
+
+def test_weights_are_float32_by_default_even_when_they_were_saved_in_bfloat16(tmp_path):
+    """S11: the weights that are trained are float32."""
+    folder = save_policy(make_tiny(dtype=torch.bfloat16), tmp_path / "half")
+    assert load_policy(str(folder)).dtype == torch.float32
+    assert load_policy(str(folder), dtype=torch.bfloat16).dtype == torch.bfloat16
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="no model 'tinny'") as caught:
+        load_policy("tinny")
+    for name in KNOWN:
+        assert name in str(caught.value)
+    assert "folder" in str(caught.value)
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no model .*nowhere"):
+        load_policy(str(tmp_path / "nowhere"))
+
+
+def forget_some_weights(folder):
+    """The file is whole, and two of the matrices are not in it."""
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    del weights["lm_head.weight"], weights["model.layers.0.mlp.up_proj.weight"]
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def other_shape(folder):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"hidden_size": 32}))
+
+
+def cut(name, length=None, text=None):
+    def spoil(folder):
+        file = folder / name
+        file.write_bytes(file.read_bytes()[:length] if text is None else text)
+
+    return spoil
+
+
+SPOILT = {
+    "empty folder": lambda folder: [file.unlink() for file in folder.iterdir()],
+    "no configuration": lambda folder: (folder / "config.json").unlink(),
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+    "no tokenizer": lambda folder: [file.unlink() for file in folder.glob("tokenizer*")],
+    "broken configuration": cut("config.json", 100),
+    "configuration of no model": cut("config.json", text=b"{}"),
+    "broken tokenizer": cut("tokenizer.json", 100),
+    "tokenizer of another kind": cut("tokenizer.json", text=b"{}"),
+    "weights cut short": cut("model.safetensors", 5000),
+    "empty weights": cut("model.safetensors", 0),
+    "pointer in place of the weights": cut("model.safetensors", text=b"version https://git-lfs.github.com/spec/v1\n"),
+    "weights of another shape": other_shape,
+    "some weights are not in the file": forget_some_weights,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
+def test_a_folder_without_a_whole_model_meets_one_clear_error(folder, tmp_path, spoil):
+    """One ValueError that names the folder and, where a file is missing, which; never a model with random weights."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    spoil(copy)
+    with pytest.raises(ValueError) as caught:
+        load_policy(str(copy))
+    assert "'copy'" in str(caught.value)
+    assert len(str(caught.value)) < 400, "one clear sentence, not a report"
+    if not (copy / "config.json").is_file():
+        assert "config.json" in str(caught.value)
+
+
+# --- models of the hub, without a network ---------------------------------------------------------
+
+HUB_NAMES = [name for name in KNOWN if name != "tiny"]
+
+
+def check_hub_error(name):
+    with pytest.raises(ValueError) as caught:
+        load_policy(name, device="cpu")
+    message = str(caught.value)
+    assert KNOWN[name].where in message
+    assert "network" in message and "folder" in message and '"tiny"' in message
+
+
+@pytest.mark.parametrize("name", HUB_NAMES)
+@pytest.mark.parametrize("error", [OSError("We couldn't connect"), ConnectionError("unreachable")])
+def test_a_hub_model_without_a_network_says_what_to_do(monkeypatch, name, error):
+    def unreachable(*_, **__):
+        raise error
+
+    monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", unreachable)
+    check_hub_error(name)
+
+
+def test_a_hub_model_in_offline_mode_says_what_to_do(monkeypatch, tmp_path):
+    """The hub's own code, told to stay offline and with an empty cache; no socket is opened."""
+    from huggingface_hub import constants
+
+    def no_network(*_, **__):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setattr(socket, "create_connection", no_network)
+    check_hub_error("smollm2-135m")
+
+
+def test_the_tiny_model_needs_no_network(monkeypatch, folder):
+    """Whatever the machine's network, a folder is read from the disk alone."""
+
+    def no_network(*_, **__):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setattr(socket, "create_connection", no_network)
+    assert load_policy(str(folder)).model.config.hidden_size == 16
