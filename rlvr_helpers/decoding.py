@@ -69,7 +69,7 @@ class LayerDecoder:
         self.prompts = [(layer.keys, layer.values) for layer in cache.layers]  # each [P, KV, Tp, D]
         groups, kv_heads = len(prompt_ids), cache.layers[0].keys.shape[1]
         shape = groups, group_size, kv_heads, self.max_tokens, self.head_dim
-        self.own = [(logits.new_zeros(shape), logits.new_zeros(shape)) for _ in self.layers]
+        self.own = [(logits.new_empty(shape), logits.new_empty(shape)) for _ in self.layers]
         self.bias = torch.zeros_like(prompt_mask, dtype=logits.dtype).masked_fill(prompt_mask == 0, float("-inf"))
         self.lengths, self.count = prompt_mask.sum(dim=1), 0
         return logits.repeat_interleave(group_size, dim=0)
@@ -100,8 +100,14 @@ class LayerDecoder:
         group_size = self.own[0][0].shape[1]
         groups, members = rows[:, 0] // group_size, rows % group_size
         self.prompts = [(k[groups], v[groups]) for k, v in self.prompts]
-        self.own = [(k[groups[:, None], members], v[groups[:, None], members]) for k, v in self.own]
+        self.own = [(self._kept(k, groups, members), self._kept(v, groups, members)) for k, v in self.own]
         self.bias, self.lengths = self.bias[groups], self.lengths[groups]
+
+    def _kept(self, cache: Tensor, groups: Tensor, members: Tensor) -> Tensor:
+        """Some rows of a cache [P, G, KV, max_tokens, D]; only the positions that are written so far are copied."""
+        kept = cache.new_empty(*members.shape, *cache.shape[2:])
+        kept[:, :, :, : self.count] = cache[:, :, :, : self.count][groups[:, None], members]
+        return kept
 
 
 def attend(queries: Tensor, prompt: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor], bias: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class TrainSettings:
     group_size: int = 8
     epochs: int = 2
     minibatches: int = 4
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
     max_tokens: int = 64
     temperature: float = 1.0
     seed: int = 0
