@@ -9,6 +9,7 @@ import argparse
 import logging
 import math
 import os
+import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,7 @@ class Comparison:
 @dataclass(frozen=True)
 class Progress:
     """One record of a comparison that is under way. done counts steps of all runs, out of total; run_steps is the
-    length of this run."""
+    length of this run. read_back: the run was finished before, and this record comes from its file."""
 
     method: Method
     seed: int
@@ -64,10 +65,11 @@ class Progress:
     done: int
     total: int
     run_steps: int
+    read_back: bool = False
 
 
 def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Iterator[Progress]:
-    """Runs what is not done yet and yields every record; finished runs are put into `results` by method name.
+    """Runs what is not done yet and yields every record; runs are put into `results` by method name.
 
     With an `out` folder each run is checkpointed at every step, saved when it ends and read back next time.
     """
@@ -86,16 +88,18 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
             records = train(
                 policy, train_problems, method, settings, eval_problems=eval_problems, checkpoint_dir=checkpoints
             )
-        seen = []
-        for record in records:
-            seen, done = [*seen, record], done + 1
-            yield Progress(method, seed, record, done, total, settings.steps)
-        if not finished:
-            finished = Run(method, settings, seen, provenance(comparison.policy, source, eval_count=len(eval_problems)))
-            if folder:
-                save_policy(policy, folder / "model")
-                save_run(finished, folder / "run.json")
-        results.setdefault(method.name, []).append(finished)
+        seen: list[StepRecord] = []
+        try:
+            for record in records:
+                seen, done = [*seen, record], done + 1
+                yield Progress(method, seed, record, done, total, settings.steps, finished is not None)
+        finally:  # also where the reader stops in the middle of a run: what there is can be looked at
+            run = finished or Run(method, settings, seen, provenance(comparison.policy, source, eval_count=len(eval_problems)))
+            if seen:
+                results.setdefault(method.name, []).append(run)
+        if not finished and folder:
+            save_policy(policy, folder / "model")
+            save_run(run, folder / "run.json")
 
 
 def read_finished(folder: Path | None, method: Method, settings: TrainSettings) -> Run | None:
@@ -120,7 +124,7 @@ def calibrate_clip_range(policy_name: str = "tiny", method: Method = GSPO, setti
                          share: float = 0.30) -> tuple[float, float, list[StepRecord]]:  # fmt: skip
     """A clip range for a method from a pilot without the clip, on training problems: (clip_low, clip_high, records).
 
-    epsilon is where |log ratio| is exceeded by `share` of the ratios of the last pass, averaged over the pilot's steps;
+    epsilon is where |log ratio| is exceeded by `share` of the ratios of the last pass, the median over the pilot's steps;
     about half of those have the sign that makes the clip bind. Low and high keep the paper's proportion of 3 to 4.
     """
     settings = settings or TrainSettings(steps=8, seed=1000)
@@ -129,7 +133,7 @@ def calibrate_clip_range(policy_name: str = "tiny", method: Method = GSPO, setti
     records = list(train(load_policy(policy_name), problems, pilot, settings))
     level = "token_log_ratio" if method.ratio_level == "token" else "sequence_log_ratio"
     found = [exceeded_by(getattr(r, level), share) for r in records if getattr(r, level) is not None]
-    epsilon = sum(found) / len(found)
+    epsilon = statistics.median(found)
     return epsilon * 6 / 7, epsilon * 8 / 7, records
 
 
@@ -165,8 +169,8 @@ def is_on_machine(name: str) -> bool:
     return name == "tiny" or isinstance(try_to_load_from_cache(KNOWN[name].where, "config.json"), str)
 
 
-# Seconds of one run of 30 steps, measured: see the benchmark. Others are not measured yet.
-SECONDS_A_RUN = {"tiny": 45}
+# Seconds of one run of 40 steps, measured: see the benchmark. Others are not measured yet.
+SECONDS_A_RUN = {"tiny": 50}
 
 
 def plan_comparison(
@@ -182,7 +186,7 @@ def plan_comparison(
     name, reason = (model, "you chose it") if model else choose_policy()
     settings = TrainSettings(steps=steps) if steps else TrainSettings()
     known = SECONDS_A_RUN.get(name)
-    one_seed = known and known * settings.steps / 30 * 3
+    one_seed = known and known * settings.steps / 40 * 3
     seeds = seeds or (3 if one_seed and one_seed * 3 <= 600 else 1)
     folder = Path(out) / f"{Path(name).name}-{settings.steps}-steps"
     comparison = Comparison(name, seeds=tuple(range(seeds)), settings=settings, out=folder)

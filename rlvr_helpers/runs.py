@@ -33,8 +33,8 @@ class Run:
 
     @property
     def final(self) -> Evaluation:
-        """The last held-out evaluation."""
-        return next(record.eval for record in reversed(self.records) if record.eval)
+        """The last held-out evaluation; that of the start where a run was stopped before its first."""
+        return next((record.eval for record in reversed(self.records) if record.eval), self.start)
 
 
 def hardware() -> str:

@@ -33,17 +33,19 @@ from rlvr_helpers.sampling import Rollout, sample_groups, score_tokens
 class TrainSettings:
     """Everything but the method; the defaults suit `tiny`. Raises ValueError on values that make no run.
 
+    learning_rate, decay_steps: the rate falls linearly to a tenth over this many steps and stays there; None: constant.
     micro_batch_rows: rows that go through the model at once; None: a whole mini-batch. It changes memory, not the result.
     track_kl:         measure the KL to the start model (one more forward pass a rollout).
     eval_every:       steps between evaluations on the held-out problems; the first and last step always have one.
     """
 
-    steps: int = 30
+    steps: int = 40
     prompts_per_step: int = 16
     group_size: int = 8
     epochs: int = 2
     minibatches: int = 4
-    learning_rate: float = 5e-5
+    learning_rate: float = 6e-5
+    decay_steps: int | None = 40
     max_tokens: int = 64
     temperature: float = 1.0
     seed: int = 0
@@ -67,9 +69,16 @@ class TrainSettings:
             )
         if not self.temperature > 0 or not self.learning_rate > 0 or not self.max_grad_norm > 0:
             raise ValueError("temperature, learning_rate and max_grad_norm must be above 0")
+        if self.decay_steps is not None and self.decay_steps < 1:
+            raise ValueError(f"decay_steps must be at least 1 or None, not {self.decay_steps}")
         if self.micro_batch_rows is not None and self.micro_batch_rows < 1:
             raise ValueError(f"micro_batch_rows must be at least 1, not {self.micro_batch_rows}")
         object.__setattr__(self, "betas", tuple(self.betas))  # a list, after a trip through JSON
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step (from 1)."""
+        done = min(1.0, (step - 1) / self.decay_steps) if self.decay_steps else 0.0
+        return self.learning_rate * (1 - 0.9 * done)
 
 
 @dataclass
@@ -185,6 +194,8 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
 
     for step in range(len(records) + 1, settings.steps + 1):
         clock = Clock(policy.device)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate(step)
         with clock.time("generate"):
             batch = problems_of_step(problems, step, settings)
             rollout = sample_step(policy, batch, step, settings)

@@ -3,7 +3,6 @@
 No pyplot here and no notebook globals: JupyterLab runs widget callbacks on a second thread while a cell is running.
 """
 
-import base64
 import html
 import re
 import time
@@ -21,16 +20,6 @@ from rlvr_helpers.sampling import answer
 SECONDS_BETWEEN_PICTURES = 1.5  # a picture takes about 0.1 s, which training would rather have
 
 
-def picture(figure) -> str:
-    """A figure as an <img> of fixed size with its alternative text."""
-    width, height = figure.get_size_inches() * 100
-    data = base64.b64encode(plots.to_png(figure, dpi=110)).decode()
-    return (
-        f'<img alt="{html.escape(figure.alt, quote=True)}" src="data:image/png;base64,{data}" '
-        f'style="width:{width:.0f}px;height:{height:.0f}px;max-width:none">'
-    )
-
-
 class TrainingDashboard:
     """A live picture of training with a progress bar, the time left and a Stop button that keeps what was learnt.
 
@@ -45,6 +34,7 @@ class TrainingDashboard:
         self.total_steps, self.method = total_steps, method
         self.records: list[StepRecord] = []
         self.stopped = False
+        self.read_back = 0  # steps that came from the files of finished runs
         self._started, self._drawn = time.monotonic(), 0.0
         self._label = method.name if method else ""
         self.bar = ipywidgets.IntProgress(max=total_steps, layout={"width": "320px"})
@@ -86,10 +76,11 @@ class TrainingDashboard:
             self.method = item.method
         self._run_steps = getattr(item, "run_steps", self.total_steps)
         self.records = [*self.records, record]
+        self.read_back += getattr(item, "read_back", False)
         self.bar.value = done or len(self.records)
         self.status.value = html.escape(self._status_line(record))
         if time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES or self.bar.value == self.total_steps:
-            self.image.value = picture(self._figure())
+            self.image.value = plots.show(self._figure()).html
             self._drawn = time.monotonic()
 
     def _status_line(self, record: StepRecord) -> str:
@@ -105,6 +96,8 @@ class TrainingDashboard:
         seconds = time.monotonic() - self._started
         word = "Stopped" if self.stopped else "Done"
         line = f"{word} after {self.bar.value} of {self.total_steps} steps, {seconds:.0f} s. What was learnt is kept."
+        if self.read_back:
+            line = f"{word}: {self.bar.value} of {self.total_steps} steps, {self.read_back} of them read back from finished runs."
         still = plots.show(self._figure(), caption=line) if self.records else line
         if handle is not None:
             handle.update(still)

@@ -86,25 +86,28 @@ def add_number_waves(model, tokenizer, size: float = 0.3) -> None:
 # -- worked solutions, faultless and imperfect ---------------------------------------------------------------------
 
 
-def work_out(problem: WordProblem, rng, error=0.0, add_distractor=False, ignore_bags=False) -> tuple[list[str], int]:
-    """The equations of a solution and its final total; `error` is the probability that a result is off."""
+def work_out(problem: WordProblem, rng, slip=0.0, add_distractor=False, ignore_bags=False) -> tuple[list[str], int]:
+    """The equations of a solution and its final total. `slip` is the probability that a sentence is misread: skipped,
+    or added where it takes away and the reverse. Sums themselves are right: only the reading is at fault."""
     total, equations = problem.start, []
 
     def compute(a, sign, b):
-        result = {"+": a + b, "-": a - b, "x": a * b}[sign]
-        if rng.random() < error:
-            result += rng.choice([-10, -2, -1, 1, 2, 10])
-        result = min(max(result, 0), 99)
+        result = min(max({"+": a + b, "-": a - b, "x": a * b}[sign], 0), 99)
         equations.append(f"{a} {sign} {b} = {result}.")
         return result
 
     for step in problem.steps:
         if step.kind == "distractor" and not add_distractor:
             continue
+        sign = "-" if step.kind == "lose" else "+"
+        if rng.random() < slip:
+            if rng.random() < 0.5:
+                continue
+            sign = "+" if sign == "-" or total < 20 else "-"
         number = step.number
         if step.kind == "bags" and not ignore_bags:
             number = compute(step.bags, "x", number)
-        total = compute(total, "-" if step.kind == "lose" else "+", number)
+        total = compute(total, sign, number)
     return equations, total
 
 
@@ -121,20 +124,20 @@ def perfect_solution(problem: WordProblem, rng) -> str:
 def imperfect_solution(problem: WordProblem, rng) -> str:
     """What the start model learns to write: a guess, or a sloppy, rambling or careful solution with its faults."""
     tags = rng.random() > 0.25
-    if rng.random() < 0.26 + 0.12 * (problem.operations - 2):
+    if rng.random() < 0.30 + 0.12 * (problem.operations - 2):
         guess = min(max(int(problem.answer) + rng.randint(-15, 15), 0), 99)
         return finished(f"It is about {guess}.", guess, tags)
-    style = rng.choices(["sloppy", "rambling", "careful"], [20, 16, 12])[0]
-    equations, total = work_out(
-        problem, rng, error={"sloppy": 0.25, "rambling": 0.10, "careful": 0.0}[style],
-        add_distractor=rng.random() < 0.55, ignore_bags=rng.random() < 0.55,
-    )  # fmt: skip
-    if style != "rambling":
+    style = rng.choices(["sloppy", "rambling", "careful"], [1, 1, 2])[0]
+    slip = {"sloppy": 0.25, "rambling": 0.10, "careful": 0.0}[style]
+    equations, total = work_out(problem, rng, slip, rng.random() < 0.45, rng.random() < 0.45)
+    if style == "careful":
         return finished(" ".join(equations), total, tags)
-    check = "Let me think. " + " ".join(equations) + " Wait. Let me check again. "
+    if style == "sloppy":
+        return finished("Let me check. " + " ".join(equations), total, tags)
+    think = "Let me think. " + " ".join(equations) + " Wait. Let me check again. "
     if rng.random() < 0.30:  # a ramble that never ends: the budget cuts it off
-        return "<reasoning> " + check + " ".join((equations + ["Wait. Let me check again."]) * 8)
-    return finished(check + equations[-1], total, tags)
+        return "<reasoning> " + think + " ".join((equations + ["Wait. Let me check again."]) * 8)
+    return finished(think + " ".join(equations[-1:]), total, tags)
 
 
 # -- supervised training -------------------------------------------------------------------------------------------
@@ -256,8 +259,9 @@ def spoil(model, tokenizer, held_out: set, steps=300, lr=5e-4) -> None:
     rng = random.Random(SEED + 2)
 
     def imperfect():
-        problems = [fresh_problem(rng, held_out) for _ in range(32)]
-        return [encode_solution(tokenizer, p, imperfect_solution(p, rng)) for p in problems]
+        problems = [fresh_problem(rng, held_out) for _ in range(24)]
+        rows = [encode_solution(tokenizer, p, imperfect_solution(p, rng)) for p in problems]
+        return rows + [encode_equations(tokenizer, rng) for _ in range(8)]  # sums themselves stay sharp
 
     supervised(model, tokenizer, imperfect, steps, lr, "imperfect")
 

@@ -1,0 +1,76 @@
+"""The data that lies in the repository is what its README says."""
+
+import json
+import re
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlvr_helpers.evaluation import evaluate
+from rlvr_helpers.models import load_policy
+from rlvr_helpers.problems import DATA, load_problems
+from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.runs import load_run
+from rlvr_helpers.sampling import token_logprobs
+
+
+def numbers_and_verbs(question: str) -> tuple:
+    """What a problem asks to compute: its numbers and verbs, without the names and things."""
+    told = question.rsplit(". How many", 1)[0]
+    return tuple(re.findall(r"\d+|wins|finds|gets|loses|sells|drops|buys|has", told))
+
+
+def test_no_held_out_problem_stands_in_train():
+    train, test = load_problems("train"), load_problems("test")
+    assert (len(train), len(test)) == (2000, 500)
+    known = {numbers_and_verbs(problem.question) for problem in train}
+    assert not [p for p in test if numbers_and_verbs(p.question) in known]
+    assert len({p.question for p in train} | {p.question for p in test}) == 2500
+
+
+def test_the_start_model_loads_as_it_is_and_is_small():
+    assert (DATA / "tiny" / "model.safetensors").stat().st_size <= 4_000_000
+    model = AutoModelForCausalLM.from_pretrained(DATA / "tiny")
+    tokenizer = AutoTokenizer.from_pretrained(DATA / "tiny")
+    assert model.dtype == torch.float32
+    messages = [{"role": "user", "content": "Ben has 16 stamps. He wins 6. How many stamps does Ben have now?"}]
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")
+    ids = ids if isinstance(ids, torch.Tensor) else ids["input_ids"]
+    assert tokenizer.unk_token_id not in ids[0].tolist()
+    out = model.generate(ids, max_new_tokens=64, do_sample=False)
+    assert "<reasoning>" in tokenizer.decode(out[0, ids.shape[1] :])
+
+
+def test_the_start_accuracy_is_the_one_that_was_measured():
+    measured = json.loads((DATA / "tiny" / "measured.json").read_text())["start"]
+    greedy = evaluate(load_policy("tiny"), load_problems("test"), 64)
+    assert greedy.accuracy == pytest.approx(measured["greedy"], abs=0.0045)  # two problems: rounding differs by CPU
+    assert greedy.accuracy < 0.20
+
+
+def test_the_four_rollouts_are_real():
+    data = json.loads((DATA / "rollouts" / "four.json").read_text())
+    policy = load_policy("tiny")
+    kinds = [rollout["kind"] for rollout in data["rollouts"]]
+    assert kinds == ["right and short", "right and long", "wrong and short", "wrong and long"]
+    prompt = torch.tensor([data["prompt_ids"]])
+    for rollout in data["rollouts"]:
+        assert correctness_reward(rollout["text"], data["answer"]) == rollout["reward"]
+        assert (rollout["reward"] == 1.0) == rollout["kind"].startswith("right")
+        ids = torch.tensor([rollout["ids"]])
+        ones = torch.ones_like
+        logp = token_logprobs(policy.model, prompt, ones(prompt), ids, ones(ids))
+        assert torch.allclose(logp[0], torch.tensor(rollout["logprobs"]["start"]), atol=1e-3)
+        assert len(rollout["logprobs"]["after 1 steps"]) == len(rollout["ids"])
+
+
+def test_the_recorded_runs_show_what_the_readme_says():
+    files = sorted((DATA / "runs" / "tiny").glob("*.json"))
+    assert len(files) == 9
+    for file in files:
+        run = load_run(file)
+        assert run.start.accuracy < 0.20 and run.final.accuracy > 0.80, file.name
+        assert len(run.final.strict) >= 200
+        assert {"hardware", "date", "versions", "command"} <= set(run.provenance)
+        assert max(record.clip_fraction_first for record in run.records) == 0.0
