@@ -94,7 +94,9 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
                 seen, done = [*seen, record], done + 1
                 yield Progress(method, seed, record, done, total, settings.steps, finished is not None)
         finally:  # also where the reader stops in the middle of a run: what there is can be looked at
-            run = finished or Run(method, settings, seen, provenance(comparison.policy, source, eval_count=len(eval_problems)))
+            run = finished or Run(
+                method, settings, seen, provenance(comparison.policy, source, eval_count=len(eval_problems))
+            )
             if seen:
                 results.setdefault(method.name, []).append(run)
         if not finished and folder:

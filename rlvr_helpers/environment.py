@@ -20,7 +20,9 @@ def check_environment() -> bool:
             lines.append((False, f"{package} is missing: start the course by the command in README.md"))
     for part in ("tiny/model.safetensors", "problems/train.jsonl", "problems/test.jsonl"):
         there = (DATA / part).is_file()
-        lines.append((there, f"data/{part}" + ("" if there else " is missing: get the whole repository, not the package alone")))
+        lines.append(
+            (there, f"data/{part}" + ("" if there else " is missing: get the whole repository, not the package alone"))
+        )
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (none is needed)"
     lines.append((True, f"{torch.get_num_threads()} CPU threads; GPU: {gpu}"))
     for fine, text in lines:

@@ -44,7 +44,9 @@ def test_a_stopped_comparison_goes_on_and_equals_the_unbroken_one(tmp_path):
     for name, runs in whole.items():
         for mine, theirs in zip(resumed[name], runs, strict=True):
             assert mine.final.strict == theirs.final.strict
-            assert [r.reward_mean for r in mine.records] == pytest.approx([r.reward_mean for r in theirs.records], rel=1e-5)
+            assert [r.reward_mean for r in mine.records] == pytest.approx(
+                [r.reward_mean for r in theirs.records], rel=1e-5
+            )
     again = list(run_comparison(small(tmp_path), {}))
     assert all(progress.read_back for progress in again)
     start, trained = load_trained(small(tmp_path), GRPO, seed=1)
@@ -80,7 +82,18 @@ def test_the_command_line_prints_the_table_and_names_bad_input(tmp_path, capsys)
     assert "choose from" in capsys.readouterr().err
     assert main(["--methods", "ppo", "--out", str(tmp_path)]) == 2
     assert "grpo" in capsys.readouterr().err
-    arguments = ["--methods", "grpo", "--seeds", "1", "--steps", "1", "--eval-count", "4", "--out", str(tmp_path / "run")]
+    arguments = [
+        "--methods",
+        "grpo",
+        "--seeds",
+        "1",
+        "--steps",
+        "1",
+        "--eval-count",
+        "4",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main(arguments) == 0
     assert "GRPO" in capsys.readouterr().out
     assert (tmp_path / "run" / "log.txt").read_text().count("step 1:") == 1
@@ -88,7 +101,9 @@ def test_the_command_line_prints_the_table_and_names_bad_input(tmp_path, capsys)
 
 
 def test_the_pilot_measures_a_range_in_the_paper_s_proportion():
-    low, high, records = calibrate_clip_range(settings=TrainSettings(steps=2, prompts_per_step=8, minibatches=2, seed=1000))
+    low, high, records = calibrate_clip_range(
+        settings=TrainSettings(steps=2, prompts_per_step=8, minibatches=2, seed=1000)
+    )
     assert 0 < low < high
     assert high / low == pytest.approx(4 / 3)
     assert all(record.clip_fraction == 0.0 for record in records)
