@@ -23,13 +23,13 @@ def test_start_here_runs_to_its_end_and_shows_training_live(lab):
     with lab.open("00_start_here.ipynb") as notebook:
         notebook.start()
         training = notebook.cell("dashboard.watch")
-        first = training.wait_for_picture(timeout=120)
-        step = int(training.wait_for_text(STEP, timeout=10)[1])
-        second = training.wait_for_picture(timeout=30, other_than=first)
+        first = training.wait_for_picture()
+        step = int(training.wait_for_text(STEP)[1])
+        second = training.wait_for_picture(other_than=first)
         assert (second.width, second.height) == (first.width, first.height)
-        assert int(training.wait_for_text(STEP, timeout=10)[1]) > step
+        assert int(training.wait_for_text(STEP)[1]) > step
         assert_reads(second)
-        notebook.wait(timeout=180)
+        notebook.wait()
 
         assert notebook.errors() == []
         assert all(cell.execution_count for cell in notebook.cells())
@@ -45,13 +45,13 @@ def test_stopped_training_keeps_what_was_learnt(lab, way):
     with lab.open("00_start_here.ipynb") as notebook:
         notebook.start()
         training = notebook.cell("dashboard.watch")
-        at_step = int(training.wait_for_text(r"step ([2-9]) of", timeout=120)[1])
+        at_step = int(training.wait_for_text(r"step ([2-9]) of")[1])
         if way == "the Stop button":
             training.widget("button", "Stop").click()
         else:
             notebook.interrupt()
-        ended, steps, of = training.wait_for_text(ENDED, timeout=30).groups()
-        notebook.wait(timeout=90)
+        ended, steps, of = training.wait_for_text(ENDED).groups()
+        notebook.wait()
 
         assert (ended, of) == ("Stopped", "20")
         assert at_step <= int(steps) <= at_step + 2
@@ -64,7 +64,7 @@ def test_stopped_training_keeps_what_was_learnt(lab, way):
 
 def test_all_three_methods_train_and_the_problem_box_answers(lab):
     with lab.open("09_train_all_three.ipynb") as notebook:
-        notebook.run_all(timeout=300)
+        notebook.run_all()
         assert notebook.errors() == []
         assert all(cell.execution_count for cell in notebook.cells())
         plots = [cell for cell in notebook.cells() if "plots.show(" in cell.source]
@@ -78,15 +78,15 @@ def test_all_three_methods_train_and_the_problem_box_answers(lab):
         before = box.text()
         question.fill("Tom has 7 coins. He buys 2 bags of 4. How many coins does Tom have now?")
         box.widget("button", "Answer").click()
-        box.wait_for_other_text(before, timeout=30)
+        box.wait_for_other_text(before)
         assert "cannot read" not in box.text()
 
         question.fill("Tom has 7 zebras. He buys 2 crates of 4. How many zebras does Tom have now?")
         box.widget("button", "Answer").click()
-        assert "zebras" in box.wait_for_text(r"cannot read: ([^)]*)", timeout=30)[1]
+        assert "zebras" in box.wait_for_text(r"cannot read: ([^)]*)")[1]
         question.fill("")
         box.widget("button", "Answer").click()
-        box.wait_for_text("Type a problem first", timeout=30)
+        box.wait_for_text("Type a problem first")
     assert lab.requests_out == []
 
 
@@ -121,20 +121,24 @@ for record in train(load_policy("tiny"), load_problems("train"), GRPO, settings)
 
 
 def test_a_slider_moved_during_training_loses_no_picture(lab):
-    name = lab.write("slider_while_training.ipynb", SLIDER, TRAINING)
-    with lab.open(name) as notebook:
-        notebook.start()
+    with lab.open(lab.write("slider_while_training.ipynb", SLIDER, TRAINING)) as notebook:
         moving, training = notebook.cell("slider.observe"), notebook.cell("train(")
-        still = moving.wait_for_picture(timeout=60)
-        training.wait_for_picture(timeout=60)
+        moving.start()
+        picture = moving.wait_for_picture()
+        notebook.wait()
         handle = moving.widget("[role=slider]")
-        moves = 0
-        while not notebook.ended() and moves < 40:
+        handle.press("ArrowRight")  # from its first answer on the kernel hears a widget while a cell runs
+        picture = moving.wait_for_picture(other_than=picture)
+
+        training.start()
+        training.wait_for_picture()
+        answers = 0
+        while not notebook.ended():
             handle.press("ArrowRight")
-            moves += 1
-        moved = moving.wait_for_picture(timeout=10, other_than=still)
-        notebook.wait(timeout=60)
+            earlier, picture = picture, moving.wait_for_picture(other_than=picture)
+            assert picture.width == earlier.width
+            answers += 1
+        assert answers >= 3
         assert notebook.errors() == []
-        assert moves > 5 and moved.width == still.width
         assert len(training.pictures()) == 24
         assert len(moving.pictures()) == 1

@@ -47,7 +47,7 @@ SETTINGS = {  # no news, every cell in the page even when it is scrolled away, n
 }
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 HERE = "127.0.0.1"
-START = 90  # seconds for a server or a kernel to start on a busy machine
+PATIENCE = 300  # seconds: a machine on which everything else runs as well may be this slow
 
 
 class Gate(socketserver.ThreadingTCPServer):
@@ -118,7 +118,7 @@ class Lab:
         command += [f"--IdentityProvider.token={self.token}", "--LabApp.expose_app_in_browser=True"]
         with open(self.folder / "server.log", "w") as log:
             self.server = subprocess.Popen(command, cwd=self.root, env=env, stdout=log, stderr=log)
-        give_up = time.monotonic() + START
+        give_up = time.monotonic() + PATIENCE
         while not self._answers():
             if self.server.poll() is not None or time.monotonic() > give_up:
                 self.server.kill()
@@ -162,10 +162,10 @@ class Notebook:
 
     def __init__(self, page: Page, name: str, theme: str):
         self.page = page
-        self.wait_until("window.jupyterapp?.shell", START)
+        self.wait_until("window.jupyterapp?.shell")
         page.evaluate("jupyterapp.restored.then(() => true)")
         path = json.dumps(name)  # the shell is there before the notebook is
-        self.wait_until(f"jupyterapp.shell.currentWidget?.context?.path === {path}", START)
+        self.wait_until(f"jupyterapp.shell.currentWidget?.context?.path === {path}")
         if theme != "JupyterLab Light":
             self.command("apputils:change-theme", theme=theme)
         page.evaluate("""async () => {
@@ -189,25 +189,25 @@ class Notebook:
             "([name, args]) => jupyterapp.commands.execute(name, args).then(() => true)", [name, arguments]
         )
 
-    def wait_until(self, condition: str, timeout: float, given=None) -> None:
+    def wait_until(self, condition: str, timeout: float = PATIENCE, given=None) -> None:
         """Waits until a JavaScript expression, or function of `given`, is true."""
         self.page.wait_for_function(condition, arg=given, timeout=1000 * timeout, polling=200)
 
     def start(self, command: str = "notebook:run-all-cells") -> None:
-        """Runs all cells without waiting for them; see `wait`."""
+        """Begins to run all cells; see `wait`."""
         self.page.evaluate("""name => {
             window.cellsEnded = false;
             jupyterapp.commands.execute(name).finally(() => { window.cellsEnded = true; });
         }""", command)  # fmt: skip
 
-    def wait(self, timeout: float) -> None:
-        """Waits until the cells that `start` has started have ended."""
+    def wait(self, timeout: float = PATIENCE) -> None:
+        """Waits for the end of the cells that `start` has begun to run."""
         self.wait_until("window.cellsEnded", timeout)
 
     def ended(self) -> bool:
         return self.page.evaluate("window.cellsEnded")
 
-    def run_all(self, timeout: float) -> None:
+    def run_all(self, timeout: float = PATIENCE) -> None:
         self.start()
         self.wait(timeout)
 
@@ -260,6 +260,13 @@ class Cell:
     tags: list[str]
     execution_count: int | None
 
+    def start(self) -> None:
+        """Begins to run this cell alone; see `Notebook.wait`."""
+        self.notebook.page.evaluate(
+            "number => { jupyterapp.shell.currentWidget.content.activeCellIndex = number; }", self.number
+        )
+        self.notebook.start("notebook:run-cell")
+
     @property
     def box(self) -> Locator:
         return self.notebook.page.locator(f'.jp-Cell[data-windowed-list-index="{self.number}"]')
@@ -291,16 +298,16 @@ class Cell:
         })""")
         return [Picture(*about) for about in found]
 
-    def wait_for_text(self, pattern: str, timeout: float) -> re.Match:
+    def wait_for_text(self, pattern: str, timeout: float = PATIENCE) -> re.Match:
         """Waits until a regular expression is found in the output."""
         self._wait("(output, wanted) => RegExp(wanted).test(output.innerText)", pattern, timeout)
         return re.search(pattern, self.text())
 
-    def wait_for_other_text(self, earlier: str, timeout: float) -> None:
+    def wait_for_other_text(self, earlier: str, timeout: float = PATIENCE) -> None:
         """Waits until the output has another text than the given one, which `text` gave."""
         self._wait("(output, earlier) => output.innerText !== earlier", earlier, timeout)
 
-    def wait_for_picture(self, timeout: float, other_than: Picture | None = None) -> Picture:
+    def wait_for_picture(self, other_than: Picture | None = None, timeout: float = PATIENCE) -> Picture:
         """Waits until a picture, another one than the given, is in the output."""
         is_there = """(output, earlier) => {
             const picture = output.querySelector('img');

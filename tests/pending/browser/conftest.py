@@ -24,5 +24,7 @@ def browser_path():
 @pytest.fixture(scope="module")
 def lab(browser_path, tmp_path_factory):
     """JupyterLab over a copy of the notebooks. It ends with its module: playwright holds the event loop until then."""
-    with Lab(NOTEBOOKS, tmp_path_factory.mktemp("lab"), browser_path, RLVR_FAST="1") as lab:
+    # One thread: two of them wait for each other where the browser, or anything else, wants one of two cores.
+    environment = {"RLVR_FAST": "1", "OMP_NUM_THREADS": "1"}
+    with Lab(NOTEBOOKS, tmp_path_factory.mktemp("lab"), browser_path, **environment) as lab:
         yield lab

@@ -1,0 +1,422 @@
+"""Checkpoints: resumed bit for bit, whatever ended the run before; written whole or not at all; refused with a reason."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from small_policies import make_tiny, some_problems
+
+from rlvr_helpers import checkpoints
+from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
+from rlvr_helpers.models import save_policy
+from rlvr_helpers.training import TrainSettings, train
+
+SETTINGS = TrainSettings(
+    steps=4, prompts_per_step=4, group_size=4, epochs=2, minibatches=2, learning_rate=5e-3, max_tokens=6, eval_every=2
+)
+KILLED_STEP = 3
+
+
+def letters(text, gold):
+    """A reward between 0 and 1 that differs between the texts of a group."""
+    return len(text) % 4 / 4
+
+
+def weights(policy):
+    return torch.cat([value.detach().flatten() for value in policy.model.parameters()]).clone()
+
+
+def without_seconds(records):
+    return [replace(record, seconds={}) for record in records]
+
+
+def run(folder=None, steps=None, method=GRPO, settings=SETTINGS, reward=letters, policy=None):
+    """Records and weights of a run that a new policy makes, up to this step."""
+    policy = policy or make_tiny()
+    records = []
+    for record in train(policy, some_problems(), method, settings, reward, some_problems()[:3], folder):
+        records.append(record)
+        if record.step == steps:
+            break
+    return without_seconds(records), weights(policy)
+
+
+def assert_same(one, two):
+    assert one[0] == two[0]
+    assert torch.equal(one[1], two[1])
+
+
+@pytest.fixture(scope="module")
+def unbroken():
+    return run()
+
+
+# --- resuming -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [DR_GRPO, replace(GSPO, kl_coef=0.1)], ids=["Dr. GRPO", "GSPO and KL"])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_resumed_run_equals_the_unbroken_one(tmp_path, method, steps):
+    """A new policy object, made anew from the start model, goes on where the broken run was."""
+    run(tmp_path, steps, method)
+    assert_same(run(tmp_path, method=method), run(method=method))
+
+
+def test_a_run_may_be_broken_at_every_step(tmp_path, unbroken):
+    for steps in range(1, 5):
+        records, _ = run(tmp_path, steps)
+        assert records == unbroken[0][:steps]
+    assert_same(run(tmp_path), unbroken)
+
+
+def test_saving_changes_nothing(tmp_path, unbroken):
+    assert_same(run(tmp_path), unbroken)
+
+
+def test_resuming_does_not_need_the_weights_that_the_policy_has(tmp_path, unbroken):
+    """The checkpoint's count, and the start model for the KL comes from the folder too."""
+    run(tmp_path, 2)
+    policy = make_tiny(seed=99)
+    assert_same(run(tmp_path, policy=policy), unbroken)
+
+
+def test_the_records_of_the_steps_that_are_done_come_first(tmp_path, unbroken):
+    run(tmp_path, 3)
+    asked = []
+
+    def reward(text, gold):
+        asked.append(text)
+        return letters(text, gold)
+
+    policy = make_tiny()
+    for record in train(policy, some_problems(), GRPO, SETTINGS, reward, some_problems()[:3], tmp_path):
+        assert replace(record, seconds={}) == unbroken[0][record.step - 1]
+        assert len(asked) == 16 * max(record.step - 3, 0), "nothing is sampled again"
+
+
+def test_a_finished_run_is_there_again_at_once(tmp_path, unbroken):
+    run(tmp_path)
+
+    def reward(text, gold):
+        raise AssertionError("there was nothing to do")
+
+    assert_same(run(tmp_path, reward=reward), unbroken)
+
+
+def test_more_steps_than_before_are_allowed(tmp_path):
+    """Without held-out problems, whose evaluation after the last step belongs to the record."""
+    long, short = SETTINGS, replace(SETTINGS, steps=2)
+    results = []
+    for settings_of_runs in ([short, long], [long]):
+        for settings in settings_of_runs:
+            policy = make_tiny()
+            folder = tmp_path / str(len(settings_of_runs))
+            records = list(train(policy, some_problems(), GRPO, settings, letters, None, folder))
+        results.append((without_seconds(records), weights(policy)))
+    assert len(results[0][0]) == 4
+    assert_same(*results)
+
+
+def equal_rewards_at(*steps):
+    """A reward that gives no group of these steps a signal. It counts its calls, 16 a step, from the step it is told."""
+
+    def from_step(first):
+        calls = iter(range(16 * (first - 1), 10**6))
+        return lambda text, gold: 1.0 if next(calls) // 16 + 1 in steps else letters(text, gold)
+
+    return from_step
+
+
+@pytest.mark.parametrize("steps", [(1,), (2,), (3,), (2, 3), (1, 2)])
+def test_resuming_where_no_group_has_a_signal(tmp_path, steps):
+    """AdamW moves on by its momentum in a step without gradient. A resumed run must do as the unbroken one does, also
+    when the first thing that it meets is such a step."""
+    reward = equal_rewards_at(*steps)
+    broken_after = max(steps) - 1 or 1
+    run(tmp_path, broken_after, reward=reward(1))
+    assert_same(run(tmp_path, reward=reward(broken_after + 1)), run(reward=reward(1)))
+
+
+def test_python_s_and_torch_s_random_states_are_resumed(tmp_path):
+    """A reward function may draw numbers of its own."""
+    import random
+
+    def reward(text, gold):
+        return random.random() + float(torch.rand(()))
+
+    def run_from(seed, *args):
+        random.seed(seed)
+        torch.manual_seed(seed)
+        return run(*args, reward=reward)
+
+    expected = run_from(1)
+    run_from(1, tmp_path, 2)
+    assert_same(run_from(2, tmp_path), expected)
+
+
+def test_a_run_started_anew_keeps_its_own_start_model(tmp_path):
+    """The error about a broken checkpoint says: move it away to start anew. What else lies in the folder then is old,
+    and the KL of the new run must not be measured against it."""
+    run(tmp_path, 2)
+    (tmp_path / "checkpoint.pt").unlink()
+    run(tmp_path, 2, policy=make_tiny(seed=5))
+    assert_same(run(tmp_path, policy=make_tiny(seed=5)), run(policy=make_tiny(seed=5)))
+
+
+# --- killed ---------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+import torch
+from test_checkpoints import KILLED_STEP, letters, run
+
+def die_while_rewarding(folder):
+    calls = iter(range(10**6))
+    def reward(text, gold):
+        if next(calls) == 16 * (KILLED_STEP - 1) + 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return letters(text, gold)
+    run(folder, reward=reward)
+
+def die_while_saving(folder):
+    calls, save = iter(range(1, 10**6)), torch.save
+    def half(state, file):
+        if next(calls) == KILLED_STEP + 1:  # the first is the start model's
+            import io
+            whole = io.BytesIO()
+            save(state, whole)
+            file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        save(state, file)
+    torch.save = half
+    run(folder)
+
+for name in ("die_while_rewarding", "die_while_saving"):
+    child = os.fork()  # before any work, so that one import serves both
+    if child == 0:
+        globals()[name](os.path.join(sys.argv[1], name))
+        os._exit(0)
+    print(name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Two runs in processes of their own, each killed in step 3: while it rewards, and while it saves."""
+    folder = tmp_path_factory.mktemp("killed")
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder)],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["die_while_rewarding", "-9", "die_while_saving", "-9"], done.stderr
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed in this way on POSIX systems only")
+@pytest.mark.parametrize("name", ["die_while_rewarding", "die_while_saving"])
+def test_a_killed_run_loses_at_most_the_step_under_way(killed, unbroken, name):
+    folder = killed / name
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert len(saved["records"]) == KILLED_STEP - 1
+    left_behind = [file for file in folder.iterdir() if file.name not in ("checkpoint.pt", "start.pt")]
+    assert bool(left_behind) == (name == "die_while_saving")
+    assert_same(run(folder), unbroken)
+
+
+# --- saving that fails ----------------------------------------------------------------------------
+
+
+def half_then(error):
+    """A save that writes half of the file and then raises."""
+    save = torch.save
+
+    def write(state, file):
+        save(state, file)
+        file.truncate(file.tell() // 2)
+        raise error
+
+    return write
+
+
+SAVES = {
+    "the disk is full": half_then(OSError(28, "No space left on device")),
+    "the disk is full, as torch puts it": half_then(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos")),
+    "Stop is pressed": half_then(KeyboardInterrupt()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("write", SAVES.values(), ids=SAVES.keys())
+def test_an_interrupted_save_leaves_the_older_checkpoint(tmp_path, monkeypatch, unbroken, write):
+    run(tmp_path, 2)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", write)
+    with pytest.raises((OSError, KeyboardInterrupt)):
+        run(tmp_path)
+    monkeypatch.undo()
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.pt", "start.pt"], "nothing lies about"
+    assert_same(run(tmp_path), unbroken)
+
+
+def test_a_save_that_cannot_be_put_in_place_leaves_the_older_checkpoint(tmp_path, monkeypatch, unbroken):
+    run(tmp_path, 2)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checkpoints.os, "replace", refuse)
+    with pytest.raises(OSError, match="could not be written.*Permission denied.*what was saved before is untouched"):
+        run(tmp_path)
+    monkeypatch.undo()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.pt", "start.pt"]
+    assert_same(run(tmp_path), unbroken)
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+def test_a_full_disk_meets_a_clear_error(tmp_path, unbroken, kept):
+    """A real one as far as the process can tell: the system refuses to write files beyond a few thousand bytes."""
+    resource = pytest.importorskip("resource", reason="file sizes can be limited on POSIX systems only")
+    if kept:
+        run(tmp_path, kept)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    policy = make_tiny()
+    steps = train(policy, some_problems(), GRPO, SETTINGS, letters, some_problems()[:3], tmp_path)
+    for _ in range(kept):
+        next(steps)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            next(steps)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = str(caught.value)
+    assert "could not be written" in message and "Free some disk space" in message and "run again" in message
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert weights(policy).isfinite().all()
+    assert_same(run(tmp_path), unbroken)
+
+
+def test_a_folder_that_cannot_be_made_meets_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        run(tmp_path / "file", 1)
+
+
+def test_write_whole_replaces_a_file_or_leaves_it(tmp_path):
+    path = tmp_path / "new" / "result.txt"
+    write_whole(path, lambda file: file.write(b"one"))
+    write_whole(path, lambda file: file.write(b"two"))
+    assert path.read_bytes() == b"two"
+
+    def fail(file):
+        file.write(b"thr")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="result.txt could not be written.*No space left.*run again"):
+        write_whole(path, fail)
+    assert path.read_bytes() == b"two"
+    assert [file.name for file in path.parent.iterdir()] == ["result.txt"]
+
+
+# --- another run's folder, another file -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"settings": replace(SETTINGS, learning_rate=1e-3)}, "learning_rate = 0.005, not 0.001"),
+        ({"settings": replace(SETTINGS, seed=7)}, "seed = 0, not 7"),
+        ({"settings": replace(SETTINGS, betas=(0.8, 0.9))}, r"betas = \(0.9, 0.99\), not \(0.8, 0.9\)"),
+        ({"settings": replace(SETTINGS, micro_batch_rows=2)}, "micro_batch_rows = None, not 2"),
+        ({"method": DR_GRPO}, "name = 'GRPO', not 'Dr. GRPO'"),
+        ({"method": replace(GRPO, clip_high=0.28)}, "clip_high = 0.2, not 0.28"),
+        ({"method": replace(GRPO, kl_coef=0.04)}, "kl_coef = 0.0, not 0.04"),
+    ],
+)
+def test_another_run_s_folder_is_refused_with_the_difference(tmp_path, changes, message):
+    """At once, before the first record is asked for, and without touching anything."""
+    run(tmp_path, 1)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    policy = make_tiny()
+    start = weights(policy)
+    options = {"method": GRPO, "settings": SETTINGS} | changes
+    with pytest.raises(ValueError, match=f"'{tmp_path.name}' holds a run with {message}: choose another folder"):
+        train(policy, some_problems(), **options, reward=letters, checkpoint_dir=tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert torch.equal(weights(policy), start)
+
+
+def of_another_kind(value):
+    return lambda file: torch.save(value, file)
+
+
+BROKEN = {
+    "empty": lambda file: file.write_bytes(b""),
+    "cut short": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "a byte less": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    "text": lambda file: file.write_text("this is no checkpoint"),
+    "zeros": lambda file: file.write_bytes(bytes(file.stat().st_size)),
+    "weights alone": of_another_kind({"lm_head.weight": torch.zeros(2, 2)}),
+    "a tensor": of_another_kind(torch.zeros(3)),
+}
+
+
+@pytest.mark.parametrize("spoil", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_checkpoint_is_named_and_left_in_place(tmp_path, spoil):
+    run(tmp_path, 1)
+    file = tmp_path / "checkpoint.pt"
+    spoil(file)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="checkpoint.pt in the folder .* cannot be read.*: move it away to start anew"):
+        run(tmp_path)
+    assert file.read_bytes() == before
+
+
+def test_a_checkpoint_with_hostile_content_is_not_run(tmp_path):
+    """A checkpoint may come from somebody else: reading it must not run what it says."""
+
+    class Hostile:
+        def __reduce__(self):
+            return exec, (f"open({str(tmp_path / 'trace')!r}, 'w')",)
+
+    torch.save({"identity": Hostile()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="cannot be read"):
+        run(tmp_path)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("spoil", [BROKEN["cut short"], Path.unlink], ids=["cut short", "missing"])
+def test_a_broken_start_model_is_named(tmp_path, spoil):
+    run(tmp_path, 1)
+    spoil(tmp_path / "start.pt")
+    with pytest.raises(ValueError, match="start.pt in the folder .* cannot be read"):
+        run(tmp_path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    """The weights do not fit: one clear error, and the policy keeps its own."""
+    run(tmp_path, 1)
+    policy = make_tiny(hidden_size=32)
+    start = weights(policy)
+    with pytest.raises(ValueError, match="model"):
+        run(tmp_path, policy=policy)
+    assert torch.equal(weights(policy), start)
+
+
+def test_a_run_and_a_saved_policy_may_share_a_folder(tmp_path, unbroken):
+    """Saving the model beside the checkpoint disturbs neither."""
+    policy = make_tiny()
+    run(tmp_path, 2, policy=policy)
+    save_policy(policy, tmp_path)
+    assert_same(run(tmp_path), unbroken)

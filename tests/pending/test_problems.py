@@ -1,0 +1,332 @@
+"""Problems: generated ones are solved again by a reader of their English text; files with every kind of mistake."""
+
+import json
+import random
+import re
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+
+from rlvr_helpers.problems import (
+    Problem,
+    generate_arithmetic,
+    generate_word_problem,
+    gold_answer,
+    load_problems,
+    read_jsonl,
+)
+from rlvr_helpers.rewards import answers_match, parse_number
+
+MANY = 4000
+
+
+@pytest.fixture(scope="module")
+def generated():
+    rng = random.Random(0)
+    return [generate_word_problem(rng) for _ in range(MANY)]
+
+
+# --- a reader that knows nothing of the generator -------------------------------------------------
+
+HAS = re.compile(r"(\w+) has (\d+) (\w+)")
+BUYS = re.compile(r"(He|She) buys (\d+) \w+ of (\d+)")
+DOES = re.compile(r"(He|She) (\w+) (\d+)")
+ASKS = re.compile(r"How many (\w+) does (\w+) have now\?")
+MORE, LESS = {"wins", "finds", "gets"}, {"loses", "sells", "drops"}
+
+
+def solve(question):
+    """All totals on the way, the last being the answer, and the sentences that change nothing."""
+    *told, asked = question.split(". ")
+    thing, name = ASKS.fullmatch(asked).groups()
+    first = HAS.fullmatch(told[0])
+    assert first[1] == name and first[3] == thing, "the first sentence is about the person asked for"
+    totals, idle, pronouns = [int(first[2])], [], set()
+    for sentence in told[1:]:
+        if match := HAS.fullmatch(sentence):
+            assert match[1] != name, "another person"
+            idle.append(sentence)
+        elif match := BUYS.fullmatch(sentence):
+            pronouns.add(match[1])
+            totals.append(totals[-1] + int(match[2]) * int(match[3]))
+        else:
+            pronoun, verb, number = DOES.fullmatch(sentence).groups()
+            pronouns.add(pronoun)
+            assert verb in MORE | LESS
+            totals.append(totals[-1] + int(number) * (1 if verb in MORE else -1))
+    assert len(pronouns) == 1, "he stays he, she stays she"
+    return totals, idle
+
+
+def test_the_reader_reads():
+    question = "Mia has 5 pens. She buys 2 bags of 3. Tom has 9 pens. She loses 4. She wins 2. How many pens does Mia have now?"
+    assert solve(question) == ([5, 11, 7, 9], ["Tom has 9 pens"])
+
+
+def test_the_answer_is_what_the_text_says(generated):
+    for problem in generated:
+        assert problem.answer == str(solve(problem.question)[0][-1]), problem.question
+
+
+def test_totals_stay_within_0_and_99(generated):
+    for problem in generated:
+        totals, _ = solve(problem.question)
+        assert all(0 <= total <= 99 for total in totals), problem.question
+
+
+def test_every_number_is_a_word_of_the_tiny_vocabulary(generated):
+    """0 to 99, without signs or leading zeros."""
+    for problem in generated:
+        assert all(str(int(number)) == number and int(number) <= 99 for number in re.findall(r"\d+", problem.question))
+
+
+def test_problems_have_two_to_five_operations(generated):
+    counts = Counter(len(solve(problem.question)[0]) - 1 for problem in generated)
+    assert counts.keys() == {2, 3, 4, 5}
+    for operations, share in {2: 1 / 6, 3: 2 / 6, 4: 2 / 6, 5: 1 / 6}.items():
+        assert counts[operations] / MANY == pytest.approx(share, abs=0.03)
+
+
+def test_what_a_problem_says_of_itself_is_what_its_text_says(generated):
+    for problem in generated:
+        totals, idle = solve(problem.question)
+        assert problem.start == totals[0]
+        assert problem.operations == len(totals) - 1
+        assert [step.number for step in problem.steps if step.kind == "distractor"] == [
+            int(HAS.fullmatch(sentence)[2]) for sentence in idle
+        ]
+        total = problem.start
+        for step in problem.steps:
+            total += {"gain": 1, "lose": -1, "bags": step.bags, "distractor": 0}[step.kind] * step.number
+        assert str(total) == problem.answer
+
+
+def test_about_30_percent_have_one_distractor(generated):
+    counts = Counter(len(solve(problem.question)[1]) for problem in generated)
+    assert counts.keys() == {0, 1}
+    assert counts[1] / MANY == pytest.approx(0.3, abs=0.03)  # four standard errors
+
+
+def test_a_distractor_stands_anywhere_and_is_about_the_other_pronoun(generated):
+    """So that whoever wins and loses is never in doubt."""
+    women = {"Anna", "Mia", "Zoe", "Eva", "Ida", "Lily"}
+    places = set()
+    for problem in generated:
+        _, idle = solve(problem.question)
+        if idle:
+            name = problem.question.split()[0]
+            assert (name in women) != (idle[0].split()[0] in women)
+            assert (name in women) == (" She " in problem.question)
+            places.add(problem.question.split(". ").index(idle[0]))
+    assert places >= {1, 2, 3, 4}
+
+
+def test_at_most_two_steps_are_bags(generated):
+    assert max(problem.question.count(" buys ") for problem in generated) == 2
+
+
+def test_the_same_seed_gives_the_same_problems():
+    one, two = ([generate_word_problem(random.Random(seed)) for seed in range(20)] for _ in range(2))
+    assert one == two
+    assert len({problem.question for problem in one}) == 20
+
+
+def test_answers_are_spread(generated):
+    """No answer is so common that guessing it pays."""
+    counts = Counter(problem.answer for problem in generated)
+    assert max(counts.values()) / MANY < 0.05
+    assert len(counts) > 80
+
+
+# --- two operands ---------------------------------------------------------------------------------
+
+
+def solve_arithmetic(question):
+    a, sign, b = re.fullmatch(r"What is (\d+) ([+-]) (\d+)\?", question).groups()
+    return int(a) + int(b) if sign == "+" else int(a) - int(b)
+
+
+def test_arithmetic_is_right_and_never_below_0():
+    rng = random.Random(1)
+    problems = [generate_arithmetic(rng) for _ in range(2000)]
+    for problem in problems:
+        assert problem.answer == str(solve_arithmetic(problem.question))
+        assert int(problem.answer) >= 0
+    assert 0.4 < sum("+" in problem.question for problem in problems) / 2000 < 0.6
+
+
+def test_arithmetic_keeps_to_its_largest_number():
+    rng = random.Random(2)
+    for _ in range(200):
+        assert max(map(int, re.findall(r"\d+", generate_arithmetic(rng, largest=9).question))) <= 9
+
+
+def test_the_arithmetic_splits_are_disjoint_and_right():
+    train, test = load_problems("train", "arithmetic"), load_problems("test", "arithmetic")
+    assert (len(train), len(test)) == (2000, 500)
+    questions = [problem.question for problem in train + test]
+    assert len(set(questions)) == 2500, "no question twice, in one split or in both"
+    for problem in train + test:
+        assert problem.answer == str(solve_arithmetic(problem.question))
+
+
+def test_the_arithmetic_splits_are_always_the_same():
+    assert load_problems("train", "arithmetic") == load_problems("train", "arithmetic")
+    assert load_problems("test", "arithmetic") == load_problems("test", "arithmetic")
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def write(folder, *lines, split="train"):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return str(folder)
+
+
+def line(question="3 + 4 = ?", answer="7", **more):
+    return json.dumps({"question": question, "answer": answer} | more)
+
+
+def test_a_folder_of_problems_is_read_in_order(tmp_path):
+    folder = write(tmp_path, *(line(f"{i} + 1 = ?", str(i + 1)) for i in range(5)))
+    write(tmp_path, line("9 + 9 = ?", "18"), split="test")
+    assert load_problems("train", folder) == [Problem(f"{i} + 1 = ?", str(i + 1)) for i in range(5)]
+    assert load_problems("test", folder) == [Problem("9 + 9 = ?", "18")]
+
+
+def test_blank_lines_further_keys_and_white_space_do_not_matter(tmp_path):
+    folder = write(tmp_path, "", line(" 3 + 4 = ? ", " 7\t", source="a book"), "   ", "", line("5", "5") + "\r", "")
+    assert load_problems("train", folder) == [Problem("3 + 4 = ?", "7"), Problem("5", "5")]
+
+
+MADE_UP_IN_THE_MANNER_OF_GSM8K = [
+    (
+        "A baker makes 12 trays of 90 rolls. How many rolls are that?",
+        "Each tray holds 90 rolls.\nIn all there are 12*90=<<12*90=1080>>1080 rolls.\n#### 1,080",
+        "1080",
+    ),
+    ("A lake loses 3 of 1,000,000 litres. What is left?", "1,000,000-3 litres.\n#### 999,997", "999997"),
+    ("Ida owes 4 coins and has none. What is she worth?", "0-4=<<0-4=-4>>-4\n#### -4", "-4"),
+    ("What is half of 5?", "5/2=<<5/2=2.5>>2.5\n####2.5  ", "2.5"),
+    ("A row with the sign twice: how many?", "The mark #### stands before the number.\n#### 12", "12"),
+]
+
+
+def test_answers_in_the_manner_of_gsm8k_are_understood(tmp_path):
+    folder = write(tmp_path, *(line(question, worked) for question, worked, _ in MADE_UP_IN_THE_MANNER_OF_GSM8K))
+    problems = load_problems("train", folder)
+    assert problems == [Problem(question, answer) for question, _, answer in MADE_UP_IN_THE_MANNER_OF_GSM8K]
+    for problem in problems:
+        assert parse_number(problem.answer) == problem.answer
+    assert answers_match("$1,080.00", problems[0].answer)
+
+
+def test_other_answers_are_left_as_they_are():
+    assert gold_answer("1,080") == "1,080"
+    assert gold_answer("one half") == "one half"
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_only_line_feeds_end_a_line(tmp_path, separator):
+    """A JSON text may hold U+2028 and its like as they are: to Python's splitlines they end a line, in a file of JSON
+    lines they do not. (JSON escapes the ASCII ones, which makes no difference here.)"""
+    question = f"First part.{separator}Second part: 3 + 4 = ?"
+    row = json.dumps({"question": question, "answer": "7"}, ensure_ascii=False)
+    assert load_problems("train", write(tmp_path, row, line("5", "5"))) == [Problem(question, "7"), Problem("5", "5")]
+
+
+def test_a_split_that_does_not_exist():
+    with pytest.raises(ValueError, match='split must be "train" or "test", not \'dev\''):
+        load_problems("dev")
+
+
+@pytest.mark.parametrize("source", ["nonesuch", "gsm9k", "no/such/folder"])
+def test_a_source_that_does_not_exist(source):
+    with pytest.raises(ValueError, match=f"no problems at '{source}': give 'tiny', 'arithmetic', 'gsm8k', or a folder"):
+        load_problems("train", source)
+
+
+def test_a_folder_without_the_file_of_the_split(tmp_path):
+    folder = write(tmp_path / "mine", line())
+    with pytest.raises(ValueError, match="no problem file test.jsonl in the folder 'mine'"):
+        load_problems("test", folder)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "   \n"])
+def test_an_empty_file(tmp_path, content):
+    (tmp_path / "train.jsonl").write_text(content)
+    with pytest.raises(ValueError, match="train.jsonl holds no problems: expected one JSON object a line"):
+        load_problems("train", str(tmp_path))
+
+
+BROKEN_LINES = {
+    "cut off": '{"question": "3 + 4',
+    "no JSON": "question: 3 + 4, answer: 7",
+    "a list": '["3 + 4", "7"]',
+    "a number": "7",
+    "a text": '"question"',
+    "null": "null",
+    "no answer": '{"question": "3 + 4 = ?"}',
+    "no question": '{"answer": "7"}',
+    "the answer as a number": '{"question": "3 + 4 = ?", "answer": 7}',
+    "the question as a list": '{"question": ["3 + 4 = ?"], "answer": "7"}',
+    "no text in the answer": '{"question": "3 + 4 = ?", "answer": null}',
+    "an empty question": '{"question": "", "answer": "7"}',
+    "a blank answer": '{"question": "3 + 4 = ?", "answer": "  "}',
+    "no number after the mark": '{"question": "3 + 4 = ?", "answer": "3+4=7 ####"}',
+    "two objects": '{"question": "3 + 4 = ?", "answer": "7"} {"question": "5", "answer": "5"}',
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_LINES.values(), ids=BROKEN_LINES.keys())
+def test_a_broken_line_is_named_with_its_file(tmp_path, broken):
+    folder = write(tmp_path, line(), "", broken, line("5", "5"))
+    with pytest.raises(ValueError, match="train.jsonl, line 3 is no problem: expected .*question.*answer"):
+        load_problems("train", folder)
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path):
+    (tmp_path / "train.jsonl").write_bytes(line().encode() + b'\n{"question": "Wie gro\xdf?", "answer": "7"}\n')
+    with pytest.raises(ValueError, match="train.jsonl"):
+        load_problems("train", str(tmp_path))
+
+
+def test_read_jsonl_names_no_path_of_the_machine(tmp_path):
+    folder = write(tmp_path / "mine", "{broken")
+    with pytest.raises(ValueError) as caught:
+        load_problems("train", folder)
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(ValueError) as caught:
+        read_jsonl(tmp_path / "mine" / "other.jsonl")
+    assert str(tmp_path) not in str(caught.value)
+
+
+# --- the hub --------------------------------------------------------------------------------------
+
+
+def test_gsm8k_comes_from_the_hub_in_the_same_form(monkeypatch):
+    asked = []
+
+    def load_dataset(*args, **kwargs):
+        asked.append((args, kwargs))
+        return [{"question": question, "answer": worked} for question, worked, _ in MADE_UP_IN_THE_MANNER_OF_GSM8K]
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    problems = load_problems("test", "gsm8k")
+    assert problems == [Problem(question, answer) for question, _, answer in MADE_UP_IN_THE_MANNER_OF_GSM8K]
+    assert asked == [(("openai/gsm8k", "main"), {"split": "test"})]
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("unreachable"), FileNotFoundError("no cache"), ValueError("no such")]
+)
+def test_gsm8k_without_a_network_says_what_to_do(monkeypatch, error):
+    def load_dataset(*_, **__):
+        raise error
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    with pytest.raises(ValueError, match="could not be loaded from the hub.*Without a network give the folder"):
+        load_problems("train", "gsm8k")
