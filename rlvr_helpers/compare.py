@@ -171,7 +171,7 @@ def is_on_machine(name: str) -> bool:
     return name == "tiny" or isinstance(try_to_load_from_cache(KNOWN[name].where, "config.json"), str)
 
 
-# Seconds of one run of 40 steps, measured: see the benchmark. Others are not measured yet.
+# Seconds of one run of 40 steps, an estimate: three runs side by side took 127 s on two cores. Others are not measured yet.
 SECONDS_A_RUN = {"tiny": 50}
 
 
