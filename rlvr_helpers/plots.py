@@ -405,7 +405,8 @@ def _accuracy_title(curves: Mapping[str, _Accuracy], x: str) -> str:
     first = {name: next(point for point in curve.mean if point[2] >= mark) for name, curve in curves.items()}
     when = [f"{n} by {f'step {p[0]:.0f}' if x == 'steps' else f'{p[1] / 1e3:.0f}k tokens'}" for n, p in first.items()]
     who = {1: "Reaches", 2: "Both reach", 3: "All three reach"}.get(len(curves), "All reach")
-    return f"{who} {_percent(mark)}: {', '.join(part.replace(' ', NO_BREAK) for part in when)}"
+    mean = " in the mean over seeds" if any(len(curve.seeds) > 1 for curve in curves.values()) else ""
+    return f"{who} {_percent(mark)}{mean}: {', '.join(part.replace(' ', NO_BREAK) for part in when)}"
 
 
 def _final_intervals(ax: Axes, curves: Mapping[str, _Accuracy]) -> None:
