@@ -22,7 +22,7 @@ class Checkpoints:
         self.file, self.start_file = self.folder / "checkpoint.pt", self.folder / "start.pt"
         self.identity = {"method": asdict(method), "settings": {**asdict(settings), "steps": None}}
         if self.file.exists():
-            self._check(self._load(self.file)["identity"])
+            self._check(self._load_state()["identity"])
 
     def _check(self, found: dict) -> None:
         for part in ("method", "settings"):
@@ -35,7 +35,8 @@ class Checkpoints:
 
     def save(self, model, optimizer, reference, records: list[StepRecord]) -> None:
         """Saves the run after a step. Raises OSError that says what to do; the checkpoint before stays as it was."""
-        if reference is not None and not self.start_file.exists():
+        begun = self.file.exists() and self.start_file.exists()  # a start model without a checkpoint is another run's
+        if reference is not None and not begun:
             write_whole(self.start_file, lambda file: torch.save(reference.state_dict(), file))
         state = {
             "identity": self.identity,
@@ -50,7 +51,10 @@ class Checkpoints:
         """Puts model, optimizer, reference and random states where the checkpoint left them; the records so far."""
         if not self.file.exists():
             return []
-        state = self._load(self.file, device)
+        state = self._load_state(device)
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if shapes != {name: tensor.shape for name, tensor in state["model"].items()}:
+            raise ValueError(f"the checkpoint in {self.folder.name!r} is of another model: choose another folder")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         if reference is not None:
@@ -59,13 +63,22 @@ class Checkpoints:
         torch.set_rng_state(state["random"]["torch"].cpu())
         return [StepRecord.from_dict(record) for record in state["records"]]
 
+    def _load_state(self, device="cpu") -> dict:
+        state = self._load(self.file, device)
+        if not isinstance(state, dict) or not {"identity", "model", "optimizer", "records", "random"} <= set(state):
+            raise self._unreadable(self.file, "it is no checkpoint of a run")
+        return state
+
     def _load(self, file: Path, device="cpu") -> dict:
         try:
             return torch.load(file, map_location=device, weights_only=True)
         except Exception as error:
-            raise ValueError(
-                f"{file.name} in the folder {self.folder.name!r} cannot be read ({error}): move it away to start anew"
-            ) from error
+            raise self._unreadable(file, error) from error
+
+    def _unreadable(self, file: Path, why) -> ValueError:
+        return ValueError(
+            f"{file.name} in the folder {self.folder.name!r} cannot be read ({why}): move it away to start anew"
+        )
 
 
 def write_whole(path: Path, write) -> None:
@@ -81,8 +94,10 @@ def write_whole(path: Path, write) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if not isinstance(error, (OSError, RuntimeError)):  # torch.save turns a full disk into a RuntimeError
+            raise
         raise OSError(
             f"{path.name} could not be written ({error}). Free some disk space or choose another folder, then run again: "
             "what was saved before is untouched."

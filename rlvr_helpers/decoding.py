@@ -13,9 +13,18 @@ from transformers import DynamicCache
 
 def decoder_for(model, max_tokens: int):
     """The fastest decoder that knows this model."""
-    if getattr(model.config, "model_type", "") in ("llama", "qwen2"):
-        return LayerDecoder(model, max_tokens)
-    return CacheDecoder(model, max_tokens)
+    return (LayerDecoder if is_written_out(model.config) else CacheDecoder)(model, max_tokens)
+
+
+def is_written_out(config) -> bool:
+    """Whether `LayerDecoder` knows every part of this model: Llama or Qwen2 as they come, without rarer options."""
+    return (
+        config.model_type in ("llama", "qwen2")
+        and config.hidden_act == "silu"
+        and not getattr(config, "mlp_bias", False)
+        and not (config.model_type == "llama" and config.attention_bias)  # also on the output, where Qwen2 has none
+        and not getattr(config, "use_sliding_window", False)
+    )
 
 
 def prefill(model, prompt_ids: Tensor, prompt_mask: Tensor) -> tuple[Tensor, DynamicCache]:

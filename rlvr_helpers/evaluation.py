@@ -79,6 +79,8 @@ def evaluate(
     """Answers every problem `samples` times (temperature 0: greedy) and judges the answers; rows problem-major."""
     if not problems:
         raise ValueError("there are no problems to evaluate on")
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1 a problem, not {samples}")
     parts = []
     per_batch = max(1, batch_size // samples)
     for start in range(0, len(problems), per_batch):
@@ -114,6 +116,8 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
 
 def mean_pass_at_k(evaluation: Evaluation, samples: int, k: int) -> float:
     """pass@k, averaged over the problems of an evaluation with `samples` answers each."""
+    if samples < 1 or len(evaluation.strict) % samples:
+        raise ValueError(f"{len(evaluation.strict)} verdicts make no whole problems of {samples} samples each")
     groups = [evaluation.strict[i : i + samples] for i in range(0, len(evaluation.strict), samples)]
     return sum(pass_at_k(samples, sum(group), k) for group in groups) / len(groups)
 

@@ -93,20 +93,28 @@ def _problems_of(tokenizer) -> str:
 
 
 def _load(where: str, dtype):
+    """Model and tokenizer. A folder that lacks a part, or whose weights are not the model's, is refused: transformers
+    itself would go on with random weights in the place of missing ones."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(where)
-        return AutoModelForCausalLM.from_pretrained(where, dtype=dtype), tokenizer
-    except (OSError, ValueError) as error:
-        folder = Path(where)
-        if folder.is_dir():
-            lacking = "config.json" if not (folder / "config.json").is_file() else "its weights or tokenizer files"
-            raise ValueError(
-                f"the folder {folder.name!r} holds no model that can be loaded: it lacks {lacking}"
-            ) from error
-        raise ValueError(
-            f"{where} is not on this machine and could not be downloaded. Either connect to the network once, or give "
-            'the folder of a downloaded copy: load_policy("path/to/folder"). The policy "tiny" needs neither.'
-        ) from error
+        model, report = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, output_loading_info=True)
+    except Exception as error:  # transformers, tokenizers and safetensors each raise kinds of their own
+        raise ValueError(_what_is_wrong(where, error)) from error
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise ValueError(_what_is_wrong(where, "some of its weights are missing or of another shape"))
+    return model, tokenizer
+
+
+def _what_is_wrong(where: str, why) -> str:
+    folder = Path(where)
+    if folder.is_dir():
+        whole = (folder / "config.json").is_file()
+        lacking = "its weights or tokenizer files are missing or broken" if whole else "it lacks config.json"
+        return f"the folder {folder.name!r} holds no model that can be loaded: {lacking} ({str(why)[:150]})"
+    return (
+        f"{where} is not on this machine and could not be downloaded. Either connect to the network once, or give "
+        'the folder of a downloaded copy: load_policy("path/to/folder"). The policy "tiny" needs neither.'
+    )
 
 
 def find_end_ids(model, tokenizer) -> tuple[int, ...]:

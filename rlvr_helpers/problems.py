@@ -125,12 +125,16 @@ def read_jsonl(path: Path) -> list[Problem]:
             f"there is no problem file {path.name} in the folder {path.parent.name!r}; expected one JSON object a line"
         )
     problems = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also break lines at U+2028
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is no UTF-8 text ({error.reason}): save it as UTF-8") from error
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            problems.append(Problem(_text(row["question"]), gold_answer(_text(row["answer"]))))
+            problems.append(Problem(_text(row["question"]), _text(gold_answer(_text(row["answer"])))))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(
                 f'{path.name}, line {number} is no problem: expected {{"question": text, "answer": text}} ({error!r})'

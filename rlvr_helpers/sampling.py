@@ -39,9 +39,10 @@ class Rollout:
 
 def encode_prompts(policy: Policy, prompts: list[str]) -> tuple[Tensor, Tensor]:
     """Left-padded prompt ids and mask, [P, Tp]. The prompts are through the chat template already."""
-    if not prompts or not all(isinstance(p, str) and p for p in prompts):
+    texts = not isinstance(prompts, str) and all(isinstance(p, str) for p in prompts)
+    rows = [policy.tokenizer(p, add_special_tokens=False).input_ids for p in prompts] if texts else []
+    if not rows or not all(rows):
         raise ValueError("prompts must be a non-empty list of non-empty strings: use format_prompt on each question")
-    rows = [policy.tokenizer(p, add_special_tokens=False).input_ids for p in prompts]
     width = max(map(len, rows))
     ids = torch.tensor([[policy.pad_id] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -72,6 +73,12 @@ def sample_groups(
     was_training = policy.model.training
     policy.model.eval()  # no dropout
     prompt_ids, prompt_mask = encode_prompts(policy, prompts)
+    positions = getattr(policy.model.config, "max_position_embeddings", math.inf)
+    if prompt_ids.shape[1] + max_tokens > positions:
+        raise ValueError(
+            f"a prompt of {prompt_ids.shape[1]} tokens and {max_tokens} more exceed the model's {positions} positions: "
+            "shorten the prompt or lower max_tokens"
+        )
     rows = len(prompts) * group_size
     noise = torch.rand(rows, max_tokens, generator=generator).to(policy.device)
     decoder = decoder_for(policy.model, max_tokens)
@@ -167,6 +174,8 @@ def score_tokens(
 ) -> tuple[Tensor, Tensor]:
     """`token_logprobs` and, without a gradient, the entropy of each position's distribution in nats, both [B, T]."""
     rows, width = completion_ids.shape
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be above 0, not {temperature}: nothing is sampled from at 0")
     if len(prompt_ids) != rows or completion_mask.shape != completion_ids.shape or rows % group_size:
         raise ValueError(
             f"prompts {list(prompt_ids.shape)}, completions {list(completion_ids.shape)} and mask "

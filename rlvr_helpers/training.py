@@ -7,6 +7,7 @@ A step is one rollout of `prompts_per_step * group_size` completions and `epochs
 """
 
 import copy
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ class TrainSettings:
     group_size: int = 8
     epochs: int = 2
     minibatches: int = 4
-    learning_rate: float = 6e-5
+    learning_rate: float = 4e-5
     decay_steps: int | None = 40
     max_tokens: int = 64
     temperature: float = 1.0
@@ -168,6 +169,8 @@ def train(
     is not finite; the model then keeps its last good state.
     """
     settings = settings or TrainSettings()
+    if not isinstance(method, Method):
+        raise ValueError(f"method must be a Method such as GRPO, or method_by_name(...), not {method!r}")
     if not problems:
         raise ValueError("there are no problems to train on")
     checkpoints = Checkpoints(checkpoint_dir, method, settings) if checkpoint_dir is not None else None
@@ -183,6 +186,8 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
         weight_decay=settings.weight_decay,
         fused=True,
     )
+    for parameter in model.parameters():  # AdamW counts every update, also one in which no group has a signal
+        parameter.grad = torch.zeros_like(parameter)
     needs_reference = settings.track_kl or method.kl_coef > 0
     reference = copy.deepcopy(model).requires_grad_(False) if needs_reference else None
     records = checkpoints.resume(model, optimizer, reference, policy.device) if checkpoints else []
@@ -318,14 +323,13 @@ def update(model, optimizer, minibatch: MiniBatch, method: Method, settings, clo
         observe(result, out, logp_new.detach(), micro, minibatch, method)
     with clock.time("optimizer"):
         result.grad_norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
-        if not (result.loss == result.loss and abs(result.grad_norm) < float("inf")):
+        if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
             optimizer.zero_grad()
             raise FloatingPointError(
                 f"{place}: the loss is {result.loss} and the gradient norm {result.grad_norm}; the weights are those of "
                 "the last good update. Lower the learning rate, or look at the rewards and log-probs of this step."
             )
-        if any(p.grad is not None for p in model.parameters()):
-            optimizer.step()
+        optimizer.step()
     return result
 
 
