@@ -57,7 +57,7 @@ class Method:
 # tokens; the paper's range (below) belongs to completions a hundred times longer.
 GRPO = Method("GRPO", "std", "token", 0.2, 0.2, "sequence_mean")
 DR_GRPO = Method("Dr. GRPO", "none", "token", 0.2, 0.2, "constant")
-GSPO = Method("GSPO", "std", "sequence", 0.03, 0.04, "sequence_mean")
+GSPO = Method("GSPO", "std", "sequence", 0.02, 0.03, "sequence_mean")
 
 # Relatives that the same four choices give. RLOO (arXiv 2402.14740) proper has no clip and one update a rollout; at
 # ratio 1 this is its gradient divided by the token budget. DAPO (arXiv 2503.14476): its loss, without its sampling.

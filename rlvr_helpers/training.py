@@ -34,7 +34,8 @@ from rlvr_helpers.sampling import Rollout, sample_groups, score_tokens
 class TrainSettings:
     """Everything but the method; the defaults suit `tiny`. Raises ValueError on values that make no run.
 
-    learning_rate, decay_steps: the rate falls linearly to a tenth over this many steps and stays there; None: constant.
+    learning_rate, warmup_steps, decay_steps: the rate rises linearly over the first steps (Adam's first updates know
+                      little of the gradient's size) and falls linearly to a tenth, reached at decay_steps; None: no fall.
     micro_batch_rows: rows that go through the model at once; None: a whole mini-batch. It changes memory, not the result.
     track_kl:         measure the KL to the start model (one more forward pass a rollout).
     eval_every:       steps between evaluations on the held-out problems; the first and last step always have one.
@@ -46,6 +47,7 @@ class TrainSettings:
     epochs: int = 2
     minibatches: int = 4
     learning_rate: float = 4e-5
+    warmup_steps: int = 4
     decay_steps: int | None = 40
     max_tokens: int = 64
     temperature: float = 1.0
@@ -70,6 +72,8 @@ class TrainSettings:
             )
         if not self.temperature > 0 or not self.learning_rate > 0 or not self.max_grad_norm > 0:
             raise ValueError("temperature, learning_rate and max_grad_norm must be above 0")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be 0 or more, not {self.warmup_steps}")
         if self.decay_steps is not None and self.decay_steps < 1:
             raise ValueError(f"decay_steps must be at least 1 or None, not {self.decay_steps}")
         if self.micro_batch_rows is not None and self.micro_batch_rows < 1:
@@ -79,7 +83,8 @@ class TrainSettings:
     def rate(self, step: int) -> float:
         """The learning rate of a step (from 1)."""
         done = min(1.0, (step - 1) / self.decay_steps) if self.decay_steps else 0.0
-        return self.learning_rate * (1 - 0.9 * done)
+        warm = min(1.0, step / (self.warmup_steps + 1))
+        return self.learning_rate * warm * (1 - 0.9 * done)
 
 
 @dataclass

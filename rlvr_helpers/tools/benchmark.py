@@ -110,7 +110,7 @@ def generated_samples(work: Work, turn: int) -> torch.Tensor:
 
 def measure_step(work: Work) -> dict:
     """Rollouts with all their updates, ours and TRL's in turns, each side training its own copy of the same model."""
-    settings = replace(work.settings, steps=work.repeats + 1, track_kl=False, decay_steps=None)
+    settings = replace(work.settings, steps=work.repeats + 1, track_kl=False, warmup_steps=0, decay_steps=None)
     records, runs = training.train(work.fresh_policy(), work.train, GRPO, settings), {"ours": [], "trl": []}
 
     def our_turn() -> None:

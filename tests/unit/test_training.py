@@ -76,11 +76,11 @@ def all_in_float64(monkeypatch):
 
 
 def rate_written_out(settings, step):
-    """The learning rate falls in equal steps to a tenth, and stays there."""
-    if settings.decay_steps is None:
-        return settings.learning_rate
-    fall = 0.9 * settings.learning_rate / settings.decay_steps
-    return settings.learning_rate - fall * min(step - 1, settings.decay_steps)
+    """The learning rate falls in equal steps to a tenth, and stays there; in the first steps a part of it is taken,
+    of 5 parts 1, 2, 3, 4 with four steps of warm-up."""
+    fall = 0.9 * settings.learning_rate / settings.decay_steps if settings.decay_steps else 0.0
+    rate = settings.learning_rate - fall * min(step - 1, settings.decay_steps or 0)
+    return rate * step / (settings.warmup_steps + 1) if step <= settings.warmup_steps else rate
 
 
 class LiteralTrainer:
@@ -858,11 +858,19 @@ def test_settings_that_make_no_run(changes, message):
 
 @pytest.mark.parametrize("decay_steps", [None, 1, 7, 30])
 def test_the_learning_rate_falls_to_a_tenth(decay_steps):
-    settings = replace(SMALL, decay_steps=decay_steps)
+    settings = replace(SMALL, decay_steps=decay_steps, warmup_steps=0)
     for step in range(1, 50):
         assert settings.rate(step) == pytest.approx(rate_written_out(settings, step), rel=1e-12)
     assert settings.rate(1) == settings.learning_rate
     assert settings.rate(1000) == pytest.approx(settings.learning_rate * (1.0 if decay_steps is None else 0.1))
+
+
+def test_the_learning_rate_rises_over_the_first_steps():
+    settings = replace(SMALL, warmup_steps=4)
+    for step in range(1, 50):
+        assert settings.rate(step) == pytest.approx(rate_written_out(settings, step), rel=1e-12)
+    assert settings.rate(1) == settings.learning_rate / 5
+    assert settings.rate(5) == replace(settings, warmup_steps=0).rate(5)
 
 
 def test_the_learning_rate_does_not_depend_on_how_many_steps_are_asked_for():
