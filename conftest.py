@@ -1,5 +1,7 @@
-"""For all tests: notebooks train `tiny`, whatever GPU and models a machine has."""
+"""For all tests: notebooks train `tiny`, whatever GPU and models a machine has, and leave the learner's progress alone."""
 
 import os
+import tempfile
 
 os.environ["RLVR_MODEL"] = "tiny"
+os.environ["RLVR_PROGRESS"] = os.path.join(tempfile.gettempdir(), f"rlvr-progress-{os.getpid()}.json")
