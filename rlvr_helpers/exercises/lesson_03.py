@@ -1,0 +1,252 @@
+"""Exercises of lesson 03: advantages."""
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.advantages import STD_EPSILON, group_advantages, groups_without_signal
+from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+
+# Graded rewards [3, 4]; the second group is all wrong.
+GRADED = [[1.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0], [2.0, -1.0, 0.25, 1.0]]
+# In float32 the mean of seven such rewards is often not quite the reward itself, in whatever order they are added.
+EQUAL = [[value] * 7 for value in (0.1, 0.3, 0.6, 0.7, 0.8, 0.9)]
+
+
+def rewards(values) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+# --- group_advantages ---------------------------------------------------------------------------------------------
+
+
+def advantage_cases() -> list[Case]:
+    pass_or_fail = rewards([[1, 0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 1, 1, 1]])
+    return [
+        Case("right and wrong answers, std", (pass_or_fail,)),
+        Case("graded rewards, std", (rewards(GRADED), "std")),
+        Case("graded rewards, none", (rewards(GRADED), "none")),
+        Case("graded rewards, leave_one_out", (rewards(GRADED), "leave_one_out")),
+        Case("equal rewards in float32, std", (torch.tensor(EQUAL), "std")),
+    ]
+
+
+def advantages(rewards, scale="std", mean=None, std=None, epsilon=STD_EPSILON, factor=None, silent=True) -> Tensor:
+    """group_advantages with parts that can be exchanged, to make the mistakes."""
+    mean = rewards.mean(dim=1, keepdim=True) if mean is None else mean
+    std = rewards.std(dim=1, keepdim=True) if std is None else std
+    size = rewards.shape[1]
+    factor = size / (size - 1) if factor is None else factor
+    divisor = {"std": std + epsilon, "none": 1.0, "leave_one_out": 1 / factor}[scale]
+    result = (rewards - mean) / divisor
+    return result.masked_fill(groups_without_signal(rewards)[:, None], 0.0) if silent else result
+
+
+ADVANTAGE_MISTAKES = [
+    Mistake(
+        "mean over the batch",
+        lambda rewards, scale="std": advantages(rewards, scale, mean=rewards.mean()),
+        "you subtract the mean of all rewards. An answer is compared with the others to the same prompt: "
+        "take the mean along a row, dim=1 with keepdim=True.",
+    ),
+    Mistake(
+        "mean over the prompts",
+        lambda rewards, scale="std": advantages(rewards, scale, mean=rewards.mean(dim=0)),
+        "your mean runs down the columns (dim=0), over different prompts. A group is a row: dim=1.",
+    ),
+    Mistake(
+        "biased std",
+        lambda rewards, scale="std": advantages(rewards, scale, std=rewards.std(dim=1, keepdim=True, correction=0)),
+        "your std divides by G. The unbiased one divides by G - 1, which is what torch.std does by default.",
+    ),
+    Mistake(
+        "variance",
+        lambda rewards, scale="std": advantages(rewards, scale, std=rewards.var(dim=1, keepdim=True)),
+        "you divide by the variance, not by its square root, the standard deviation.",
+    ),
+    Mistake(
+        "std of the batch",
+        lambda rewards, scale="std": advantages(rewards, scale, std=rewards.std()),
+        "you divide by the std of all rewards. Each group has its own: dim=1 with keepdim=True.",
+    ),
+    Mistake(
+        "no epsilon",
+        lambda rewards, scale="std": advantages(rewards, scale, epsilon=0.0, silent=False),
+        "you divide by the std alone, so a group of equal rewards gives 0 / 0. Add 1e-4 to the std.",
+    ),
+    Mistake(
+        "rounding errors kept",
+        lambda rewards, scale="std": advantages(rewards, scale, silent=False),
+        "a group of equal rewards gets a small rounding error instead of 0, and all its answers the same sign. "
+        "Set the advantages of such a group to exactly 0.",
+    ),
+    Mistake(
+        "always divided by the std",
+        lambda rewards, scale="std": advantages(rewards),
+        'you divide by the std whatever `scale` says. Only "std" does; "none" leaves R - mean as it is.',
+    ),
+    Mistake(
+        "leave_one_out keeps the answer itself",
+        lambda rewards, scale="std": advantages(rewards, scale, factor=1.0),
+        'your "leave_one_out" subtracts the mean of all G rewards. Leave the answer\'s own reward out: that mean is '
+        "(sum - R) / (G - 1), and the advantage G / (G - 1) times R - mean.",
+    ),
+]
+
+# --- groups_without_signal ----------------------------------------------------------------------------------------
+
+
+def signal_cases() -> list[Case]:
+    return [
+        Case("all right, all wrong, mixed", (rewards([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1]]),)),
+        Case("graded rewards", (rewards([[0.5, 0.5, 0.5], [0.5, 1.0, 0.5], [1.0, 0.5, 0.0]]),)),
+        Case("equal rewards in float32", (torch.tensor(EQUAL),)),
+        Case("a group of 2", (rewards([[1, 0], [1, 1]]),)),
+    ]
+
+
+SIGNAL_MISTAKES = [
+    Mistake(
+        "only all wrong",
+        lambda rewards: (rewards == 0).all(dim=1),
+        "you find the groups that are all wrong. A group that is all right has no signal either: nothing is better.",
+    ),
+    Mistake(
+        "only all right or all wrong",
+        lambda rewards: (rewards == 0).all(dim=1) | (rewards == 1).all(dim=1),
+        "you look for rewards of 0 and 1. Rewards can be graded: a group of equal 0.5 teaches nothing either.",
+    ),
+    Mistake(
+        "compared with the mean",
+        lambda rewards: (rewards == rewards.mean(dim=1, keepdim=True)).all(dim=1),
+        "you compare with the mean. In float32 the mean of equal rewards is often not quite the reward itself: compare "
+        "the largest reward with the smallest.",
+    ),
+    Mistake(
+        "the other way round",
+        lambda rewards: rewards.amax(dim=1) != rewards.amin(dim=1),
+        "you mark the groups that do have a signal. True is for those whose rewards are all equal.",
+    ),
+    Mistake(
+        "over the prompts",
+        lambda rewards: rewards.amax(dim=0) == rewards.amin(dim=0),
+        "you compare down the columns (dim=0), over different prompts. A group is a row: dim=1.",
+    ),
+    Mistake(
+        "first and last only",
+        lambda rewards: rewards[:, 0] == rewards[:, -1],
+        "you compare only the first and the last reward of a group; one between them may differ.",
+    ),
+]
+
+# --- problem_weight -----------------------------------------------------------------------------------------------
+
+
+def problem_weight(right: int, group_size: int, scale: str = "std") -> float:
+    """Sum of |A| over a group of `group_size` answers of which `right` are right (reward 1) and the others wrong (0)."""
+    rewards = torch.zeros(1, group_size, dtype=torch.float64)
+    rewards[0, :right] = 1.0
+    return group_advantages(rewards, scale).abs().sum().item()
+
+
+def weight_cases() -> list[Case]:
+    return [
+        Case("1 of 8 right, std", (1, 8, "std")),
+        Case("4 of 8 right, std", (4, 8, "std")),
+        Case("1 of 8 right, none", (1, 8, "none")),
+        Case("3 of 5 right, none", (3, 5, "none")),
+        Case("8 of 8 right, std", (8, 8, "std")),
+        Case("0 of 4 right, none", (0, 4, "none")),
+    ]
+
+
+def _spread(right, group_size, correction=1) -> float:
+    return torch.tensor([1.0] * right + [0.0] * (group_size - right)).std(correction=correction).item()
+
+
+WEIGHT_MISTAKES = [
+    Mistake(
+        "signs cancel",
+        lambda right, group_size, scale="std": 0.0,
+        "your weight is 0: advantages of a group always sum to 0. Take the absolute value before the sum.",
+    ),
+    Mistake(
+        "mean instead of sum",
+        lambda right, group_size, scale="std": problem_weight(right, group_size, scale) / group_size,
+        "you average |A| over the group. The weight of a problem is the sum.",
+    ),
+    Mistake(
+        "only the right answers",
+        lambda right, group_size, scale="std": problem_weight(right, group_size, scale) / 2,
+        "you count half of it: the wrong answers pull as much as the right ones push.",
+    ),
+    Mistake(
+        "scale ignored",
+        lambda right, group_size, scale="std": problem_weight(right, group_size),
+        "you divide by the std whatever `scale` says: pass `scale` on to group_advantages.",
+    ),
+    Mistake(
+        "biased std",
+        lambda right, group_size, scale="std": (
+            problem_weight(right, group_size, "none")
+            / (_spread(right, group_size, 0) + STD_EPSILON if scale == "std" else 1.0)
+        ),
+        "your std divides by G; the unbiased one divides by G - 1.",
+    ),
+    Mistake(
+        "the multiplier alone",
+        lambda right, group_size, scale="std": (
+            1 / (_spread(right, group_size) + STD_EPSILON) if scale == "std" else 1.0
+        ),
+        "you give what R - mean is multiplied by. The weight is what the whole group's |A| adds up to.",
+    ),
+]
+
+EXERCISES = [
+    Exercise(
+        name="group_advantages",
+        lesson="03",
+        minutes=12,
+        difficulty=2,
+        reference=group_advantages,
+        cases=advantage_cases,
+        mistakes=ADVANTAGE_MISTAKES,
+        hints=[
+            "A group is a row. What should each reward of the row be compared with?",
+            "`rewards.mean(dim=1, keepdim=True)` is [P, 1] and can be subtracted from [P, G]. For `std`, divide by the "
+            "row's std plus 1e-4; for `leave_one_out`, multiply by G / (G - 1).",
+            "Last, set the groups of equal rewards to exactly 0: "
+            "`advantages.masked_fill(rewards.amax(1, keepdim=True) == rewards.amin(1, keepdim=True), 0.0)`.",
+        ],
+        helpers=(groups_without_signal,),
+    ),
+    Exercise(
+        name="groups_without_signal",
+        lesson="03",
+        minutes=5,
+        difficulty=1,
+        reference=groups_without_signal,
+        cases=signal_cases,
+        mistakes=SIGNAL_MISTAKES,
+        hints=[
+            "When all rewards of a group are equal, every advantage is 0. Which two numbers of a row tell you that?",
+            "If the largest equals the smallest, all are equal. No rounding is involved, unlike with a mean or a std.",
+            "`rewards.amax(dim=1)` gives the largest of each row, [P]; `amin` the smallest.",
+        ],
+    ),
+    Exercise(
+        name="problem_weight",
+        lesson="03",
+        minutes=8,
+        difficulty=2,
+        reference=problem_weight,
+        cases=weight_cases,
+        mistakes=WEIGHT_MISTAKES,
+        hints=[
+            "Write the group's rewards down first: `right` ones, then zeros, as one row.",
+            "`group_advantages(rewards, scale)` needs [1, group_size]. How much does the row pull in all, either way?",
+            "`group_advantages(rewards, scale).abs().sum().item()`; or by hand 2 k (G - k) / G, divided by the std for "
+            '"std", and 0 where all rewards are equal.',
+        ],
+        tolerance=1e-3,  # lets the formula without the 1e-4 pass as well
+    ),
+]

@@ -1,0 +1,153 @@
+"""Exercises of lesson 06: clipping."""
+
+import torch
+
+from rlvr_helpers.clipping import clip_binds, clipped_objective
+from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+
+
+def clip_cases() -> list[Case]:
+    """Ratios below, inside and above the range with advantages of both signs; never just on the edge."""
+    tokens = torch.tensor([[0.5, 0.9, 1.0, 1.1, 1.5], [1.7, 1.25, 1.0, 0.85, 0.3], [0.2, 0.95, 1.05, 1.3, 2.0]])
+    tokens = tokens.double()
+    signs = torch.tensor([[0.8], [-1.2], [0.0]], dtype=torch.float64)
+    sequences = torch.tensor([1.0006, 0.9995, 1.0002, 0.9999, 1.002, 0.998], dtype=torch.float64)
+    noise = torch.Generator().manual_seed(0)
+    many = (0.5 * torch.randn(4, 12, generator=noise, dtype=torch.float64)).exp()
+    return [
+        Case("one advantage a row, range 0.2", (tokens, signs, 0.2, 0.2)),
+        Case("higher above than below", (tokens, signs, 0.2, 0.28)),
+        Case("sequence ratios, a narrow range", (sequences, sequences.new_tensor([1, -1, -1, 1, -2, 2]), 3e-4, 4e-4)),
+        Case("many tokens", (many, torch.randn(4, 12, generator=noise, dtype=torch.float64), 0.1, 0.3)),
+    ]
+
+
+def clip(ratios, low, high):
+    return ratios.clamp(1 - low, 1 + high)
+
+
+OBJECTIVE_MISTAKES = [
+    Mistake(
+        "max for negative advantages",
+        lambda q, a, low, high: torch.minimum(q, clip(q, low, high)) * a,
+        "for negative advantages you take the larger of the two terms (or the smaller ratio, which is the same). "
+        "It is the smaller of the two products for both signs.",
+    ),
+    Mistake(
+        "clip without the minimum",
+        lambda q, a, low, high: clip(q, low, high) * a,
+        "you always use the clipped ratio. Where the move was a bad one the unclipped term is smaller and has to stay, "
+        "or no gradient leads back: take the minimum of both products.",
+    ),
+    Mistake(
+        "maximum",
+        lambda q, a, low, high: torch.maximum(q * a, clip(q, low, high) * a),
+        "you take the larger of the two products. The objective is to be cautious: the smaller one.",
+    ),
+    Mistake(
+        "no clip",
+        lambda q, a, low, high: q * a,
+        "nothing is clipped: that is ratio times advantage.",
+    ),
+    Mistake(
+        "the loss",
+        lambda q, a, low, high: -clipped_objective(q, a, low, high),
+        "your sign is turned round: that is the loss. The objective is to be maximised.",
+    ),
+    Mistake(
+        "one range for both sides",
+        lambda q, a, low, high: clipped_objective(q, a, low, low),
+        "you use clip_low on both sides. Above 1 the range is clip_high.",
+    ),
+    Mistake(
+        "sides exchanged",
+        lambda q, a, low, high: clipped_objective(q, a, high, low),
+        "the two sides are exchanged: the range is from 1 - clip_low to 1 + clip_high.",
+    ),
+    Mistake(
+        "product clipped",
+        lambda q, a, low, high: torch.minimum(q * a, clip(q * a, low, high)),
+        "you clip ratio times advantage. Only the ratio is clipped, then multiplied by the advantage.",
+    ),
+    Mistake(
+        "range not around 1",
+        lambda q, a, low, high: torch.minimum(q * a, q.clamp(-low, high) * a),
+        "your range is around 0. A ratio that has not moved is 1: clip from 1 - clip_low to 1 + clip_high.",
+    ),
+    Mistake(
+        "detached",
+        lambda q, a, low, high: clipped_objective(q.detach(), a, low, high),
+        "your values are right but carry no gradient: detach advantages if you like, never the ratios.",
+    ),
+]
+
+BINDS_MISTAKES = [
+    Mistake(
+        "outside the range",
+        lambda q, a, low, high: ((q > 1 + high) | (q < 1 - low)).expand(torch.broadcast_shapes(q.shape, a.shape)),
+        "you mark every ratio outside the range. The clip binds only where the minimum takes the clipped term, and "
+        "that depends on the advantage's sign.",
+    ),
+    Mistake(
+        "signs exchanged",
+        lambda q, a, low, high: clip_binds(q, -a, low, high),
+        "the signs are exchanged. With a positive advantage the ratio wants to rise, so it is stopped above 1 + clip_high.",
+    ),
+    Mistake(
+        "only above",
+        lambda q, a, low, high: (a > 0) & (q > 1 + high),
+        "you see only positive advantages. With a negative one the ratio is stopped below 1 - clip_low.",
+    ),
+    Mistake(
+        "one range for both sides",
+        lambda q, a, low, high: clip_binds(q, a, low, low),
+        "you use clip_low on both sides. Above 1 the range is clip_high.",
+    ),
+    Mistake(
+        "advantage 0 counted",
+        lambda q, a, low, high: ((a >= 0) & (q > 1 + high)) | ((a <= 0) & (q < 1 - low)),
+        "you count places where the advantage is 0. There is no gradient there that a clip could stop.",
+    ),
+    Mistake(
+        "range not around 1",
+        lambda q, a, low, high: ((a > 0) & (q > high)) | ((a < 0) & (q < low)),
+        "you compare the ratio with clip_low and clip_high themselves. The range is from 1 - clip_low to 1 + clip_high.",
+    ),
+    Mistake(
+        "a fraction",
+        lambda q, a, low, high: clip_binds(q, a, low, high).double().mean(),
+        "you give the clipped fraction. Give True or False for each place; the fraction is its mean.",
+    ),
+]
+
+EXERCISES = [
+    Exercise(
+        name="clipped_objective",
+        lesson="06",
+        minutes=8,
+        difficulty=2,
+        reference=clipped_objective,
+        cases=clip_cases,
+        mistakes=OBJECTIVE_MISTAKES,
+        hints=[
+            "Two candidates: ratio times advantage, and clipped ratio times advantage. Which one is cautious?",
+            "`ratios.clamp(low, high)` clips; the range lies around 1. Multiply both ratios by the advantage first.",
+            "`torch.minimum(ratios * advantages, ratios.clamp(1 - clip_low, 1 + clip_high) * advantages)`",
+        ],
+        gradient_of=0,
+    ),
+    Exercise(
+        name="clip_binds",
+        lesson="06",
+        minutes=8,
+        difficulty=2,
+        reference=clip_binds,
+        cases=clip_cases,
+        mistakes=BINDS_MISTAKES,
+        hints=[
+            "Draw the objective over the ratio, once for A > 0 and once for A < 0. Where is it flat?",
+            "For A > 0 it is flat above 1 + clip_high. For A < 0 it is flat on the other side.",
+            "`((advantages > 0) & (ratios > 1 + clip_high)) | ((advantages < 0) & ...)`",
+        ],
+    ),
+]

@@ -1,0 +1,570 @@
+"""Exercises: the reference passes, every mistake fails with its own message, and nothing a learner writes does harm.
+
+Every registered exercise is tested, so a new `lesson_NN.py` needs no change here.
+"""
+
+import _thread
+import functools
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr_helpers.exercises import check, hint, progress, solution
+from rlvr_helpers.exercises.checking import compare
+from rlvr_helpers.exercises.core import Case, Exercise, Mistake, alike, likely_mistake, outcomes, registry
+
+each_exercise = pytest.mark.parametrize("exercise", registry().values(), ids=registry())
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path, monkeypatch):
+    """The progress file of a test."""
+    monkeypatch.setenv("RLVR_PROGRESS", str(tmp_path / "progress.json"))
+    return tmp_path / "progress.json"
+
+
+@pytest.fixture
+def double(monkeypatch):
+    """A small exercise: twice x, with its gradient."""
+    exercise = Exercise(
+        name="double",
+        lesson="99",
+        minutes=1,
+        difficulty=1,
+        reference=twice,
+        cases=lambda: [
+            Case("a row", (torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64),)),
+            Case("two rows", (torch.tensor([[0.5, 1.0], [-4.0, 0.0]], dtype=torch.float64),)),
+        ],
+        mistakes=[
+            Mistake("square", lambda x: x * x, "you square x."),
+            Mistake("half", lambda x: x / 2, "you halve x."),
+            Mistake("detached", lambda x: 2 * x.detach(), "you cut x off."),
+            Mistake("sum", lambda x: 2 * x.sum(), "you sum over x."),
+        ],
+        hints=["More than x.", "x + x.", "2 * x"],
+        gradient_of=0,
+        seconds=0.2,
+    )
+    monkeypatch.setitem(registry(), "double", exercise)
+    return exercise
+
+
+def twice(x):
+    return 2 * x
+
+
+# --- every exercise -----------------------------------------------------------------------------------------------
+
+
+def faults(exercise):
+    """What is wrong with an exercise, in words."""
+    found, expected = [], outcomes(exercise, exercise.reference)
+    if any(outcome.error or outcome.blank or outcome.changes_input for outcome in expected):
+        found.append("the reference fails")
+    if not alike(exercise, expected, outcomes(exercise, exercise.reference)):
+        found.append("the cases are not the same each time")
+    if any(outcome.gradient is not None and not outcome.gradient.isfinite().all() for outcome in expected):
+        found.append("the reference has a gradient that is not finite")
+    labels = [case.label for case in exercise.cases()]
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        found.append("fewer than two cases, or two of one name")
+    if len(exercise.mistakes) < 4 or len({m.message for m in exercise.mistakes}) < len(exercise.mistakes):
+        found.append("fewer than four mistakes, or two with one message")
+    if len(exercise.hints) != 3 or len(set(exercise.hints)) != 3:
+        found.append("not three hints")
+    if exercise.difficulty not in (1, 2, 3) or not 1 <= exercise.minutes <= 45:
+        found.append("difficulty or minutes out of range")
+    results = [(mistake.name, outcomes(exercise, mistake.function)) for mistake in exercise.mistakes]
+    for i, (name, result) in enumerate(results):
+        if alike(exercise, expected, result):
+            found.append(f"{name}: passes")
+        found += [f"{name}: the same as {other}" for other, theirs in results[:i] if alike(exercise, result, theirs)]
+    return found
+
+
+@each_exercise
+def test_exercise_has_no_faults(exercise):
+    assert not faults(exercise)
+
+
+FAULTY = {
+    "the reference fails": {"reference": lambda x: 1 / 0},
+    "the cases are not the same each time": {
+        "cases": lambda: [Case("a", (torch.rand(2),)), Case("b", (torch.rand(2),))]
+    },
+    "the reference has a gradient that is not finite": {"reference": lambda x: (x.abs() - x).sqrt()},
+    "fewer than two cases, or two of one name": {"cases": lambda: [Case("a", (torch.ones(2),))] * 2},
+    "fewer than four mistakes, or two with one message": {"mistakes": []},
+    "not three hints": {"hints": ["a", "b", "b"]},
+    "difficulty or minutes out of range": {"difficulty": 4},
+    "same: passes": {"mistakes": [Mistake("same", twice, "")]},
+    "b: the same as a": {"mistakes": [Mistake("a", lambda x: -x, ""), Mistake("b", lambda x: 0 - x, "")]},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_faults_are_found(fault, double):
+    assert not faults(double)
+    assert fault in faults(replace(double, **FAULTY[fault]))
+
+
+def another(function):
+    """The same function as another object, as a learner's copy of the reference would be."""
+
+    @functools.wraps(function)
+    def copied(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return copied
+
+
+@each_exercise
+def test_reference_passes(exercise, file, capsys):
+    assert check(exercise.name, another(exercise.reference)) is True
+    said = capsys.readouterr().out
+    assert said.startswith(f"{exercise.name}: right\n") and "Likely" not in said
+    assert json.loads(file.read_text())[exercise.name]["done"] == "alone"
+
+
+@each_exercise
+def test_each_mistake_fails_with_its_own_message(exercise, capsys):
+    for mistake in exercise.mistakes:
+        assert check(exercise.name, mistake.function) is False, mistake.name
+        said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Likely: ")]
+        assert said == [f"Likely: {mistake.message}"], mistake.name
+
+
+def raises_not_implemented(*args, **kwargs):
+    raise NotImplementedError
+
+
+def says_nothing(*args, **kwargs):
+    """A stub as in a notebook."""
+    ...
+
+
+def returns_ellipsis(*args, **kwargs):
+    return ...
+
+
+def computes_with_a_blank(*args, **kwargs):
+    difference = ...
+    return difference.exp()
+
+
+STUBS = [raises_not_implemented, says_nothing, returns_ellipsis, computes_with_a_blank]
+
+
+@each_exercise
+@pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.__name__)
+def test_stub_is_met_politely(exercise, stub, file, capsys):
+    assert check(exercise.name, stub) is False
+    said = capsys.readouterr().out
+    assert said == (
+        f"{exercise.name}: not attempted yet ({exercise.minutes} minutes, difficulty {exercise.difficulty} of 3)\n"
+    )
+    assert not file.exists(), "an untouched stub was written down"
+
+
+def divides_by_zero(*args, **kwargs):
+    return 1 / 0
+
+
+def leaves(*args, **kwargs):
+    raise SystemExit(3)
+
+
+def interrupts(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def loops(*args, **kwargs):
+    while True:
+        pass
+
+
+def gives_an_object(*args, **kwargs):
+    return object()
+
+
+def takes_nothing():
+    return 0
+
+
+HARMFUL = {
+    divides_by_zero: "raised ZeroDivisionError: division by zero, in line",
+    leaves: "raised SystemExit: 3, in line",
+    interrupts: "raised KeyboardInterrupt, in line",
+    loops: "stopped after 0.1 s, in line",
+    gives_an_object: "yours is of type object",
+    takes_nothing: "raised TypeError: takes_nothing() takes 0 positional arguments",
+}
+
+
+@each_exercise
+@pytest.mark.parametrize("function", HARMFUL, ids=lambda function: function.__name__)
+def test_harmful_functions_get_a_clear_message(exercise, function, monkeypatch, capsys):
+    monkeypatch.setitem(registry(), exercise.name, replace(exercise, seconds=0.1))
+    threads = threading.active_count()
+    assert check(exercise.name, function) is False
+    said = capsys.readouterr()
+    assert HARMFUL[function] in said.out and f'hint("{exercise.name}")' in said.out and not said.err
+    assert threading.active_count() == threads, "the function still runs"
+    assert check(exercise.name, another(exercise.reference)) is True
+
+
+@each_exercise
+def test_wrong_shape_is_named(exercise, capsys):
+    def one_more(*args, **kwargs):
+        result = exercise.reference(*args, **kwargs)
+        return result[None] if isinstance(result, torch.Tensor) else [result, result]
+
+    assert check(exercise.name, one_more) is False
+    said = capsys.readouterr().out
+    assert "expected shape" in said or "yours is a list or tuple" in said or "items, yours has 2" in said
+
+
+# --- messages -----------------------------------------------------------------------------------------------------
+
+
+def said_about(function, capsys, right=False):
+    assert check("double", function) is right
+    return capsys.readouterr().out
+
+
+def test_report_names_the_difference_and_the_first_wrong_row(double, capsys):
+    said = said_about(lambda x: torch.where(x == -4.0, 7.0, 2 * x), capsys)
+    assert "  a row: exact; gradient exact\n" in said
+    assert "  two rows: largest difference 15 (row 1)\n" in said
+    assert "    first wrong row, 1: expected [-8, 0], yours [7, 0]\n" in said
+    assert "Likely" not in said and 'There are 3 hints: hint("double")' in said
+
+
+def test_close_is_no_failure(double, capsys):
+    said = said_about(lambda x: 2.00000001 * x, capsys, right=True)
+    assert "  a row: close; gradient close\n" in said
+
+
+def test_gradients_are_compared(double, capsys):
+    said = said_about(lambda x: 3 * x - x.detach(), capsys)
+    assert "a row: exact; gradient largest difference" in said and "    gradient, first wrong row, 0: expected" in said
+    said = said_about(lambda x: torch.tensor((2 * x).tolist(), dtype=torch.float64), capsys)
+    assert "cut your result off" in said and "Likely: you cut x off." in said
+
+
+def test_likely_mistake_needs_the_gradient_too(double):
+    square = outcomes(double, lambda x: x * x)
+    assert likely_mistake(double, square).name == "square"
+    with_another_gradient = outcomes(double, lambda x: x * x.detach())
+    assert likely_mistake(double, with_another_gradient) is None
+
+
+def test_kinds_are_named(double, capsys):
+    assert "expected a tensor of floats, yours is a tensor of integers" in said_about(lambda x: x.long(), capsys)
+    assert "expected a tensor of floats, yours is a number" in said_about(lambda x: x.sum().item(), capsys)
+
+    def forgets_return(x):
+        2 * x
+
+    said = said_about(forgets_return, capsys)
+    assert "yours is None; is a `return` missing?" in said and "not attempted" not in said
+
+
+def test_in_place_change_is_told_and_harms_nothing(double, capsys):
+    def in_place(x):
+        x *= 2
+        return x
+
+    assert "changes its input in place" in said_about(in_place, capsys)
+    assert "changes" not in said_about(another(twice), capsys, right=True)
+
+
+def test_in_place_change_without_a_gradient(double, monkeypatch, capsys):
+    """The cases share a tensor here: it must stay what it is."""
+    shared = torch.tensor([1.0, 2.0])
+    exercise = replace(double, gradient_of=None, cases=lambda: [Case("a", (shared,)), Case("b", (), {"x": shared})])
+    monkeypatch.setitem(registry(), "double", exercise)
+    said = said_about(lambda x: x.mul_(2), capsys)
+    assert "changes its input in place" in said and "  b: exact\n" in said
+    assert shared.tolist() == [1.0, 2.0]
+
+
+def test_line_of_an_exception_is_shown(double, capsys):
+    def fails(x):
+        missing = x[99, 99, 99]
+        return missing
+
+    said = said_about(fails, capsys)
+    assert said.count("IndexError") == 1, "the same error was told for each case"
+    assert f"in line {fails.__code__.co_firstlineno + 1}: missing = x[99, 99, 99]" in said
+
+
+def test_unwritten_branch_is_no_stub(double, capsys):
+    def half(x):
+        if x.dim() == 2:
+            raise NotImplementedError
+        return 2 * x
+
+    assert "two rows: raised NotImplementedError" in said_about(half, capsys)
+
+
+def test_not_a_function(double, capsys):
+    assert 'as in check("double", double)' in said_about(3.0, capsys)
+
+
+def test_own_function_of_the_course_is_not_counted(double, file, capsys):
+    assert "the course's own function" in said_about(twice, capsys, right=True)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("call", [lambda name: check(name, twice), hint, solution])
+def test_unknown_name(call, double):
+    with pytest.raises(ValueError, match="no exercise 'tripel', only .*double"):
+        call("tripel")
+
+
+nan, inf = float("nan"), float("inf")
+COMPARISONS = [
+    (1.0, 1, "exact"),
+    (1.0, 1.0 + 1e-9, "close"),
+    (1.0, 1.5, "expected 1, yours is 1.5"),
+    (nan, nan, "exact"),
+    (inf, 1.0, "expected inf, yours is 1"),
+    (1.0, True, "expected a number, yours is True or False"),
+    (1.0, np.float32(1.0), "exact"),
+    (True, False, "expected True, yours is False"),
+    ("72", "72", "exact"),
+    ("72", "73", "expected '72', yours is '73'"),
+    (None, None, "exact"),
+    (None, "72", "expected None, yours is a string"),
+    ((1, "a"), [1, "a"], "exact"),
+    ((1, 2), (1, 2, 3), "expected 2 items, yours has 3"),
+    ((1, 2), (1, 3), "item 1: expected 2, yours is 3"),
+    (torch.tensor([1.0, nan]), torch.tensor([1.0, nan]), "exact"),
+    (torch.tensor([1.0, 2.0]), torch.tensor([1.0, nan]), "NaN where a number belongs (row 1)"),
+    (torch.tensor([inf, 2.0]), torch.tensor([1.0, 2.0]), "largest difference inf (row 0)"),
+    (torch.tensor([True, True]), torch.tensor([True, False]), "1 of 2 places differ"),
+    (torch.tensor([1]), torch.tensor([True]), "expected a tensor of integers, yours is a tensor of booleans"),
+    (torch.zeros(2), torch.zeros(2, 1), "expected shape [2], yours is [2, 1]"),
+    (torch.tensor(1.0), torch.tensor(2.0), "largest difference 1"),
+    (torch.zeros(0, 3), torch.zeros(0, 3), "exact"),
+    (torch.zeros(1), np.zeros(1), "expected a tensor of floats, yours is of type ndarray"),
+]
+
+
+@pytest.mark.parametrize(("expected", "yours", "text"), COMPARISONS)
+def test_comparison(expected, yours, text):
+    verdict = compare(expected, yours, 1e-6)
+    assert verdict.text == text and verdict.right == (text in ("exact", "close"))
+
+
+def test_long_rows_are_shown_around_the_difference():
+    expected, yours = torch.zeros(2, 40), torch.zeros(2, 40)
+    yours[1, 20] = 5.0
+    shown = "[..., 0, 0, 0, 5, 0, 0, 0, 0, ...]"
+    assert compare(expected, yours, 1e-6).detail.endswith(f"yours {shown}")
+
+
+# --- harm ---------------------------------------------------------------------------------------------------------
+
+
+def test_random_state_and_dtype_stay(double, capsys):
+    def meddles(x):
+        torch.manual_seed(1), random.seed(1), np.random.seed(1)
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        return 2 * x
+
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    check("double", meddles)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before[1:]
+    assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
+
+
+def test_check_works_where_gradients_are_off(double):
+    with torch.no_grad():
+        assert check("double", another(twice)) is True
+
+
+def test_prints_are_shown_up_to_a_limit(double, capsys):
+    def prints(x):
+        print("x is", x.shape)
+        return 2 * x
+
+    assert "x is torch.Size([3])\nx is torch.Size([2, 2])\n" in said_about(prints, capsys, right=True)
+
+    def prints_for_ever(x):
+        while True:
+            print("for ever")
+
+    said = said_about(prints_for_ever, capsys)
+    assert "for ever" in said and "is left out" in said and "stopped after 0.2 s" in said and len(said) < 3000
+
+
+def test_loops_that_catch_everything_are_stopped(double, capsys):
+    def stubborn(x):
+        while True:
+            try:
+                x = x + 1
+            except:  # noqa: E722
+                pass
+
+    threads = threading.active_count()
+    said = said_about(stubborn, capsys)
+    assert "stopped after 0.2 s" in said and "loop that never ends" in said
+    assert threading.active_count() == threads
+
+
+def test_interrupting_the_kernel_ends_the_function_too(double):
+    def interrupted(x):
+        _thread.interrupt_main()  # as the kernel's stop button does
+        while True:
+            pass
+
+    threads, stdout = threading.active_count(), sys.stdout
+    with pytest.raises(KeyboardInterrupt):
+        check("double", interrupted)
+    assert threading.active_count() == threads and sys.stdout is stdout
+
+
+def test_later_cases_are_not_run_after_a_loop(double):
+    calls = []
+
+    def counts(x):
+        calls.append(x)
+        loops()
+
+    assert check("double", counts) is False
+    assert len(calls) == 1
+
+
+def test_function_that_cannot_be_stopped_is_left_alone(double, capsys):
+    release, start = threading.Event(), time.monotonic()
+    said = said_about(lambda x: release.wait(20), capsys)
+    assert "a row: still running after 0.2 s, and until you restart the kernel" in said
+    assert time.monotonic() - start < 5
+    release.set()
+
+
+# --- hints, solution, progress ------------------------------------------------------------------------------------
+
+
+def test_hints_come_one_by_one(double, capsys):
+    shown = []
+    for _ in range(4):
+        hint("double")
+        shown.append(capsys.readouterr().out)
+    assert shown[:3] == ["Hint 1 of 3: More than x.\n", "Hint 2 of 3: x + x.\n", "Hint 3 of 3: 2 * x\n"]
+    assert shown[3] == "".join(shown[:3]) + 'These were all. One way to write it: solution("double")\n'
+
+
+@each_exercise
+def test_solution_shows_the_source(exercise, file, capsys):
+    solution(exercise.name)
+    assert f"def {exercise.reference.__name__}(" in capsys.readouterr().out
+    assert json.loads(file.read_text())[exercise.name]["solution"] is True
+
+
+def state(name="double"):
+    return next(row[-1] for row in progress().rows if row[1] == name)
+
+
+def test_states(double, capsys):
+    assert state() == "not attempted"
+    check("double", torch.square)
+    assert state() == "tried 1 time"
+    check("double", divides_by_zero)
+    assert state() == "tried 2 times"
+    check("double", another(twice))
+    assert state() == "done"
+    solution("double")
+    check("double", torch.square)
+    assert state() == "done", "what was done alone stays so"
+
+
+def test_states_with_help(double, file):
+    hint("double")
+    assert state() == "not attempted"
+    check("double", another(twice))
+    assert state() == "done after hints"
+    file.unlink()
+    solution("double")
+    assert state() == "solution seen"
+    check("double", another(twice))
+    assert state() == "solution seen"
+
+
+def test_table(double):
+    table = progress()
+    assert len(table.rows) == len(registry())
+    assert table._repr_html_().count("<tr>") == len(registry()) + 1
+    assert repr(table).splitlines()[0].split() == ["lesson", "exercise", "minutes", "difficulty", "state"]
+    assert repr(table).endswith(f"0 of {len(registry())} exercises done")
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"double": 3}', '{"double": {"tries": "x"}}', "\udcff"])
+def test_broken_file_is_set_aside(broken, double, file, capsys):
+    file.write_bytes(broken.encode(errors="surrogateescape"))
+    file.with_name("progress.json.broken").write_text("an older one")
+    assert check("double", another(twice)) is True
+    assert "It is kept as progress.json.broken2" in capsys.readouterr().out
+    assert file.with_name("progress.json.broken2").read_bytes() == broken.encode(errors="surrogateescape")
+    assert file.with_name("progress.json.broken").read_text() == "an older one"
+    assert state() == "done"
+
+
+def test_unwritable_place_gives_one_line(double, file, monkeypatch, capsys):
+    file.write_text("a file where the folder should be")
+    monkeypatch.setenv("RLVR_PROGRESS", str(file / "progress.json"))
+    assert check("double", another(twice)) is True
+    assert capsys.readouterr().out.count("progress is kept for this session only") == 1
+    assert state() == "done", "not even kept for the session"
+    hint("double")
+    hint("double")
+    assert "Hint 2 of 3" in capsys.readouterr().out
+
+
+def test_unreadable_file_is_not_overwritten(double, file, monkeypatch, capsys):
+    def locked(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    file.write_text("{}")
+    monkeypatch.setattr("pathlib.Path.read_text", locked)
+    assert check("double", another(twice)) is True
+    assert "progress is kept for this session only" in capsys.readouterr().out and file.read_bytes() == b"{}"
+
+
+def test_failed_write_leaves_the_old_file(double, file, monkeypatch, capsys):
+    check("double", torch.square)
+    before = file.read_text()
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", full_disk)
+        assert check("double", another(twice)) is True
+        assert "no space left on device" in capsys.readouterr().out and file.read_text() == before
+    assert state() == "done", "not even kept for the session"
+    hint("double")
+    assert json.loads(file.read_text())["double"]["done"] == "alone", "not saved once there was room again"
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_import_is_quick():
+    """The package brings in neither the lessons nor transformers."""
+    code = (
+        "import torch, numpy, sys, time; start = time.perf_counter(); import rlvr_helpers.exercises;"
+        "print(time.perf_counter() - start, 'transformers' in sys.modules, 'rlvr_helpers.ratios' in sys.modules)"
+    )
+    seconds, *brought = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+    assert float(seconds) < 0.5 and brought == ["False", "False"]
