@@ -23,6 +23,7 @@ from rlvr_helpers.models import KNOWN, Policy, load_policy, save_policy
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.runs import Run, load_run, provenance, save_run
+from rlvr_helpers.side_by_side import cores, side_by_side
 from rlvr_helpers.tables import format_differences, format_table, table_rows
 from rlvr_helpers.training import TrainSettings, train
 
@@ -35,6 +36,7 @@ class Comparison:
 
     out: folder for the runs (one JSON file each), their checkpoints and the trained models; None keeps nothing.
     eval_count: held-out problems that are evaluated, the first ones of the test split.
+    workers: runs that are made side by side, each in a process of its own with one thread; 1: one after the other.
     """
 
     policy: str = "tiny"
@@ -44,6 +46,21 @@ class Comparison:
     problems: str | None = None
     eval_count: int = 200
     out: str | Path | None = None
+    workers: int = 1
+
+    @property
+    def source(self) -> str:
+        """Where the problems come from."""
+        return self.problems or problems_for(self.policy)
+
+    def new_run(self, method: Method, seed: int) -> Run:
+        """A run of this comparison that has no records yet."""
+        return Run(
+            method,
+            replace(self.settings, seed=seed),
+            [],
+            provenance(self.policy, self.source, eval_count=self.eval_count),
+        )
 
     def cases(self) -> list[tuple[Method, int]]:
         """All (method, seed) pairs, seed by seed, so that a stopped comparison holds whole comparisons."""
@@ -69,39 +86,57 @@ class Progress:
 
 
 def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Iterator[Progress]:
-    """Runs what is not done yet and yields every record; runs are put into `results` by method name.
+    """Runs what is not done yet and yields every record; runs are put into `results` by method name, seeds in order.
 
     With an `out` folder each run is checkpointed at every step, saved when it ends and read back next time.
     """
-    source = comparison.problems or problems_for(comparison.policy)
-    train_problems = load_problems("train", source)
+    cases = comparison.cases()
+    tasks = [(comparison, method, seed) for method, seed in cases]
+    if comparison.workers > 1:
+        items = side_by_side(run_case, tasks, comparison.workers)
+    else:
+        items = ((number, item) for number, task in enumerate(tasks) for item in run_case(task))
+    runs: dict[int, Run] = {}
+    done, total = 0, comparison.settings.steps * len(cases)
+    try:
+        for number, item in items:
+            if isinstance(item, Run):
+                runs[number] = item
+                continue
+            record, read_back = item
+            if number not in runs:
+                runs[number] = comparison.new_run(*cases[number])
+            runs[number].records.append(record)
+            done += 1
+            yield Progress(*cases[number], record, done, total, comparison.settings.steps, read_back)
+    finally:  # also where the reader stops in the middle of a run: what there is can be looked at
+        items.close()
+        for number in sorted(runs):
+            results.setdefault(runs[number].method.name, []).append(runs[number])
+
+
+def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord, bool] | Run]:
+    """One run: each record and whether it was read back from a finished run, and at last the run as it is saved."""
+    comparison, method, seed = task
+    folder, run = comparison.folder(method, seed), comparison.new_run(method, seed)
+    finished = read_finished(folder, method, run.settings)
+    if finished:
+        yield from ((record, True) for record in finished.records)
+        yield finished
+        return
+    source, policy = comparison.source, load_policy(comparison.policy)
     eval_problems = load_problems("test", source)[: comparison.eval_count]
-    done, total = 0, comparison.settings.steps * len(comparison.cases())
-    for method, seed in comparison.cases():
-        settings, folder = replace(comparison.settings, seed=seed), comparison.folder(method, seed)
-        finished = read_finished(folder, method, settings)
-        if finished:
-            records = finished.records
-        else:
-            policy = load_policy(comparison.policy)
-            checkpoints = folder / "checkpoint" if folder else None
-            records = train(
-                policy, train_problems, method, settings, eval_problems=eval_problems, checkpoint_dir=checkpoints
-            )
-        seen: list[StepRecord] = []
-        try:
-            for record in records:
-                seen, done = [*seen, record], done + 1
-                yield Progress(method, seed, record, done, total, settings.steps, finished is not None)
-        finally:  # also where the reader stops in the middle of a run: what there is can be looked at
-            run = finished or Run(
-                method, settings, seen, provenance(comparison.policy, source, eval_count=len(eval_problems))
-            )
-            if seen:
-                results.setdefault(method.name, []).append(run)
-        if not finished and folder:
-            save_policy(policy, folder / "model")
-            save_run(run, folder / "run.json")
+    checkpoints = folder / "checkpoint" if folder else None
+    for record in train(
+        policy, load_problems("train", source), method, run.settings,
+        eval_problems=eval_problems, checkpoint_dir=checkpoints,
+    ):  # fmt: skip
+        run.records.append(record)
+        yield record, False
+    if folder:
+        save_policy(policy, folder / "model")
+        save_run(run, folder / "run.json")
+    yield run
 
 
 def read_finished(folder: Path | None, method: Method, settings: TrainSettings) -> Run | None:
@@ -191,12 +226,19 @@ def plan_comparison(
     one_seed = known and known * settings.steps / 40 * 3
     seeds = seeds or (3 if one_seed and one_seed * 3 <= 600 else 1)
     folder = Path(out) / f"{Path(name).name}-{settings.steps}-steps"
-    comparison = Comparison(name, seeds=tuple(range(seeds)), settings=settings, out=folder)
+    comparison = Comparison(
+        name, seeds=tuple(range(seeds)), settings=settings, out=folder, workers=workers_for(name, 3 * seeds)
+    )
     expected = f"about {one_seed * seeds / 60:.0f} minutes on two CPU cores" if known else "a time not yet measured"
     print(
         f"{name}: {reason}.\n3 methods x {seeds} seeds x {settings.steps} steps: {expected}. Kept in {folder.as_posix()}."
     )
     return comparison
+
+
+def workers_for(name: str, runs: int) -> int:
+    """How many runs to make side by side: `tiny` one a core, at most four (each takes 0.6 GB); larger policies one."""
+    return min(cores(), runs, 4) if name == "tiny" else 1
 
 
 def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple[Policy, Policy]:
@@ -215,15 +257,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0")
     parser.add_argument("--steps", type=int, default=TrainSettings.steps)
     parser.add_argument("--eval-count", type=int, default=200, help="held-out problems that are evaluated")
+    parser.add_argument("--workers", type=int, help="runs side by side, one thread each; default: what suits the model")
     parser.add_argument("--out", required=True, help="folder for runs, checkpoints and models; also where to go on")
     options = parser.parse_args(arguments)
     try:
+        methods = tuple(method_by_name(name) for name in options.methods.split(","))
         comparison = Comparison(
-            options.model, tuple(method_by_name(name) for name in options.methods.split(",")), tuple(range(options.seeds)),
-            TrainSettings(steps=options.steps), options.problems, options.eval_count, options.out,
+            options.model, methods, tuple(range(options.seeds)), TrainSettings(steps=options.steps), options.problems,
+            options.eval_count, options.out, options.workers or workers_for(options.model, len(methods) * options.seeds),
         )  # fmt: skip
         results = run_with_progress_bar(comparison)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from rlvr_helpers.models import Policy, unknown_words
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.sampling import answer
 
-SECONDS_BETWEEN_PICTURES = 1.5  # a picture takes about 0.1 s, which training would rather have
+SECONDS_BETWEEN_PICTURES = 2.0  # a picture takes about 0.1 s, which training would rather have
 
 
 class TrainingDashboard:
@@ -32,11 +32,12 @@ class TrainingDashboard:
 
     def __init__(self, total_steps: int, method: Method | None = None):
         self.total_steps, self.method = total_steps, method
-        self.records: list[StepRecord] = []
+        self._label = method.name if method else ""
+        self._runs: dict[str, list[StepRecord]] = {self._label: []}  # a comparison makes several side by side
+        self.taken = 0  # records of all runs
         self.stopped = False
         self.read_back = 0  # steps that came from the files of finished runs
         self._started, self._drawn = time.monotonic(), 0.0
-        self._label = method.name if method else ""
         self.bar = ipywidgets.IntProgress(max=total_steps, layout={"width": "320px"})
         self.stop_button = ipywidgets.Button(
             description="Stop", tooltip="Stop after this step and keep what was learnt"
@@ -68,25 +69,36 @@ class TrainingDashboard:
             self._finish(handle)
 
     def show(self, item) -> None:
-        """Takes one record, or one `Progress` of a comparison, into the picture."""
-        record, done = getattr(item, "record", item), getattr(item, "done", None)
+        """Takes one record, or one `Progress` of a comparison, into the picture. Of runs that go on side by side one is
+        shown until it ends."""
+        record, label, run_steps = (
+            getattr(item, "record", item),
+            self._label,
+            getattr(item, "run_steps", self.total_steps),
+        )
         if hasattr(item, "method"):
-            if f"{item.method.name}, seed {item.seed}" != self._label:
-                self._label, self.records = f"{item.method.name}, seed {item.seed}", []
-            self.method = item.method
-        self._run_steps = getattr(item, "run_steps", self.total_steps)
-        self.records = [*self.records, record]
+            label = f"{item.method.name}, seed {item.seed}"
+        self._runs[label] = [*self._runs.get(label, ()), record]
+        if label == self._label or len(self.records) in (0, run_steps):
+            self._label, self.method, self._run_steps = label, getattr(item, "method", self.method), run_steps
+        self.taken += 1
         self.read_back += getattr(item, "read_back", False)
-        self.bar.value = done or len(self.records)
-        self.status.value = html.escape(self._status_line(record))
+        self.bar.value = self.taken
+        self.status.value = html.escape(self._status_line())
         if time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES or self.bar.value == self.total_steps:
             self.image.value = plots.show(self._figure()).html
             self._drawn = time.monotonic()
 
-    def _status_line(self, record: StepRecord) -> str:
-        spent, done = time.monotonic() - self._started, self.bar.value
+    @property
+    def records(self) -> list[StepRecord]:
+        """Those of the run that is shown."""
+        return self._runs.get(self._label, [])
+
+    def _status_line(self) -> str:
+        spent, done = time.monotonic() - self._started, self.taken
         left = spent / done * (self.total_steps - done)
-        return f"{self._label}: step {done} of {self.total_steps}, reward {record.reward_mean:.2f}, {left:.0f} s left"
+        reward = self.records[-1].reward_mean
+        return f"{self._label}: step {done} of {self.total_steps}, reward {reward:.2f}, {left:.0f} s left"
 
     def _figure(self):
         return plots.dashboard(self.records, self._run_steps, self.method)

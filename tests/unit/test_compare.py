@@ -1,5 +1,7 @@
 """The comparison, its table and its files, on the tiny model at a small size."""
 
+import multiprocessing
+
 import pytest
 
 from rlvr_helpers.compare import Comparison, calibrate_clip_range, exceeded_by, load_trained, main, run_comparison
@@ -51,6 +53,37 @@ def test_a_stopped_comparison_goes_on_and_equals_the_unbroken_one(tmp_path):
     assert all(progress.read_back for progress in again)
     start, trained = load_trained(small(tmp_path), GRPO, seed=1)
     assert trained.end_ids == start.end_ids
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_equal_those_one_after_the_other(tmp_path):
+    whole, seen = finish(small()), {}
+    for progress in run_comparison(small(tmp_path, workers=2), seen):
+        assert progress.total == 8
+    assert list(seen) == ["GRPO", "GSPO"] and [run.settings.seed for run in seen["GSPO"]] == [0, 1]
+    for name, runs in whole.items():
+        for mine, theirs in zip(seen[name], runs, strict=True):
+            assert mine.final.strict == theirs.final.strict
+            assert [r.tokens for r in mine.records] == [r.tokens for r in theirs.records]
+    assert all(progress.read_back for progress in run_comparison(small(tmp_path), {}))
+
+
+@pytest.mark.slow
+def test_side_by_side_stops_early_and_goes_on(tmp_path):
+    partial = {}
+    for progress in run_comparison(small(tmp_path, workers=2), partial):
+        if progress.done == 2:
+            break
+    assert sum(len(run.records) for runs in partial.values() for run in runs) == 2
+    assert not multiprocessing.active_children()
+    assert len(finish(small(tmp_path, workers=2))["GSPO"]) == 2
+
+
+def test_a_worker_that_fails_is_heard(tmp_path):
+    comparison = Comparison("nowhere", methods=(GRPO,), seeds=(0, 1), settings=SMALL, out=tmp_path, workers=2)
+    with pytest.raises(RuntimeError, match="ValueError: no model 'nowhere': choose from"):
+        finish(comparison)
+    assert not multiprocessing.active_children()
 
 
 def test_a_folder_with_other_settings_is_refused(tmp_path):

@@ -1,0 +1,90 @@
+"""Work in several processes side by side: two runs on one core each are done sooner than one after the other on both."""
+
+import multiprocessing
+import os
+import queue
+import signal
+from collections.abc import Callable, Iterator
+
+import torch
+
+SECONDS_TO_STOP = 30.0  # that a worker may still take for what it is at when it is told to stop
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(work: Callable, tasks: list, workers: int) -> Iterator[tuple[int, object]]:
+    """Yields (number of the task, item) for all items of the iterators work(task), as they come from `workers` processes.
+
+    `work` is a function of a module, since each process imports it anew. A reader that stops early stops the workers
+    after the item that they are at. Raises RuntimeError, with what the worker said, where one fails or is killed.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may hang
+    waiting, news, stop = context.Queue(), context.Queue(), context.Event()
+    for numbered in enumerate(tasks):
+        waiting.put(numbered)
+    arguments = (work, waiting, news, stop)
+    processes = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(min(workers, len(tasks)))]
+    try:
+        for process in processes:
+            process.start()
+        yield from _items(news, processes, len(tasks))
+    finally:
+        stop.set()
+        _end(processes, news)
+
+
+def _worker(work: Callable, waiting, news, stop) -> None:
+    """Takes tasks until none is left and sends (kind, number, item): "item", and at last "end" or "error"."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
+    torch.set_num_threads(1)
+    while not stop.is_set():
+        try:
+            number, task = waiting.get(timeout=1.0)
+        except queue.Empty:
+            return
+        try:
+            for item in work(task):
+                news.put(("item", number, item))
+                if stop.is_set():
+                    return
+        except Exception as error:
+            news.put(("error", number, f"{type(error).__name__}: {error}"))
+            return
+        news.put(("end", number, None))
+
+
+def _items(news, processes, tasks: int) -> Iterator[tuple[int, object]]:
+    ended = 0
+    while ended < tasks:
+        try:
+            kind, number, item = news.get(timeout=1.0)
+        except queue.Empty:
+            if any(process.exitcode for process in processes):
+                raise RuntimeError(
+                    "a worker process was killed, perhaps for want of memory: run again to go on"
+                ) from None
+            continue
+        if kind == "error":
+            raise RuntimeError(item)
+        if kind == "item":
+            yield number, item
+        ended += kind == "end"
+
+
+def _end(processes, news) -> None:
+    """Waits for the workers, reading what they still send (a process ends only when its queue is read), or ends them."""
+    for process in processes:
+        waited = 0.0
+        while process.pid and process.is_alive() and waited < SECONDS_TO_STOP:
+            try:
+                while True:
+                    news.get_nowait()
+            except queue.Empty:
+                process.join(0.1)
+                waited += 0.1
+        if process.pid and process.is_alive():
+            process.terminate()
