@@ -206,8 +206,8 @@ def is_on_machine(name: str) -> bool:
     return name == "tiny" or isinstance(try_to_load_from_cache(KNOWN[name].where, "config.json"), str)
 
 
-# Seconds of one run of 40 steps, an estimate: three runs side by side took 127 s on two cores. Others are not measured yet.
-SECONDS_A_RUN = {"tiny": 50}
+# What one run of 32 steps adds on two cores, where two go side by side (two took 104 s). Others are not measured yet.
+SECONDS_A_RUN = {"tiny": 52}
 
 
 def plan_comparison(
@@ -223,7 +223,7 @@ def plan_comparison(
     name, reason = (model, "you chose it") if model else choose_policy()
     settings = TrainSettings(steps=steps) if steps else TrainSettings()
     known = SECONDS_A_RUN.get(name)
-    one_seed = known and known * settings.steps / 40 * 3
+    one_seed = known and known * settings.steps / TrainSettings.steps * 3
     seeds = seeds or (3 if one_seed and one_seed * 3 <= 600 else 1)
     folder = Path(out) / f"{Path(name).name}-{settings.steps}-steps"
     comparison = Comparison(

@@ -67,7 +67,7 @@ class StepRecord:
     no_signal:                share of groups whose rewards are all equal
     accuracy, lenient_accuracy, format_rate, length_*: of this rollout's sampled completions
     token_log_ratio, sequence_log_ratio: log-ratios in the last pass over the rollout, at both levels whatever the method
-    kl:                       to the start model (k3), None where it is not measured
+    kl:                       to the start model (k3; without a KL term in the loss from one mini-batch); None: not measured
     sampler_gap:              largest difference between the log-probs of decoding and those of training
     tokens, total_tokens:     generated in this step, and since the start
     seconds:                  by part: generate, score, forward, backward, optimizer, evaluate

@@ -55,7 +55,9 @@ def cpu_name() -> str:
 
 def provenance(policy: str, problems: str, **more) -> dict:
     """What a reader needs to judge a figure: policy, problems, date, hardware, versions and the command line."""
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0])
+    module = f"python -m rlvr_helpers.{name.stem}" if name.parent.name == "rlvr_helpers" else name.name
+    command = " ".join([module, *sys.argv[1:]])
     return {
         "policy": policy,
         "problems": problems,

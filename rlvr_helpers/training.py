@@ -37,18 +37,18 @@ class TrainSettings:
     learning_rate, warmup_steps, decay_steps: the rate rises linearly over the first steps (Adam's first updates know
                       little of the gradient's size) and falls linearly to a tenth, reached at decay_steps; None: no fall.
     micro_batch_rows: rows that go through the model at once; None: a whole mini-batch. It changes memory, not the result.
-    track_kl:         measure the KL to the start model (one more forward pass a rollout).
+    track_kl:         measure the KL to the start model, on the first mini-batch of each rollout that has a signal.
     eval_every:       steps between evaluations on the held-out problems; the first and last step always have one.
     """
 
-    steps: int = 40
+    steps: int = 32
     prompts_per_step: int = 16
     group_size: int = 8
     epochs: int = 2
     minibatches: int = 4
     learning_rate: float = 4e-5
     warmup_steps: int = 4
-    decay_steps: int | None = 40
+    decay_steps: int | None = 32
     max_tokens: int = 64
     temperature: float = 1.0
     seed: int = 0
@@ -212,7 +212,7 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
         rewards = score_rewards(rollout, batch, reward).to(policy.device)
         with clock.time("score"):
             minibatches = make_minibatches(rollout, rewards, method, settings, step)
-            score_before_updates(minibatches, model, reference)
+            score_before_updates(minibatches, model, reference, everywhere=method.kl_coef > 0)
         updates = [
             update(model, optimizer, minibatch, method, settings, clock, f"step {step}, epoch {epoch + 1}")
             for epoch in range(settings.epochs)
@@ -302,13 +302,15 @@ def cut_rows(rollout: Rollout, rows: Tensor, advantages: Tensor, group_size: int
 
 
 @torch.no_grad()
-def score_before_updates(minibatches: list[MiniBatch], model, reference=None) -> None:
-    """Log-probs under the model that sampled (and the reference), in the very micro-batches that are trained on:
-    the same dtype, padding and shape, so that the ratio before the first update is exactly 1 on a CPU."""
+def score_before_updates(minibatches: list[MiniBatch], model, reference=None, everywhere: bool = True) -> None:
+    """Log-probs under the model that sampled, in the very micro-batches that are trained on: the same dtype, padding and
+    shape, so that the ratio before the first update is exactly 1 on a CPU. And under the reference: everywhere where the
+    loss needs them, else in the first mini-batch with rows, which is enough to watch the KL."""
+    watched = next((minibatch for minibatch in minibatches if minibatch.micro), None)
     for minibatch in minibatches:
         for micro in minibatch.micro:
             micro.logp_old, micro.entropy = micro.score(model)
-            if reference is not None:
+            if reference is not None and (everywhere or minibatch is watched):
                 micro.logp_ref = micro.score(reference)[0]
 
 
@@ -367,13 +369,12 @@ def summarise(
     last_pass = updates[-len(minibatches) :]
     micro = [m for minibatch in minibatches for m in minibatch.micro]
 
-    def token_mean(values: list[Tensor]) -> float | None:
+    def token_mean(values: list[Tensor], micro: list[MicroBatch]) -> float | None:
         tokens = sum(int(m.mask.sum()) for m in micro)
         return float(sum(v.sum() for v in values)) / tokens if tokens else None
 
-    kl = None
-    if micro and micro[0].logp_ref is not None:
-        kl = token_mean([kl_estimate(m.logp_old, m.logp_ref, "k3") * m.mask for m in micro])
+    watched = [m for m in micro if m.logp_ref is not None]
+    kl = token_mean([kl_estimate(m.logp_old, m.logp_ref, "k3") * m.mask for m in watched], watched)
     return StepRecord(
         step=step,
         loss=mean([u.loss for u in updates]),
@@ -394,7 +395,7 @@ def summarise(
         clip_fraction_first=updates[0].clip_fraction,
         token_log_ratio=Distribution.of([r for u in last_pass for r in u.token_log_ratios]),
         sequence_log_ratio=Distribution.of([r for u in last_pass for r in u.sequence_log_ratios]),
-        entropy=token_mean([m.entropy for m in micro]),
+        entropy=token_mean([m.entropy for m in micro], micro),
         kl=kl,
         sampler_gap=max((m.sampler_gap for m in micro), default=0.0),
         grad_norm=mean([u.grad_norm for u in updates]),

@@ -22,7 +22,15 @@ from rlvr_helpers.sampling import encode_prompts, sample_groups
 from rlvr_helpers.training import TrainSettings, make_minibatches, problems_of_step, sample_step, train
 
 SMALL = TrainSettings(
-    steps=3, prompts_per_step=4, group_size=4, epochs=2, minibatches=2, learning_rate=5e-3, max_tokens=6, eval_every=2
+    steps=3,
+    prompts_per_step=4,
+    group_size=4,
+    epochs=2,
+    minibatches=2,
+    learning_rate=5e-3,
+    warmup_steps=0,
+    max_tokens=6,
+    eval_every=2,
 )
 METHODS = {"GRPO": GRPO, "Dr. GRPO": DR_GRPO, "GSPO": GSPO, "RLOO": RLOO, "DAPO": DAPO}
 AND_KL = METHODS | {
@@ -274,8 +282,8 @@ def test_s10_the_sampler_s_log_probs_would_not_do(policy, problems, monkeypatch)
     assert all(0 < record.sampler_gap < 1e-4 for record in records)
     in_place = training.score_before_updates
 
-    def from_the_sampler(minibatches, model, reference=None):
-        in_place(minibatches, model, reference)
+    def from_the_sampler(minibatches, *models, **options):
+        in_place(minibatches, *models, **options)
         for minibatch in minibatches:
             for micro in minibatch.micro:
                 micro.logp_old = micro.logp_sampler
@@ -630,6 +638,14 @@ def test_the_kl_is_0_at_the_start_and_above_0_later(problems):
     kls = [record.kl for record in run(make_tiny(), problems)]
     assert kls[0] == 0 and kls[1] > 0 and kls[2] > 0
     assert {r.kl for r in run(make_tiny(), problems, settings=replace(SMALL, track_kl=False))} == {None}
+
+
+def test_the_kl_that_is_only_watched_costs_one_mini_batch(problems, monkeypatch):
+    settings = replace(SMALL, steps=1, epochs=1)
+    rewards = iter([1.0, 0.0] * 8)
+    counts = rows_scored(monkeypatch)
+    run(make_tiny(), problems, GRPO, settings, lambda text, gold: next(rewards))
+    assert counts == [8, 8, 8, 8, 8], "old and reference of the first mini-batch, old of the second, two updates"
 
 
 def test_measuring_the_kl_changes_nothing_else(problems):
