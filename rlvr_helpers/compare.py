@@ -206,8 +206,9 @@ def is_on_machine(name: str) -> bool:
     return name == "tiny" or isinstance(try_to_load_from_cache(KNOWN[name].where, "config.json"), str)
 
 
-# What one run of 32 steps adds on two cores, where two go side by side (two took 104 s). Others are not measured yet.
-SECONDS_A_RUN = {"tiny": 52}
+# What one run of 32 steps adds on two cores, where two go side by side: 33 s (Intel Xeon) to 52 s (AMD EPYC).
+# Others are not measured yet.
+SECONDS_A_RUN = {"tiny": 45}
 
 
 def plan_comparison(
