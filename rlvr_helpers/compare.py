@@ -206,8 +206,8 @@ def is_on_machine(name: str) -> bool:
     return name == "tiny" or isinstance(try_to_load_from_cache(KNOWN[name].where, "config.json"), str)
 
 
-# What one run of 32 steps adds on two cores, where two go side by side: 33 s (Intel Xeon) to 52 s (AMD EPYC).
-# Others are not measured yet.
+# What one run of 32 steps adds on two cores, where two go side by side: 33 s on an Intel Xeon; an AMD EPYC took 52 s for
+# 40 steps. Between the two, since a promise should hold on the slower one. Others are not measured yet.
 SECONDS_A_RUN = {"tiny": 45}
 
 

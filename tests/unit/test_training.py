@@ -648,6 +648,13 @@ def test_the_kl_that_is_only_watched_costs_one_mini_batch(problems, monkeypatch)
     assert counts == [8, 8, 8, 8, 8], "old and reference of the first mini-batch, old of the second, two updates"
 
 
+@pytest.mark.parametrize("kl_coef", [0.0, 0.1])
+def test_the_kl_is_a_mean_over_the_tokens_on_which_it_is_measured(problems, monkeypatch, kl_coef):
+    monkeypatch.setattr(training, "kl_estimate", lambda logp, logp_ref, kind: torch.full_like(logp, 3.0))
+    for record in run(make_tiny(), problems, replace(GRPO, kl_coef=kl_coef)):
+        assert record.kl == pytest.approx(3.0)
+
+
 def test_measuring_the_kl_changes_nothing_else(problems):
     on, off = make_tiny(), make_tiny()
     run(on, problems, settings=replace(SMALL, steps=2))
