@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.problems import DATA, load_problems
+from rlvr_helpers.recorded import four_rollouts
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.runs import load_run
-from rlvr_helpers.sampling import token_logprobs
+from rlvr_helpers.sampling import mask_after_end, token_logprobs
 
 
 def numbers_and_verbs(question: str) -> tuple:
@@ -74,3 +75,18 @@ def test_the_recorded_runs_show_what_the_readme_says():
         assert len(run.final.strict) >= 200
         assert {"hardware", "date", "versions", "command"} <= set(run.provenance)
         assert max(record.clip_fraction_first for record in run.records) == 0.0
+
+
+def test_the_four_rollouts_are_what_the_start_model_says():
+    four = four_rollouts()
+    policy = load_policy("tiny")
+    assert list(zip(four.kinds, four.rewards.tolist(), strict=True)) == [
+        ("right and short", 1.0), ("right and long", 1.0), ("wrong and short", 0.0), ("wrong and long", 0.0)
+    ]  # fmt: skip
+    assert policy.pad_id == 0 and (four.completion_ids[~four.mask.bool()] == 0).all()
+    assert torch.equal(mask_after_end(four.completion_ids, policy.end_ids) * four.mask, four.mask)
+    with torch.no_grad():
+        ids = four.prompt_ids, four.prompt_mask, four.completion_ids, four.mask
+        logp = token_logprobs(policy.model, *ids)
+    torch.testing.assert_close(logp, four.logprobs["start"], atol=1e-4, rtol=0)
+    assert [correctness_reward(text, four.answer) for text in four.texts] == four.rewards.tolist()

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from rlvr_helpers import plots
 from rlvr_helpers.evaluation import Evaluation
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, PAPER_SETTINGS
+from rlvr_helpers.plots import histograms
 from rlvr_helpers.records import Distribution, StepRecord
 from rlvr_helpers.runs import Run
 from rlvr_helpers.tables import paired_differences, table_rows
@@ -236,18 +237,18 @@ def test_a_wrong_choice_of_axis_meets_a_clear_error():
 
 
 def test_histogram_shares_keep_the_mass():
-    wide = plots._shares([RUNS["GRPO"][0][0].token_log_ratio], half=10.0)
+    wide = histograms.shares_in_bins([RUNS["GRPO"][0][0].token_log_ratio], half=10.0)
     assert wide.sum() == pytest.approx(1.0)
-    assert plots._shares([ALL_ONE], half=0.1).max() == pytest.approx(1.0)
-    assert plots._shares([], half=0.1) is None
+    assert histograms.shares_in_bins([ALL_ONE], half=0.1).max() == pytest.approx(1.0)
+    assert histograms.shares_in_bins([], half=0.1) is None
 
 
 def test_shares_beyond_the_range_equal_a_count():
     values = torch.randn(20000, generator=torch.Generator().manual_seed(0)) * 0.05
-    below, above = plots._outside([Distribution.of([values])], GSPO)
+    below, above = histograms.shares_outside([Distribution.of([values])], GSPO)
     assert below == pytest.approx((values.exp() < 1 - GSPO.clip_low).double().mean().item(), abs=0.01)
     assert above == pytest.approx((values.exp() > 1 + GSPO.clip_high).double().mean().item(), abs=0.01)
-    assert plots._outside([ALL_ONE], GSPO) == (0.0, 0.0)
+    assert histograms.shares_outside([ALL_ONE], GSPO) == (0.0, 0.0)
 
 
 def test_labels_are_spread_without_leaving_the_axes():

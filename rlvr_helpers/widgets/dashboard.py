@@ -1,23 +1,42 @@
-"""What moves in the notebooks: the live dashboard of a training run, and sliders over the figures of `plots`.
+"""The live dashboard of a training run.
 
 No pyplot here and no notebook globals: JupyterLab runs widget callbacks on a second thread while a cell is running.
 """
 
 import html
-import re
+import itertools
+import os
 import time
 from collections.abc import Iterable, Iterator
 
 import ipywidgets
 from IPython.display import display
+from tqdm.auto import tqdm
 
 from rlvr_helpers import plots
 from rlvr_helpers.methods import Method
-from rlvr_helpers.models import Policy, unknown_words
 from rlvr_helpers.records import StepRecord
-from rlvr_helpers.sampling import answer
 
 SECONDS_BETWEEN_PICTURES = 2.0  # a picture takes about 0.1 s, which training would rather have
+FEW = 4  # steps of a run where the variable RLVR_FAST is set, as in browser tests
+
+
+def progress(steps: Iterable, total: int, label: str) -> Iterator:
+    """Passes on `steps` under a progress bar with the time left: for an experiment that needs no dashboard.
+
+    Interrupting the kernel ends it and keeps what there is.
+    """
+    bar = tqdm(_few(steps), total=total, desc=label)
+    try:
+        yield from bar
+    except KeyboardInterrupt:
+        bar.set_description(f"{label}, stopped")
+    finally:
+        bar.close()
+
+
+def _few(steps: Iterable) -> Iterable:
+    return itertools.islice(steps, FEW) if os.environ.get("RLVR_FAST") else steps
 
 
 class TrainingDashboard:
@@ -56,7 +75,7 @@ class TrainingDashboard:
         """Passes on records (of `train`) or progress (of `run_comparison`) and shows them as they come."""
         handle = display(self.box, display_id=True)
         try:
-            for item in steps:
+            for item in _few(steps) if self.method else steps:  # a comparison is shortened where it is planned
                 self.show(item)
                 yield item
                 if self.stopped:
@@ -113,36 +132,3 @@ class TrainingDashboard:
         still = plots.show(self._figure(), caption=line) if self.records else line
         if handle is not None:
             handle.update(still)
-
-
-class ProblemBox:
-    """A text box: what several policies answer to a typed problem. policies: display name -> Policy."""
-
-    def __init__(self, policies: dict[str, Policy], question: str):
-        self.policies = policies
-        self.text = ipywidgets.Textarea(question, layout={"width": "620px", "height": "56px"})
-        self.text.continuous_update = False
-        self.button = ipywidgets.Button(description="Answer", button_style="primary")
-        self.button.on_click(self.answer)
-        self.out = ipywidgets.HTML()
-        self.answer()
-
-    def answer(self, _=None) -> None:
-        """Fills in the answers; words that a policy cannot read are named."""
-        question = self.text.value.strip()
-        if not question:
-            self.out.value = "Type a problem first."
-            return
-        lines = []
-        for name, policy in self.policies.items():
-            unknown = unknown_words(policy, question)
-            note = f" <i>(cannot read: {html.escape(', '.join(unknown))})</i>" if unknown else ""
-            reply = html.escape(answer(policy, question)).replace("\n", "<br>")
-            lines.append(f"<b>{html.escape(name)}</b>: {reply}{note}")
-        self.out.value = "<br>".join(lines)
-
-    def show(self) -> None:
-        """Shows the box; without a kernel the first answers stand as text."""
-        box = ipywidgets.VBox([self.text, self.button, self.out])
-        plain = re.sub(r"<[^>]+>", "", self.out.value.replace("<br>", "\n"))
-        display({**box._repr_mimebundle_(), "text/plain": html.unescape(plain)}, raw=True)

@@ -1,0 +1,76 @@
+"""The four recorded rollouts that run through all lessons: right and short, right and long, wrong and short, wrong and long.
+
+    four = four_rollouts()
+    four.texts, four.rewards, four.mask, four.logprobs["start"]
+
+Real completions of one problem by `tiny`; `tools/record_rollouts.py` made them (`data/README.md`).
+"""
+
+import json
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.problems import DATA
+
+
+@dataclass(frozen=True)
+class FourRollouts:
+    """Four completions of one question; B = 4 rows in the order of `kinds`, T positions, right-padded.
+
+    prompt_ids, prompt_mask:  [B, Tp], the same prompt in every row
+    completion_ids, mask:     [B, T]; the mask covers up to and including the end token
+    rewards:                  [B], 1 or 0
+    truncated:                [B], True where the budget of `max_tokens` cut the completion off
+    tokens, texts:            the tokens of each row as strings, and the texts without special tokens
+    logprobs:                 [B, T] in nats by model: "start", "after 1 steps", "after 30 steps" of GRPO; 0 on padding
+    """
+
+    question: str
+    answer: str
+    prompt: str
+    max_tokens: int
+    kinds: list[str]
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    completion_ids: Tensor
+    mask: Tensor
+    rewards: Tensor
+    truncated: Tensor
+    tokens: list[list[str]]
+    texts: list[str]
+    logprobs: dict[str, Tensor]
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each completion, [B], the end token included."""
+        return self.mask.sum(dim=1)
+
+
+def four_rollouts() -> FourRollouts:
+    """Reads the four recorded rollouts."""
+    data = json.loads((DATA / "rollouts" / "four.json").read_text(encoding="utf-8"))
+    rows = data["rollouts"]
+    prompt_ids = torch.tensor(data["prompt_ids"]).expand(len(rows), -1)
+    return FourRollouts(
+        question=data["question"],
+        answer=data["answer"],
+        prompt=data["prompt"],
+        max_tokens=data["max_tokens"],
+        kinds=[row["kind"] for row in rows],
+        prompt_ids=prompt_ids,
+        prompt_mask=torch.ones_like(prompt_ids),
+        completion_ids=_rectangle([row["ids"] for row in rows]),
+        mask=_rectangle([[1] * len(row["ids"]) for row in rows]),
+        rewards=torch.tensor([row["reward"] for row in rows]),
+        truncated=torch.tensor([row["truncated"] for row in rows]),
+        tokens=[row["tokens"] for row in rows],
+        texts=[row["text"] for row in rows],
+        logprobs={name: _rectangle([row["logprobs"][name] for row in rows]) for name in rows[0]["logprobs"]},
+    )
+
+
+def _rectangle(rows: list[list]) -> Tensor:
+    """Rows of different lengths as one tensor, filled up with 0 on the right (the pad token of `tiny` is 0)."""
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)

@@ -1,0 +1,75 @@
+"""An explorer: sliders, toggles and text fields over one figure, with Reset and a still picture where widgets are absent.
+
+    def draw(temperature: float, top_p: float) -> Figure: ...
+
+    Explorer(draw, temperature=ipywidgets.FloatSlider(1.0, min=0.1, max=2.0), top_p=ipywidgets.FloatSlider(...))
+
+`draw` gets every control's value by name and returns a figure of `plots` (always of one size: give its title a fixed
+number of lines) or a `Picture`. It reads nothing but its arguments and what its closure holds, since callbacks may run on
+a second thread while the next cell rebinds names. ipywidgets swallows what a callback raises, so tests drive `update`.
+"""
+
+from collections.abc import Callable
+
+import ipywidgets
+from matplotlib.figure import Figure
+
+from rlvr_helpers import plots
+from rlvr_helpers.plots import Picture
+
+LABELS = {"description_width": "170px"}
+WIDE = {"width": "560px"}
+
+
+class Explorer:
+    """Controls over a picture; as a cell's last line it shows itself. controls: by the name of `draw`'s argument.
+
+    wide: whether the controls get the explorer's usual width (set False where they bring a layout of their own).
+    """
+
+    def __init__(self, draw: Callable[..., Figure | Picture], *, wide: bool = True, **controls: ipywidgets.ValueWidget):
+        self.draw, self.controls = draw, controls
+        self._initial = {name: control.value for name, control in controls.items()}
+        self.image = ipywidgets.HTML()
+        self.reset_button = ipywidgets.Button(description="Reset", tooltip="Back to the first values")
+        self.reset_button.on_click(self.reset)
+        for control in controls.values():
+            control.observe(self.update, "value")
+            if wide:
+                control.style, control.layout = LABELS, WIDE
+        self.box = ipywidgets.VBox([*controls.values(), self.reset_button, self.image])
+        self._paused = False
+        self.update()
+
+    @property
+    def values(self) -> dict:
+        """What the controls say now, by name."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def set(self, **values) -> None:
+        """Sets several controls and draws once."""
+        self._paused = True
+        try:
+            for name, value in values.items():
+                self.controls[name].value = value
+        finally:
+            self._paused = False
+        self.update()
+
+    def reset(self, _=None) -> None:
+        """Puts every control back to where it was at first."""
+        self.set(**self._initial)
+
+    def update(self, _=None) -> None:
+        """Draws the picture anew."""
+        if not self._paused:
+            self.picture = _as_picture(self.draw(**self.values))
+            self.image.value = self.picture.html
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        live = self.box._repr_mimebundle_()
+        return {**live, "text/html": self.picture.html, "text/plain": self.picture.text}
+
+
+def _as_picture(drawn: Figure | Picture) -> Picture:
+    return drawn if isinstance(drawn, Picture) else plots.show(drawn)

@@ -1,0 +1,43 @@
+"""A text box in which a reader tries trained policies on problems of their own."""
+
+import html
+import re
+
+import ipywidgets
+from IPython.display import display
+
+from rlvr_helpers.models import Policy, unknown_words
+from rlvr_helpers.sampling import answer
+
+
+class ProblemBox:
+    """A text box: what several policies answer to a typed problem. policies: display name -> Policy."""
+
+    def __init__(self, policies: dict[str, Policy], question: str):
+        self.policies = policies
+        self.text = ipywidgets.Textarea(question, layout={"width": "620px", "height": "56px"})
+        self.text.continuous_update = False
+        self.button = ipywidgets.Button(description="Answer", button_style="primary")
+        self.button.on_click(self.answer)
+        self.out = ipywidgets.HTML()
+        self.answer()
+
+    def answer(self, _=None) -> None:
+        """Fills in the answers; words that a policy cannot read are named."""
+        question = self.text.value.strip()
+        if not question:
+            self.out.value = "Type a problem first."
+            return
+        lines = []
+        for name, policy in self.policies.items():
+            unknown = unknown_words(policy, question)
+            note = f" <i>(cannot read: {html.escape(', '.join(unknown))})</i>" if unknown else ""
+            reply = html.escape(answer(policy, question)).replace("\n", "<br>")
+            lines.append(f"<b>{html.escape(name)}</b>: {reply}{note}")
+        self.out.value = "<br>".join(lines)
+
+    def show(self) -> None:
+        """Shows the box; without a kernel the first answers stand as text."""
+        box = ipywidgets.VBox([self.text, self.button, self.out])
+        plain = re.sub(r"<[^>]+>", "", self.out.value.replace("<br>", "\n"))
+        display({**box._repr_mimebundle_(), "text/plain": html.unescape(plain)}, raw=True)
