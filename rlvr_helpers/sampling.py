@@ -100,6 +100,7 @@ def sample_groups(
             size, kept = kept.shape[1], kept.flatten()
             alive, tokens, live = alive[kept], tokens[kept], live[kept]
         logits = decoder.step(tokens)
+    decoder.finish()
     policy.model.train(was_training)
     return _rollout(policy, prompt_ids, prompt_mask, ids[:, : t + 1], logprobs[:, : t + 1], group_size)
 
@@ -192,8 +193,24 @@ def score_tokens(
         out = model(
             input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=width + 1, use_cache=False
         )
-        logits = out.logits[:, :-1]
-    scaled = logits.float() / temperature
+        logits = out.logits
+    return score_logits(logits, completion_ids, completion_mask, temperature)
+
+
+def logprobs_from_logits(
+    logits: Tensor, completion_ids: Tensor, completion_mask: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """Log-prob of each completion token in nats, [B, T], float32; 0 where the mask is 0.
+
+    logits: [B, T + 1, V], the first from the last prompt token, so that logits[:, t] predict completion_ids[:, t]; the
+    last, which predict what would follow, may be left out. They are divided by the temperature of the sampling.
+    """
+    return score_logits(logits, completion_ids, completion_mask, temperature)[0]
+
+
+def score_logits(logits, completion_ids, completion_mask, temperature=1.0) -> tuple[Tensor, Tensor]:
+    """`logprobs_from_logits` and, without a gradient, the entropy of each position's distribution, both [B, T]."""
+    scaled = logits[:, : completion_ids.shape[1]].float() / temperature
     normaliser = scaled.logsumexp(dim=-1)
     logp = scaled.gather(-1, completion_ids[..., None]).squeeze(-1) - normaliser
     with torch.no_grad():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_policies import END, END_IDS, ID, PAD, POINT, STOP, WORDS, make_model, make_tiny, make_tokenizer
 
-from rlvr_helpers import sampling
+from rlvr_helpers import decoding, sampling
 from rlvr_helpers.decoding import CacheDecoder, LayerDecoder, decoder_for
 from rlvr_helpers.models import format_prompt, make_policy
 from rlvr_helpers.sampling import (
@@ -472,6 +472,9 @@ class Spy:
         self.kept.append(rows.numel())
         self.inner.keep(rows)
 
+    def finish(self):
+        self.inner.finish()
+
 
 def test_prompts_are_read_once_and_finished_rows_are_dropped(any_policy, problems, monkeypatch):
     with_decoder(monkeypatch, Spy)
@@ -494,6 +497,33 @@ def test_dropping_rows_changes_nothing(any_policy, problems, monkeypatch):
     all_kept = roll(any_policy, prompts, group_size=8, max_tokens=20)
     assert not Spy.last.kept
     assert_same_rollout(dropped, all_kept, tolerance=2e-5)
+
+
+def test_memory_is_used_again_and_never_by_two_at_once(policy, problems):
+    prompts = prompts_of(policy, problems)
+    first = roll(policy, prompts, group_size=8, max_tokens=20)
+    memory = decoding._spare[0].data_ptr()
+    decoding._spare[0].fill_(torch.nan)  # what stood there before must not matter
+    again = roll(policy, prompts, group_size=8, max_tokens=20)
+    assert decoding._spare[0].data_ptr() == memory
+    assert_same_rollout(first, again)
+
+    one, other = (decoder_for(policy.model, 20) for _ in range(2))  # as a slider's callback beside a training cell
+    ids, mask = encode_prompts(policy, prompts)
+    with torch.no_grad():
+        one.start(ids, mask, 8)
+        other.start(ids, mask, 8)
+    assert one.memory.data_ptr() == memory != other.memory.data_ptr()
+
+
+def test_large_memory_is_given_back(monkeypatch):
+    monkeypatch.setattr(decoding, "KEEP_BYTES", 100)
+    monkeypatch.setattr(decoding, "_spare", [])
+    decoding.leave_memory(torch.zeros(26))
+    assert not decoding._spare
+    decoding.leave_memory(torch.zeros(25))
+    assert len(decoding._spare) == 1
+    assert decoding.take_memory(10, torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
 
 
 # --- the noise ------------------------------------------------------------------------------------
