@@ -56,6 +56,35 @@ def course_map(lesson: str = "") -> HTML:
     )
 
 
+LOOP = [
+    ("sample", "8 answers to each problem"),
+    ("reward", "1 if right, else 0"),
+    ("advantage", "better than its group?"),
+    ("update", "likelier, or less likely"),
+]
+
+
+def loop_picture() -> HTML:
+    """The loop of a training step as a small drawing, 764 pixels wide: sample, reward, advantage, update, and again."""
+    shapes = []
+    for i, (name, what) in enumerate(LOOP):
+        x = 4 + i * 194
+        shapes.append(
+            f'<rect x="{x}" y="6" width="170" height="46" rx="4" fill="none" stroke="{LIT}"/>'
+            f'<text x="{x + 85}" y="25" fill="{LIT}" font-weight="bold">{name}</text>'
+            f'<text x="{x + 85}" y="43" fill="{INK}">{what}</text>'
+        )
+        if i + 1 < len(LOOP):
+            shapes.append(f'<path d="M{x + 172} 29h18m-5 -4l5 4l-5 4" fill="none" stroke="{INK}"/>')
+    back = f'<path d="M671 54v16H89v-14m-4 5l4 -5l4 5" fill="none" stroke="{INK}"/>'
+    again = f'<text x="380" y="86" fill="{INK}">the next step samples from the changed model</text>'
+    label = "The loop: " + ", then ".join(f"{name} ({what})" for name, what in LOOP) + ", then sample again."
+    return HTML(
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 764 92" width="764" height="92" style="max-width:100%" '
+        f'font-family="sans-serif" font-size="12" text-anchor="middle">{"".join(shapes)}{back}{again}</svg>'
+    )
+
+
 def lesson_table() -> Markdown:
     """All lessons as a table with links, for a notebook that lies in their folder."""
     rows = [f"| [{lesson.name}]({lesson.name}.ipynb) | {lesson.question} | {lesson.minutes} |" for lesson in LESSONS]

@@ -6,7 +6,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-FILE = Path(__file__).resolve().parents[2] / "my_work" / "progress.json"
+from rlvr_helpers.my_work import my_work_folder
+
 UNSAVED: dict[Path, dict] = {}  # what could not be written, kept for this session
 
 
@@ -29,8 +30,8 @@ class Record:
 
 
 def progress_file() -> Path:
-    """`my_work/progress.json` in the course's folder, or the file that the variable RLVR_PROGRESS names."""
-    return Path(os.environ.get("RLVR_PROGRESS") or FILE)
+    """`progress.json` in the learner's `my_work`, or the file that the variable RLVR_PROGRESS names."""
+    return Path(os.environ.get("RLVR_PROGRESS") or my_work_folder() / "progress.json")
 
 
 def load() -> dict[str, Record]:

@@ -22,9 +22,11 @@ def browser_path():
 
 
 @pytest.fixture(scope="module")
-def lab(browser_path, tmp_path_factory):
-    """JupyterLab over a copy of the notebooks. It ends with its module: playwright holds the event loop until then."""
+def lab(request, browser_path, tmp_path_factory):
+    """JupyterLab over a copy of the notebooks; a module's ENVIRONMENT is the server's. It ends with its module: playwright
+    holds the event loop until then."""
     # One thread: two of them wait for each other where the browser, or anything else, wants one of two cores.
-    environment = {"RLVR_FAST": "1", "OMP_NUM_THREADS": "1"}
-    with Lab(NOTEBOOKS, tmp_path_factory.mktemp("lab"), browser_path, **environment) as lab:
+    folder = tmp_path_factory.mktemp("lab")
+    environment = {"OMP_NUM_THREADS": "1", "RLVR_MY_WORK": str(folder / "my_work"), **request.module.ENVIRONMENT}
+    with Lab(NOTEBOOKS, folder, browser_path, **environment) as lab:
         yield lab

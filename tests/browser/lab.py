@@ -47,6 +47,7 @@ SETTINGS = {  # no news, every cell in the page even when it is scrolled away, n
 }
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 HERE = "127.0.0.1"
+EXPLORED = "[...output.querySelectorAll('.widget-html-content')].at(-1)"  # what an explorer shows
 PATIENCE = 300  # seconds: a machine on which everything else runs as well may be this slow
 
 
@@ -316,6 +317,17 @@ class Cell:
         self._wait(is_there, other_than and other_than.source, timeout)
         return self.pictures()[0]
 
+    def wait_for_content(self, other_than: str | None, timeout: float = PATIENCE) -> tuple[str, float, float]:
+        """An explorer's content once it is not the given one: its HTML, width and height."""
+        is_there = f"(output, earlier) => {{ const c = {EXPLORED}; return c && c.innerHTML !== earlier; }}"
+        self._wait(is_there, other_than, timeout)
+        return tuple(
+            self.area.evaluate(f"""output => {{
+            const content = {EXPLORED}, {{width, height}} = content.getBoundingClientRect();
+            return [content.innerHTML, width, height];
+        }}""")
+        )
+
     def _wait(self, is_there: str, given, timeout: float) -> None:
         """Waits for something in the output; a cell that ends in an error ends the wait."""
         condition = """([number, given]) => {
@@ -333,3 +345,9 @@ class Cell:
         self.area.scroll_into_view_if_needed()
         self.area.evaluate("area => area.scrollIntoView({block: 'start'})")
         self.notebook.page.screenshot(path=path, clip=self.area.bounding_box())
+
+
+def assert_reads(picture):
+    """A picture that was really drawn and says in words what it shows."""
+    assert picture.width > 100 and picture.height > 40, picture.alt
+    assert len(picture.alt) > 20, f"the alternative text is {picture.alt!r}"

@@ -1,22 +1,15 @@
-"""The notebooks as a reader meets them: JupyterLab, a real browser, real clicks.
-
-Notebook 09 runs short here (RLVR_FAST=1: one seed, four steps); nbval runs it in full.
-"""
+"""Training as a reader meets it: JupyterLab, a real browser, real clicks. It is shown live, stops, and loses no picture."""
 
 import re
 
 import pytest
+from lab import assert_reads
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+ENVIRONMENT: dict[str, str] = {}  # training runs in full here
 
 STEP = r"step (\d+) of (\d+)"
 ENDED = r"(Done|Stopped) after (\d+) of (\d+) steps"
-
-
-def assert_reads(picture):
-    """A picture that was really drawn and says in words what it shows."""
-    assert picture.width > 100 and picture.height > 40, picture.alt
-    assert len(picture.alt) > 20, f"the alternative text is {picture.alt!r}"
 
 
 def test_start_here_runs_to_its_end_and_shows_training_live(lab):
@@ -60,34 +53,6 @@ def test_stopped_training_keeps_what_was_learnt(lab, way):
         assert "% right" in notebook.cell("end = evaluate").text()
         assert_reads(training.pictures()[0])
         assert_reads(notebook.cell("plots.accuracy_curves").pictures()[0])
-
-
-def test_all_three_methods_train_and_the_problem_box_answers(lab):
-    with lab.open("09_train_all_three.ipynb") as notebook:
-        notebook.run_all(timeout=900)  # two minutes here, but CI may be slow
-        assert notebook.errors() == []
-        assert all(cell.execution_count for cell in notebook.cells())
-        plots = [cell for cell in notebook.cells() if "plots.show(" in cell.source]
-        assert len(plots) >= 6
-        for cell in plots:
-            assert [assert_reads(picture) for picture in cell.pictures()] == [None], cell.source
-
-        box = notebook.cell("ProblemBox(")
-        question = box.widget("textarea")
-        assert "start" in box.text() and "trained" in box.text()
-        before = box.text()
-        question.fill("Tom has 7 coins. He buys 2 bags of 4. How many coins does Tom have now?")
-        box.widget("button", "Answer").click()
-        box.wait_for_other_text(before)
-        assert "cannot read" not in box.text()
-
-        question.fill("Tom has 7 zebras. He buys 2 crates of 4. How many zebras does Tom have now?")
-        box.widget("button", "Answer").click()
-        assert "zebras" in box.wait_for_text(r"cannot read: ([^)]*)")[1]
-        question.fill("")
-        box.widget("button", "Answer").click()
-        box.wait_for_text("Type a problem first")
-    assert lab.requests_out == []
 
 
 SLIDER = """

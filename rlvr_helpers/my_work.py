@@ -1,0 +1,28 @@
+"""The learner's own copy of the notebooks: what you fill in there, no update of the course ever meets."""
+
+import os
+import shutil
+from pathlib import Path
+
+COURSE = Path(__file__).resolve().parent.parent
+
+
+def my_work_folder() -> Path:
+    """`notebooks/my_work` (git ignores it), or the folder that the variable RLVR_MY_WORK names."""
+    return Path(os.environ.get("RLVR_MY_WORK") or COURSE / "notebooks" / "my_work")
+
+
+def copy_notebooks() -> None:
+    """Copies the notebooks that are not there yet to `my_work`, and says what it did. Nothing there is ever replaced."""
+    source, folder = COURSE / "notebooks", my_work_folder()
+    if not source.is_dir():
+        raise ValueError("the course's notebooks are not here: get the whole repository, not the package alone")
+    folder.mkdir(parents=True, exist_ok=True)
+    new = [path for path in sorted(source.glob("*.ipynb")) if not (folder / path.name).exists()]
+    for path in new:
+        part = folder / f".{path.name}.part"  # so that a copy that breaks off is never taken for a notebook
+        shutil.copyfile(path, part)
+        part.rename(folder / path.name)
+    there = len(list(folder.glob("*.ipynb"))) - len(new)
+    print(f"my_work: {len(new)} notebooks copied, {there} were there and stay as they are.")
+    print("Work in that folder. For a fresh copy of one lesson, rename yours and run this again.")
