@@ -26,6 +26,16 @@ def clip_binds(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: f
     return too_high | too_low
 
 
+def range_that_binds(ratios: Tensor, advantages: Tensor, share: float) -> Tensor:
+    """The clip range eps, the same above and below, that binds on `share` of the places, [].
+
+    The clip binds where the ratio has gone further than eps the way its advantage pushes it: (q - 1) sign(A) > eps. So
+    eps is the 1 - share quantile of these overshoots, and 0 where fewer went the pushed way. Broadcasts as above.
+    """
+    overshoots = (ratios - 1) * advantages.sign()
+    return torch.quantile(overshoots, 1 - share).clamp(min=0)
+
+
 def _check_range(clip_low: float, clip_high: float) -> None:
     if not (clip_low >= 0 and clip_high >= 0):
         raise ValueError(f"clip_low and clip_high must be 0 or more, not {clip_low} and {clip_high}")

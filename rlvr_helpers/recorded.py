@@ -74,3 +74,42 @@ def four_rollouts() -> FourRollouts:
 def _rectangle(rows: list[list]) -> Tensor:
     """Rows of different lengths as one tensor, filled up with 0 on the right (the pad token of `tiny` is 0)."""
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+
+
+@dataclass(frozen=True)
+class RecordedDrift:
+    """How the ratios of one rollout drift apart over U = 16 updates without a clip; B = 64 rows of T positions,
+    prompt-major in groups of `group_size` = 8 (see `tools/record_drift.py`).
+
+    log_ratios:  [U, B, T] logp_new - logp_old in nats after each update, [0] after the first; 0 where the mask is 0
+    mask:        [B, T]
+    advantages:  [B], GRPO's
+    rewards:     [B], 1 or 0
+    """
+
+    log_ratios: Tensor
+    mask: Tensor
+    advantages: Tensor
+    rewards: Tensor
+    group_size: int = 8
+
+    @property
+    def updates(self) -> int:
+        """U, how many updates were taken."""
+        return len(self.log_ratios)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each completion, [B], the end token included."""
+        return self.mask.sum(dim=1)
+
+
+def recorded_drift() -> RecordedDrift:
+    """Reads the recorded drift."""
+    data = json.loads((DATA / "rollouts" / "drift.json").read_text(encoding="utf-8"))
+    return RecordedDrift(
+        log_ratios=torch.stack([_rectangle(rows) for rows in data["log_ratios"]]) * 1e-5,
+        mask=_rectangle([[1] * n for n in data["lengths"]]),
+        advantages=torch.tensor(data["advantages"]),
+        rewards=torch.tensor(data["rewards"]),
+    )

@@ -16,6 +16,52 @@ def rewards(values) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+# --- groups_without_signal ----------------------------------------------------------------------------------------
+
+
+def signal_cases() -> list[Case]:
+    return [
+        Case("all right, all wrong, mixed", (rewards([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1]]),)),
+        Case("graded rewards", (rewards([[0.5, 0.5, 0.5], [0.5, 1.0, 0.5], [1.0, 0.5, 0.0]]),)),
+        Case("equal rewards in float32", (torch.tensor(EQUAL),)),
+        Case("a group of 2", (rewards([[1, 0], [1, 1]]),)),
+    ]
+
+
+SIGNAL_MISTAKES = [
+    Mistake(
+        "only all wrong",
+        lambda rewards: (rewards == 0).all(dim=1),
+        "you find the groups that are all wrong. A group that is all right has no signal either: nothing is better.",
+    ),
+    Mistake(
+        "only all right or all wrong",
+        lambda rewards: (rewards == 0).all(dim=1) | (rewards == 1).all(dim=1),
+        "you look for rewards of 0 and 1. Rewards can be graded: a group of equal 0.5 teaches nothing either.",
+    ),
+    Mistake(
+        "compared with the mean",
+        lambda rewards: (rewards == rewards.mean(dim=1, keepdim=True)).all(dim=1),
+        "you compare with the mean (or ask whether the std is 0). In float32 the mean of equal rewards is often not quite "
+        "the reward itself: compare the largest reward with the smallest.",
+    ),
+    Mistake(
+        "the other way round",
+        lambda rewards: rewards.amax(dim=1) != rewards.amin(dim=1),
+        "you mark the groups that do have a signal. True is for those whose rewards are all equal.",
+    ),
+    Mistake(
+        "over the prompts",
+        lambda rewards: rewards.amax(dim=0) == rewards.amin(dim=0),
+        "you compare down the columns (dim=0), over different prompts. A group is a row: dim=1.",
+    ),
+    Mistake(
+        "first and last only",
+        lambda rewards: rewards[:, 0] == rewards[:, -1],
+        "you compare only the first and the last reward of a group; one between them may differ.",
+    ),
+]
+
 # --- group_advantages ---------------------------------------------------------------------------------------------
 
 
@@ -74,6 +120,16 @@ ADVANTAGE_MISTAKES = [
         "you divide by the std alone, so a group of equal rewards gives 0 / 0. Add 1e-4 to the std.",
     ),
     Mistake(
+        "epsilon forgotten beside the guard",
+        lambda rewards, scale="std": advantages(rewards, scale, epsilon=0.0),
+        "you divide by the std alone, or add less than 1e-4 to it. The difference is small, and TRL and verl add 1e-4.",
+    ),
+    Mistake(
+        "the other sign",
+        lambda rewards, scale="std": -advantages(rewards, scale),
+        "your signs are reversed: a reward above the mean has a positive advantage, R - mean.",
+    ),
+    Mistake(
         "rounding errors kept",
         lambda rewards, scale="std": advantages(rewards, scale, silent=False),
         "a group of equal rewards gets a small rounding error instead of 0, and all its answers the same sign. "
@@ -90,51 +146,15 @@ ADVANTAGE_MISTAKES = [
         'your "leave_one_out" subtracts the mean of all G rewards. Leave the answer\'s own reward out: that mean is '
         "(sum - R) / (G - 1), and the advantage G / (G - 1) times R - mean.",
     ),
-]
-
-# --- groups_without_signal ----------------------------------------------------------------------------------------
-
-
-def signal_cases() -> list[Case]:
-    return [
-        Case("all right, all wrong, mixed", (rewards([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1]]),)),
-        Case("graded rewards", (rewards([[0.5, 0.5, 0.5], [0.5, 1.0, 0.5], [1.0, 0.5, 0.0]]),)),
-        Case("equal rewards in float32", (torch.tensor(EQUAL),)),
-        Case("a group of 2", (rewards([[1, 0], [1, 1]]),)),
-    ]
-
-
-SIGNAL_MISTAKES = [
     Mistake(
-        "only all wrong",
-        lambda rewards: (rewards == 0).all(dim=1),
-        "you find the groups that are all wrong. A group that is all right has no signal either: nothing is better.",
-    ),
-    Mistake(
-        "only all right or all wrong",
-        lambda rewards: (rewards == 0).all(dim=1) | (rewards == 1).all(dim=1),
-        "you look for rewards of 0 and 1. Rewards can be graded: a group of equal 0.5 teaches nothing either.",
-    ),
-    Mistake(
-        "compared with the mean",
-        lambda rewards: (rewards == rewards.mean(dim=1, keepdim=True)).all(dim=1),
-        "you compare with the mean. In float32 the mean of equal rewards is often not quite the reward itself: compare "
-        "the largest reward with the smallest.",
-    ),
-    Mistake(
-        "the other way round",
-        lambda rewards: rewards.amax(dim=1) != rewards.amin(dim=1),
-        "you mark the groups that do have a signal. True is for those whose rewards are all equal.",
-    ),
-    Mistake(
-        "over the prompts",
-        lambda rewards: rewards.amax(dim=0) == rewards.amin(dim=0),
-        "you compare down the columns (dim=0), over different prompts. A group is a row: dim=1.",
-    ),
-    Mistake(
-        "first and last only",
-        lambda rewards: rewards[:, 0] == rewards[:, -1],
-        "you compare only the first and the last reward of a group; one between them may differ.",
+        "leave_one_out divides the whole sum",
+        lambda rewards, scale="std": (
+            advantages(rewards, "none", mean=rewards.sum(dim=1, keepdim=True) / (rewards.shape[1] - 1))
+            if scale == "leave_one_out"
+            else advantages(rewards, scale)
+        ),
+        'your "leave_one_out" divides the sum of all G rewards by G - 1. Take the answer\'s own reward out of the sum '
+        "first: (sum - R) / (G - 1).",
     ),
 ]
 
@@ -193,6 +213,13 @@ WEIGHT_MISTAKES = [
         "your std divides by G; the unbiased one divides by G - 1.",
     ),
     Mistake(
+        "sum of squares",
+        lambda right, group_size, scale="std": (
+            group_advantages(torch.tensor([[1.0] * right + [0.0] * (group_size - right)]), scale).square().sum().item()
+        ),
+        "you add up squares of A. The weight is the sum of |A|.",
+    ),
+    Mistake(
         "the multiplier alone",
         lambda right, group_size, scale="std": (
             1 / (_spread(right, group_size) + STD_EPSILON) if scale == "std" else 1.0
@@ -203,9 +230,23 @@ WEIGHT_MISTAKES = [
 
 EXERCISES = [
     Exercise(
+        name="groups_without_signal",
+        lesson="03",
+        minutes=4,
+        difficulty=1,
+        reference=groups_without_signal,
+        cases=signal_cases,
+        mistakes=SIGNAL_MISTAKES,
+        hints=[
+            "When all rewards of a group are equal, every advantage is 0. Which two numbers of a row tell you that?",
+            "If the largest equals the smallest, all are equal. No rounding is involved, unlike with a mean or a std.",
+            "`rewards.amax(dim=1)` gives the largest of each row, [P]; `amin` the smallest.",
+        ],
+    ),
+    Exercise(
         name="group_advantages",
         lesson="03",
-        minutes=12,
+        minutes=10,
         difficulty=2,
         reference=group_advantages,
         cases=advantage_cases,
@@ -220,23 +261,9 @@ EXERCISES = [
         helpers=(groups_without_signal,),
     ),
     Exercise(
-        name="groups_without_signal",
-        lesson="03",
-        minutes=5,
-        difficulty=1,
-        reference=groups_without_signal,
-        cases=signal_cases,
-        mistakes=SIGNAL_MISTAKES,
-        hints=[
-            "When all rewards of a group are equal, every advantage is 0. Which two numbers of a row tell you that?",
-            "If the largest equals the smallest, all are equal. No rounding is involved, unlike with a mean or a std.",
-            "`rewards.amax(dim=1)` gives the largest of each row, [P]; `amin` the smallest.",
-        ],
-    ),
-    Exercise(
         name="problem_weight",
         lesson="03",
-        minutes=8,
+        minutes=6,
         difficulty=2,
         reference=problem_weight,
         cases=weight_cases,

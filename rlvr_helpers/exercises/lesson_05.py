@@ -204,6 +204,17 @@ GSPO_MISTAKES = [
         "your s is the product of the token ratios: the sum in its exponent is to be a mean over the row's tokens.",
     ),
     Mistake(
+        "padding left in",
+        lambda new, old, mask: sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp(),
+        "you do not use the mask for the second factor. Where the mask is 0 the result is 1, whatever stands there.",
+    ),
+    Mistake(
+        "masked after exp",
+        lambda new, old, mask: gspo_token(new, old, mask, one=(new - new.detach()).exp()),
+        "your values are right but a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. "
+        "Mask l - sg(l) before exp, or let token_ratios do it.",
+    ),
+    Mistake(
         "0 in the padding",
         lambda new, old, mask: gspo_token(new, old, mask, padding=0.0),
         "you give 0 where the mask is 0. It is to be 1 there, as in token_ratios.",
@@ -220,7 +231,7 @@ COMMON = {"lesson": "05", "cases": ratio_cases, "gradient_of": 0}
 EXERCISES = [
     Exercise(
         name="token_ratios",
-        minutes=8,
+        minutes=5,
         difficulty=1,
         reference=token_ratios,
         mistakes=TOKEN_MISTAKES,
@@ -234,7 +245,7 @@ EXERCISES = [
     ),
     Exercise(
         name="sequence_ratios",
-        minutes=10,
+        minutes=8,
         difficulty=2,
         reference=sequence_ratios,
         mistakes=SEQUENCE_MISTAKES,
@@ -249,7 +260,7 @@ EXERCISES = [
     ),
     Exercise(
         name="gspo_token_ratios",
-        minutes=12,
+        minutes=10,
         difficulty=3,
         reference=gspo_token_ratios,
         mistakes=GSPO_MISTAKES,

@@ -2,7 +2,7 @@
 
 import torch
 
-from rlvr_helpers.clipping import clip_binds, clipped_objective
+from rlvr_helpers.clipping import clip_binds, clipped_objective, range_that_binds
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
 
 
@@ -120,6 +120,74 @@ BINDS_MISTAKES = [
     ),
 ]
 
+# --- range_that_binds ---------------------------------------------------------------------------------------------
+
+
+def range_cases() -> list[Case]:
+    """Places that went the way they were pushed and places that did not, rows of both signs and one of advantage 0."""
+    noise = torch.Generator().manual_seed(1)
+    sequences = (0.02 * torch.randn(41, generator=noise, dtype=torch.float64)).exp()
+    each = torch.randn(41, generator=noise, dtype=torch.float64)
+    tokens = (0.1 * torch.randn(5, 21, generator=noise, dtype=torch.float64) + 0.03).exp()
+    rows = torch.tensor([[1.5], [-0.4], [0.0], [-2.0], [0.6]], dtype=torch.float64)
+    return [
+        Case("sequences, 15 %", (sequences, each, 0.15)),
+        Case("tokens of five rows, 5 %", (tokens, rows, 0.05)),
+        Case("tokens of five rows, 40 %", (tokens, rows, 0.4)),
+        Case("nearly all moved the other way", (1 - each.sign() * (sequences - 1).abs(), each, 0.3)),
+    ]
+
+
+def quantile(values, share):
+    return torch.quantile(values, 1 - share).clamp(min=0)
+
+
+RANGE_MISTAKES = [
+    Mistake(
+        "outside the range",
+        lambda q, a, share: quantile((q - 1).abs().expand(torch.broadcast_shapes(q.shape, a.shape)), share),
+        "you take the distance from 1 on both sides. That finds the share outside the range; the clip binds only on the "
+        "side to which the advantage pushes.",
+    ),
+    Mistake(
+        "sign ignored",
+        lambda q, a, share: quantile((q - 1).expand(torch.broadcast_shapes(q.shape, a.shape)), share),
+        "you look only at ratios above 1. With a negative advantage the clip binds below 1: turn q - 1 round with the sign.",
+    ),
+    Mistake(
+        "signs exchanged",
+        lambda q, a, share: quantile((1 - q) * a.sign(), share),
+        "your sign is turned round. With a positive advantage the ratio is pushed up, so q - 1 counts as it is.",
+    ),
+    Mistake(
+        "times the advantage",
+        lambda q, a, share: quantile((q - 1) * a, share),
+        "you multiply by the advantage. Its size moves no edge of the range: take its sign.",
+    ),
+    Mistake(
+        "the wrong end",
+        lambda q, a, share: torch.quantile((q - 1) * a.sign(), share).clamp(min=0),
+        "you take the quantile at `share`. On the share that is clipped the overshoot is larger than eps: 1 - share.",
+    ),
+    Mistake(
+        "below 0",
+        lambda q, a, share: torch.quantile((q - 1) * a.sign(), 1 - share),
+        "your range can be negative. Where fewer places went the pushed way than are to be clipped, it is 0.",
+    ),
+    Mistake(
+        "advantage 0 left out",
+        lambda q, a, share: quantile(
+            ((q - 1) * a.sign())[(a != 0).expand(torch.broadcast_shapes(q.shape, a.shape))], share
+        ),
+        "you leave out places whose advantage is 0. They are never clipped and still count in the share.",
+    ),
+    Mistake(
+        "the ratio",
+        lambda q, a, share: 1 + range_that_binds(q, a, share),
+        "you give the ratio at the edge. eps is how far it is from 1.",
+    ),
+]
+
 EXERCISES = [
     Exercise(
         name="clipped_objective",
@@ -148,6 +216,20 @@ EXERCISES = [
             "Draw the objective over the ratio, once for A > 0 and once for A < 0. Where is it flat?",
             "For A > 0 it is flat above 1 + clip_high. For A < 0 it is flat on the other side.",
             "`((advantages > 0) & (ratios > 1 + clip_high)) | ((advantages < 0) & ...)`",
+        ],
+    ),
+    Exercise(
+        name="range_that_binds",
+        lesson="06",
+        minutes=10,
+        difficulty=3,
+        reference=range_that_binds,
+        cases=range_cases,
+        mistakes=RANGE_MISTAKES,
+        hints=[
+            "How far has each ratio gone the way its advantage pushes it? A number for each place, negative if it went back.",
+            "With `overshoot = (ratios - 1) * advantages.sign()` the clip binds where overshoot > eps.",
+            "`torch.quantile(overshoot, 1 - share)`, and never below 0: `.clamp(min=0)`.",
         ],
     ),
 ]

@@ -25,6 +25,8 @@ def run_up_to(records: Sequence[StepRecord], step: int) -> Figure:
     house.percent_axis(ax.yaxis, 0.25)
     ends = [("GRPO", evals[-1][1] + 0.04, "● held out"), ("GRPO", records[-1].reward_mean - 0.04, "— practice")]
     house.spread_labels(ax, ends)
-    house.note(fig, "Practice answers are sampled, with chance in every word; held-out ones are the model's likeliest words.")
+    house.note(
+        fig, "Practice answers are sampled, with chance in every word; held-out ones are the model's likeliest words."
+    )
     lines = [f"held-out accuracy at step {s} is {house.percent(share)}" for s, share in seen[-1:]]
     return house.finish(fig, "Share of right answers against training step", lines)

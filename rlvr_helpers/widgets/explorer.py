@@ -47,13 +47,13 @@ class Explorer:
         return {name: control.value for name, control in self.controls.items()}
 
     def set(self, **values) -> None:
-        """Sets several controls and draws once."""
-        self._paused = True
+        """Sets several controls and draws once, also when a control that is set calls `set` for others."""
+        outer, self._paused = self._paused, True
         try:
             for name, value in values.items():
                 self.controls[name].value = value
         finally:
-            self._paused = False
+            self._paused = outer
         self.update()
 
     def reset(self, _=None) -> None:

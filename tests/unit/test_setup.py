@@ -19,6 +19,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from rlvr_helpers.course_map import LESSONS
+
 ROOT = Path(__file__).resolve().parents[2]
 COURSE_COMMAND = "uv run jupyter lab notebooks/00_start_here.ipynb"
 TEST_COMMAND = "uv run --group test pytest"
@@ -244,3 +246,9 @@ def test_notebooks_keep_the_rules():
         if path.suffix == ".ipynb":
             found[path.name] = offences(json.loads(path.read_text(encoding="utf-8")))
     assert not {name: what for name, what in found.items() if what}
+
+
+def test_the_readme_lists_every_lesson_with_its_minutes():
+    for lesson in LESSONS:
+        row = f"| [{lesson.name}](notebooks/{lesson.name}.ipynb) | {lesson.question} | {lesson.minutes} |"
+        assert row in (ROOT / "README.md").read_text(encoding="utf-8").splitlines(), row

@@ -1,0 +1,277 @@
+"""Exercises of lesson 04: the policy gradient."""
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.gradient import exact_gradient, score_function_gradient, surrogate_loss
+
+
+def numbers(values) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+# --- exact_gradient -----------------------------------------------------------------------------------------------
+
+
+def exact_cases() -> list[Case]:
+    return [
+        Case("one right answer of four", (numbers([0.0, 1.0, 0.5, -0.5]), numbers([1, 0, 0, 0]))),
+        Case("graded rewards", (numbers([0.3, -1.2, 2.0]), numbers([0.5, 2.0, -1.0]))),
+        Case("all right: nothing to learn", (numbers([1.0, -1.0, 0.5]), numbers([1, 1, 1]))),
+        Case("large weights", (numbers([30.0, 31.0, -5.0, 29.5, 30.5]), numbers([0, 1, 0, 1, 0]))),
+    ]
+
+
+def exact(logits, rewards, weights=None, baseline=None) -> Tensor:
+    """exact_gradient with parts that can be exchanged, to make the mistakes."""
+    p = logits.softmax(dim=0)
+    weights = p if weights is None else weights
+    return weights * (rewards - ((p * rewards).sum() if baseline is None else baseline))
+
+
+EXACT_MISTAKES = [
+    Mistake(
+        "no baseline",
+        lambda logits, rewards: exact(logits, rewards, baseline=0.0),
+        "you give p R. Raising one logit also lowers the other arms' probabilities, which share one sum: "
+        "that is the - J in p (R - J).",
+    ),
+    Mistake(
+        "no probability",
+        lambda logits, rewards: exact(logits, rewards, weights=1.0),
+        "you give R - J. An arm that is rarely taken counts little: multiply by its probability.",
+    ),
+    Mistake(
+        "probability instead of log-probability",
+        lambda logits, rewards: exact(logits, rewards, weights=logits.softmax(dim=0) ** 2),
+        "there is one factor p too many. The derivative of p is p times that of log p, so p stands there once.",
+    ),
+    Mistake(
+        "mean of the rewards",
+        lambda logits, rewards: exact(logits, rewards, baseline=rewards.mean()),
+        "you subtract the plain mean of the rewards. J is the mean that the policy would get: weigh each reward with its "
+        "probability.",
+    ),
+    Mistake(
+        "sign",
+        lambda logits, rewards: -exact_gradient(logits, rewards),
+        "the sign is turned round: that is the gradient of a loss. Here the expected reward is to rise.",
+    ),
+    Mistake(
+        "with respect to the probabilities",
+        lambda logits, rewards: rewards.clone(),
+        "you give dJ/dp, which is R. The weights are the logits, behind the softmax: the chain rule has one step more.",
+    ),
+    Mistake(
+        "logits taken for log-probabilities",
+        lambda logits, rewards: logits.exp() * (rewards - (logits.exp() * rewards).sum()),
+        "your p does not add up to 1: exp(logits) has to be divided by its sum. softmax does both, without overflow.",
+    ),
+]
+
+# --- score_function_gradient --------------------------------------------------------------------------------------
+
+
+def sampled_cases() -> list[Case]:
+    noise = torch.Generator().manual_seed(0)
+    many = torch.randint(0, 5, (40,), generator=noise)
+    return [
+        Case(
+            "four samples of four arms",
+            (numbers([0.0, 1.0, 0.5, -0.5]), torch.tensor([1, 0, 1, 2]), numbers([-0.25, 0.75, -0.25, -0.25])),
+        ),
+        Case(
+            "advantages that do not add up to 0",
+            (numbers([0.2, -0.4, 0.1]), torch.tensor([2, 2, 0, 1, 0]), numbers([1.0, 1.0, 0.0, 2.0, -0.5])),
+        ),
+        Case("one sample", (numbers([0.0, 2.0]), torch.tensor([0]), numbers([1.0]))),
+        Case(
+            "40 samples",
+            (numbers([0.1, 0.7, -1.0, 0.0, 0.4]), many, torch.randn(40, generator=noise, dtype=torch.float64)),
+        ),
+    ]
+
+
+def taken(logits, actions) -> Tensor:
+    """1 where the arm was taken, [n, K]."""
+    return torch.nn.functional.one_hot(actions, len(logits)).to(logits.dtype)
+
+
+def scores(logits, actions) -> Tensor:
+    return taken(logits, actions) - logits.softmax(dim=0)
+
+
+SAMPLED_MISTAKES = [
+    Mistake(
+        "sum in place of mean",
+        lambda logits, actions, advantages: (advantages[:, None] * scores(logits, actions)).sum(dim=0),
+        "you add the samples up. Divide by their number, or more samples would mean a longer step.",
+    ),
+    Mistake(
+        "sign forgotten",
+        lambda logits, actions, advantages: -score_function_gradient(logits, actions, advantages),
+        "the sign is turned round: you give the gradient of the loss. Here it is that of the expected reward, without "
+        "a minus.",
+    ),
+    Mistake(
+        "only the arm that was taken",
+        lambda logits, actions, advantages: (advantages[:, None] * taken(logits, actions)).mean(dim=0),
+        "your score is 1 for the arm that was taken and 0 elsewhere. The normaliser of the softmax adds - p for every arm.",
+    ),
+    Mistake(
+        "probability instead of log-probability",
+        lambda logits, actions, advantages: (
+            (advantages * logits.softmax(dim=0)[actions])[:, None] * scores(logits, actions)
+        ).mean(dim=0),
+        "you differentiate p, not log p. Sampling already takes each arm with its probability; with p in it twice, rare "
+        "arms are pushed far too little.",
+    ),
+    Mistake(
+        "means multiplied",
+        lambda logits, actions, advantages: advantages.mean() * scores(logits, actions).mean(dim=0),
+        "you multiply the mean advantage by the mean score. Each sample's score has its own advantage: multiply first, "
+        "then take the mean.",
+    ),
+    Mistake(
+        "centred again",
+        lambda logits, actions, advantages: score_function_gradient(logits, actions, advantages - advantages.mean()),
+        "you subtract a mean from the advantages. They come as they are to be used.",
+    ),
+    Mistake(
+        "divided by the arms",
+        lambda logits, actions, advantages: (
+            score_function_gradient(logits, actions, advantages) * len(actions) / len(logits)
+        ),
+        "you divide by the number of arms. The mean is over the samples.",
+    ),
+]
+
+# --- surrogate_loss -----------------------------------------------------------------------------------------------
+
+
+def rows_of(lengths: list[int], width: int, seed: int, advantages: list[float]) -> tuple:
+    """logp, advantages, mask with rows of these lengths and numbers in the padding that must not count."""
+    noise = torch.Generator().manual_seed(seed)
+    logp = -2 * torch.rand(len(lengths), width, generator=noise, dtype=torch.float64)
+    mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+    return logp, numbers(advantages), mask
+
+
+def loss_cases() -> list[Case]:
+    return [
+        Case("no padding", rows_of([4, 4, 4], 4, 0, [1.0, -0.5, -0.5])),
+        Case("ragged lengths", rows_of([5, 2, 3, 1], 6, 1, [0.5, 0.5, -0.5, -0.5])),
+        Case("as many rows as tokens", rows_of([3, 2, 3], 3, 2, [2.0, -1.0, 0.25])),
+        Case("an empty row", rows_of([3, 0], 4, 3, [0.7, 1.1])),
+    ]
+
+
+def of_rows(logp, mask) -> Tensor:
+    return torch.where(mask.bool(), logp, 0.0).sum(dim=1)
+
+
+LOSS_MISTAKES = [
+    Mistake(
+        "sign forgotten",
+        lambda logp, advantages, mask: -surrogate_loss(logp, advantages, mask),
+        "the sign is turned round: minimising this makes what was good less likely. The loss has a minus in front.",
+    ),
+    Mistake(
+        "padding left in",
+        lambda logp, advantages, mask: -(advantages * logp.sum(dim=1)).mean(),
+        "you do not use the mask: the numbers in the padding belong to no token.",
+    ),
+    Mistake(
+        "mean over padding",
+        lambda logp, advantages, mask: -(advantages * of_rows(logp, mask) / mask.shape[1]).mean(),
+        "you divide each row by the padded width. The log-prob of a completion is the plain sum over its tokens.",
+    ),
+    Mistake(
+        "mean over the row's tokens",
+        lambda logp, advantages, mask: -(advantages * of_rows(logp, mask) / mask.sum(dim=1).clamp(min=1)).mean(),
+        "you divide each row by its number of tokens. GRPO does so too (lesson 07), but it is no longer the log-prob of the "
+        "completion, which is the sum.",
+    ),
+    Mistake(
+        "sum in place of mean",
+        lambda logp, advantages, mask: -(advantages * of_rows(logp, mask)).sum(),
+        "you add the rows up. The estimate is a mean over completions.",
+    ),
+    Mistake(
+        "probability instead of log-probability",
+        lambda logp, advantages, mask: -(advantages * of_rows(logp, mask).exp()).mean(),
+        "you take the probability of each completion. Its log belongs there: sampling has already weighed the completions "
+        "by how likely they are.",
+    ),
+    Mistake(
+        "probability of each token",
+        lambda logp, advantages, mask: -(advantages * of_rows(logp.exp(), mask)).mean(),
+        "you add up the tokens' probabilities. It is their logs that add up to the log of their product.",
+    ),
+    Mistake(
+        "detached",
+        lambda logp, advantages, mask: surrogate_loss(logp.detach(), advantages, mask),
+        "your value is right but carries no gradient, so no weight would move: only the advantages are constants.",
+    ),
+    Mistake(
+        "only the good ones",
+        lambda logp, advantages, mask: surrogate_loss(logp, advantages.clamp(min=0), mask),
+        "you leave out the rows with a negative advantage. They are what pushes wrong answers down.",
+    ),
+    Mistake(
+        "advantages along the tokens",
+        lambda logp, advantages, mask: -torch.where(mask.bool(), advantages * logp, 0.0).sum(dim=1).mean(),
+        "[B] times [B, T] sets the advantages along the tokens. Each row has one: sum over the tokens first, or write "
+        "advantages[:, None].",
+    ),
+]
+
+EXERCISES = [
+    Exercise(
+        name="exact_gradient",
+        lesson="04",
+        minutes=6,
+        difficulty=1,
+        reference=exact_gradient,
+        cases=exact_cases,
+        mistakes=EXACT_MISTAKES,
+        hints=[
+            "You may let autograd do it, as the cells above do, or write down the formula. What is J in terms of the logits?",
+            "`J = (logits.softmax(dim=0) * rewards).sum()`. For autograd, start from "
+            "`logits = logits.detach().requires_grad_()`.",
+            "The formula: with `p = logits.softmax(dim=0)`, each arm gets `p * (rewards - J)`.",
+        ],
+    ),
+    Exercise(
+        name="score_function_gradient",
+        lesson="04",
+        minutes=10,
+        difficulty=2,
+        reference=score_function_gradient,
+        cases=sampled_cases,
+        mistakes=SAMPLED_MISTAKES,
+        hints=[
+            "Each sample votes: advantage times the gradient of the log-prob of its own arm. Then take the mean.",
+            "log p_a = logit_a - log(sum of exp(logits)). Its derivative by logit k is 1 - p_k for the arm that was taken, "
+            "and - p_k for the others.",
+            "`scores = torch.nn.functional.one_hot(actions, len(logits)) - logits.softmax(dim=0)` is [n, K]; then "
+            "`(advantages[:, None] * scores).mean(dim=0)`.",
+        ],
+    ),
+    Exercise(
+        name="surrogate_loss",
+        lesson="04",
+        minutes=10,
+        difficulty=2,
+        reference=surrogate_loss,
+        cases=loss_cases,
+        mistakes=LOSS_MISTAKES,
+        hints=[
+            "First one number for each row: the log-prob of the whole completion. Probabilities of tokens multiply.",
+            "`(logp * mask).sum(dim=1)` is [B]. Multiply by the advantages, take the mean, and mind the sign.",
+            "`-(advantages.detach() * (logp * mask).sum(dim=1)).mean()`",
+        ],
+        gradient_of=0,
+    ),
+]

@@ -1,0 +1,323 @@
+"""Exercises of lesson 08: the updates on one rollout, and micro-batches that add up."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.losses import policy_loss
+from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, Method
+
+LENGTHS = [5, 2, 7, 3, 6, 1, 4, 4]
+WIDTH, VOCABULARY, BUDGET = 7, 6, 10
+
+
+def ragged_mask(lengths: list[int], width: int) -> Tensor:
+    return (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+
+
+def alternating(rows: int) -> Tensor:
+    """Advantages of both signs that differ from row to row and do not cancel."""
+    return torch.tensor([1.5, -0.5, 0.7, -1.2, 0.9, -0.3, 1.1, -0.8], dtype=torch.float64)[:rows]
+
+
+# --- take_updates -----------------------------------------------------------------------------------------------------
+
+
+class Table(torch.nn.Module):
+    """A model as small as can be: logits for each position, [T, V], whatever the prompt. Called with row numbers it
+    gives their log-probs, [len(rows), T]."""
+
+    def __init__(self, seed: int = 0):
+        super().__init__()
+        noise = torch.Generator().manual_seed(seed)
+        self.logits = torch.nn.Parameter(torch.randn(WIDTH, VOCABULARY, generator=noise, dtype=torch.float64))
+        self.ids = torch.randint(VOCABULARY, (len(LENGTHS), WIDTH), generator=noise)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.logits.log_softmax(-1).expand(len(rows), -1, -1).gather(2, self.ids[rows][..., None]).squeeze(2)
+
+
+def updates_case(label: str, method: Method, minibatches: list[list[int]], epochs: int, rate: float, seed=0) -> Case:
+    """Plain gradient descent, so that the size of a gradient shows, which AdamW hides."""
+    score = Table(seed)
+    optimizer = torch.optim.SGD(score.parameters(), rate)
+    rows = [torch.tensor(numbers) for numbers in minibatches]
+    mask = ragged_mask(LENGTHS, WIDTH)
+    return Case(label, (score, optimizer, rows, alternating(len(LENGTHS)), mask, method, BUDGET, epochs))
+
+
+def updates_cases() -> list[Case]:
+    halves = [[0, 1, 6, 7], [4, 5, 2, 3]]
+    strong = replace(DR_GRPO, name="large gradients")
+    return [
+        updates_case("GRPO, two mini-batches, two passes", GRPO, halves, 2, 1.0),
+        updates_case("Dr. GRPO, four mini-batches, three passes", DR_GRPO, [[6, 7], [0, 1], [4, 5], [2, 3]], 3, 2.0, 1),
+        updates_case("GSPO, one mini-batch, three passes", GSPO, [[2, 3, 0, 1, 4, 5, 6, 7]], 3, 0.2, 2),
+        big_case(strong, halves),
+    ]
+
+
+def big_case(method: Method, minibatches: list[list[int]]) -> Case:
+    """Advantages so large that the norm of the gradient has to be cut to 1."""
+    case = updates_case("advantages a hundred times as large", method, minibatches, 2, 0.3, 3)
+    args = list(case.args)
+    args[3] = 100 * args[3]
+    return Case(case.label, tuple(args))
+
+
+def take_updates(
+    score: Callable, optimizer, minibatches: list[Tensor], advantages: Tensor, mask: Tensor, method: Method,
+    max_tokens: int, epochs: int,
+) -> list[float]:  # fmt: skip
+    """Several passes over one rollout, an optimizer step for each mini-batch; the loss before each step.
+
+    score(rows): log-probs [len(rows), T] of these rows under the model as it is now. minibatches: row numbers of each.
+    advantages: [B]. mask: [B, T]. The norm of the gradient is cut to 1.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    with torch.no_grad():
+        logp_old = score(torch.arange(len(mask)))
+    losses = []
+    for _ in range(epochs):
+        for rows in minibatches:
+            loss = policy_loss(method, score(rows), logp_old[rows], advantages[rows], mask[rows], max_tokens).loss
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+    return losses
+
+
+def updates(
+    score, optimizer, minibatches, advantages, mask, method, max_tokens, epochs, *, order=None, old="once", clear=True,
+    step="each", clip="before", sign=1, align=True, own_totals=True, keep="all",
+) -> list[float]:  # fmt: skip
+    """take_updates with parts that can be exchanged, to make the mistakes."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    everything, losses = torch.arange(len(mask)), []
+    logp_old = score(everything).detach()
+    visits = list(range(len(minibatches))) * epochs
+    for i in sorted(visits) if order == "batch by batch" else visits:
+        rows = minibatches[i]
+        if old == "each update" or (old == "each pass" and i == 0):
+            logp_old = score(everything).detach()
+        mine = rows if align else torch.arange(len(rows))
+        totals = {} if own_totals else {"total_rows": len(mask), "total_tokens": int(mask.sum())}
+        loss = policy_loss(method, score(rows), logp_old[rows], advantages[mine], mask[rows], max_tokens, **totals).loss
+        if clear and (step == "each" or i == 0):
+            optimizer.zero_grad()
+        (sign * loss).backward()
+        last = i == len(minibatches) - 1
+        if step == "each" or last:
+            if clip == "before":
+                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+        losses.append(loss.item())
+    return losses[-len(minibatches) :] if keep == "last pass" else losses
+
+
+def mistaken(**changes) -> Callable:
+    return lambda *args: updates(*args, **changes)
+
+
+UPDATES_MISTAKES = [
+    Mistake(
+        "old log-probs at each update",
+        mistaken(old="each update"),
+        "you score logp_old anew before every update, so the ratio is always 1 and the clip never acts. It is what the "
+        "model said when it sampled: score all rows once, before the first update.",
+    ),
+    Mistake(
+        "old log-probs at each pass",
+        mistaken(old="each pass"),
+        "you score logp_old anew in each pass. The rollout was sampled once: score all rows once, before the loops.",
+    ),
+    Mistake(
+        "gradients pile up",
+        mistaken(clear=False),
+        "the gradients of earlier mini-batches are still there when you step: optimizer.zero_grad() before each backward.",
+    ),
+    Mistake(
+        "one step a pass",
+        mistaken(step="pass"),
+        "you take one optimizer step a pass. Each mini-batch gets its own: zero_grad, backward, clip and step stand in the "
+        "inner loop.",
+    ),
+    Mistake(
+        "no limit on the gradient",
+        mistaken(clip="never"),
+        "the gradient's norm is not cut to 1, or only after the step, when it is too late: "
+        "torch.nn.utils.clip_grad_norm_(parameters, 1.0) between backward and step.",
+    ),
+    Mistake(
+        "uphill",
+        mistaken(sign=-1),
+        "your steps make the loss larger: policy_loss is to be minimised already, so backward goes without a minus.",
+    ),
+    Mistake(
+        "advantages of other rows",
+        mistaken(align=False),
+        "you take the first advantages whatever the mini-batch. Rows, old log-probs, advantages and mask belong together: "
+        "index each with `rows`.",
+    ),
+    Mistake(
+        "batch by batch",
+        mistaken(order="batch by batch"),
+        "you go over one mini-batch several times before the next. A pass goes over all of them: the loop over passes is "
+        "the outer one.",
+    ),
+    Mistake(
+        "totals of the rollout",
+        mistaken(own_totals=False),
+        "you divide by the rows of the whole rollout. One optimizer step averages over its own mini-batch: leave "
+        "total_rows and total_tokens out.",
+    ),
+    Mistake(
+        "losses of the last pass",
+        mistaken(keep="last pass"),
+        "you give the losses of the last pass alone: make the list before the loop over passes.",
+    ),
+]
+
+# --- accumulated_loss ---------------------------------------------------------------------------------------------------
+
+
+def accumulated_cases() -> list[Case]:
+    """Micro-batches that do not divide the rows, rows of very different lengths, one of them empty."""
+    lengths = [9, 1, 3, 0, 8, 2, 5]
+    noise = torch.Generator().manual_seed(4)
+    old = -2 * torch.rand(len(lengths), 9, generator=noise, dtype=torch.float64)
+    new = old + 0.2 * torch.randn(old.shape, generator=noise, dtype=torch.float64)
+    mask, advantages = ragged_mask(lengths, 9), alternating(len(lengths))
+    methods = {"GRPO": GRPO, "Dr. GRPO": DR_GRPO, "GSPO": GSPO, "DAPO's loss": DAPO}
+    return [
+        Case(f"{name}, {size} rows at once", (method, new, old, advantages, mask, 12, size))
+        for (name, method), size in zip(methods.items(), (3, 2, 4, 3), strict=True)
+    ] + [Case("all rows at once", (GRPO, new, old, advantages, mask, 12, 7))]
+
+
+def accumulated_loss(
+    method: Method, logp_new: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, max_tokens: int, micro_rows: int
+) -> Tensor:  # fmt: skip
+    """The loss of a mini-batch, [], computed `micro_rows` rows at a time; the gradient is that of the whole.
+
+    logp_new, logp_old, mask: [B, T]; advantages: [B]. The last micro-batch may be smaller.
+    """
+    totals = {"total_rows": len(mask), "total_tokens": int(mask.sum())}
+    loss = torch.zeros((), dtype=logp_new.dtype)
+    for rows in torch.arange(len(mask)).split(micro_rows):
+        loss = (
+            loss
+            + policy_loss(
+                method, logp_new[rows], logp_old[rows], advantages[rows], mask[rows], max_tokens, **totals
+            ).loss
+        )
+    return loss
+
+
+def accumulated(method, new, old, advantages, mask, max_tokens, size, totals=None, weight=None, parts=None) -> Tensor:
+    """accumulated_loss with parts that can be exchanged, to make the mistakes."""
+    whole = {"total_rows": len(mask), "total_tokens": int(mask.sum())}
+    totals = whole if totals is None else {name: whole[name] for name in totals}
+    parts = torch.arange(len(mask)).split(size) if parts is None else parts(len(mask), size)
+    weight = (lambda rows, parts: 1.0) if weight is None else weight
+    losses = [
+        weight(rows, parts)
+        * policy_loss(method, new[rows], old[rows], advantages[rows], mask[rows], max_tokens, **totals).loss
+        for rows in parts
+    ]
+    return sum(losses)
+
+
+ACCUMULATED_MISTAKES = [
+    Mistake(
+        "sum of means",
+        lambda *a: accumulated(*a, totals=()),
+        "each micro-batch divides by its own rows or tokens, so the sum is as many times too large as there are "
+        "micro-batches. Give policy_loss the total_rows and total_tokens of the whole.",
+    ),
+    Mistake(
+        "mean of means",
+        lambda *a: accumulated(*a, totals=(), weight=lambda rows, parts: 1 / len(parts)),
+        "you average the micro-batches' losses. A smaller last one then counts too much, and with a token mean every "
+        "short one: give policy_loss the totals of the whole and add up.",
+    ),
+    Mistake(
+        "weighted by rows",
+        lambda *a: accumulated(*a, totals=(), weight=lambda rows, parts: len(rows) / sum(map(len, parts))),
+        "you weigh micro-batches by their rows. That is right until the loss is a mean over tokens (DAPO's): "
+        "give policy_loss total_tokens too.",
+    ),
+    Mistake(
+        "no total of tokens",
+        lambda *a: accumulated(*a, totals=("total_rows",)),
+        "total_tokens is missing: where the loss is a mean over tokens each micro-batch divides by its own.",
+    ),
+    Mistake(
+        "no total of rows",
+        lambda *a: accumulated(*a, totals=("total_tokens",)),
+        "total_rows is missing: where the loss is a mean over rows each micro-batch divides by its own.",
+    ),
+    Mistake(
+        "totals and a mean",
+        lambda *a: accumulated(*a, weight=lambda rows, parts: 1 / len(parts)),
+        "with the totals of the whole each micro-batch brings its own share already: add them up, do not average again.",
+    ),
+    Mistake(
+        "last micro-batch lost",
+        lambda *a: accumulated(*a, parts=lambda n, size: torch.arange(n - n % size).split(size)),
+        "the rows left over are not there: 7 rows at 3 a time are three micro-batches. torch.arange(B).split(micro_rows).",
+    ),
+    Mistake(
+        "the number of micro-batches",
+        lambda *a: accumulated(*a, weight=lambda rows, parts: 1 / len(rows)),
+        "you divide each loss by its rows once more. policy_loss has divided already.",
+    ),
+    Mistake(
+        "detached",
+        lambda *a: accumulated(a[0], a[1].detach(), *a[2:]),
+        "your value is right but carries no gradient: add up the losses themselves, not their .item().",
+    ),
+]
+
+EXERCISES = [
+    Exercise(
+        name="take_updates",
+        lesson="08",
+        minutes=12,
+        difficulty=3,
+        reference=take_updates,
+        cases=updates_cases,
+        mistakes=UPDATES_MISTAKES,
+        hints=[
+            "Two loops, passes outside and mini-batches inside. One thing is computed before both: which log-probs belong "
+            "to the moment of sampling?",
+            "`with torch.no_grad(): logp_old = score(torch.arange(len(mask)))`. In the inner loop, with everything indexed "
+            "by `rows`: loss, zero_grad, backward, clip_grad_norm_, step.",
+            "`loss = policy_loss(method, score(rows), logp_old[rows], advantages[rows], mask[rows], max_tokens).loss`; the "
+            'parameters for clip_grad_norm_ are `[p for g in optimizer.param_groups for p in g["params"]]`.',
+        ],
+        tolerance=1e-9,
+        seconds=10.0,
+    ),
+    Exercise(
+        name="accumulated_loss",
+        lesson="08",
+        minutes=8,
+        difficulty=2,
+        reference=accumulated_loss,
+        cases=accumulated_cases,
+        mistakes=ACCUMULATED_MISTAKES,
+        hints=[
+            "A mean is a sum divided by a count. Whose count, when only some of the rows are there?",
+            "policy_loss takes total_rows and total_tokens. With those of the whole mini-batch the losses of the parts add up.",
+            "`for rows in torch.arange(len(mask)).split(micro_rows):` add `policy_loss(method, logp_new[rows], ..., "
+            "max_tokens, total_rows=len(mask), total_tokens=int(mask.sum())).loss`.",
+        ],
+        gradient_of=1,
+    ),
+]

@@ -1,0 +1,1 @@
+"""Live experiments of the lessons that need more code than a cell should hold."""

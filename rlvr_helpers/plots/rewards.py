@@ -1,0 +1,95 @@
+"""Figures of lesson 02: what was paid beside what was right, and format beside mathematics."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rlvr_helpers.plots import house
+from rlvr_helpers.records import StepRecord
+
+PAID = {"color": "#D55E00", "linestyle": (0, (4, 1.2))}  # what the reward function paid
+TRUE = {"color": "#0072B2", "linestyle": "-"}  # what the strict reader finds right
+FORMAT = {"color": "#009E73", "linestyle": (0, (1, 0.8))}
+
+
+def paid_and_right(runs: Mapping[str, Sequence[StepRecord]], paid_most: float = 1.0) -> Figure:
+    """A panel for each reward function (a name -> the records of one run): the mean reward, and strict accuracy.
+
+    Both are of the sampled completions, one point a step. paid_most: the upper end of the scale, at least 1.
+    """
+    ends = {name: (records[0], records[-1]) for name, records in runs.items() if records}
+    found = [
+        f"{name}: paid {first.reward_mean:.2f} → {last.reward_mean:.2f}, right "
+        f"{house.percent(first.accuracy, 2)} → {house.percent(last.accuracy, 2)}"
+        for name, (first, last) in ends.items()
+    ]
+    title = "; ".join(found) or "nothing trained yet"
+    fig, axes = house.figure(3.0, title, 1, max(len(runs), 1), top=0.3, left=0.5, right=0.85, bottom=0.5, wgap=1.3)
+    for ax, (name, records) in zip(axes[0], runs.items(), strict=False):
+        lines = {"right": ([r.accuracy for r in records], TRUE), "paid": ([r.reward_mean for r in records], PAID)}
+        _labelled_lines(ax, [r.step for r in records], lines, max(1.0, paid_most))
+        house.heading(ax, name)
+        ax.set_xlabel("step")
+    return house.finish(fig, "Mean reward and strict accuracy against step", found)
+
+
+def strict_lenient_format(runs: Sequence[Sequence[StepRecord]]) -> Figure:
+    """Strict accuracy, lenient accuracy and format over training, of the sampled completions; the mean over runs."""
+    steps = [records[0].step for records in zip(*runs, strict=False)]
+    means = {
+        name: [house.mean_of(getattr(r, field) for r in records) for records in zip(*runs, strict=False)]
+        for name, field in (("format", "format_rate"), ("strict", "accuracy"), ("lenient", "lenient_accuracy"))
+    }
+    changes = {name: " → ".join(house.percent(ys[i], 2) for i in (0, -1)) for name, ys in means.items() if ys}
+    title = "; ".join(f"{name} {change}" for name, change in changes.items()) or "no runs"
+    fig, axes = house.figure(3.2, title, top=0.3, left=0.65, right=1.0, bottom=0.72)
+    styles = {"format": FORMAT, "lenient": PAID, "strict": TRUE}
+    _labelled_lines(axes[0, 0], steps, {name: (ys, styles[name]) for name, ys in means.items()}, 1.0)
+    house.percent_axis(axes[0, 0].yaxis, 0.25)
+    axes[0, 0].set_xlabel("step")
+    house.heading(axes[0, 0], "share of the sampled completions")
+    house.note(fig, "One run." if len(runs) == 1 else f"Mean over {len(runs)} runs.")
+    lines = [f"{name} {change}, steps {steps[0]} to {steps[-1]}" for name, change in changes.items()]
+    return house.finish(fig, "Format, lenient and strict accuracy against step", lines or ["nothing to draw"])
+
+
+def format_or_maths(rows: Mapping[str, tuple[int, int, int, int]], of: int) -> Figure:
+    """Right by the tag and right anywhere, before and after training. rows: a method's name -> strict before and after,
+    anywhere before and after, out of `of` items."""
+    titles = [("right number in the tag", 0), ("right number, tag or not", 2)]
+    gains = [[row[i + 1] - row[i] for row in rows.values()] for _, i in titles]
+    spans = [f"{min(gain):+d} to {max(gain):+d}".replace("-", "−\xa0") for gain in gains]
+    title = f"In the tag {spans[0]} answers of {of}; tag or not, {spans[1]}"
+    fig, axes = house.figure(2.9, title, 1, 2, top=0.3, left=0.5, right=1.15, bottom=0.4, wgap=1.15)
+    lines = []
+    for (heading, i), ax in zip(titles, axes[0], strict=True):
+        house.heading(ax, heading)
+        ax.set(xlim=(-0.1, 1.1), ylim=(0, of))
+        ax.set_xticks([0, 1], ["before", "after"])
+        ends = []
+        for name, row in rows.items():
+            style = house.STYLES.get(name, house.OTHER)
+            ax.plot([0, 1], row[i : i + 2], lw=2, ms=5, clip_on=False, **style)
+            ends.append((name, row[i + 1], f"{name} {row[i + 1]}"))
+            lines.append(f"{name}, {heading}: {row[i]} → {row[i + 1]} of {of}")
+        starts = sorted({row[i] for row in rows.values()})
+        ax.annotate(", ".join(map(str, starts)), (0, starts[-1]), (0, 7), textcoords="offset points", ha="center", size=9.5,
+                    color=house.INK)  # fmt: skip
+        house.spread_labels(ax, ends)
+    return house.finish(fig, f"Right answers of {of} before and after training", lines)
+
+
+def _labelled_lines(ax: Axes, steps: Sequence[int], lines: Mapping, top: float) -> None:
+    """Lines name -> (values, style), each with its name and last value at its right end; dashes go last, over the rest."""
+    ends = []
+    for name, (ys, style) in lines.items():
+        house.line(ax, steps, ys, lw=2, **style)
+        if ys:
+            ends.append((ys[-1], name, style["color"]))
+    ax.set_ylim(0, top)
+    ax.set_xlim(min([*steps, 1]), max([*steps, 2]))
+    gap = top * 13 / (72 * ax.get_position().height * ax.figure.get_figheight())
+    ends.sort()
+    for (y, name, color), place in zip(ends, house.spread([y for y, _, _ in ends], gap, 0, top), strict=True):
+        ax.text(1.02, place, f"{name} {y:.2f}", transform=ax.get_yaxis_transform(), va="center", color=color, size=9.5)

@@ -1,0 +1,109 @@
+"""Records how the ratios of one rollout drift apart while the model takes sixteen updates on it, without a clip.
+
+    python -m rlvr_helpers.tools.record_drift --out data/rollouts/drift.json
+
+The file (read it with `rlvr_helpers.recorded.recorded_drift`), for B = 64 completions of 8 prompts, 8 each, prompt-major:
+
+    lengths     [B]     tokens of each completion, the end token included
+    rewards     [B]     1 or 0
+    advantages  [B]     GRPO's: (R - mean) / (std + 1e-4) within a group
+    log_ratios  [U][B]  after each of U = 16 updates a list of `lengths[i]` whole numbers for each row: logp_new - logp_old
+                        of its tokens in units of 1e-5 nats
+    provenance          model, settings, date, hardware
+
+The completions are the start model's. The 8 prompts are the first whose groups hold right and wrong answers, so that every
+row has an advantage. An update is one step of AdamW on a mini-batch of two groups, four mini-batches in turn: four passes
+over the rollout. The ratios are those of all rows, also of those that the update did not see.
+"""
+
+import argparse
+import json
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+
+from rlvr_helpers.advantages import group_advantages, groups_without_signal
+from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers.methods import GRPO
+from rlvr_helpers.models import format_prompt, load_policy
+from rlvr_helpers.problems import load_problems
+from rlvr_helpers.ratios import masked_log_ratios
+from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.runs import provenance
+from rlvr_helpers.sampling import Rollout, sample_groups, token_logprobs
+from rlvr_helpers.training import Clock, TrainSettings, make_minibatches, score_before_updates, score_rewards, update
+
+# The rate is that of the first steps of an ordinary run, in which it warms up from 0.8e-5 to 4e-5.
+SETTINGS = TrainSettings(prompts_per_step=8, epochs=4, minibatches=4, learning_rate=1e-5)
+UNCLIPPED = replace(GRPO, clip_low=math.inf, clip_high=math.inf)
+CANDIDATES = 48
+UNIT = 1e-5  # nats
+
+
+def sample_with_signal(policy) -> tuple[Rollout, torch.Tensor]:
+    """The first groups of which some answers are right and some wrong, and their rewards [P, G]."""
+    problems = load_problems("train")[-CANDIDATES:]  # not those of the first training steps
+    prompts = [format_prompt(policy, problem.question) for problem in problems]
+    generator = torch.Generator().manual_seed(SETTINGS.seed)
+    rollout = sample_groups(policy, prompts, SETTINGS.group_size, SETTINGS.max_tokens, generator=generator)
+    rewards = score_rewards(rollout, problems, correctness_reward)
+    groups = (~groups_without_signal(rewards)).nonzero().flatten()[: SETTINGS.prompts_per_step]
+    rows = (groups[:, None] * SETTINGS.group_size + torch.arange(SETTINGS.group_size)).flatten().tolist()
+    whole = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
+    kept = {
+        name: [v[r] for r in rows] if isinstance(v, list) else v[rows]
+        for name, v in whole.items()
+        if name != "group_size"
+    }
+    return Rollout(**kept, group_size=SETTINGS.group_size), rewards[groups]
+
+
+@torch.no_grad()
+def score(policy, rollout: Rollout) -> torch.Tensor:
+    """Log-probs of the completions' tokens under the policy as it is now, [B, T]."""
+    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+    return token_logprobs(policy.model, *ids, group_size=rollout.group_size)
+
+
+def drift(policy, rollout: Rollout, rewards: torch.Tensor) -> list[torch.Tensor]:
+    """The log-ratios of all tokens after each update, [B, T] each."""
+    logp_old = score(policy, rollout)
+    minibatches = make_minibatches(rollout, rewards, UNCLIPPED, SETTINGS, step=1)
+    score_before_updates(minibatches, policy.model)
+    optimizer = torch.optim.AdamW(
+        policy.model.parameters(), lr=SETTINGS.learning_rate, betas=SETTINGS.betas, weight_decay=SETTINGS.weight_decay
+    )
+    found = []
+    for _ in range(SETTINGS.epochs):
+        for minibatch in minibatches:
+            update(policy.model, optimizer, minibatch, UNCLIPPED, SETTINGS, Clock(policy.device), "the recorded drift")
+            found.append(masked_log_ratios(score(policy, rollout), logp_old, rollout.mask))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    policy = load_policy("tiny")
+    rollout, rewards = sample_with_signal(policy)
+    lengths = rollout.lengths.tolist()
+    data = {
+        "lengths": lengths,
+        "rewards": rewards.flatten().tolist(),
+        "advantages": [round(a, 6) for a in group_advantages(rewards).flatten().tolist()],
+        "log_ratios": [
+            [row[:n].mul(1 / UNIT).round().int().tolist() for row, n in zip(after, lengths, strict=True)]
+            for after in drift(policy, rollout, rewards)
+        ],
+        "provenance": provenance("tiny", "tiny", method="GRPO without a clip", learning_rate=SETTINGS.learning_rate,
+                                 epochs=SETTINGS.epochs, minibatches=SETTINGS.minibatches, temperature=1.0),
+    }  # fmt: skip
+    write_whole(out, lambda file: file.write((json.dumps(data, separators=(",", ":")) + "\n").encode()))
+    print(f"{len(lengths)} completions, {sum(lengths)} tokens, {out.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
