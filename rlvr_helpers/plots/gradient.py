@@ -66,13 +66,10 @@ def step_panels(chance: float, step: float, steps: Sequence[float], rates: Seque
         ("four arms, each with its own weight", chance, (grid, toy), toy_rates(chance, [step])[0][0], toy_slope),
         ("tiny, 874,496 shared weights", rates[0], (steps[1:], rates[1:]), np.interp(step, steps, rates), slope),
     ]
-    said = [
-        f"{who} {house.percent(start)} to {house.percent(real)} (predicted {_chance(start + by * step)})"
-        for who, (_, start, _, real, by) in zip(("four arms", "tiny"), panels, strict=True)
-    ]
-    first, second = (line.replace(" ", house.NO_BREAK) for line in (f"A step of {step:g}: {said[0]}", said[1]))
-    title = f"{first}, {second}"  # each on a line of its own
-    fig, axes = house.figure(3.0, title, 1, 2, left=0.8, top=0.35, bottom=0.55, wgap=0.35, title_lines=2)
+    moves = [f"{house.percent(start)} to {house.percent(real)}" for _, start, _, real, _ in panels]
+    title = f"A step of {step:g}: four arms {moves[0]}, tiny {moves[1]}"
+    fig, axes = house.figure(3.0, title, 1, 2, left=0.8, top=0.35, bottom=0.55, wgap=0.35, title_lines=1)
+    said = [f"{name}: predicted {_chance(start + by * step)}" for name, start, _, _, by in panels]
     for ax, (name, start, curve, real, by) in zip(axes[0], panels, strict=True):
         house.heading(ax, name)
         _step_panel(ax, grid, curve, start, by, step, real)
@@ -105,8 +102,16 @@ def _step_panel(ax: Axes, grid: np.ndarray, curve, start: float, slope: float, s
     ax.set_xticks(shown, [f"{place:g}" for place in shown])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_yticks([0, 0.5, 1], ["0", "50\xa0%", "100\xa0%"])
-    ax.text(0.02, 0.97, "- -  predicted", transform=ax.transAxes, va="top", size=9, color=house.INK)
-    ax.text(0.02, 0.89, "—  real", transform=ax.transAxes, va="top", size=9, color=ACCENT)
+    ax.text(
+        0.02,
+        0.97,
+        f"- -  predicted {_chance(start + slope * step)}",
+        transform=ax.transAxes,
+        va="top",
+        size=9,
+        color=house.INK,
+    )
+    ax.text(0.02, 0.89, f"—  real {house.percent(real)}", transform=ax.transAxes, va="top", size=9, color=ACCENT)
 
 
 def loss_and_reward(runs: Sequence[Sequence[StepRecord]], method: str) -> Figure:
