@@ -13,7 +13,7 @@ from rlvr_helpers.records import StepRecord
 
 ACCENT, SECOND = "#A65AA0", "#B07A00"  # neither is a method's; both read on white and on black
 DASHES = (0, (4, 1.5))
-TOP = 1.05  # of the axis of chances
+TOP, ROOM = 1.05, 1.35  # of the axis of chances: where lines end, and with room for the key
 FIRST, LAST = slice(None, 5), slice(-5, None)  # steps that a run's start and end are the mean of
 
 
@@ -68,7 +68,7 @@ def step_panels(chance: float, step: float, steps: Sequence[float], rates: Seque
     ]
     moves = [f"{house.percent(start)} to {house.percent(real)}" for _, start, _, real, _ in panels]
     title = f"A step of {step:g}: four arms {moves[0]}, tiny {moves[1]}"
-    fig, axes = house.figure(3.0, title, 1, 2, left=0.8, top=0.35, bottom=0.55, wgap=0.35, title_lines=1)
+    fig, axes = house.figure(3.2, title, 1, 2, left=0.8, top=0.35, bottom=0.55, wgap=0.35, title_lines=1)
     said = [f"{name}: predicted {_chance(start + by * step)}" for name, start, _, _, by in panels]
     for ax, (name, start, curve, real, by) in zip(axes[0], panels, strict=True):
         house.heading(ax, name)
@@ -93,25 +93,18 @@ def _step_panel(ax: Axes, grid: np.ndarray, curve, start: float, slope: float, s
     ax.plot(grid[inside], predicted[inside], color=house.INK, linestyle=DASHES, lw=1.5)
     ax.plot(*curve, color=ACCENT, lw=1.8)
     ax.axhline(start, color=house.INK, lw=0.7)
-    ax.axvline(step, color=house.INK, lw=0.7, linestyle=(0, (1, 2)))
+    ax.axvline(step, ymax=TOP / ROOM, color=house.INK, lw=0.7, linestyle=(0, (1, 2)))
     ax.plot([step], [real], "o", ms=8, color=ACCENT, clip_on=False)
     if 0 <= start + slope * step <= TOP:
         ax.plot([step], [start + slope * step], "o", ms=7, mfc="none", mec=house.INK, mew=1.5)
-    ax.set(xscale="log", xlim=(grid[0], grid[-1]), ylim=(0, TOP), xlabel="length of the step")
+    ax.set(xscale="log", xlim=(grid[0], grid[-1]), ylim=(0, ROOM), xlabel="length of the step")
     shown = [10.0**power for power in range(-3, 2) if grid[0] <= 10.0**power <= grid[-1]]
     ax.set_xticks(shown, [f"{place:g}" for place in shown])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_yticks([0, 0.5, 1], ["0", "50\xa0%", "100\xa0%"])
-    ax.text(
-        0.02,
-        0.97,
-        f"- -  predicted {_chance(start + slope * step)}",
-        transform=ax.transAxes,
-        va="top",
-        size=9,
-        color=house.INK,
-    )
-    ax.text(0.02, 0.89, f"—  real {house.percent(real)}", transform=ax.transAxes, va="top", size=9, color=ACCENT)
+    says = (f"- -  predicted {_chance(start + slope * step)}", house.INK), (f"—  real {house.percent(real)}", ACCENT)
+    for place, (text, color) in zip((0.97, 0.88), says, strict=True):
+        ax.text(0.02, place, text, transform=ax.transAxes, va="top", size=9, color=color)
 
 
 def loss_and_reward(runs: Sequence[Sequence[StepRecord]], method: str) -> Figure:

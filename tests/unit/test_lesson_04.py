@@ -233,7 +233,7 @@ def test_step_panels_say_the_state():
     assert "predicted above 100 %" in drawn(figures.step_panels(0.2, 0.1, STEPS, RATES, slope=8.1))
     assert "predicted below 0" in drawn(figures.step_panels(0.2, 0.1, STEPS, RATES, slope=-8.0))
     for step in STEPS[1:]:
-        assert figures.step_panels(0.9, step, STEPS, RATES, -3.0).get_size_inches().tolist() == [6.5, 3.0]
+        assert figures.step_panels(0.9, step, STEPS, RATES, -3.0).get_size_inches().tolist() == [6.5, 3.2]
 
 
 def test_explorer_takes_a_search():
