@@ -369,7 +369,7 @@ def collapse(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
     last = max((r.step for records in runs.values() for r in records), default=1)
     styles = ({"color": house.color_of("GRPO"), "linestyle": "-"}, {"color": CLIPPED, "linestyle": (0, (4, 1.2))})
     panels = [
-        ("held-out accuracy (greedy)", _accuracies, 1.0),
+        ("held-out accuracy (greedy)", _accuracies, 1.35),
         ("sd of token log-ratios, last pass", _spreads, None),
         ("entropy (nats a token)", lambda rs: [(r.step, r.entropy) for r in rs], None),
         ("KL to the start (nats a token)", lambda rs: [(r.step, r.kl) for r in rs], None),

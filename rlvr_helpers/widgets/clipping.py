@@ -62,6 +62,8 @@ def clip_explorer(drift: RecordedDrift | None = None) -> Explorer:
         chosen = METHODS[methods.value]
         explorer.set(clip_low=chosen.clip_low, clip_high=chosen.clip_high)
 
+    for buttons in (methods, explorer.controls["sign"]):
+        buttons.style.button_width = "105px"  # three of them beside their label
     methods.unobserve(explorer.update, "value")
     methods.observe(follow, "value")
     return explorer

@@ -12,7 +12,7 @@ from rlvr_helpers.exercises.lesson_03 import problem_weight
 from rlvr_helpers.plots import advantages as figures
 from rlvr_helpers.widgets.advantages import eight_rewards, problem_weights
 
-RUNS = {"GRPO": [[0.5] * 4 + [0.25] * 4, [0.7] * 4 + [0.05] * 4], "GSPO": [[0.6] * 4 + [0.2] * 4]}
+RUNS = {"GRPO": [[0.4, 0.6, 0.3, 0.7] + [0.25] * 4, [0.7] * 4 + [0.05] * 4], "GSPO": [[0.6] * 4 + [0.2] * 4]}
 
 
 def check_figure(figure) -> str:
