@@ -189,9 +189,7 @@ def wasted_samples(wrong: Sequence[int], right: Sequence[int], samples: int) -> 
     ax.bar(steps, right, width=0.8, bottom=wrong, color=RIGHT, lw=0)
     ax.text(1.02, 0.3, "in groups\nall right", transform=ax.transAxes, color=RIGHT, size=9.5, va="center")
     ax.text(1.02, 0.1, "in groups\nall wrong", transform=ax.transAxes, color=WRONG, size=9.5, va="center")
-    ax.set(
-        xlim=(0.3, max(len(wrong), 1) + 0.7), ylim=(0, samples), xlabel="step (rollout)", ylabel="samples of the step"
-    )
+    ax.set(xlim=(0.3, len(wrong) + 0.7), ylim=(0, samples), xlabel="step (rollout)", ylabel="samples of the step")
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0f}"))
     if not len(wrong):

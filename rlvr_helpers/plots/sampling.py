@@ -135,8 +135,9 @@ def groups_by_right(right: Mapping[int, Sequence[int]], group_size: int) -> Figu
                 ax.text(start + share / 2, y, label, ha="center", va="center", size=8.5, color=_ink_on(RIGHT_COLORS[k]))
         ax.text(1.02, y, f"some right:\n{about}", va="center", color=house.INK, size=8.5)
         lines.append(
-            f"{n} operations, {len(right[n])} groups: none right {house.percent(shares[n][0])}, some right {solved[n]} "
-            f"(95 % interval {about})"
+            f"{n} operations, {len(right[n])} groups: none right {house.percent(shares[n][0])}, 1 right "
+            f"{house.percent(shares[n][1])}, 2 right {house.percent(shares[n][2])}, 3 or more {house.percent(shares[n][3])}; "
+            f"some right {solved[n]} (95 % interval {about})"
         )
     _name_segments(ax, shares[first])
     house.rows_axis(ax, range(len(right)), [f"{n} operations" for n in sorted(right)])

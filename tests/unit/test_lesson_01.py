@@ -138,7 +138,8 @@ def test_the_taken_token_is_always_among_those_shown():
 def test_groups_by_right():
     alt = check_figure(figures.groups_by_right({2: [0, 1, 2, 3, 8, 0, 1, 1], 5: [0] * 9 + [1]}, 8))
     assert "in 75 % of the groups at 2 operations, in 10 % at 5" in alt
-    assert "5 operations, 10 groups: none right 90 %" in alt
+    assert "5 operations, 10 groups: none right 90 %, 1 right 10 %, 2 right 0 %, 3 or more 0 %" in alt
+    assert "2 operations, 8 groups: none right 25 %, 1 right 37.5 %, 2 right 12.5 %, 3 or more 25 %" in alt
 
 
 @pytest.mark.parametrize("counts", [[0], [8, 8], [0, 0, 8]])
@@ -153,7 +154,8 @@ def test_pass_at_k_curve(right):
     draws = list(itertools.combinations([1] * right + [0] * (8 - right), 4))
     share = 100 * sum(any(draw) for draw in draws) / len(draws)
     assert float(re.search(r"pass@4 ([\d.]+) %", alt)[1]) == pytest.approx(share, abs=0.051)
-    assert f"{right} of 8 right: 4 answers" in alt
+    told = re.search(rf"{right} of 8 right: 4 answers drawn from them hold a right one in ([\d.]+) % of draws", alt)
+    assert float(told[1]) == pytest.approx(share, abs=0.051)
 
 
 # --- explorers ------------------------------------------------------------------------------------------------------
