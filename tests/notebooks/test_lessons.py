@@ -18,7 +18,6 @@ FIRST, LAST = ["Predict"], ["What people ask", "Recap", "References", "Next"]
 MOST_CELLS, MOST_LINES, MEDIAN_LINES, MOST_BYTES = 45, 25, 6, 600_000
 MACHINE_PATH = re.compile(r"(?<![\w./~-])/(root|home|work|tmp|opt|Users)/\w")
 EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf]")
-UNSTORED = {"04"}  # its outputs are still to be stored, and its number cells to be checked again
 HOURS = (4.0, 7.0)  # what the whole course is to take
 
 each = pytest.mark.parametrize("lesson", LESSONS, ids=[lesson.name for lesson in LESSONS])
@@ -82,8 +81,6 @@ def test_it_is_short(lesson):
 
 @each_built
 def test_every_exercise_is_checked_and_left_undone(lesson):
-    if lesson.number in UNSTORED:
-        pytest.skip("its outputs are not stored yet")
     notebook = read(lesson)
     names = [e.name for e in registry().values() if e.lesson == lesson.number]
     checked = {}
@@ -102,8 +99,6 @@ def test_every_exercise_is_checked_and_left_undone(lesson):
 
 @each_built
 def test_it_has_an_explorer_and_checked_numbers(lesson):
-    if lesson.number in UNSTORED:
-        pytest.skip("its outputs are not stored yet")
     cells = code(read(lesson))
     assert any("explorer" in cell.metadata.get("tags", []) for cell in cells)
     assert sum("nbval-check-output" in cell.metadata.get("tags", []) for cell in cells) >= 3
@@ -131,8 +126,6 @@ def test_its_prose_and_code_keep_the_house_rules(lesson):
 
 @each
 def test_its_stored_outputs_are_clean(lesson):
-    if lesson.number in UNSTORED:
-        pytest.skip("its outputs are not stored yet")
     notebook = read(lesson)
     assert (NOTEBOOKS / f"{lesson.name}.ipynb").stat().st_size < MOST_BYTES
     assert "widgets" not in notebook.metadata
