@@ -47,6 +47,7 @@ class CacheDecoder:
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
         logits, self.cache = prefill(self.model, prompt_ids, prompt_mask)
+        self.size = group_size
         self.cache.batch_repeat_interleave(group_size)
         self.mask = prompt_mask.repeat_interleave(group_size, dim=0)
         return logits.repeat_interleave(group_size, dim=0)
@@ -69,10 +70,14 @@ class CacheDecoder:
         """Nothing is left to do."""
 
 
+LARGEST_GROUP = 16  # rows that share a cache
+
+
 class LayerDecoder:
     """The layers of Llama and Qwen2 written out over one cache a group, which holds the prompt's keys and values once and
     then, position by position, those of all the group's rows: [prompt | t=0: row 0, row 1, ... | t=1: ...]. A row attends
-    to the prompt and to its own places; the others' are masked. That is more arithmetic, in far fewer operations."""
+    to the prompt and to its own places; the others' are masked. That is more arithmetic, in far fewer operations; it
+    grows with the square of the group, so a large group is decoded as several of at most LARGEST_GROUP rows."""
 
     def __init__(self, model, max_tokens: int):
         self.model, self.max_tokens = model, max_tokens
@@ -82,6 +87,11 @@ class LayerDecoder:
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
         logits, cache = prefill(self.model, prompt_ids, prompt_mask)
+        self.size = max(n for n in range(1, min(group_size, LARGEST_GROUP) + 1) if group_size % n == 0)
+        if self.size < group_size:
+            copies, group_size = group_size // self.size, self.size
+            cache.batch_repeat_interleave(copies)
+            logits, prompt_mask = (x.repeat_interleave(copies, dim=0) for x in (logits, prompt_mask))
         prompts = [(layer.keys, layer.values) for layer in cache.layers]  # each [P, KV, Tp, D]
         groups, kv_heads, width, dim = prompts[0][0].shape
         room = width + group_size * self.max_tokens

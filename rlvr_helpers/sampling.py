@@ -87,7 +87,8 @@ def sample_groups(
     end_ids = torch.tensor(policy.end_ids, device=policy.device)
     alive = torch.arange(rows, device=policy.device)  # which row each of the decoder's rows is
     live = torch.ones(rows, dtype=torch.bool, device=policy.device)  # of the decoder's rows: not finished yet
-    logits, size = decoder.start(prompt_ids, prompt_mask, group_size), group_size
+    logits = decoder.start(prompt_ids, prompt_mask, group_size)
+    size = decoder.size  # rows of a group, or of a part of a large one: each line of `kept` stays within it
     for t in range(max_tokens):
         tokens, token_logprobs = pick_tokens(logits, noise[alive, t], temperature)
         ids[alive[live], t], logprobs[alive[live], t] = tokens[live], token_logprobs[live]

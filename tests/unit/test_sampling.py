@@ -462,7 +462,9 @@ class Spy:
 
     def start(self, prompt_ids, prompt_mask, group_size):
         self.prompts = len(prompt_ids)
-        return self.inner.start(prompt_ids, prompt_mask, group_size)
+        logits = self.inner.start(prompt_ids, prompt_mask, group_size)
+        self.size = self.inner.size
+        return logits
 
     def step(self, tokens):
         self.steps.append(len(tokens))
@@ -497,6 +499,17 @@ def test_dropping_rows_changes_nothing(any_policy, problems, monkeypatch):
     all_kept = roll(any_policy, prompts, group_size=8, max_tokens=20)
     assert not Spy.last.kept
     assert_same_rollout(dropped, all_kept, tolerance=2e-5)
+
+
+@pytest.mark.parametrize("group_size, parts", [(16, 16), (17, 1), (48, 16), (24, 12)])
+def test_a_large_group_is_decoded_in_parts(policy, problems, monkeypatch, group_size, parts):
+    """The parts divide the group, and what is said is what the twin says."""
+    prompts = prompts_of(policy, problems)[:2]
+    with_decoder(monkeypatch, Spy)
+    fast = roll(policy, prompts, group_size=group_size, max_tokens=12)
+    assert Spy.last.size == parts
+    with_decoder(monkeypatch, CacheDecoder)
+    assert_same_rollout(fast, roll(policy, prompts, group_size=group_size, max_tokens=12), tolerance=2e-5)
 
 
 def test_memory_is_used_again_and_never_by_two_at_once(policy, problems):
