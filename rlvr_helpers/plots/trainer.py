@@ -6,7 +6,7 @@ from functools import lru_cache
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.textpath import TextPath
-from matplotlib.transforms import Affine2D, ScaledTranslation
+from matplotlib.transforms import Affine2D
 
 from rlvr_helpers.evaluation import wilson_interval
 from rlvr_helpers.methods import METHODS, PAPER_SETTINGS, Method
@@ -38,6 +38,13 @@ SUMS = {
 }
 
 
+WORDS = {
+    "std": "advantages over the std", "none": "unscaled advantages", "leave_one_out": "leave-one-out advantages",
+    "token": "token ratios", "sequence": "sequence ratios",
+    "sequence_mean": "a mean of row means", "constant": "a constant divisor", "token_mean": "a mean over tokens",
+}  # fmt: skip
+
+
 def choices(method: Method) -> tuple[str, ...]:
     return tuple(getattr(method, name) for name in CHOICES)
 
@@ -46,17 +53,14 @@ def name_of(method: Method) -> str:
     """What the four choices are called, as a sentence of one line."""
     same = [m for m in METHODS.values() if choices(m) == choices(method)]
     if same:
-        kind, extra = same[0], f" with a KL term of {method.kl_coef:g}" if method.kl_coef else ""
+        kind, extra = same[0], f" and a KL term of {method.kl_coef:g}" if method.kl_coef else ""
         ranges = [(m.clip_low, m.clip_high) for m in (kind, *PAPER_SETTINGS.values()) if choices(m) == choices(kind)]
         mine = (method.clip_low, method.clip_high)
         where = next((w for r, w in zip(ranges, ("", ", the paper's range"), strict=False) if _near(mine, r)), None)
         return f"This is {kind.name}{', with a range of your own' if where is None else where}{extra}"
     nearest = min(METHODS.values(), key=lambda m: sum(a != b for a, b in zip(choices(m), choices(method), strict=True)))
-    different = [
-        f"{name.replace('_', ' ')} {getattr(method, name)}" for name in CHOICES
-        if getattr(method, name) != getattr(nearest, name)
-    ]  # fmt: skip
-    return f"No name of its own: {nearest.name}, but {' and '.join(different)}"
+    different = [WORDS[mine] for mine, theirs in zip(choices(method), choices(nearest), strict=True) if mine != theirs]
+    return f"No name of its own: {nearest.name} with {' and '.join(different)}"
 
 
 def _near(a: tuple[float, float], b: tuple[float, float]) -> bool:
@@ -66,27 +70,27 @@ def _near(a: tuple[float, float], b: tuple[float, float]) -> bool:
 def method_formula(method: Method, max_tokens: int) -> Figure:
     """The formula of a method, its name if it has one, and the arguments of TRL's GRPOConfig."""
     title = name_of(method)
-    fig, axes = house.figure(3.25, title, left=0.1, right=0.1, bottom=0.1, title_lines=1)
+    fig, axes = house.figure(3.25, title, left=0.1, right=0.1, bottom=0.1, title_lines=2)
     axes[0, 0].set_axis_off()
     ratio, symbol, ratio_words, letter = RATIO[method.ratio_level]
     low, high = f"{1 - method.clip_low:.5g}", f"{1 + method.clip_high:.5g}"
     kl = rf"\;+\;{method.kl_coef:g}\;\mathrm{{KL}}" if method.kl_coef else ""
     objective = rf"\min({symbol} A_i,\ \mathrm{{clip}}({symbol},\ {low},\ {high})\,A_i)"
     total, total_words = SUMS[method.aggregation]
-    color = house.color_of(title.removeprefix("This is ").partition(",")[0].partition(" with")[0])
-    _formula(fig, rf"$\mathrm{{loss}} \,=\, -\,{total}\ {objective}{kl}$", 0.25, 0.72, 12.5, color)
-    _formula(fig, ADVANTAGE[method.advantage_scale][0], 0.25, 1.35, 12)
-    _formula(fig, ratio, 3.6, 1.35, 12)
+    color = house.color_of(title.removeprefix("This is ").partition(",")[0].partition(" and")[0])
+    _formula(fig, rf"$\mathrm{{loss}} \,=\, -\,{total}\ {objective}{kl}$", 0.25, 0.87, 12.5, color)
+    _formula(fig, ADVANTAGE[method.advantage_scale][0], 0.25, 1.5, 12)
+    _formula(fig, ratio, 3.6, 1.5, 12)
     legend = r"$d_{i,t}\,=\,$log-prob now minus log-prob when sampled;  $n_i$ tokens in row $i$;  $B$ rows"
     budget = rf";  $L_{{\max}} = {max_tokens}$" if method.aggregation == "constant" else ""
-    _formula(fig, legend + budget, 0.25, 1.72, 9)
+    _formula(fig, legend + budget, 0.25, 1.9, 9)
     height = fig.get_figheight()
     fig.text(
-        0.1 / house.WIDTH, 1 - 2.12 / height, "The same in TRL 1.16", color=house.INK, size=9.5, weight="bold", va="top"
+        0.1 / house.WIDTH, 1 - 2.32 / height, "The same in TRL 1.16", color=house.INK, size=9.5, weight="bold", va="top"
     )
     config = trl_words(method, max_tokens)
     for i, line in enumerate(config):
-        fig.text(0.25 / house.WIDTH, 1 - (2.38 + 0.185 * i) / height, line, color=house.INK, size=9,
+        fig.text(0.25 / house.WIDTH, 1 - (2.58 + 0.185 * i) / height, line, color=house.INK, size=9,
                  family="monospace", va="top")  # fmt: skip
     return house.finish(fig, "A method as a formula", [
         f"loss = - {total_words} of min({letter} A, clip({letter}, {low}, {high}) A)"
@@ -108,9 +112,8 @@ def trl_words(method: Method, max_tokens: int) -> list[str]:
 
 def _formula(fig: Figure, text: str, x: float, y: float, size: float, color: str = house.INK) -> None:
     """Mathematics as outlines, `x` inches from the left and `y` from the top: as text it would need the reader's fonts."""
-    path = _outline(text, size)
-    place = ScaledTranslation(x, fig.get_figheight() - y, fig.dpi_scale_trans)
-    fig.add_artist(PathPatch(path, transform=Affine2D().scale(fig.dpi / 72) + place, color=color, lw=0))
+    place = Affine2D().scale(1 / 72).translate(x, fig.get_figheight() - y) + fig.dpi_scale_trans  # of points
+    fig.add_artist(PathPatch(_outline(text, size), transform=place, color=color, lw=0))
 
 
 @lru_cache(maxsize=256)

@@ -1,5 +1,6 @@
 """Lesson 08: its figures draw and say their numbers, the bug hunt's bugs are what they are called, guesses are judged."""
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -51,9 +52,9 @@ def test_names():
     assert name_of(GRPO) == "This is GRPO"
     assert name_of(replace(GRPO, clip_high=0.28)) == "This is GRPO, with a range of your own"
     assert name_of(PAPER_SETTINGS["gspo"]) == "This is GSPO, the paper's range"
-    assert name_of(replace(GRPO, kl_coef=0.04)) == "This is GRPO with a KL term of 0.04"
+    assert name_of(replace(GRPO, kl_coef=0.04)) == "This is GRPO and a KL term of 0.04"
     halved = name_of(replace(DR_GRPO, aggregation="sequence_mean"))
-    assert halved == "No name of its own: GRPO, but advantage scale none"
+    assert halved == "No name of its own: GRPO with unscaled advantages"
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
@@ -61,11 +62,19 @@ def test_names():
 @pytest.mark.parametrize("level", ["token", "sequence"])
 def test_every_formula_fits_its_figure(scale, level, aggregation):
     """The longest range and a KL term: nothing runs over the edge, and the size is always the same."""
-    fig = method_formula(Method("", scale, level, 3e-4, 4e-4, aggregation, 0.001), 4000)
-    assert fig.get_size_inches().tolist() == method_formula(GRPO, 64).get_size_inches().tolist()
-    fig.canvas.draw()
-    for artist in [*fig.texts, *fig.artists, *fig.patches[1:]]:
-        assert artist.get_window_extent().x1 <= fig.bbox.width, artist
+    method = Method("", scale, level, 3e-4, 4e-4, aggregation, 0.001)
+    widths = []
+    for dpi in (100, 72):  # SVG is drawn at 72
+        fig = method_formula(method, 4000)
+        assert fig.get_size_inches().tolist() == method_formula(GRPO, 64).get_size_inches().tolist()
+        fig.set_dpi(dpi)
+        boxes = [artist.get_window_extent() for artist in [*fig.texts, *fig.artists, *fig.patches]]
+        assert max(box.x1 for box in boxes) <= fig.bbox.width and min(box.y0 for box in boxes) >= 0
+        formulas = boxes[len(fig.texts) :]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(formulas, 2))
+        assert not any(formula.overlaps(boxes[0]) for formula in formulas), "over the title"
+        widths.append([box.width / dpi for box in formulas])
+    assert widths[0] == pytest.approx(widths[1], rel=0.01)
 
 
 def test_trl_words_of_a_method_that_trl_lacks():
