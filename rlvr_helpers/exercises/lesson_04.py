@@ -4,71 +4,12 @@ import torch
 from torch import Tensor
 
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
-from rlvr_helpers.gradient import exact_gradient, score_function_gradient, surrogate_loss
+from rlvr_helpers.gradient import score_function_gradient, surrogate_loss
 
 
 def numbers(values) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
-
-# --- exact_gradient -----------------------------------------------------------------------------------------------
-
-
-def exact_cases() -> list[Case]:
-    return [
-        Case("one right answer of four", (numbers([0.0, 1.0, 0.5, -0.5]), numbers([1, 0, 0, 0]))),
-        Case("graded rewards", (numbers([0.3, -1.2, 2.0]), numbers([0.5, 2.0, -1.0]))),
-        Case("all right: nothing to learn", (numbers([1.0, -1.0, 0.5]), numbers([1, 1, 1]))),
-        Case("large weights", (numbers([30.0, 31.0, -5.0, 29.5, 30.5]), numbers([0, 1, 0, 1, 0]))),
-    ]
-
-
-def exact(logits, rewards, weights=None, baseline=None) -> Tensor:
-    """exact_gradient with parts that can be exchanged, to make the mistakes."""
-    p = logits.softmax(dim=0)
-    weights = p if weights is None else weights
-    return weights * (rewards - ((p * rewards).sum() if baseline is None else baseline))
-
-
-EXACT_MISTAKES = [
-    Mistake(
-        "no baseline",
-        lambda logits, rewards: exact(logits, rewards, baseline=0.0),
-        "you give p R. Raising one logit also lowers the other arms' probabilities, which share one sum: "
-        "that is the - J in p (R - J).",
-    ),
-    Mistake(
-        "no probability",
-        lambda logits, rewards: exact(logits, rewards, weights=1.0),
-        "you give R - J. An arm that is rarely taken counts little: multiply by its probability.",
-    ),
-    Mistake(
-        "probability instead of log-probability",
-        lambda logits, rewards: exact(logits, rewards, weights=logits.softmax(dim=0) ** 2),
-        "there is one factor p too many. The derivative of p is p times that of log p, so p stands there once.",
-    ),
-    Mistake(
-        "mean of the rewards",
-        lambda logits, rewards: exact(logits, rewards, baseline=rewards.mean()),
-        "you subtract the plain mean of the rewards. J is the mean that the policy would get: weigh each reward with its "
-        "probability.",
-    ),
-    Mistake(
-        "sign",
-        lambda logits, rewards: -exact_gradient(logits, rewards),
-        "the sign is turned round: that is the gradient of a loss. Here the expected reward is to rise.",
-    ),
-    Mistake(
-        "with respect to the probabilities",
-        lambda logits, rewards: rewards.clone(),
-        "you give dJ/dp, which is R. The weights are the logits, behind the softmax: the chain rule has one step more.",
-    ),
-    Mistake(
-        "logits taken for log-probabilities",
-        lambda logits, rewards: logits.exp() * (rewards - (logits.exp() * rewards).sum()),
-        "your p does not add up to 1: exp(logits) has to be divided by its sum. softmax does both, without overflow.",
-    ),
-]
 
 # --- score_function_gradient --------------------------------------------------------------------------------------
 
@@ -228,21 +169,6 @@ LOSS_MISTAKES = [
 ]
 
 EXERCISES = [
-    Exercise(
-        name="exact_gradient",
-        lesson="04",
-        minutes=6,
-        difficulty=1,
-        reference=exact_gradient,
-        cases=exact_cases,
-        mistakes=EXACT_MISTAKES,
-        hints=[
-            "You may let autograd do it, as the cells above do, or write down the formula. What is J in terms of the logits?",
-            "`J = (logits.softmax(dim=0) * rewards).sum()`. For autograd, start from "
-            "`logits = logits.detach().requires_grad_()`.",
-            "The formula: with `p = logits.softmax(dim=0)`, each arm gets `p * (rewards - J)`.",
-        ],
-    ),
     Exercise(
         name="score_function_gradient",
         lesson="04",
