@@ -1,11 +1,13 @@
 """Models: which policies the course knows, how one is loaded, and how a question becomes a prompt."""
 
 import os
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from rlvr_helpers.problems import DATA
 
@@ -70,7 +72,8 @@ def load_policy(name: str = "tiny", device: str | torch.device | None = None, dt
         raise ValueError(f"no model {name!r}: choose from {', '.join(KNOWN)}, or give the folder of a model")
     if device is None:
         device = "cuda" if torch.cuda.is_available() and name != "tiny" else "cpu"
-    model, tokenizer = _load(where, dtype)
+    with _no_progress_bar() if name == "tiny" else nullcontext():
+        model, tokenizer = _load(where, dtype)
     model.to(device).eval()
     return make_policy(model, tokenizer, name, known)
 
@@ -90,6 +93,18 @@ def _is_tiny(tokenizer) -> bool:
 
 def _problems_of(tokenizer) -> str:
     return "tiny" if _is_tiny(tokenizer) else "gsm8k"
+
+
+@contextmanager
+def _no_progress_bar():
+    """Without the bar that transformers shows while it loads weights: `tiny` takes a tenth of a second."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _load(where: str, dtype):
