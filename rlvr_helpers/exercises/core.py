@@ -157,7 +157,9 @@ def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) ->
         likely = likely_mistake(exercise, yours)
         if likely:
             print(f"Likely: {likely.message}")
-        print(f'There are {len(exercise.hints)} hints: hint("{exercise.name}"), after from rlvr_helpers.exercises import hint')
+        print(
+            f'There are {len(exercise.hints)} hints: hint("{exercise.name}"), after from rlvr_helpers.exercises import hint'
+        )
     return right
 
 

@@ -10,7 +10,7 @@ from rlvr_helpers.course_map import LESSONS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ENVIRONMENT = {"RLVR_FAST": "1"}
-SLIDERS, SWITCHES = "[role=slider]", "select, input[type=checkbox], textarea, input[type=text]"
+SLIDERS, SWITCHES = "[role=slider]", ".widget-toggle-button, select, input[type=checkbox]"
 
 
 @pytest.mark.parametrize("lesson", LESSONS[:-1], ids=[lesson.name for lesson in LESSONS[:-1]])
@@ -31,9 +31,9 @@ def test_a_lesson_runs_and_its_explorers_move(lab, lesson):
 
 
 def move_every_slider(cell: Cell) -> None:
-    """Moves each slider of an explorer by keyboard: the picture changes and keeps its size, Reset brings it back."""
-    sliders = cell.widget(SLIDERS)
-    assert sliders.count() or cell.widget(SWITCHES).count(), f"nothing to move in {cell.source}"
+    """Moves each slider of an explorer by keyboard, or where it has none its first switch: the picture changes and keeps
+    its size, and Reset brings it back."""
+    sliders, switch = cell.widget(SLIDERS), cell.widget(SWITCHES).first
     first = shown(cell)
     for number in range(sliders.count()):
         handle = sliders.nth(number)
@@ -44,13 +44,14 @@ def move_every_slider(cell: Cell) -> None:
             "([cell, n, old]) => document.querySelectorAll(cell)[n].getAttribute('aria-valuenow') !== old",
             given=[f'.jp-Cell[data-windowed-list-index="{cell.number}"] {SLIDERS}', number, before],
         )
-    if sliders.count():
-        moved = cell.wait_for_content(other_than=first[0])
-        assert moved[1:] == first[1:], f"the picture of {cell.source} changed its size"
+    if not sliders.count():
+        is_select = switch.evaluate("element => element.localName") == "select"
+        switch.press("ArrowDown" if is_select else "Space")
+    moved = cell.wait_for_content(other_than=first[0])
+    assert moved[1:] == first[1:], f"the picture of {cell.source} changed its size"
     cell.widget("button", "Reset").click()
-    if sliders.count():
-        cell.wait_for_content(other_than=moved[0])
-        assert shown(cell)[0] == first[0]
+    cell.wait_for_content(other_than=moved[0])
+    assert shown(cell)[0] == first[0]
 
 
 def shown(cell: Cell) -> tuple[str, float, float]:
