@@ -118,27 +118,28 @@ class LayerDecoder:
         size = len(tokens) // groups
         here = self.width + self.count * size
         bias = self.bias[..., : here + size]
-        x = core.embed_tokens(tokens).view(groups, size, -1)  # [P, G, hidden]
+        x = core.embed_tokens(tokens)  # [R, hidden]
         cos, sin = core.rotary_emb(x, (self.lengths + self.count)[:, None])
         cos, sin = cos[:, :, None], sin[:, :, None]  # [P, 1, 1, D]: a group's rows stand at one position
         for weights, cache in zip(self.layers, self.caches, strict=True):
             qkv, qkv_bias, out, gate_up, down = weights
             kv_heads = cache.shape[2]
-            h = F.linear(self._normed(x), qkv, qkv_bias)
-            h = h.view(groups, size, -1, self.head_dim)  # [P, G, heads, D]
+            h = self._normed(x) @ qkv
+            h = (h if qkv_bias is None else h + qkv_bias).view(groups, size, -1, self.head_dim)  # [P, G, heads, D]
             turned, values = _rotate(h[:, :, :-kv_heads], cos, sin), h[:, :, -kv_heads:]
             cache[0, :, :, here : here + size] = turned[:, :, -kv_heads:].transpose(1, 2)
             cache[1, :, :, here : here + size] = values.transpose(1, 2)
             keys, values = cache[:, :, :, : here + size]
-            x = x + F.linear(attend(turned[:, :, :-kv_heads], keys, values, bias), out)
-            gate, up = F.linear(self._normed(x), gate_up).chunk(2, dim=-1)
-            x = x + F.linear(F.silu(gate) * up, down)
+            x = torch.addmm(x, attend(turned[:, :, :-kv_heads], keys, values, bias).flatten(0, 1), out)
+            gate, up = (self._normed(x) @ gate_up).chunk(2, dim=-1)
+            x = torch.addmm(x, F.silu(gate) * up, down)
         self.count += 1
-        return self.model.lm_head(core.norm(x)).flatten(0, 1)
+        return self.model.lm_head(core.norm(x))
 
     def _normed(self, x: Tensor) -> Tensor:
         """x over its root mean square; the norm's weights are folded into the matrices that follow."""
-        return x * (x.square().mean(dim=-1, keepdim=True) + self.eps).rsqrt()
+        n = x.shape[-1]
+        return x * x.square().sum(dim=-1, keepdim=True).add_(n * self.eps).rsqrt_().mul_(n**0.5)
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with these rows only: indices [P', G'], each line within one group. The cache closes up in place."""
@@ -175,11 +176,12 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tenso
     Returns [P, G, heads * D]. All queries of a group that read the same keys go in one product.
     """
     groups, size, heads, dim = queries.shape
-    kv_heads = keys.shape[1]
-    q = (queries * dim**-0.5).view(groups, size, kv_heads, -1, dim).permute(0, 2, 3, 1, 4)  # [P, KV, heads / KV, G, D]
-    scores = (q.reshape(groups, kv_heads, -1, dim) @ keys.transpose(-1, -2)).unflatten(2, (-1, size)) + bias[:, :, None]
-    weights = scores.softmax(dim=-1).flatten(2, 3)
-    return (weights @ values).unflatten(2, (-1, size)).permute(0, 3, 1, 2, 4).reshape(groups, size, -1)
+    sharing = heads // keys.shape[1]  # heads that read the same keys
+    q = queries.view(groups, size, -1, sharing, dim).permute(0, 2, 3, 1, 4).flatten(2, 3)  # [P, KV, heads / KV * G, D]
+    mixed = F.scaled_dot_product_attention(
+        q, keys, values, attn_mask=bias if sharing == 1 else bias.repeat(1, 1, sharing, 1)
+    )
+    return mixed.unflatten(2, (sharing, size)).permute(0, 3, 1, 2, 4).flatten(2)
 
 
 # Touching fresh memory costs a CPU a third of the decoding time of a small model, so the last cache is kept for the next
@@ -195,6 +197,7 @@ def take_memory(numbers: int, like: Tensor) -> Tensor:
     except IndexError:
         spare = like.new_empty(0)
     fits = spare.numel() >= numbers and (spare.dtype, spare.device) == (like.dtype, like.device)
+    fits = fits and spare.is_inference() == torch.is_inference_mode_enabled()  # else it could not be written to
     return spare if fits else like.new_empty(numbers)
 
 
@@ -205,17 +208,14 @@ def leave_memory(memory: Tensor) -> None:
 
 
 def _fused(layer) -> tuple:
-    """One layer's weights, with the three projections of attention in one matrix and the two of the MLP in another."""
+    """One layer's weights as [in, out], the three projections of attention in one matrix and the two of the MLP in
+    another, and the bias of the former."""
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     bias = torch.cat([p.bias for p in projections]) if attention.q_proj.bias is not None else None
-    return (
-        torch.cat([p.weight for p in projections]) * layer.input_layernorm.weight,
-        bias,
-        attention.o_proj.weight,
-        torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * layer.post_attention_layernorm.weight,
-        mlp.down_proj.weight,
-    )
+    qkv = torch.cat([p.weight for p in projections]) * layer.input_layernorm.weight
+    gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * layer.post_attention_layernorm.weight
+    return qkv.T, bias, attention.o_proj.weight.T, gate_up.T, mlp.down_proj.weight.T
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -232,13 +232,11 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
 
 def problems_of_step(problems: list[Problem], step: int, settings: TrainSettings) -> list[Problem]:
     """The problems of a step (from 1): pass after pass through a shuffled list, the same for every method of a seed."""
-    start, batch = (step - 1) * settings.prompts_per_step, []
-    for position in range(start, start + settings.prompts_per_step):
-        lap, place = divmod(position, len(problems))
-        order = list(range(len(problems)))
+    places = range((step - 1) * settings.prompts_per_step, step * settings.prompts_per_step)
+    laps = {lap: list(problems) for lap in sorted({place // len(problems) for place in places})}
+    for lap, order in laps.items():
         random.Random(f"{settings.seed}/{lap}").shuffle(order)
-        batch.append(problems[order[place]])
-    return batch
+    return [laps[place // len(problems)][place % len(problems)] for place in places]
 
 
 def sample_step(policy: Policy, batch: list[Problem], step: int, settings: TrainSettings) -> Rollout:

@@ -516,16 +516,21 @@ def test_memory_is_used_again_and_never_by_two_at_once(policy, problems):
     prompts = prompts_of(policy, problems)
     first = roll(policy, prompts, group_size=8, max_tokens=20)
     memory = decoding._spare[0].data_ptr()
-    decoding._spare[0].fill_(torch.nan)  # what stood there before must not matter
+    with torch.inference_mode():
+        decoding._spare[0].fill_(torch.nan)  # what stood there before must not matter
     again = roll(policy, prompts, group_size=8, max_tokens=20)
     assert decoding._spare[0].data_ptr() == memory
     assert_same_rollout(first, again)
 
     one, other = (decoder_for(policy.model, 20) for _ in range(2))  # as a slider's callback beside a training cell
     ids, mask = encode_prompts(policy, prompts)
-    with torch.no_grad():
+    with torch.inference_mode():
         one.start(ids, mask, 8)
         other.start(ids, mask, 8)
+    with torch.no_grad():
+        outside = decoder_for(policy.model, 20)
+        one.finish()
+        outside.start(ids, mask, 8)  # writes to it: the spare memory was another mode's
     assert one.memory.data_ptr() == memory != other.memory.data_ptr()
 
 
