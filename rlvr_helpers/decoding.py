@@ -138,8 +138,7 @@ class LayerDecoder:
 
     def _normed(self, x: Tensor) -> Tensor:
         """x over its root mean square; the norm's weights are folded into the matrices that follow."""
-        n = x.shape[-1]
-        return x * x.square().sum(dim=-1, keepdim=True).add_(n * self.eps).rsqrt_().mul_(n**0.5)
+        return F.rms_norm(x, x.shape[-1:], None, self.eps)
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with these rows only: indices [P', G'], each line within one group. The cache closes up in place."""
