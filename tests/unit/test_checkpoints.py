@@ -132,6 +132,7 @@ def equal_rewards_at(*steps):
     return from_step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [(1,), (2,), (3,), (2, 3), (1, 2)])
 def test_resuming_where_no_group_has_a_signal(tmp_path, steps):
     """AdamW moves on by its momentum in a step without gradient. A resumed run must do as the unbroken one does, also

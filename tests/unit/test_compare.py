@@ -35,6 +35,7 @@ def test_methods_of_a_seed_share_start_problems_and_noise():
     assert results["GRPO"][0].records[0].tokens != results["GRPO"][1].records[0].tokens
 
 
+@pytest.mark.slow
 def test_a_stopped_comparison_goes_on_and_equals_the_unbroken_one(tmp_path):
     whole = finish(small())
     partial = {}
@@ -79,6 +80,7 @@ def test_side_by_side_stops_early_and_goes_on(tmp_path):
     assert len(finish(small(tmp_path, workers=2))["GSPO"]) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_is_heard(tmp_path):
     comparison = Comparison("nowhere", methods=(GRPO,), seeds=(0, 1), settings=SMALL, out=tmp_path, workers=2)
     with pytest.raises(RuntimeError, match="ValueError: no model 'nowhere': choose from"):

@@ -136,6 +136,7 @@ def test_reference_passes(exercise, file, capsys):
 
 
 @each_exercise
+@pytest.mark.slow
 def test_each_mistake_fails_with_its_own_message(exercise, capsys):
     for mistake in exercise.mistakes:
         assert check(exercise.name, mistake.function) is False, mistake.name
@@ -211,6 +212,7 @@ HARMFUL = {
 
 
 @each_exercise
+@pytest.mark.slow
 @pytest.mark.parametrize("function", HARMFUL, ids=lambda function: function.__name__)
 def test_harmful_functions_get_a_clear_message(exercise, function, monkeypatch, capsys):
     monkeypatch.setitem(registry(), exercise.name, replace(exercise, seconds=0.1))
@@ -560,6 +562,7 @@ def full_disk(*_):
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.slow
 def test_import_is_quick():
     """The package brings in neither the lessons nor transformers."""
     code = (

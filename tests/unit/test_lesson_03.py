@@ -93,6 +93,7 @@ def test_weight_curves_say_the_weights():
     assert "66 % of its largest weight under GRPO, 44 % under Dr. GRPO" in alt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3, 64])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_weight_curves_take_every_end(size, share):

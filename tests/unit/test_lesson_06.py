@@ -62,6 +62,7 @@ def test_columns_and_bars_hold_every_ratio_once(state):
     assert sum(column.said[0] + column.said[1] for column in figure.columns if column.said[3]) == outside
 
 
+@pytest.mark.slow
 def test_a_figure_changed_in_place_is_the_figure_drawn_anew():
     figure = FourQuadrants()
     for state in [*STATES, *reversed(STATES)]:

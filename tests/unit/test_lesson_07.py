@@ -96,6 +96,7 @@ def test_an_unknown_aggregation_is_refused():
 # --- the experiment -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_is_fair_and_leaves_the_policy_as_it_was(monkeypatch):
     monkeypatch.setattr(experiment, "PROMPTS", 2)
     monkeypatch.setattr(experiment, "MEASURED", 2)

@@ -57,6 +57,7 @@ def test_names():
     assert halved == "No name of its own: GRPO with unscaled advantages"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("scale", ["std", "none", "leave_one_out"])
 @pytest.mark.parametrize("level", ["token", "sequence"])

@@ -166,12 +166,14 @@ def test_a_figure_of_an_ordinary_run(name):
     assert 6 <= figure.get_size_inches()[0] <= 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ODD_RUNS)
 @pytest.mark.parametrize("name", OF_RUNS)
 def test_gaps_in_the_data_do_no_harm(name, odd):
     check_figure(OF_RUNS[name](ODD_RUNS[odd]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", ODD_RUNS)
 def test_the_dashboard_takes_any_records(odd):
     records = [records for seeds in ODD_RUNS[odd].values() for records in seeds]
@@ -295,6 +297,7 @@ def test_the_background_is_transparent(name):
 # -- bytes ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", USUAL)
 def test_a_stored_figure_is_small_and_always_the_same(name):
     shown, again = plots.show(USUAL[name]()), plots.show(USUAL[name]())
@@ -319,6 +322,7 @@ def test_svg_keeps_its_text_and_numbers():
     assert "range 0.9997 to 1.0004" in svg and "<dc:date>" not in svg
 
 
+@pytest.mark.slow
 def test_pyplot_stays_out_of_it():
     code = "import sys; from rlvr_helpers import plots; plots.to_png(plots.dashboard([], 3)); "
     code += "print('matplotlib.pyplot' in sys.modules)"
@@ -326,6 +330,7 @@ def test_pyplot_stays_out_of_it():
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_the_dashboard_is_quick():
     """Prints how long a live picture takes; how long it may take depends on the machine."""
     plots.to_png(plots.dashboard(RUNS["GSPO"][0], STEPS, GSPO), dpi=90)
