@@ -19,7 +19,7 @@ import torch
 from tqdm.auto import tqdm
 
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, METHODS, Method, method_by_name
-from rlvr_helpers.models import KNOWN, Policy, load_policy, save_policy
+from rlvr_helpers.models import KNOWN, Policy, is_here, load_policy, save_policy
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.runs import Run, load_run, provenance, save_run
@@ -194,16 +194,9 @@ def choose_policy() -> tuple[str, str]:
         return "tiny", "there is no GPU here; tiny trains on any CPU in minutes"
     memory = torch.cuda.get_device_properties(0).total_memory / 2**30
     for name, needed in (("qwen2.5-1.5b", 60), ("qwen2.5-0.5b", 24), ("smollm2-135m", 8)):
-        if memory >= needed and is_on_machine(name):
+        if memory >= needed and is_here(KNOWN[name]):
             return name, f"it is on this machine and fits the GPU ({memory:.0f} GiB, it needs about {needed})"
     return "tiny", "no larger policy is both on this machine and small enough for its GPU"
-
-
-def is_on_machine(name: str) -> bool:
-    """Whether a known policy can be loaded without the network."""
-    from huggingface_hub import try_to_load_from_cache
-
-    return name == "tiny" or isinstance(try_to_load_from_cache(KNOWN[name].where, "config.json"), str)
 
 
 # What one run of 32 steps adds on two cores, where two go side by side: 33 s on an Intel Xeon; an AMD EPYC took 52 s for

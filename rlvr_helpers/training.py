@@ -46,7 +46,7 @@ class TrainSettings:
     group_size: int = 8
     epochs: int = 2
     minibatches: int = 4
-    learning_rate: float = 4e-5
+    learning_rate: float = 5e-5
     warmup_steps: int = 4
     decay_steps: int | None = 32
     max_tokens: int = 64

@@ -31,7 +31,7 @@ FOLDER = DATA / "runs" / "bug_hunt"
 HEALTHY = "healthy"
 LETTERS = ("A", "B", "C", "D", "E")
 # Not at temperature 1, so that a forgotten temperature is a bug at all.
-SETTINGS = TrainSettings(steps=10, temperature=0.8, warmup_steps=2, decay_steps=None)
+SETTINGS = TrainSettings(steps=10, temperature=0.8, learning_rate=4e-5, warmup_steps=2, decay_steps=None)
 
 
 # --- five functions of the trainer, each with a bug that people really make -----------------------------------------

@@ -90,7 +90,7 @@ def kl_estimators(estimates: Mapping[str, Sequence[float]], true_kl: float) -> F
     widest, narrowest, worst = max(spreads, key=spreads.get), min(spreads, key=spreads.get), max(errors, key=errors.get)
     title = (
         f"True KL {true_kl:.3f}: {widest} spreads {spreads[widest] / spreads[narrowest]:.1f} times as wide as {narrowest}; "
-        f"the mean of {worst} is off by {house.percent(errors[worst], digits=2)}"
+        f"the sampled mean of {worst} is off by {house.percent(errors[worst], digits=2)}"
     )
     fig, axes = house.figure(2.5, title, left=0.5, right=1.75, top=0.3, bottom=0.7)
     ax = axes[0, 0]

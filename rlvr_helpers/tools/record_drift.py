@@ -35,7 +35,7 @@ from rlvr_helpers.runs import provenance
 from rlvr_helpers.sampling import Rollout, sample_groups, token_logprobs
 from rlvr_helpers.training import Clock, TrainSettings, make_minibatches, score_before_updates, score_rewards, update
 
-# The rate is that of the first steps of an ordinary run, in which it warms up from 0.8e-5 to 4e-5.
+# The rate is that of the first steps of an ordinary run, in which it warms up from 1e-5 to 5e-5.
 SETTINGS = TrainSettings(prompts_per_step=8, epochs=4, minibatches=4, learning_rate=1e-5)
 UNCLIPPED = replace(GRPO, clip_low=math.inf, clip_high=math.inf)
 CANDIDATES = 48

@@ -67,7 +67,7 @@ def main() -> None:
     rollout = sample_groups(policy, prompts, SAMPLES, 64, generator=torch.Generator().manual_seed(0))
     place, rows = pick_four(rollout, candidates)
     logprobs = {"start": scores(policy, rollout, rows)}
-    for record in train(policy, problems[:-200], GRPO, TrainSettings(steps=30)):
+    for record in train(policy, problems[:-200], GRPO, TrainSettings(steps=30, learning_rate=4e-5)):
         if record.step in (1, 30):
             logprobs[f"after {record.step} steps"] = scores(policy, rollout, rows)
     tokenizer, data = policy.tokenizer, []

