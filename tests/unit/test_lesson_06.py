@@ -1,5 +1,6 @@
 """Lesson 06: the figures of the clip say what a literal count says; the range that clips a share; the explorers' data."""
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -9,10 +10,13 @@ import pytest
 import torch
 
 from rlvr_helpers.clipping import clip_binds, range_that_binds
+from rlvr_helpers.experiments import collapse as collapse_runs
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, PAPER_SETTINGS
 from rlvr_helpers.plots import clipping, house, to_svg
 from rlvr_helpers.plots.clipping import FourQuadrants, Ratios, collapse, four_quadrants, share_against_range
+from rlvr_helpers.problems import DATA
 from rlvr_helpers.recorded import recorded_drift
+from rlvr_helpers.training import TrainSettings
 from rlvr_helpers.widgets.clipping import RANGES, clip_explorer, ratios_after, shares_clipped
 
 DRIFT = recorded_drift()
@@ -183,3 +187,13 @@ def test_both_colours_of_the_lesson_can_be_read_in_both_themes():
     from test_plots import contrast
 
     assert min(contrast(clipping.CLIPPED, background) for background in ("#ffffff", "#111111")) > 3.5
+
+
+def test_the_recorded_collapse_is_that_of_the_lesson():
+    """Its settings are the module's, and the clip matters in every recorded pair."""
+    found = json.loads((DATA / "runs" / "collapse.json").read_text())
+    assert TrainSettings(**found["settings"]) == collapse_runs.SETTINGS
+    assert found["eval_count"] == collapse_runs.EVAL_COUNT
+    accuracy = collapse_runs.recorded_collapse()
+    assert sorted(accuracy) == [0, 1, 2]
+    assert all(row["without the clip"] < row["with the clip"] - 0.1 for row in accuracy.values())
