@@ -10,7 +10,7 @@ from rlvr_helpers.course_map import LESSONS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ENVIRONMENT = {"RLVR_FAST": "1"}
-SLIDERS, TOGGLES = "[role=slider]", ".widget-toggle-button"
+SLIDERS, TOGGLES = "[role=slider]", ".widget-toggle-button:not(.mod-active)"
 CONTROLS = f"{TOGGLES}, select, input[type=checkbox], textarea, input[type=text]"
 
 
