@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+PROMPT, EMPTY = -1, -2  # owners of a place, beside the rows of a group
 LARGEST_LOGITS = 2**26  # numbers of logits that are held at once: a quarter of a gigabyte in float32
 
 
@@ -65,9 +66,6 @@ def pack(prompt_ids: Tensor, prompt_mask: Tensor, completion_ids: Tensor, mask: 
     group, token = mask.view(groups, -1).nonzero(as_tuple=True)
     place = torch.where(token % length == 0, width - 1, place.roll(1, dims=1)[group, token])
     return Packed(ids, positions, look[:, None], group, place)
-
-
-PROMPT, EMPTY = -1, -2
 
 
 def score_packed(
