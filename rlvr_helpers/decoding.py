@@ -1,22 +1,28 @@
-"""Decoding token by token, fast: two decoders with the same methods, used by `sampling.sample_groups`.
+"""Decoding token by token, fast: three decoders with the same methods, used by `sampling.sample_groups`.
 
 `start` reads each prompt once for its whole group, `step` adds one token to every row, `keep` drops finished rows,
 `finish` ends it.
-`LayerDecoder` writes the layers of the Llama family out over a cache that is allocated once; `CacheDecoder` asks any
-model of transformers, and is its test twin.
+`LayerDecoder` writes the layers of the Llama family out over a cache that is allocated once; `GraphDecoder` does the same
+on a GPU, where one recorded graph stands for the hundreds of small operations of a step; `CacheDecoder` asks any model of
+transformers, and is the test twin of both.
 """
 
 import math
+import warnings
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 
+from rlvr_helpers.large import autocast, weight_of
 
-def decoder_for(model, max_tokens: int):
-    """The fastest decoder that knows this model."""
-    return (LayerDecoder if is_written_out(model.config) else CacheDecoder)(model, max_tokens)
+
+def decoder_for(model, max_tokens: int, compute: torch.dtype = torch.float32):
+    """The fastest decoder that knows this model; its matrix products are made in `compute`."""
+    if not is_written_out(model.config):
+        return CacheDecoder(model, max_tokens, compute)
+    return (GraphDecoder if model.device.type == "cuda" else LayerDecoder)(model, max_tokens, compute)
 
 
 def is_written_out(config) -> bool:
@@ -30,23 +36,26 @@ def is_written_out(config) -> bool:
     )
 
 
-def prefill(model, prompt_ids: Tensor, prompt_mask: Tensor) -> tuple[Tensor, DynamicCache]:
+def prefill(model, prompt_ids: Tensor, prompt_mask: Tensor, compute: torch.dtype) -> tuple[Tensor, DynamicCache]:
     """Reads prompts [P, T]: the last position's logits [P, V], and the cache of keys and values."""
     positions = (prompt_mask.cumsum(1) - 1).clamp(min=0)
-    out = model(
-        input_ids=prompt_ids, attention_mask=prompt_mask, position_ids=positions, use_cache=True, logits_to_keep=1
-    )
+    with autocast(prompt_ids.device, compute):
+        out = model(
+            input_ids=prompt_ids, attention_mask=prompt_mask, position_ids=positions, use_cache=True, logits_to_keep=1
+        )
     return out.logits[:, -1], out.past_key_values
 
 
 class CacheDecoder:
     """Decodes with the model's own forward and a cache that grows by a copy at every step."""
 
-    def __init__(self, model, max_tokens: int):
-        self.model = model
+    drop_at = 0.85  # rows are dropped when this share of them or less is not finished
+
+    def __init__(self, model, max_tokens: int, compute: torch.dtype = torch.float32):
+        self.model, self.compute = model, compute
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
-        logits, self.cache = prefill(self.model, prompt_ids, prompt_mask)
+        logits, self.cache = prefill(self.model, prompt_ids, prompt_mask, self.compute)
         self.size = group_size
         self.cache.batch_repeat_interleave(group_size)
         self.mask = prompt_mask.repeat_interleave(group_size, dim=0)
@@ -56,9 +65,10 @@ class CacheDecoder:
         """tokens [R] -> logits [R, V] of the next."""
         positions = self.mask.sum(dim=1, keepdim=True)
         self.mask = F.pad(self.mask, (0, 1), value=1)
-        out = self.model(
-            input_ids=tokens[:, None], attention_mask=self.mask, position_ids=positions, past_key_values=self.cache
-        )
+        with autocast(tokens.device, self.compute):
+            out = self.model(
+                input_ids=tokens[:, None], attention_mask=self.mask, position_ids=positions, past_key_values=self.cache
+            )
         return out.logits[:, -1]
 
     def keep(self, rows: Tensor) -> None:
@@ -77,16 +87,24 @@ class LayerDecoder:
     """The layers of Llama and Qwen2 written out over one cache a group, which holds the prompt's keys and values once and
     then, position by position, those of all the group's rows: [prompt | t=0: row 0, row 1, ... | t=1: ...]. A row attends
     to the prompt and to its own places; the others' are masked. That is more arithmetic, in far fewer operations; it
-    grows with the square of the group, so a large group is decoded as several of at most LARGEST_GROUP rows."""
+    grows with the square of the group, so a large group is decoded as several of at most LARGEST_GROUP rows.
 
-    def __init__(self, model, max_tokens: int):
-        self.model, self.max_tokens = model, max_tokens
-        self.layers = [_fused(layer) for layer in model.model.layers]
+    In 16 bits it does what autocast does to the model: weights, cache and products in 16 bits, sums and norms in float32;
+    but the weights are turned once a rollout, not at every step.
+    """
+
+    drop_at = 0.85
+
+    def __init__(self, model, max_tokens: int, compute: torch.dtype = torch.float32):
+        self.model, self.max_tokens, self.compute = model, max_tokens, compute
+        dtype = model.lm_head.weight.dtype if compute == torch.float32 else compute
+        self.layers = [_fused(layer, dtype) for layer in model.model.layers]
+        self.head = model.lm_head.weight.to(dtype)
         self.head_dim = model.model.layers[0].self_attn.head_dim
         self.eps = model.config.rms_norm_eps
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
-        logits, cache = prefill(self.model, prompt_ids, prompt_mask)
+        logits, cache = prefill(self.model, prompt_ids, prompt_mask, self.compute)
         self.size = max(n for n in range(1, min(group_size, LARGEST_GROUP) + 1) if group_size % n == 0)
         if self.size < group_size:
             copies, group_size = group_size // self.size, self.size
@@ -114,31 +132,38 @@ class LayerDecoder:
 
     def step(self, tokens: Tensor) -> Tensor:
         """tokens [R] -> logits [R, V] of the next."""
-        core, groups = self.model.model, len(self.lengths)
-        size = len(tokens) // groups
+        size = len(tokens) // len(self.lengths)
         here = self.width + self.count * size
-        bias = self.bias[..., : here + size]
+        place, bias = slice(here, here + size), self.bias[..., : here + size]
+        logits = self._forward(tokens, self.lengths + self.count, place, bias)
+        self.count += 1
+        return logits
+
+    def _forward(self, tokens: Tensor, positions: Tensor, place, bias: Tensor) -> Tensor:
+        """One token a row [R] through the layers: a group's rows stand at its position [P], their keys and values go to
+        `place` (a slice or indices), and they look at as many places as `bias` has."""
+        core, groups, seen = self.model.model, len(positions), bias.shape[-1]
+        size = len(tokens) // groups
         x = core.embed_tokens(tokens)  # [R, hidden]
-        cos, sin = core.rotary_emb(x, (self.lengths + self.count)[:, None])
-        cos, sin = cos[:, :, None], sin[:, :, None]  # [P, 1, 1, D]: a group's rows stand at one position
+        cos, sin = core.rotary_emb(x, positions[:, None])
+        cos, sin = cos[:, :, None], sin[:, :, None]  # [P, 1, 1, D]
         for weights, cache in zip(self.layers, self.caches, strict=True):
             qkv, qkv_bias, out, gate_up, down = weights
             kv_heads = cache.shape[2]
             h = self._normed(x) @ qkv
             h = (h if qkv_bias is None else h + qkv_bias).view(groups, size, -1, self.head_dim)  # [P, G, heads, D]
-            turned, values = _rotate(h[:, :, :-kv_heads], cos, sin), h[:, :, -kv_heads:]
-            cache[0, :, :, here : here + size] = turned[:, :, -kv_heads:].transpose(1, 2)
-            cache[1, :, :, here : here + size] = values.transpose(1, 2)
-            keys, values = cache[:, :, :, : here + size]
-            x = torch.addmm(x, attend(turned[:, :, :-kv_heads], keys, values, bias).flatten(0, 1), out)
+            turned, values = _rotate(h[:, :, :-kv_heads], cos, sin).to(cache.dtype), h[:, :, -kv_heads:]
+            cache[0, :, :, place] = turned[:, :, -kv_heads:].transpose(1, 2)
+            cache[1, :, :, place] = values.transpose(1, 2)
+            keys, values = cache[:, :, :, :seen]
+            x = _add(x, attend(turned[:, :, :-kv_heads], keys, values, bias).flatten(0, 1), out)
             gate, up = (self._normed(x) @ gate_up).chunk(2, dim=-1)
-            x = torch.addmm(x, F.silu(gate) * up, down)
-        self.count += 1
-        return self.model.lm_head(core.norm(x))
+            x = _add(x, F.silu(gate) * up, down)
+        return F.linear(core.norm(x).to(self.head.dtype), self.head)
 
     def _normed(self, x: Tensor) -> Tensor:
         """x over its root mean square; the norm's weights are folded into the matrices that follow."""
-        return F.rms_norm(x, x.shape[-1:], None, self.eps)
+        return F.rms_norm(x, x.shape[-1:], None, self.eps).to(self.head.dtype)
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with these rows only: indices [P', G'], each line within one group. The cache closes up in place."""
@@ -167,6 +192,80 @@ class LayerDecoder:
     def finish(self) -> None:
         """Leaves the cache's memory for the next rollout."""
         leave_memory(self.memory)
+
+
+class GraphDecoder(LayerDecoder):
+    """`LayerDecoder` whose steps all have one shape: a row looks over the whole cache, what is not written yet is masked,
+    and where a step stands is a number on the device. So a GPU can record one step as a CUDA graph and play it again and
+    again. On a CPU the same step is simply taken, which is how it is tested.
+
+    A recording costs some steps and is needed anew when rows are dropped, so fewer are.
+    """
+
+    drop_at = 0.5
+
+    def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
+        logits = super().start(prompt_ids, prompt_mask, group_size)
+        self._prepare()
+        return logits
+
+    def keep(self, rows: Tensor) -> None:
+        super().keep(rows)
+        self._prepare()
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """tokens [R] -> logits [R, V] of the next, which the next step writes over."""
+        self.tokens.copy_(tokens)
+        self.count += 1
+        if self.graph is None:
+            return self._one_step()
+        self.graph.replay()
+        return self.logits
+
+    def _prepare(self) -> None:
+        """Where the next step stands, on the device; and on a GPU the recording of a step."""
+        device, size = self.lengths.device, self.bias.shape[2]
+        self.tokens = torch.zeros(len(self.lengths) * size, dtype=torch.long, device=device)
+        self.place = self.width + self.count * size + torch.arange(size, device=device)
+        self.positions = self.lengths + self.count
+        self.order = torch.arange(self.bias.shape[-1], device=device)
+        self.graph = None
+        if device.type == "cuda" and self.count < self.max_tokens:
+            try:
+                self._record()
+            except RuntimeError as error:
+                self.graph = None
+                warnings.warn(f"decoding goes on without a CUDA graph, more slowly ({error})", stacklevel=2)
+
+    def _one_step(self) -> Tensor:
+        bias = self.bias.masked_fill(self.order > self.place[-1], -torch.inf)
+        logits = self._forward(self.tokens, self.positions, self.place, bias)
+        self.place += self.bias.shape[2]
+        self.positions += 1
+        return logits
+
+    def _record(self) -> None:
+        """Takes the next step twice, records it, plays it once to see that it says the same, and goes back."""
+        place, positions = self.place.clone(), self.positions.clone()
+
+        def go_back() -> None:
+            self.place.copy_(place)
+            self.positions.copy_(positions)
+
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # libraries take their memory before the recording
+            for _ in range(2):
+                expected = self._one_step()
+                go_back()
+        torch.cuda.current_stream().wait_stream(aside)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.logits = self._one_step()
+        self.graph.replay()
+        go_back()
+        if not torch.allclose(self.logits.float(), expected.float(), rtol=1e-2, atol=1e-1):
+            raise RuntimeError("its step differs from the one that was recorded")
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
@@ -206,15 +305,22 @@ def leave_memory(memory: Tensor) -> None:
         _spare[:] = [memory]
 
 
-def _fused(layer) -> tuple:
+def _fused(layer, dtype: torch.dtype) -> tuple:
     """One layer's weights as [in, out], the three projections of attention in one matrix and the two of the MLP in
     another, and the bias of the former."""
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-    bias = torch.cat([p.bias for p in projections]) if attention.q_proj.bias is not None else None
-    qkv = torch.cat([p.weight for p in projections]) * layer.input_layernorm.weight
-    gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * layer.post_attention_layernorm.weight
-    return qkv.T, bias, attention.o_proj.weight.T, gate_up.T, mlp.down_proj.weight.T
+    bias = torch.cat([p.bias for p in projections]).to(dtype) if attention.q_proj.bias is not None else None
+    qkv = torch.cat([weight_of(p) for p in projections]) * layer.input_layernorm.weight
+    gate_up = torch.cat([weight_of(mlp.gate_proj), weight_of(mlp.up_proj)]) * layer.post_attention_layernorm.weight
+    out, down = weight_of(attention.o_proj), weight_of(mlp.down_proj)
+    qkv, out, gate_up, down = (weight.to(dtype).T for weight in (qkv, out, gate_up, down))
+    return qkv, bias, out, gate_up, down
+
+
+def _add(x: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
+    """x + inputs @ weight; a sum in float32 stays one where the product is in 16 bits."""
+    return torch.addmm(x, inputs, weight) if x.dtype == weight.dtype else x + inputs @ weight
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

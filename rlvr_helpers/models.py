@@ -11,6 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from rlvr_helpers.large import best_compute
 from rlvr_helpers.problems import DATA
 
 FORMAT_REQUEST = (
@@ -44,6 +45,7 @@ class Policy:
 
     end_ids: every token that ends a completion (the tokenizer's end token and the generation config's).
     pad_id:  fills rectangles; never an end token. Masks are carried along, never guessed from it.
+    compute: what matrix products are made in; the weights keep their own dtype
     """
 
     name: str
@@ -53,6 +55,7 @@ class Policy:
     pad_id: int
     problems: str = "tiny"
     system_prompt: str | None = field(default=None, repr=False)
+    compute: torch.dtype = torch.float32
 
     @property
     def device(self) -> torch.device:
@@ -63,12 +66,18 @@ class Policy:
         return next(self.model.parameters()).dtype
 
 
-def load_policy(name: str = "tiny", device: str | torch.device | None = None, dtype=torch.float32) -> Policy:
+def load_policy(
+    name: str = "tiny",
+    device: str | torch.device | None = None,
+    dtype=torch.float32,
+    compute: torch.dtype | None = None,
+) -> Policy:
     """The policy of a known name ("tiny", "smollm2-135m", "qwen2.5-0.5b", "qwen2.5-1.5b") or of a model folder.
 
     device: default "cuda" where there is one, except for "tiny", which is faster on the CPU. Weights are float32 by
-    default: in bfloat16 a step of 5e-6 moves hardly any weight. Raises ValueError that names the ways out when the
-    model is not to be had.
+    default: in bfloat16 a step of 5e-6 moves hardly any weight. Their products are made in `compute`, by default bfloat16
+    on a GPU that has it, else float16, and float32 on a CPU. Raises ValueError that names the ways out when the model is
+    not to be had.
     """
     known = KNOWN.get(name)
     where = known.where if known else name
@@ -79,7 +88,9 @@ def load_policy(name: str = "tiny", device: str | torch.device | None = None, dt
     with _no_progress_bar() if name == "tiny" else nullcontext():
         model, tokenizer = _load(where, dtype, known.package if known else None)
     model.to(device).eval()
-    return make_policy(model, tokenizer, name, known)
+    policy = make_policy(model, tokenizer, name, known)
+    policy.compute = compute or best_compute(device)
+    return policy
 
 
 def make_policy(model, tokenizer, name: str = "policy", known: Known | None = None) -> Policy:

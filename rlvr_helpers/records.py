@@ -69,6 +69,7 @@ class StepRecord:
     token_log_ratio, sequence_log_ratio: log-ratios in the last pass over the rollout, at both levels whatever the method
     kl:                       to the start model (k3; without a KL term in the loss from one mini-batch); None: not measured
     sampler_gap:              largest difference between the log-probs of decoding and those of training
+    updates, skipped:         optimizer steps, and those of them that float16's loss scaling left out
     tokens, total_tokens:     generated in this step, and since the start
     seconds:                  by part: generate, score, forward, backward, optimizer, evaluate
     eval, start_eval:         on the held-out problems: after this step, and (first record only) before training
@@ -103,6 +104,7 @@ class StepRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     eval: Evaluation | None = None
     start_eval: Evaluation | None = None
+    skipped: int = 0
 
     def to_dict(self) -> dict:
         """Plain numbers, lists and dicts; `StepRecord.from_dict` reads them."""

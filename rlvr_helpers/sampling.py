@@ -21,6 +21,7 @@ class Rollout:
     logprobs:                 [B, T] of the sampled tokens in nats, as the sampler saw them (at its temperature), float32
     truncated:                [B] True where the budget cut the completion off before an end token
     texts:                    B strings, without special tokens
+    compute:                  what matrix products were made in; to be scored in the same
     """
 
     prompt_ids: Tensor
@@ -31,6 +32,7 @@ class Rollout:
     truncated: Tensor
     texts: list[str]
     group_size: int
+    compute: torch.dtype = torch.float32
 
     @property
     def lengths(self) -> Tensor:
@@ -89,7 +91,7 @@ def sample_groups(
 def _decode(policy, prompt_ids, prompt_mask, group_size, noise: Tensor, temperature) -> tuple[Tensor, Tensor]:
     """Token ids and log-probs [B, T], cut to the longest row; after a row's end token they are the pad id and 0."""
     rows, max_tokens = noise.shape
-    decoder = decoder_for(policy.model, max_tokens)
+    decoder = decoder_for(policy.model, max_tokens, policy.compute)
     ids = prompt_ids.new_full((rows, max_tokens), policy.pad_id)
     logprobs = torch.zeros(rows, max_tokens, device=policy.device)
     end_ids = torch.tensor(policy.end_ids, device=policy.device)
@@ -104,7 +106,7 @@ def _decode(policy, prompt_ids, prompt_mask, group_size, noise: Tensor, temperat
         if t + 1 == max_tokens or not live.any():
             break
         kept = rows_to_keep(live, size)
-        if kept.numel() <= 0.85 * len(live):  # dropping rows copies the cache: wait until it pays
+        if kept.numel() <= decoder.drop_at * len(live):  # dropping rows copies the cache: wait until it pays
             decoder.keep(kept)
             size, kept = kept.shape[1], kept.flatten()
             alive, tokens, live = alive[kept], tokens[kept], live[kept]
@@ -157,7 +159,7 @@ def _rollout(policy, prompt_ids, prompt_mask, ids, logprobs, group_size) -> Roll
     rows = [row[:length] for row, length in zip(ids.tolist(), mask.sum(dim=1).tolist(), strict=True)]
     texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
     repeated = prompt_ids.repeat_interleave(group_size, dim=0), prompt_mask.repeat_interleave(group_size, dim=0)
-    return Rollout(*repeated, ids, mask, logprobs, truncated, texts, group_size)
+    return Rollout(*repeated, ids, mask, logprobs, truncated, texts, group_size, policy.compute)
 
 
 def token_logprobs(

@@ -10,6 +10,7 @@ import copy
 import math
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,15 @@ from torch import Tensor
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.checkpoints import Checkpoints
 from rlvr_helpers.evaluation import Evaluation, evaluate, judge
+from rlvr_helpers.large import (
+    LossScaler,
+    autocast,
+    lora_layers,
+    make_optimizer,
+    remake_activations,
+    training_mode,
+    without_lora,
+)
 from rlvr_helpers.losses import kl_estimate, policy_loss
 from rlvr_helpers.methods import Method
 from rlvr_helpers.models import Policy, format_prompt
@@ -37,6 +47,10 @@ class TrainSettings:
     learning_rate, warmup_steps, decay_steps: the rate rises linearly over the first steps (Adam's first updates know
                       little of the gradient's size) and falls linearly to a tenth, reached at decay_steps; None: no fall.
     micro_batch_rows: rows that go through the model at once; None: a whole mini-batch. It changes memory, not the result.
+    micro_batch_tokens: the same as a budget of tokens: groups, or parts of one, with their prompts and padding.
+    gradient_checkpointing: a layer's activations are made again in the backward pass; less memory, a third more time.
+    eight_bit_optimizer: AdamW's two moments in one byte each (the package bitsandbytes).
+    checkpoint_every: steps between checkpoints, where `train` is given a folder for them; the last step always has one.
     track_kl:         measure the KL to the start model, on the first mini-batch of each rollout that has a signal.
     eval_every:       steps between evaluations on the held-out problems; the first and last step always have one.
     """
@@ -58,9 +72,13 @@ class TrainSettings:
     micro_batch_rows: int | None = None
     track_kl: bool = True
     eval_every: int = 5
+    micro_batch_tokens: int | None = None
+    gradient_checkpointing: bool = False
+    eight_bit_optimizer: bool = False
+    checkpoint_every: int = 1
 
     def __post_init__(self):
-        whole = ("steps", "prompts_per_step", "epochs", "minibatches", "max_tokens", "eval_every")
+        whole = ("steps", "prompts_per_step", "epochs", "minibatches", "max_tokens", "eval_every", "checkpoint_every")
         for name in whole:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -76,8 +94,11 @@ class TrainSettings:
             raise ValueError(f"warmup_steps must be 0 or more, not {self.warmup_steps}")
         if self.decay_steps is not None and self.decay_steps < 1:
             raise ValueError(f"decay_steps must be at least 1 or None, not {self.decay_steps}")
-        if self.micro_batch_rows is not None and self.micro_batch_rows < 1:
-            raise ValueError(f"micro_batch_rows must be at least 1, not {self.micro_batch_rows}")
+        for name in ("micro_batch_rows", "micro_batch_tokens"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.micro_batch_rows and self.micro_batch_tokens:
+            raise ValueError("give micro_batch_rows or micro_batch_tokens, not both")
         object.__setattr__(self, "betas", tuple(self.betas))  # a list, after a trip through JSON
 
     def rate(self, step: int) -> float:
@@ -100,6 +121,7 @@ class MicroBatch:
     group_size: int
     temperature: float
     logp_sampler: Tensor  # as decoding saw them: a diagnostic only
+    compute: torch.dtype = torch.float32  # what matrix products are made in, as in sampling
     logp_old: Tensor | None = None
     logp_ref: Tensor | None = None
     entropy: Tensor | None = None
@@ -112,7 +134,8 @@ class MicroBatch:
     def score(self, model) -> tuple[Tensor, Tensor]:
         """Log-probs and entropies of the completion tokens under a model, [B, T] each."""
         ids = self.prompt_ids, self.prompt_mask, self.completion_ids, self.mask
-        return score_tokens(model, *ids, self.temperature, self.group_size)
+        with autocast(self.mask.device, self.compute):
+            return score_tokens(model, *ids, self.temperature, self.group_size)
 
 
 @dataclass
@@ -133,6 +156,7 @@ class Update:
     clip_low: float = 0.0
     clip_high: float = 0.0
     grad_norm: float = 0.0
+    skipped: bool = False  # by float16's loss scaling
     token_log_ratios: list[Tensor] = field(default_factory=list)
     sequence_log_ratios: list[Tensor] = field(default_factory=list)
 
@@ -184,50 +208,80 @@ def train(
 
 def _train(policy, problems, method, settings, reward, eval_problems, checkpoints) -> Iterator[StepRecord]:
     model = policy.model.eval()  # no dropout: log-probs of one text must not differ from call to call
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    if settings.gradient_checkpointing:
+        remake_activations(model)
+    optimizer, scaler = make_optimizer(model, settings), LossScaler(policy.device, policy.compute)
     for parameter in model.parameters():  # AdamW counts every update, also one in which no group has a signal
-        parameter.grad = torch.zeros_like(parameter)
-    needs_reference = settings.track_kl or method.kl_coef > 0
-    reference = copy.deepcopy(model).requires_grad_(False) if needs_reference else None
-    records = checkpoints.resume(model, optimizer, reference, policy.device) if checkpoints else []
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    reference = make_reference(model) if settings.track_kl or method.kl_coef > 0 else None
+    records = checkpoints.resume(model, optimizer, reference, policy.device, scaler) if checkpoints else []
     yield from records
     first_eval = None
     if eval_problems and not records:
-        first_eval = evaluate(policy, eval_problems, settings.max_tokens)
+        with explained_memory("the evaluation before training"):
+            first_eval = evaluate(policy, eval_problems, settings.max_tokens)
     total_tokens = records[-1].total_tokens if records else 0
 
     for step in range(len(records) + 1, settings.steps + 1):
-        clock = Clock(policy.device)
         for group in optimizer.param_groups:
             group["lr"] = settings.rate(step)
-        with clock.time("generate"):
-            batch = problems_of_step(problems, step, settings)
-            rollout = sample_step(policy, batch, step, settings)
-        rewards = score_rewards(rollout, batch, reward).to(policy.device)
-        with clock.time("score"):
-            minibatches = make_minibatches(rollout, rewards, method, settings, step)
-            score_before_updates(minibatches, model, reference, everywhere=method.kl_coef > 0)
-        updates = [
-            update(model, optimizer, minibatch, method, settings, clock, f"step {step}, epoch {epoch + 1}")
-            for epoch in range(settings.epochs)
-            for minibatch in minibatches
-        ]
-        total_tokens += int(rollout.mask.sum())
-        record = summarise(step, rollout, judge(rollout, batch), rewards, minibatches, updates, method, settings)
-        if eval_problems and (step % settings.eval_every == 0 or step == settings.steps):
-            with clock.time("evaluate"):
-                record = replace(record, eval=evaluate(policy, eval_problems, settings.max_tokens))
-        record = replace(record, total_tokens=total_tokens, seconds=clock.seconds, start_eval=first_eval)
+        with explained_memory(f"step {step}"):
+            record = take_step(policy, problems, method, settings, reward, optimizer, scaler, reference, step)
+            if eval_problems and (step % settings.eval_every == 0 or step == settings.steps):
+                clock = Clock(policy.device)
+                with clock.time("evaluate"):
+                    record = replace(record, eval=evaluate(policy, eval_problems, settings.max_tokens))
+                record.seconds.update(clock.seconds)
+        total_tokens += record.tokens
+        record = replace(record, total_tokens=total_tokens, start_eval=first_eval)
         records, first_eval = [*records, record], None
-        if checkpoints:
-            checkpoints.save(model, optimizer, reference, records)
+        if checkpoints and (step % settings.checkpoint_every == 0 or step == settings.steps):
+            checkpoints.save(model, optimizer, reference, records, scaler)
         yield record
+
+
+def take_step(policy, problems, method, settings, reward, optimizer, scaler, reference, step: int) -> StepRecord:
+    """One rollout and all its updates."""
+    clock, model = Clock(policy.device), policy.model
+    with clock.time("generate"):
+        batch = problems_of_step(problems, step, settings)
+        rollout = sample_step(policy, batch, step, settings)
+    rewards = score_rewards(rollout, batch, reward).to(policy.device)
+    with clock.time("score"):
+        minibatches = make_minibatches(rollout, rewards, method, settings, step)
+        score_before_updates(minibatches, model, reference, everywhere=method.kl_coef > 0)
+    updates = [
+        update(model, optimizer, minibatch, method, settings, clock, f"step {step}, epoch {epoch + 1}", scaler)
+        for epoch in range(settings.epochs)
+        for minibatch in minibatches
+    ]
+    record = summarise(step, rollout, judge(rollout, batch), rewards, minibatches, updates, method, settings)
+    if record.clip_fraction_first > 0:
+        warnings.warn(
+            f"step {step}: before the first update {record.clip_fraction_first:.2%} of {record.clip_unit} are clipped "
+            "already, since log-probs are not reproduced exactly here; compare the clip fraction with that",
+            stacklevel=3,
+        )
+    return replace(record, seconds=clock.seconds)
+
+
+def make_reference(model):
+    """The start model, to measure the KL to: a frozen copy, or with LoRA the model itself, which holds it."""
+    return model if lora_layers(model) else copy.deepcopy(model).requires_grad_(False)
+
+
+@contextmanager
+def explained_memory(place: str):
+    """Says what to do where a GPU's memory is full. Raises RuntimeError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RuntimeError(
+            f"{place}: the GPU's memory is full. What helps most: micro_batch_tokens (begin with 4096, then halve it) and "
+            "gradient_checkpointing=True; neither changes the result, and a run with checkpoints goes on from its last one "
+            "when it is started again with them. If it is still full: LoRA, or fewer prompts_per_step. "
+            f"({str(error).splitlines()[0]})"
+        ) from error
 
 
 def problems_of_step(problems: list[Problem], step: int, settings: TrainSettings) -> list[Problem]:
@@ -274,12 +328,48 @@ def make_minibatches(
         all_rows = (groups[:, None] * size + torch.arange(size)).flatten()
         groups = groups[has_signal.cpu()[groups]]
         rows = (groups[:, None] * size + torch.arange(size)).flatten()
-        per_micro = settings.micro_batch_rows or max(len(rows), 1)
-        shared = size if per_micro % size == 0 else 1
-        parts = rows.split(per_micro) if len(rows) else ()
-        micro = [cut_rows(rollout, part, advantages.flatten(), shared, settings.temperature) for part in parts]
+        parts = split_rows(rows, rollout, settings)
+        micro = [cut_rows(rollout, part, advantages.flatten(), shared, settings.temperature) for part, shared in parts]
         minibatches.append(MiniBatch(micro, len(all_rows), int(lengths[all_rows].sum())))
     return minibatches
+
+
+def split_rows(rows: Tensor, rollout: Rollout, settings: TrainSettings) -> list[tuple[Tensor, int]]:
+    """The rows of a mini-batch (whole groups) in parts that go through the model at once, each with how many rows in
+    succession share a prompt."""
+    size = rollout.group_size
+    if not len(rows):
+        return []
+    if settings.micro_batch_tokens is None:
+        per_micro = settings.micro_batch_rows or len(rows)
+        return [(part, size if per_micro % size == 0 else 1) for part in rows.split(per_micro)]
+    budget, lengths = settings.micro_batch_tokens, rollout.lengths.tolist()
+    prompts, parts = rollout.prompt_mask.sum(dim=1).tolist(), []
+    waiting, widest = (
+        [],
+        0,
+    )  # whole groups that fit together, and the places of the longest: the others are padded to it
+    for group in rows.view(-1, size).tolist():
+        places = prompts[group[0]] + sum(lengths[row] for row in group)
+        if waiting and max(widest, places) * (len(waiting) + 1) > budget:
+            parts.append((torch.tensor(waiting).flatten(), size))
+            waiting, widest = [], 0
+        if places > budget:
+            parts += [(torch.tensor(part), len(part)) for part in split_group(group, prompts, lengths, budget)]
+        else:
+            waiting, widest = [*waiting, group], max(widest, places)
+    return [*parts, (torch.tensor(waiting).flatten(), size)] if waiting else parts
+
+
+def split_group(group: list[int], prompts: list[int], lengths: list[int], budget: int) -> list[list[int]]:
+    """The rows of a group in parts that hold at most `budget` tokens, the prompt once each; at least one row a part."""
+    parts, places = [[]], prompts[group[0]]
+    for row in group:
+        if parts[-1] and places + lengths[row] > budget:
+            parts, places = [*parts, []], prompts[row]
+        parts[-1].append(row)
+        places += lengths[row]
+    return parts
 
 
 def cut_rows(rollout: Rollout, rows: Tensor, advantages: Tensor, group_size: int, temperature: float) -> MicroBatch:
@@ -296,6 +386,7 @@ def cut_rows(rollout: Rollout, rows: Tensor, advantages: Tensor, group_size: int
         group_size,
         temperature,
         rollout.logprobs[rows][:, :width],
+        rollout.compute,
     )
 
 
@@ -309,32 +400,37 @@ def score_before_updates(minibatches: list[MiniBatch], model, reference=None, ev
         for micro in minibatch.micro:
             micro.logp_old, micro.entropy = micro.score(model)
             if reference is not None and (everywhere or minibatch is watched):
-                micro.logp_ref = micro.score(reference)[0]
+                with without_lora(reference):
+                    micro.logp_ref = micro.score(reference)[0]
 
 
-def update(model, optimizer, minibatch: MiniBatch, method: Method, settings, clock: Clock, place: str) -> Update:
+def update(
+    model, optimizer, minibatch: MiniBatch, method: Method, settings, clock: Clock, place: str, scaler=None
+) -> Update:
     """One optimizer step. The micro-batches' gradients add up to that of the whole mini-batch."""
-    result = Update()
+    result, scaler = Update(), scaler or LossScaler(model.device, torch.float32)
     optimizer.zero_grad(set_to_none=False)
     for micro in minibatch.micro:
-        with clock.time("forward"):
+        with clock.time("forward"), training_mode(model, settings.gradient_checkpointing):
             logp_new, _ = micro.score(model)
             out = policy_loss(
                 method, logp_new, micro.logp_old, micro.advantages, micro.mask, settings.max_tokens,
                 micro.logp_ref if method.kl_coef > 0 else None, minibatch.total_rows, minibatch.total_tokens,
             )  # fmt: skip
-        with clock.time("backward"):
-            out.loss.backward()
+        with clock.time("backward"), training_mode(model, settings.gradient_checkpointing):
+            scaler.backward(out.loss)
         observe(result, out, logp_new.detach(), micro, minibatch, method)
     with clock.time("optimizer"):
+        scaler.unscale(optimizer)
         result.grad_norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
-        if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
+        result.skipped = math.isfinite(result.loss) and scaler.may_skip(result.grad_norm)
+        if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm) or result.skipped):
             optimizer.zero_grad()
             raise FloatingPointError(
                 f"{place}: the loss is {result.loss} and the gradient norm {result.grad_norm}; the weights are those of "
                 "the last good update. Lower the learning rate, or look at the rewards and log-probs of this step."
             )
-        optimizer.step()
+        scaler.step(optimizer)
     return result
 
 
@@ -396,7 +492,8 @@ def summarise(
         entropy=token_mean([m.entropy for m in micro], micro),
         kl=kl,
         sampler_gap=max((m.sampler_gap for m in micro), default=0.0),
-        grad_norm=mean([u.grad_norm for u in updates]),
+        grad_norm=mean([u.grad_norm for u in updates if not u.skipped] or [0.0]),
         updates=len(updates),
+        skipped=sum(u.skipped for u in updates),
         tokens=int(rollout.mask.sum()),
     )

@@ -339,7 +339,7 @@ def test_write_whole_replaces_a_file_or_leaves_it(tmp_path):
         ({"settings": replace(SETTINGS, learning_rate=1e-3)}, "learning_rate = 0.005, not 0.001"),
         ({"settings": replace(SETTINGS, seed=7)}, "seed = 0, not 7"),
         ({"settings": replace(SETTINGS, betas=(0.8, 0.9))}, r"betas = \(0.9, 0.99\), not \(0.8, 0.9\)"),
-        ({"settings": replace(SETTINGS, micro_batch_rows=2)}, "micro_batch_rows = None, not 2"),
+        ({"settings": replace(SETTINGS, max_tokens=5)}, "max_tokens = 6, not 5"),
         ({"method": DR_GRPO}, "name = 'GRPO', not 'Dr. GRPO'"),
         ({"method": replace(GRPO, clip_high=0.28)}, "clip_high = 0.2, not 0.28"),
         ({"method": replace(GRPO, kl_coef=0.04)}, "kl_coef = 0.0, not 0.04"),

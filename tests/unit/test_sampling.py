@@ -455,8 +455,9 @@ def test_any_llama_or_qwen2_is_decoded_right(problems, family, changes):
 class Spy:
     """A decoder that writes down how many rows each call has."""
 
-    def __init__(self, model, max_tokens):
-        self.inner = decoder_for(model, max_tokens)
+    def __init__(self, model, max_tokens, compute):
+        self.inner = decoder_for(model, max_tokens, compute)
+        self.drop_at = self.inner.drop_at
         self.prompts, self.steps, self.kept = 0, [], []
         Spy.last = self
 

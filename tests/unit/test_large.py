@@ -1,0 +1,411 @@
+"""What lets a larger model fit changes memory and speed, not what is computed: each measure against the plain way."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from small_policies import make_model, make_tiny, some_problems
+
+from rlvr_helpers import sampling, training
+from rlvr_helpers.decoding import CacheDecoder, GraphDecoder, LayerDecoder
+from rlvr_helpers.large import LossScaler, add_lora, autocast, best_compute, lora_layers, merge_lora, without_lora
+from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
+from rlvr_helpers.models import format_prompt, load_policy, save_policy
+from rlvr_helpers.sampling import sample_groups, token_logprobs
+from rlvr_helpers.training import TrainSettings, make_minibatches, split_rows, train
+
+SMALL = TrainSettings(
+    steps=3, prompts_per_step=4, group_size=4, epochs=2, minibatches=2, learning_rate=5e-3, max_tokens=8, eval_every=2
+)
+LOW = [torch.bfloat16, torch.float16]
+
+
+def letters(text, gold):
+    return len(text) % 4 / 4
+
+
+def weights(policy):
+    return torch.cat([value.detach().flatten() for value in policy.model.parameters()]).clone()
+
+
+def roll(policy, seed=0, group_size=4, max_tokens=12, temperature=1.0):
+    prompts = [format_prompt(policy, problem.question) for problem in some_problems()]
+    generator = torch.Generator().manual_seed(seed)
+    return sample_groups(policy, prompts, group_size, max_tokens, temperature, generator)
+
+
+def run(policy, settings=SMALL, method=GRPO, **options):
+    return list(train(policy, some_problems(), method, settings, letters, **options))
+
+
+# --- 16-bit matrix products -----------------------------------------------------------------------
+
+
+def test_a_cpu_computes_in_float32_unless_asked():
+    assert best_compute("cpu") == torch.float32
+    assert load_policy("tiny").compute == torch.float32
+    assert load_policy("tiny", compute=torch.bfloat16).compute == torch.bfloat16
+
+
+@pytest.mark.parametrize("supported, dtype", [(True, torch.bfloat16), (False, torch.float16)])
+def test_a_card_without_bfloat16_takes_float16(monkeypatch, supported, dtype):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    assert best_compute("cuda") == dtype
+
+
+@pytest.mark.parametrize("compute", LOW)
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+def test_a_rollout_in_16_bits_is_scored_as_it_was_sampled(family, compute):
+    """Decoding and scoring round alike: as near to each other as 16 bits are, and nearer than to float32's rounding."""
+    policy = replace(make_tiny(family), compute=compute)
+    rollout = roll(policy)
+    assert rollout.compute == compute and rollout.logprobs.dtype == torch.float32
+    with autocast(policy.device, compute):
+        ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+        scored = token_logprobs(policy.model, *ids)
+    assert scored.dtype == torch.float32
+    assert (scored - rollout.logprobs).abs().max() < (0.15 if compute == torch.bfloat16 else 0.02)
+    assert policy.model.lm_head.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("compute", LOW)
+@pytest.mark.parametrize("method", [GRPO, DR_GRPO, GSPO], ids=lambda m: m.name)
+def test_s10_the_ratio_before_the_first_update_is_1_in_16_bits_too(method, compute):
+    records = run(replace(make_tiny(), compute=compute), method=replace(method, clip_low=0.0, clip_high=0.0))
+    assert [record.clip_fraction_first for record in records] == [0.0] * 3
+    assert any(record.clip_fraction > 0 for record in records)
+
+
+def test_s11_weights_gradients_and_moments_stay_in_float32(tmp_path):
+    policy = replace(make_tiny(), compute=torch.bfloat16)
+    run(policy, checkpoint_dir=tmp_path)
+    moments = torch.load(tmp_path / "checkpoint.pt")["optimizer"]["state"]
+    kept = {value.dtype for state in moments.values() for key, value in state.items() if key != "step"}
+    assert kept == {torch.float32}
+    assert {p.dtype for p in policy.model.parameters()} == {p.grad.dtype for p in policy.model.parameters()}
+    assert policy.dtype == torch.float32
+
+
+def test_the_gradient_in_16_bits_points_where_that_in_float32_does():
+    gradients = []
+    for compute in (torch.float32, torch.bfloat16):
+        policy = make_tiny()
+        rollout = replace(roll(policy), compute=compute)
+        rewards = torch.tensor([float(letters(text, "")) for text in rollout.texts]).view(-1, 4)
+        settings = replace(SMALL, minibatches=1, max_tokens=12)
+        minibatches = make_minibatches(rollout, rewards, GRPO, settings, 1)
+        training.score_before_updates(minibatches, policy.model)
+        optimizer = torch.optim.SGD(policy.model.parameters(), lr=0.0)
+        training.update(policy.model, optimizer, minibatches[0], GRPO, settings, training.Clock(policy.device), "")
+        gradients.append(torch.cat([p.grad.flatten() for p in policy.model.parameters()]))
+    assert 0.995 < torch.cosine_similarity(*gradients, dim=0) < 1
+
+
+# --- the recorded step ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("group_size", [1, 4])
+def test_a_step_of_one_shape_decodes_what_the_others_do(monkeypatch, family, group_size):
+    """The step that a GPU records, taken on a CPU: the same tokens and log-probs, with rows dropped on the way."""
+    policy, rollouts, dropped = make_tiny(family), [], []
+    keep = GraphDecoder.keep
+    monkeypatch.setattr(GraphDecoder, "keep", lambda self, rows: (dropped.append(len(rows)), keep(self, rows)))
+    for kind in (CacheDecoder, LayerDecoder, GraphDecoder):
+        monkeypatch.setattr(sampling, "decoder_for", kind)
+        rollouts.append(roll(policy, group_size=group_size, max_tokens=20))
+    for other in rollouts[:2]:
+        assert torch.equal(other.completion_ids, rollouts[2].completion_ids)
+        assert (other.logprobs - rollouts[2].logprobs).abs().max() < 2e-5
+    assert dropped, "no rows were dropped, so that was not tried"
+
+
+def test_a_step_of_one_shape_in_16_bits(monkeypatch):
+    policy = replace(make_tiny(), compute=torch.bfloat16)
+    rollouts = []
+    for kind in (LayerDecoder, GraphDecoder):
+        monkeypatch.setattr(sampling, "decoder_for", kind)
+        rollouts.append(roll(policy, max_tokens=1))  # before rounding can lead to other words
+    assert (rollouts[0].logprobs - rollouts[1].logprobs).abs().max() < 0.1
+
+
+def test_fewer_rows_are_dropped_where_that_costs_a_recording(monkeypatch):
+    kept = {}
+    for kind in (LayerDecoder, GraphDecoder):
+        calls = kept.setdefault(kind, [])
+        keep = kind.keep
+        monkeypatch.setattr(
+            kind, "keep", lambda self, rows, calls=calls, keep=keep: (calls.append(1), keep(self, rows))
+        )
+        monkeypatch.setattr(sampling, "decoder_for", kind)
+        roll(make_tiny(), max_tokens=20, group_size=8)
+        monkeypatch.undo()
+    assert len(kept[GraphDecoder]) < len(kept[LayerDecoder])
+
+
+# --- micro-batches by tokens ----------------------------------------------------------------------
+
+
+def places(rollout, rows, shared):
+    """Tokens that a packed micro-batch holds, counted literally: every group as wide as the widest."""
+    groups = [rows[i : i + shared].tolist() for i in range(0, len(rows), shared)]
+    width = max(int(rollout.prompt_mask[g[0]].sum()) + sum(int(rollout.lengths[r]) for r in g) for g in groups)
+    return width * len(groups)
+
+
+@pytest.mark.parametrize("budget", [1, 25, 40, 60, 90, 150, 10_000])
+def test_parts_hold_every_row_once_within_the_budget(budget):
+    rollout = roll(make_tiny())
+    rows = torch.arange(len(rollout.mask)).view(-1, 4)[[3, 0, 5, 1]].flatten()
+    parts = split_rows(rows, rollout, replace(SMALL, micro_batch_tokens=budget))
+    assert sorted(torch.cat([part for part, _ in parts]).tolist()) == sorted(rows.tolist())
+    for part, shared in parts:
+        assert len(part) % shared == 0
+        for i in range(0, len(part), shared):
+            assert len({row // 4 for row in part[i : i + shared].tolist()}) == 1, "rows that share no prompt"
+        assert places(rollout, part, shared) <= budget or len(part) == 1
+    if budget == 10_000:
+        assert len(parts) == 1
+
+
+@pytest.mark.parametrize("budget", [1, 40, 90, 10_000])
+@pytest.mark.parametrize("method", [GRPO, DR_GRPO, GSPO], ids=lambda m: m.name)
+def test_s17_a_budget_of_tokens_gives_the_same_model(method, budget):
+    policies = [make_tiny(dtype=torch.float64) for _ in range(2)]
+    run(policies[0], method=method)
+    run(policies[1], replace(SMALL, micro_batch_tokens=budget), method=method)
+    assert (weights(policies[0]) - weights(policies[1])).abs().max() < 1e-6
+    assert (weights(policies[0]) - weights(make_tiny(dtype=torch.float64))).abs().max() > 1e-3
+
+
+# --- gradient checkpointing -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+def test_remade_activations_give_the_same_run(family):
+    """gpt2 has dropout in its configuration, and stays in evaluation mode only because it is taken out."""
+    policies = [make_tiny(family) for _ in range(2)]
+    plain = run(policies[0])
+    remade = run(policies[1], replace(SMALL, gradient_checkpointing=True))
+    assert [r.loss for r in plain] == pytest.approx([r.loss for r in remade], abs=1e-6)
+    assert (weights(policies[0]) - weights(policies[1])).abs().max() < 1e-5
+    assert not policies[1].model.training
+
+
+def test_remade_activations_are_not_kept():
+    kept = {}
+    for on in (False, True):
+        policy, total = make_tiny(), []
+        settings = replace(SMALL, steps=1, gradient_checkpointing=on, track_kl=False)
+        hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: total.append(x.numel()) or x, lambda x: x)
+        records = train(policy, some_problems(), GRPO, settings, letters)
+        with hooks:
+            next(records)
+        kept[on] = sum(total)
+    assert kept[True] < 0.6 * kept[False]
+
+
+# --- float16 and its loss scaling -----------------------------------------------------------------
+
+
+def test_an_overflow_is_left_out_and_the_next_update_does_better():
+    policy = replace(make_tiny(), compute=torch.float16)
+    start, scaler = weights(policy), LossScaler(policy.device, torch.float16)
+    scaler.scaler.load_state_dict({**scaler.scaler.state_dict(), "scale": 2.0**40})
+    skipped = [u.skipped for u in updates_of(policy, scaler, 40)]
+    assert skipped[0] and not skipped[-1]
+    assert skipped == sorted(skipped, reverse=True), "once the factor is small enough no update is left out"
+    assert scaler.scaler.get_scale() == 2.0 ** (40 - sum(skipped))
+    assert (weights(policy) - start).abs().max() > 1e-4
+
+
+def updates_of(policy, scaler, count):
+    rollout = roll(policy)
+    rewards = torch.tensor([float(letters(text, "")) for text in rollout.texts]).view(-1, 4)
+    settings = replace(SMALL, minibatches=1, max_tokens=12)
+    minibatches = make_minibatches(rollout, rewards, GRPO, settings, 1)
+    training.score_before_updates(minibatches, policy.model)
+    optimizer, clock = torch.optim.AdamW(policy.model.parameters(), 1e-3), training.Clock(policy.device)
+    for parameter in policy.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    return [
+        training.update(policy.model, optimizer, minibatches[0], GRPO, settings, clock, "here", scaler)
+        for _ in range(count)
+    ]
+
+
+def test_an_overflow_at_the_smallest_factor_stops_the_run(monkeypatch):
+    policy = replace(make_tiny(), compute=torch.float16)
+    scaler = LossScaler(policy.device, torch.float16)
+    scaler.scaler.load_state_dict({**scaler.scaler.state_dict(), "scale": 1.0})
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *a, **k: torch.tensor(float("inf")))
+    before = weights(policy)
+    with pytest.raises(FloatingPointError, match="here: the loss is .* gradient norm inf"):
+        updates_of(policy, scaler, 1)
+    assert torch.equal(weights(policy), before)
+
+
+def test_an_overflow_in_float32_is_no_matter_of_scaling(monkeypatch):
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *a, **k: torch.tensor(float("inf")))
+    with pytest.raises(FloatingPointError):
+        run(make_tiny())
+
+
+def test_updates_left_out_are_counted_and_do_not_spoil_the_norm(monkeypatch):
+    make = training.LossScaler
+
+    def too_large(device, compute):
+        scaler = make(device, compute)
+        scaler.scaler.load_state_dict({**scaler.scaler.state_dict(), "scale": 2.0**20})
+        return scaler
+
+    monkeypatch.setattr(training, "LossScaler", too_large)
+    records = run(replace(make_tiny(), compute=torch.float16))
+    assert records[0].skipped > 0 and records[-1].skipped == 0
+    assert all(0 <= record.grad_norm < 1e6 for record in records)
+
+
+# --- the 8-bit optimizer --------------------------------------------------------------------------
+
+
+def test_without_the_package_the_8_bit_optimizer_is_refused_by_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(ValueError, match="pip install bitsandbytes"):
+        run(make_tiny(), replace(SMALL, eight_bit_optimizer=True))
+
+
+@pytest.mark.slow  # the package takes seconds to load
+def test_the_8_bit_optimizer_learns_with_moments_of_one_byte(tmp_path):
+    pytest.importorskip("bitsandbytes", reason="the package bitsandbytes is not installed")
+    def policy():
+        return make_tiny(hidden_size=64, intermediate_size=128)  # it leaves matrices below 4,096 numbers in float32
+
+    unbroken, resumed, settings = policy(), policy(), replace(SMALL, eight_bit_optimizer=True)
+    run(unbroken, settings)
+    assert (weights(unbroken) - weights(policy())).abs().max() > 1e-3
+    run(policy(), replace(settings, steps=2), checkpoint_dir=tmp_path)
+    assert torch.uint8 in set(dtypes(torch.load(tmp_path / "checkpoint.pt")["optimizer"]))
+    run(resumed, settings, checkpoint_dir=tmp_path)
+    assert torch.equal(weights(resumed), weights(unbroken))
+
+
+def dtypes(value):
+    if torch.is_tensor(value):
+        yield value.dtype
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from dtypes(item)
+
+
+# --- LoRA -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def peft():
+    return pytest.importorskip("peft", reason="the package peft is not installed")
+
+
+def lora_policy(rank=2, family="llama"):
+    policy = make_tiny(family)
+    torch.manual_seed(0)
+    add_lora(policy.model, rank)
+    return policy
+
+
+def test_lora_begins_where_the_model_was(peft):
+    plain, policy = make_tiny(), lora_policy()
+    assert len(lora_layers(policy.model)) == 14 and not lora_layers(plain.model)
+    one, other = roll(plain), roll(policy)
+    assert torch.equal(one.completion_ids, other.completion_ids)
+    assert (one.logprobs - other.logprobs).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_lora_is_trained_alone_sampled_from_and_merged(peft, tmp_path, family):
+    policy, start = lora_policy(family=family), make_tiny(family)
+    records = run(policy, replace(SMALL, learning_rate=2e-2))
+    trained = {name for name, p in policy.model.named_parameters() if p.requires_grad}
+    assert trained and all("lora_" in name for name in trained)
+    base = {n.replace(".base_layer", ""): p for n, p in policy.model.named_parameters() if "lora_" not in n}
+    assert all(torch.equal(p, base[name]) for name, p in start.model.named_parameters())
+    assert records[0].kl == 0 and records[-1].kl > 1e-4
+    assert max(record.sampler_gap for record in records) < 1e-4, "decoding does not see what was trained"
+
+    rollout = roll(policy)
+    with without_lora(policy.model):
+        assert torch.equal(roll(start).completion_ids, roll(policy).completion_ids)
+    merge_lora(policy.model)
+    assert not lora_layers(policy.model) and all(p.requires_grad for p in policy.model.parameters())
+    assert [n for n, _ in policy.model.named_parameters()] == [n for n, _ in start.model.named_parameters()]
+    assert (roll(policy).logprobs - rollout.logprobs).abs().max() < 1e-4
+    again = load_policy(str(save_policy(policy, tmp_path / "model")))
+    assert torch.equal(weights(again), weights(policy))
+
+
+def test_a_lora_run_goes_on_bit_for_bit_from_a_small_checkpoint(peft, tmp_path):
+    unbroken = lora_policy()
+    records = run(unbroken)
+    run(lora_policy(), replace(SMALL, steps=2), checkpoint_dir=tmp_path)
+    resumed = lora_policy()
+    assert [replace(r, seconds={}) for r in run(resumed, checkpoint_dir=tmp_path)] == [
+        replace(r, seconds={}) for r in records
+    ]
+    assert torch.equal(weights(resumed), weights(unbroken))
+    assert not (tmp_path / "start.pt").exists()
+    assert all("lora_" in name for name in torch.load(tmp_path / "checkpoint.pt")["model"])
+
+
+def test_lora_says_what_is_wrong(peft, monkeypatch):
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        add_lora(make_model(), 0)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ValueError, match="pip install peft"):
+        add_lora(make_model(), 2)
+
+
+# --- memory that is full, and what may change when a run goes on ----------------------------------
+
+
+def test_full_memory_names_the_ways_out_and_loses_nothing(tmp_path, monkeypatch):
+    unbroken = make_tiny()
+    run(unbroken)
+    sample, calls = training.sample_step, []
+
+    def full(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB\nmore")
+        return sample(*args)
+
+    monkeypatch.setattr(training, "sample_step", full)
+    with pytest.raises(RuntimeError, match="step 3: .* micro_batch_tokens .* gradient_checkpointing=True") as caught:
+        run(make_tiny(), checkpoint_dir=tmp_path)
+    assert "20 MiB" in str(caught.value) and "more" not in str(caught.value).splitlines()[-1][-6:]
+    policy = make_tiny()
+    settings = replace(SMALL, micro_batch_tokens=60, gradient_checkpointing=True, checkpoint_every=2)
+    records = run(policy, settings, checkpoint_dir=tmp_path)
+    assert [record.step for record in records] == [1, 2, 3] and len(calls) == 4
+    assert (weights(policy) - weights(unbroken)).abs().max() < 1e-4
+
+
+def test_a_checkpoint_every_few_steps_and_at_the_end(tmp_path):
+    settings, steps = replace(SMALL, steps=5, checkpoint_every=2), []
+    for record in train(make_tiny(), some_problems(), GRPO, settings, letters, checkpoint_dir=tmp_path):
+        file = tmp_path / "checkpoint.pt"
+        steps.append(len(torch.load(file)["records"]) if file.exists() else 0)
+        assert record.step == len(steps)
+    assert steps == [0, 2, 2, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"micro_batch_tokens": 0}, "micro_batch_tokens must be at least 1, not 0"),
+        ({"micro_batch_tokens": 9, "micro_batch_rows": 9}, "not both"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be at least 1"),
+    ],
+)
+def test_settings_that_make_no_run(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SMALL, **changes)
