@@ -93,7 +93,7 @@ class LayerDecoder:
     but the weights are turned once a rollout, not at every step.
     """
 
-    drop_at = 0.85
+    drop_at, looks_ahead = 0.85, False
 
     def __init__(self, model, max_tokens: int, compute: torch.dtype = torch.float32):
         self.model, self.max_tokens, self.compute = model, max_tokens, compute
@@ -115,6 +115,8 @@ class LayerDecoder:
         room = width + group_size * self.max_tokens
         shape = len(prompts), 2, groups, kv_heads, room, dim
         self.memory = take_memory(math.prod(shape), logits)
+        if self.looks_ahead:
+            self.memory.zero_()  # a masked place weighs 0, and 0 times a NaN that lay in memory is NaN
         self.caches = self.memory[: math.prod(shape)].view(shape)
         for own, parts in zip(self.caches, prompts, strict=True):
             own[0, :, :, :width], own[1, :, :, :width] = parts
@@ -202,7 +204,7 @@ class GraphDecoder(LayerDecoder):
     A recording costs some steps and is needed anew when rows are dropped, so fewer are.
     """
 
-    drop_at = 0.5
+    drop_at, looks_ahead = 0.5, True
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
         logits = super().start(prompt_ids, prompt_mask, group_size)
