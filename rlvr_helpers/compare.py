@@ -1,11 +1,14 @@
 """Which one wins, and can you tell? The same start, problems, noise and token budget for each method, several seeds.
 
     python -m rlvr_helpers.compare --model tiny --seeds 3 --out runs/tiny
+    python -m rlvr_helpers.compare --preset original --out runs/original     # see `presets`
 
 It may be stopped at any time; the same command goes on where it stopped. The notebook 09 calls the same code.
 """
 
 import argparse
+import ast
+import json
 import logging
 import math
 import os
@@ -18,11 +21,15 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
+from rlvr_helpers.checkpoints import identity_of, write_whole
+from rlvr_helpers.large import DTYPES, add_lora, merge_lora
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, METHODS, Method, method_by_name
 from rlvr_helpers.models import KNOWN, Policy, is_here, load_policy, save_policy
-from rlvr_helpers.problems import load_problems
+from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.records import StepRecord
+from rlvr_helpers.rewards import REWARDS
 from rlvr_helpers.runs import Run, load_run, provenance, save_run
+from rlvr_helpers.settings import fit_to_card, seconds_a_step, settings_for, this_card
 from rlvr_helpers.side_by_side import cores, side_by_side
 from rlvr_helpers.tables import format_differences, format_table, table_rows
 from rlvr_helpers.training import TrainSettings, train
@@ -35,8 +42,14 @@ class Comparison:
     """What is compared: every method with every seed, on one policy. Everything but the method is shared.
 
     out: folder for the runs (one JSON file each), their checkpoints and the trained models; None keeps nothing.
-    eval_count: held-out problems that are evaluated, the first ones of the test split.
+    eval_count: held-out problems that are evaluated, the first ones of `eval_split`; those of "train" are kept out of
+        training, as the original comparison did.
     workers: runs that are made side by side, each in a process of its own with one thread; 1: one after the other.
+    reward: a name in `rewards.REWARDS`.
+    lora_rank: train LoRA of this rank instead of all weights.
+    compute: what matrix products are made in, a name in `large.DTYPES`; None: what suits the device.
+    faults: of the original comparison, put back: "chat_template", "end_tokens", "float32_masters" (see `presets`).
+    calibrate: find the clip range of sequence-level methods by a pilot first (`with_calibration`).
     """
 
     policy: str = "tiny"
@@ -47,6 +60,12 @@ class Comparison:
     eval_count: int = 200
     out: str | Path | None = None
     workers: int = 1
+    eval_split: str = "test"
+    reward: str = "correctness"
+    lora_rank: int | None = None
+    compute: str | None = None
+    faults: tuple[str, ...] = ()
+    calibrate: bool = False
 
     @property
     def source(self) -> str:
@@ -55,11 +74,14 @@ class Comparison:
 
     def new_run(self, method: Method, seed: int) -> Run:
         """A run of this comparison that has no records yet."""
+        mine = ("eval_count", "eval_split", "reward", "lora_rank", "compute", "faults", "calibrate")
+        usual = Comparison()
+        more = {name: getattr(self, name) for name in mine if getattr(self, name) != getattr(usual, name)}
         return Run(
             method,
             replace(self.settings, seed=seed),
             [],
-            provenance(self.policy, self.source, eval_count=self.eval_count),
+            provenance(self.policy, self.source, **{"eval_count": self.eval_count} | more),
         )
 
     def cases(self) -> list[tuple[Method, int]]:
@@ -124,19 +146,42 @@ def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord,
         yield from ((record, True) for record in finished.records)
         yield finished
         return
-    source, policy = comparison.source, load_policy(comparison.policy)
-    eval_problems = load_problems("test", source)[: comparison.eval_count]
+    policy, (problems, eval_problems) = start_policy(comparison, seed), split_problems(comparison)
     checkpoints = folder / "checkpoint" if folder else None
     for record in train(
-        policy, load_problems("train", source), method, run.settings,
+        policy, problems, method, run.settings, REWARDS[comparison.reward],
         eval_problems=eval_problems, checkpoint_dir=checkpoints,
     ):  # fmt: skip
         run.records.append(record)
         yield record, False
+    merge_lora(policy.model)
     if folder:
         save_policy(policy, folder / "model")
         save_run(run, folder / "run.json")
     yield run
+
+
+def start_policy(comparison: Comparison, seed: int = 0) -> Policy:
+    """The policy that a run of the comparison starts from."""
+    dtype = torch.bfloat16 if "float32_masters" in comparison.faults else torch.float32
+    compute = DTYPES[comparison.compute] if comparison.compute else None
+    policy = load_policy(comparison.policy, dtype=dtype, compute=compute)
+    if "chat_template" in comparison.faults:
+        policy.chat = False
+    if "end_tokens" in comparison.faults:
+        policy.end_ids = (policy.tokenizer.eos_token_id,)
+    if comparison.lora_rank:
+        torch.manual_seed(seed)
+        add_lora(policy.model, comparison.lora_rank)
+    return policy
+
+
+def split_problems(comparison: Comparison) -> tuple[list[Problem], list[Problem]]:
+    """The problems to train on and those to evaluate on."""
+    problems, count = load_problems("train", comparison.source), comparison.eval_count
+    if comparison.eval_split == "train":
+        return problems[count:], problems[:count]
+    return problems, load_problems("test", comparison.source)[:count]
 
 
 def read_finished(folder: Path | None, method: Method, settings: TrainSettings) -> Run | None:
@@ -144,7 +189,9 @@ def read_finished(folder: Path | None, method: Method, settings: TrainSettings) 
     if folder is None or not (folder / "run.json").exists():
         return None
     run = load_run(folder / "run.json")
-    if run.method != method or run.settings != settings:
+    if run.method != method or identity_of(run.settings) | {"steps": run.settings.steps} != identity_of(settings) | {
+        "steps": settings.steps
+    }:
         raise ValueError(
             f"{folder.name!r} holds a run with other settings: choose another folder for `out`, or repeat "
             f"with {run.method} and {run.settings}"
@@ -157,21 +204,49 @@ def problems_for(policy: str) -> str:
     return KNOWN[policy].problems if policy in KNOWN else "tiny"
 
 
-def calibrate_clip_range(policy_name: str = "tiny", method: Method = GSPO, settings: TrainSettings | None = None,
-                         share: float = 0.30) -> tuple[float, float, list[StepRecord]]:  # fmt: skip
+def calibrate_clip_range(
+    policy: Policy | str = "tiny",
+    method: Method = GSPO,
+    settings: TrainSettings | None = None,
+    share: float = 0.30,
+    problems: list[Problem] | None = None,
+) -> tuple[float, float, list[StepRecord]]:
     """A clip range for a method from a pilot without the clip, on training problems: (clip_low, clip_high, records).
 
     epsilon is where |log ratio| is exceeded by `share` of the ratios of the last pass, the median over the pilot's steps;
     about half of those have the sign that makes the clip bind. Low and high keep the paper's proportion of 3 to 4.
+    The policy (a name, or a Policy, which is trained) is not to be used for the comparison itself.
     """
     settings = settings or TrainSettings(steps=8, seed=1000)
     pilot = replace(method, clip_low=math.inf, clip_high=math.inf)
-    problems = load_problems("train", problems_for(policy_name))
-    records = list(train(load_policy(policy_name), problems, pilot, settings))
+    policy = load_policy(policy) if isinstance(policy, str) else policy
+    records = list(train(policy, problems or load_problems("train", policy.problems), pilot, settings))
     level = "token_log_ratio" if method.ratio_level == "token" else "sequence_log_ratio"
     found = [exceeded_by(getattr(r, level), share) for r in records if getattr(r, level) is not None]
+    if not found:
+        raise ValueError("no group of the pilot had a signal: the problems are too hard for this policy, or too easy")
     epsilon = statistics.median(found)
     return epsilon * 6 / 7, epsilon * 8 / 7, records
+
+
+def with_calibration(comparison: Comparison) -> Comparison:
+    """The comparison with the clip range of its sequence-level methods found by a pilot of eight steps, if it asks for
+    that. The range is kept in `calibration.json` in the `out` folder, so that a run goes on with the one it had."""
+    if not comparison.calibrate:
+        return comparison
+    file = Path(comparison.out) / "calibration.json" if comparison.out is not None else None
+    if file and file.exists():
+        low, high = json.loads(file.read_text(encoding="utf-8"))
+    else:
+        settings = replace(comparison.settings, steps=8, seed=1000, track_kl=False)
+        problems, _ = split_problems(comparison)
+        low, high, _ = calibrate_clip_range(start_policy(comparison), GSPO, settings, problems=problems)
+        if file:
+            write_whole(file, lambda f: f.write(json.dumps([low, high]).encode()))
+    methods = [
+        replace(m, clip_low=low, clip_high=high) if m.ratio_level == "sequence" else m for m in comparison.methods
+    ]
+    return replace(comparison, methods=tuple(methods))
 
 
 def exceeded_by(distribution, share: float) -> float:
@@ -190,18 +265,29 @@ def choose_policy() -> tuple[str, str]:
     """The largest policy that fits this machine and is already on it, and the reason in words."""
     if os.environ.get("RLVR_MODEL"):
         return os.environ["RLVR_MODEL"], "the environment variable RLVR_MODEL names it"
-    if not torch.cuda.is_available():
+    card = this_card()
+    if card is None:
         return "tiny", "there is no GPU here; tiny trains on any CPU in minutes"
-    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-    for name, needed in (("qwen2.5-1.5b", 60), ("qwen2.5-0.5b", 24), ("smollm2-135m", 8)):
-        if memory >= needed and is_here(KNOWN[name]):
-            return name, f"it is on this machine and fits the GPU ({memory:.0f} GiB, it needs about {needed})"
+    for name in ("qwen2.5-1.5b", "qwen2.5-0.5b", "smollm2-135m"):
+        fitting = fit_to_card(name, settings_for(name), card)
+        if fitting and is_here(KNOWN[name]):
+            how = f"with LoRA of rank {fitting[1]}" if fitting[1] else "with all its weights trained"
+            return name, f"it is on this machine and fits the {card.name} ({card.memory_gib:.0f} GiB) {how}"
     return "tiny", "no larger policy is both on this machine and small enough for its GPU"
 
 
 # What one run of 32 steps adds on two cores, where two go side by side: 33 s on an Intel Xeon; an AMD EPYC took 52 s for
-# 40 steps. Between the two, since a promise should hold on the slower one. Others are not measured yet.
+# 40 steps. Between the two, since a promise should hold on the slower one.
 SECONDS_A_RUN = {"tiny": 45}
+
+
+def expected_seconds(name: str, settings: TrainSettings, lora_rank: int | None) -> float | None:
+    """What one run takes: measured for `tiny` on a CPU, calculated for a GPU (`memory`), else not known."""
+    if name in SECONDS_A_RUN:
+        return SECONDS_A_RUN[name] * settings.steps / TrainSettings.steps
+    card = this_card()
+    a_step = seconds_a_step(name, settings, lora_rank, card) if card else None
+    return a_step * settings.steps if a_step else None
 
 
 def plan_comparison(
@@ -210,24 +296,48 @@ def plan_comparison(
     """The comparison of notebook 09, and in print what will run, why and for about how long.
 
     None: the largest policy that fits this machine and is on it (the variable RLVR_MODEL of the environment comes
-    first), three seeds where they take less than ten minutes and else one, the default number of steps.
+    first), three seeds where they take less than ten minutes and else one, the number of steps that suits the policy.
+    On a GPU larger policies take gradient checkpointing or LoRA where they do not fit without.
     """
     if os.environ.get("RLVR_FAST"):  # a short form for tests of the notebook itself
         seeds, steps = 1, 4
     name, reason = (model, "you chose it") if model else choose_policy()
-    settings = TrainSettings(steps=steps) if steps else TrainSettings()
-    known = SECONDS_A_RUN.get(name)
-    one_seed = known and known * settings.steps / TrainSettings.steps * 3
-    seeds = seeds or (3 if one_seed and one_seed * 3 <= 600 else 1)
+    settings = settings_for(name)
+    settings = replace(settings, steps=steps) if steps else settings
+    settings, lora_rank = on_this_card(name, settings)
+    a_run = expected_seconds(name, settings, lora_rank)
+    seeds = seeds or (3 if a_run and a_run * 9 <= 600 else 1)
     folder = Path(out) / f"{Path(name).name}-{settings.steps}-steps"
     comparison = Comparison(
-        name, seeds=tuple(range(seeds)), settings=settings, out=folder, workers=workers_for(name, 3 * seeds)
-    )
-    expected = f"about {one_seed * seeds / 60:.0f} minutes on two CPU cores" if known else "a time not yet measured"
-    print(
-        f"{name}: {reason}.\n3 methods x {seeds} seeds x {settings.steps} steps: {expected}. Kept in {folder.as_posix()}."
-    )
+        name, seeds=tuple(range(seeds)), settings=settings, out=folder, workers=workers_for(name, 3 * seeds),
+        lora_rank=lora_rank,
+    )  # fmt: skip
+    print(f"{name}: {reason}.\n3 methods x {seeds} seeds x {settings.steps} steps: {in_words(name, a_run, 3 * seeds)}. "
+          f"Kept in {folder.as_posix()}.")  # fmt: skip
     return comparison
+
+
+def in_words(name: str, a_run: float | None, runs: int) -> str:
+    """How long some runs will take, and where that is from."""
+    if a_run is None:
+        return "a time not yet measured"
+    source = "on two CPU cores" if name in SECONDS_A_RUN else "by calculation, evaluations not counted"
+    return f"about {a_run * runs / 60:.0f} minutes {source}"
+
+
+def on_this_card(name: str, settings: TrainSettings) -> tuple[TrainSettings, int | None]:
+    """The settings, with what it takes to fit this machine's GPU, and a LoRA rank or None. Raises ValueError where the
+    model does not fit in any way that is known here."""
+    card = this_card()
+    if card is None or name == "tiny":
+        return settings, None
+    fitting = fit_to_card(name, settings, card, settings.track_kl)
+    if fitting is None:
+        raise ValueError(
+            f"{name} does not fit the {card.name} ({card.memory_gib:.0f} GiB), not with LoRA and gradient checkpointing "
+            "either: take a smaller model, or fewer prompts_per_step, max_tokens or micro_batch_tokens"
+        )
+    return fitting
 
 
 def workers_for(name: str, runs: int) -> int:
@@ -244,22 +354,14 @@ def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m rlvr_helpers.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="tiny", help=f"{', '.join(KNOWN)}, or a folder")
-    parser.add_argument("--problems", help="tiny, arithmetic, gsm8k, or a folder; default: what suits the model")
-    parser.add_argument("--methods", default="grpo,dr_grpo,gspo", help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0")
-    parser.add_argument("--steps", type=int, default=TrainSettings.steps)
-    parser.add_argument("--eval-count", type=int, default=200, help="held-out problems that are evaluated")
-    parser.add_argument("--workers", type=int, help="runs side by side, one thread each; default: what suits the model")
-    parser.add_argument("--out", required=True, help="folder for runs, checkpoints and models; also where to go on")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        methods = tuple(method_by_name(name) for name in options.methods.split(","))
-        comparison = Comparison(
-            options.model, methods, tuple(range(options.seeds)), TrainSettings(steps=options.steps), options.problems,
-            options.eval_count, options.out, options.workers or workers_for(options.model, len(methods) * options.seeds),
-        )  # fmt: skip
+        if options.corrections:
+            from rlvr_helpers.presets import describe_corrections
+
+            print(describe_corrections(tuple(options.without)))
+            return 0
+        comparison = comparison_of(options)
         results = run_with_progress_bar(comparison)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -273,6 +375,70 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m rlvr_helpers.compare", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--model", help=f"{', '.join(KNOWN)}, or a folder; default: tiny, or the preset's")
+    add("--problems", help="tiny, arithmetic, two_step, gsm8k, or a folder; default: what suits the model")
+    add("--methods", help=f"of {', '.join(METHODS)}; default: grpo,dr_grpo,gspo, or the preset's")
+    add("--seeds", type=int, help="how many seeds, from 0; default: 3, or the preset's")
+    add("--steps", type=int)
+    add("--eval-count", type=int, help="held-out problems that are evaluated; default: 200, or the preset's")
+    add("--workers", type=int, help="runs side by side, one thread each; default: what suits the model")
+    add("--out", help="folder for runs, checkpoints and models; also where to go on")
+    add("--preset", choices=("original", "fair"), help="see rlvr_helpers/presets.py")
+    add("--without", action="append", default=[], metavar="NAME", help="of the preset original: put a fault back")
+    add("--corrections", action="store_true", help="list the corrections of the preset original, and do nothing")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="any of TrainSettings, as prompts_per_step=4")
+    add("--lora-rank", type=int, help="train LoRA of this rank; 0: all weights; default: what fits the GPU")
+    add("--compute", choices=tuple(DTYPES), help="of matrix products; default: what suits the device")
+    add("--calibrate", action="store_true", help="find GSPO's clip range by a pilot first")
+    return parser
+
+
+def comparison_of(options) -> Comparison:
+    """The comparison that the command line asks for. Raises ValueError on what makes none."""
+    from rlvr_helpers import presets  # they are made of this file's parts
+
+    if not options.out:
+        raise ValueError("--out is missing: the folder for runs, checkpoints and models")
+    if options.without and options.preset != "original":
+        raise ValueError("--without belongs to --preset original")
+    model = options.model or ("qwen2.5-1.5b" if options.preset else "tiny")
+    if options.preset == "original":
+        comparison = replace(presets.original(tuple(options.without)), policy=model)
+    elif options.preset == "fair":
+        comparison = presets.fair(model)
+    else:
+        comparison = Comparison(model, settings=settings_for(model))
+    given = {"problems": options.problems, "eval_count": options.eval_count, "compute": options.compute}
+    given |= {"methods": options.methods and tuple(method_by_name(name) for name in options.methods.split(","))}
+    given |= {"seeds": options.seeds and tuple(range(options.seeds)), "calibrate": options.calibrate or None}
+    changes = read_settings(options.set) | ({"steps": options.steps} if options.steps is not None else {})
+    settings, rank = replace(comparison.settings, **changes), options.lora_rank
+    if rank is None:
+        settings, rank = on_this_card(model, settings)
+    comparison = replace(comparison, **{name: value for name, value in given.items() if value is not None})
+    runs = len(comparison.methods) * len(comparison.seeds)
+    workers = options.workers or workers_for(model, runs)
+    return replace(comparison, settings=settings, lora_rank=rank or None, out=options.out, workers=workers)
+
+
+def read_settings(pairs: list[str]) -> dict:
+    """The changes in ["prompts_per_step=4", ...]. Raises ValueError on a name or value that TrainSettings does not have."""
+    changes = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in TrainSettings.__dataclass_fields__:
+            known = ", ".join(TrainSettings.__dataclass_fields__)
+            raise ValueError(f"--set {pair}: there is no setting {name!r}; there are {known}")
+        try:
+            changes[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            raise ValueError(f"--set {pair}: {value!r} is no number, True, False or None") from None
+    return changes
+
+
 def run_with_progress_bar(comparison: Comparison) -> dict[str, list[Run]]:
     """Runs a comparison with a progress bar, and a line in `log.txt` for each step."""
     out = Path(comparison.out)
@@ -282,6 +448,7 @@ def run_with_progress_bar(comparison: Comparison) -> dict[str, list[Run]]:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     results: dict[str, list[Run]] = {}
+    comparison = with_calibration(comparison)
     try:
         with tqdm(total=comparison.settings.steps * len(comparison.cases()), unit="step") as bar:
             for progress in run_comparison(comparison, results):

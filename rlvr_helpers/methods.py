@@ -66,12 +66,18 @@ DAPO = Method("DAPO loss", "std", "token", 0.2, 0.28, "token_mean")
 
 METHODS = {"grpo": GRPO, "dr_grpo": DR_GRPO, "gspo": GSPO, "rloo": RLOO, "dapo": DAPO}
 
-# What the papers themselves use: GRPO with the KL term (2402.03300, sec. 4.2), GSPO for a 30B mixture of experts
-# (2507.18071, sec. 5.1), Dr. GRPO without KL (2503.20783, sec. 3.2), DAPO with clip-higher (2503.14476, sec. 3.1).
+# What the papers themselves use, and why.
 PAPER_SETTINGS = {
+    # 2402.03300, sec. 4.2: a KL term, since a learned reward model can be led astray. It made one update a rollout.
     "grpo": replace(GRPO, kl_coef=0.04),
+    # 2503.20783, sec. 3.2: no division by std or length, each of which weights questions or answers unevenly; no KL term,
+    # since a rule checks the answers.
     "dr_grpo": DR_GRPO,
+    # 2507.18071, sec. 5.1: the ratio of a long completion, a geometric mean over its tokens, hardly leaves 1, so the range
+    # is small; four mini-batches a rollout, a mixture of experts of 30 B.
     "gspo": replace(GSPO, clip_low=3e-4, clip_high=4e-4),
+    # 2503.14476, sec. 3.1: a higher upper bound, so that unlikely tokens may grow; a mean over tokens, so that long
+    # completions count for what they are.
     "dapo": DAPO,
 }
 

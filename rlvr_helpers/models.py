@@ -46,6 +46,7 @@ class Policy:
     end_ids: every token that ends a completion (the tokenizer's end token and the generation config's).
     pad_id:  fills rectangles; never an end token. Masks are carried along, never guessed from it.
     compute: what matrix products are made in; the weights keep their own dtype
+    chat:    prompts go through the chat template; False (bare text) is a fault that `presets` can put back
     """
 
     name: str
@@ -56,6 +57,7 @@ class Policy:
     problems: str = "tiny"
     system_prompt: str | None = field(default=None, repr=False)
     compute: torch.dtype = torch.float32
+    chat: bool = True
 
     @property
     def device(self) -> torch.device:
@@ -194,6 +196,8 @@ def find_pad_id(tokenizer, end_ids: tuple[int, ...]) -> int:
 
 def format_prompt(policy: Policy, question: str) -> str:
     """The question as the model expects it: through the chat template, with the request for the answer format."""
+    if not policy.chat:
+        return "\n".join(filter(None, (policy.system_prompt, question)))
     messages = [{"role": "user", "content": question}]
     if policy.system_prompt:
         messages.insert(0, {"role": "system", "content": policy.system_prompt})

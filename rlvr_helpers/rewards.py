@@ -161,3 +161,15 @@ def lenient_answer(text: str) -> str | None:
 def lenient_correct(text: str, gold: str) -> bool:
     """Whether `lenient_answer` is the number `gold`. What `correctness_reward` pays, this accepts too."""
     return answers_match(lenient_answer(text), gold)
+
+
+def answer_and_tags_reward(text: str, gold: str) -> float:
+    """The reward of the comparison that this course grew from: 2 where the answer tag holds the gold answer to the letter,
+    1.5 where it holds an equal number, and 0.2 for each of the four tags that occurs. It pays for tags without an answer,
+    which is why that comparison's gain was mostly format."""
+    answer = extract_answer(text)
+    right = 2.0 if answer is not None and answer.strip() == gold else 1.5 if answers_match(answer, gold) else 0.0
+    return right + 0.2 * sum(tag in text for tag in FORMAT)
+
+
+REWARDS = {"correctness": correctness_reward, "answer_and_tags": answer_and_tags_reward}

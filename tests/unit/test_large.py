@@ -281,6 +281,7 @@ def test_without_the_package_the_8_bit_optimizer_is_refused_by_name(monkeypatch)
 @pytest.mark.slow  # the package takes seconds to load
 def test_the_8_bit_optimizer_learns_with_moments_of_one_byte(tmp_path):
     pytest.importorskip("bitsandbytes", reason="the package bitsandbytes is not installed")
+
     def policy():
         return make_tiny(hidden_size=64, intermediate_size=128)  # it leaves matrices below 4,096 numbers in float32
 

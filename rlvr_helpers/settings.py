@@ -1,0 +1,80 @@
+"""Which settings suit which model and which card?"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig
+
+from rlvr_helpers.memory import CARDS, SHAPES, Card, Shape, Workload, cheapest_fit, seconds_parts
+from rlvr_helpers.training import TrainSettings
+
+PROMPT_TOKENS = 150  # of a GSM8K question in its chat template: what calculations go by
+
+# SmolLM2: rates above 1e-5 or few prompts a step shrink its pass@k. Qwen: not run by us yet, since its weights could not be
+# had; a rate between the papers' 1e-6 and the original comparison's 5e-6.
+_LARGE = {"micro_batch_tokens": 8192, "warmup_steps": 5, "decay_steps": None, "eval_every": 20, "checkpoint_every": 10}
+SETTINGS = {
+    "tiny": TrainSettings(),
+    "smollm2-135m": TrainSettings(steps=100, prompts_per_step=32, learning_rate=1e-5, max_tokens=96, **_LARGE),
+    "qwen2.5-0.5b": TrainSettings(steps=200, learning_rate=2e-6, max_tokens=400, **_LARGE),
+    "qwen2.5-1.5b": TrainSettings(steps=200, learning_rate=2e-6, max_tokens=400, **_LARGE),
+}
+
+
+def settings_for(policy: str) -> TrainSettings:
+    """The settings that suit a policy; for a folder those of Qwen2.5-0.5B, or of `tiny` where it is as small."""
+    if policy in SETTINGS:
+        return SETTINGS[policy]
+    shape = shape_for(policy)
+    return SETTINGS["tiny" if shape and shape.parameters < 10**7 else "qwen2.5-0.5b"]
+
+
+def shape_for(policy: str) -> Shape | None:
+    """The sizes of a known policy, or of the model in a folder; None where they cannot be told."""
+    if policy in SHAPES:
+        return SHAPES[policy]
+    try:
+        return Shape.of(AutoConfig.from_pretrained(policy)) if Path(policy).is_dir() else None
+    except Exception:  # no configuration in it, a broken one, or another family: load_policy says it better
+        return None
+
+
+def this_card() -> Card | None:
+    """This machine's GPU, with the speed of the known card of its name, or of the slowest where its name is not known.
+    None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    name, memory = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / 2**30
+    known = (card for key, card in CARDS.items() if all(word in name for word in key.split()))
+    return replace(next(known, CARDS["T4"]), name=name, memory_gib=memory)
+
+
+def workload(settings: TrainSettings, lora_rank: int | None = None, reference: bool = True) -> Workload:
+    """One step of these settings, as the calculator in `memory` counts it."""
+    return Workload(
+        prompts=settings.prompts_per_step, group_size=settings.group_size, prompt_tokens=PROMPT_TOKENS,
+        completion_tokens=settings.max_tokens, updates_per_token=settings.epochs,
+        micro_batch_tokens=settings.micro_batch_tokens or 2**20, lora_rank=lora_rank, reference=reference,
+        eight_bit_optimizer=settings.eight_bit_optimizer, gradient_checkpointing=settings.gradient_checkpointing,
+    )  # fmt: skip
+
+
+def fit_to_card(
+    policy: str, settings: TrainSettings, card: Card, reference: bool = True
+) -> tuple[TrainSettings, int | None] | None:
+    """Settings and a LoRA rank (or None: all weights are trained) with which training fits a card: gradient checkpointing
+    is taken where it must be, then LoRA. None where nothing fits. What cannot be told is taken to fit."""
+    shape = shape_for(policy)
+    if shape is None:
+        return settings, None
+    found = cheapest_fit(shape, workload(settings, reference=reference), card)
+    if found is None:
+        return None
+    return replace(settings, gradient_checkpointing=found.gradient_checkpointing), found.lora_rank
+
+
+def seconds_a_step(policy: str, settings: TrainSettings, lora_rank: int | None, card: Card) -> float | None:
+    """What the calculator expects of a step on a card; None where the model's sizes cannot be told."""
+    shape = shape_for(policy)
+    return sum(seconds_parts(shape, workload(settings, lora_rank), card).values()) if shape else None
