@@ -3,7 +3,8 @@
     uv run --group test python -m rlvr_helpers.tools.benchmark --out figures.json
 
 Machines are noisy: both sides take turns (A B A B), medians stand beside the least and the largest value, and the load
-of the machine is printed at both ends. `--quick` runs every part at a small size, to see that it works.
+of the machine is printed at both ends. `--quick` runs every part at a small size, to see that it works. With `--original`
+it is the original comparison's workload on a GPU instead (`gpu_benchmark`).
 """
 
 import argparse
@@ -341,8 +342,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="everything at a small size")
     parser.add_argument("--out", type=Path, help="a JSON file for all raw figures")
+    parser.add_argument("--original", action="store_true", help="the original's workload on a GPU; see gpu_benchmark")
     parser.add_argument("--reach-with", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.original:
+        from rlvr_helpers.tools import gpu_benchmark  # made of this file's parts
+
+        given = ["--model", args.model] if args.model != "tiny" else []
+        given += (["--quick"] if args.quick else []) + (["--out", str(args.out)] if args.out else [])
+        return gpu_benchmark.main(given)
     torch.set_num_threads(args.threads)
     work = make_work(args)
     if args.reach_with:

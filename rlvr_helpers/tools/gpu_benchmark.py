@@ -1,0 +1,274 @@
+"""How long is a step of the original comparison's workload on this GPU, and how near to what the card can do?
+
+    python -m rlvr_helpers.tools.gpu_benchmark --model qwen2.5-1.5b --out figures.json
+
+2 prompts x 8 completions x 400 tokens, one update, KL to the start. Where the model is not on this machine, random weights
+of its sizes take its place: speed does not depend on them, and such weights hardly ever end early, as was so there.
+Beside it, in turns in the same run, the step as that script takes it: `generate` and a padded forward in bfloat16 weights.
+`--quick` runs every part at a small size, also on a CPU, to see that it works.
+"""
+
+import argparse
+import copy
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from rlvr_helpers import sampling, training
+from rlvr_helpers.decoding import CacheDecoder, GraphDecoder, LayerDecoder
+from rlvr_helpers.large import add_lora, best_compute, make_optimizer
+from rlvr_helpers.memory import SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
+from rlvr_helpers.methods import GRPO
+from rlvr_helpers.models import KNOWN, Policy, format_prompt, is_here, load_policy, make_policy
+from rlvr_helpers.problems import load_problems
+from rlvr_helpers.sampling import encode_prompts, sample_groups, score_logits
+from rlvr_helpers.settings import fit_to_card, this_card, workload
+from rlvr_helpers.tools.benchmark import header, peak_memory, timed
+
+METHOD = replace(GRPO, kl_coef=0.04)
+SETTINGS = training.TrainSettings(
+    prompts_per_step=2,
+    group_size=8,
+    max_tokens=400,
+    epochs=1,
+    minibatches=1,
+    learning_rate=5e-6,
+    micro_batch_tokens=8192,
+)
+SMALL = Shape(2, 64, 4, 2, 16, 128, 167, tied=True, qkv_bias=True)
+
+
+def random_policy(shape: Shape, device, name: str = "random") -> Policy:
+    """A policy of these sizes with random weights, and the tokenizer of `tiny`, whose tokens are among its vocabulary."""
+    sizes = {
+        "vocab_size": shape.vocab, "hidden_size": shape.hidden, "intermediate_size": shape.mlp, "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads, "num_key_value_heads": shape.kv_heads, "tie_word_embeddings": shape.tied,
+        "max_position_embeddings": 4096, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0,
+    }  # fmt: skip
+    config, kind = (Qwen2Config, Qwen2ForCausalLM) if shape.qkv_bias else (LlamaConfig, LlamaForCausalLM)
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = kind(config(**sizes)).eval()
+    policy = make_policy(model, load_policy("tiny").tokenizer, name, KNOWN["tiny"])
+    policy.compute = best_compute(device)
+    return policy
+
+
+class Work:
+    """A policy, its prompts of about 100 tokens, and the settings that fit this machine."""
+
+    def __init__(self, args):
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        known = KNOWN.get(args.model)
+        self.shape = SMALL if args.quick else SHAPES[args.model]
+        self.real = not args.quick and known is not None and is_here(known)
+        self.policy = load_policy(args.model, self.device) if self.real else random_policy(self.shape, self.device)
+        small = {"group_size": 4, "max_tokens": 8} if args.quick else {}
+        self.settings, self.lora_rank, self.card = replace(SETTINGS, **small), args.lora_rank, this_card()
+        if self.card and args.lora_rank is None:
+            self.settings, self.lora_rank = fit_to_card(args.model, self.settings, self.card) or (self.settings, 16)
+        if args.checkpointing:
+            self.settings = replace(self.settings, gradient_checkpointing=True)
+        problems = load_problems("train", "tiny")[:2]
+        question = (lambda p: p.question) if self.real else (lambda p: " ".join([p.question] * 5)[:350])
+        self.prompts = [format_prompt(self.policy, question(problem)) for problem in problems]
+        self.repeats = args.repeats
+
+
+def our_side(work: Work):
+    """A function that takes one step and returns its seconds by part and its tokens; the optimizer and the reference
+    are made once."""
+    policy, s = work.policy, work.settings
+    if work.lora_rank:
+        add_lora(policy.model, work.lora_rank)
+    if s.gradient_checkpointing:
+        training.remake_activations(policy.model)
+    reference, optimizer = training.make_reference(policy.model), make_optimizer(policy.model, s)
+    scaler = training.LossScaler(policy.device, policy.compute)
+    for parameter in policy.model.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+
+    def step(turn: int) -> dict:
+        clock = training.Clock(policy.device)
+        with clock.time("generation"):
+            generator = torch.Generator().manual_seed(turn)
+            rollout = sample_groups(policy, work.prompts, s.group_size, s.max_tokens, generator=generator)
+        rewards = (torch.arange(len(rollout.mask)).view(-1, s.group_size) % 2.0).to(policy.device)  # all have a signal
+        with clock.time("scoring"):
+            minibatches = training.make_minibatches(rollout, rewards, METHOD, s, turn + 1)
+            training.score_before_updates(minibatches, policy.model, reference)
+        shown = training.update(policy.model, optimizer, minibatches[0], METHOD, s, clock, "", scaler)
+        gap = max(micro.sampler_gap for micro in minibatches[0].micro)
+        tokens = int(rollout.mask.sum())
+        return {"parts": clock.seconds, "tokens": tokens, "sampler_gap": gap, "clip_first": shown.clip_fraction}
+
+    return step
+
+
+def script_side(work: Work):
+    """A function that takes one step as the script did: weights, gradients and moments in bfloat16, `generate`, every row
+    padded with its prompt, full logits, gradient checkpointing."""
+    policy, s = work.policy, work.settings
+    model, reference = (copy.deepcopy(policy.model).to(torch.bfloat16) for _ in range(2))
+    reference.requires_grad_(False)
+    training.remake_activations(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=s.learning_rate)
+    config = GenerationConfig(
+        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=s.max_tokens,
+        eos_token_id=list(policy.end_ids), pad_token_id=policy.pad_id,
+    )  # fmt: skip
+
+    def score(which, ids, mask, width):
+        logits = which(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, -width - 1 : -1]
+        return score_logits(logits, ids[:, -width:], mask[:, -width:])[0]
+
+    def step(turn: int) -> dict:
+        clock = training.Clock(policy.device)
+        torch.manual_seed(turn)
+        with clock.time("generation"), torch.no_grad():
+            prompt, prompt_mask = encode_prompts(policy, [p for p in work.prompts for _ in range(s.group_size)])
+            ids = model.generate(input_ids=prompt, attention_mask=prompt_mask, generation_config=config)
+        done = sampling.mask_after_end(ids[:, prompt.shape[1] :], policy.end_ids)
+        mask, width = torch.cat([prompt_mask, done], dim=1), done.shape[1]
+        with clock.time("scoring"), torch.no_grad():
+            old, ref = (score(which, ids, mask, width) for which in (model, reference))
+        advantages = (torch.arange(len(ids), device=ids.device) % 2.0) * 2 - 1
+        with clock.time("forward"), training.training_mode(model, True):
+            new = score(model, ids, mask, width)
+            loss = training.policy_loss(METHOD, new, old, advantages, done, s.max_tokens, ref).loss
+        with clock.time("backward"), training.training_mode(model, True):
+            loss.backward()
+        with clock.time("optimizer"):
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            optimizer.step()
+            optimizer.zero_grad()
+        return {"parts": clock.seconds, "tokens": int(done.sum())}
+
+    return step
+
+
+def measure_sides(work: Work, with_script: bool) -> dict:
+    """Steps of both sides in turns; the first of each warms up. Peak memory of each in GiB."""
+    sides = ({"script": script_side} if with_script else {}) | {
+        "ours": our_side
+    }  # ours trains the policy, the other a copy
+    steps, runs = {name: make(work) for name, make in sides.items()}, {name: [] for name in sides}
+    for turn in range(work.repeats + 1):
+        for name, step in steps.items():
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
+            run, shown = timed(step, turn)
+            runs[name].append(run | shown | {"peak_gib": peak_memory(torch.device(work.device)) / 1024})
+    return {name: rows[1:] for name, rows in runs.items()}
+
+
+def measure_decoders(work: Work) -> dict:
+    """Useful tokens a second of the three decoders on the same prompts and noise, in turns."""
+    kinds, runs, s = (CacheDecoder, LayerDecoder, GraphDecoder), {}, work.settings
+    chosen = sampling.decoder_for
+    try:
+        for _turn in range(work.repeats + 1):
+            for kind in kinds:
+                sampling.decoder_for = kind
+                sample = [work.policy, work.prompts, s.group_size, s.max_tokens]
+                run, rollout = timed(
+                    lambda sample=sample: sample_groups(*sample, generator=torch.Generator().manual_seed(0))
+                )
+                runs.setdefault(kind.__name__, []).append(int(rollout.mask.sum()) / run["seconds"])
+    finally:
+        sampling.decoder_for = chosen
+    return {name: rates[1:] for name, rates in runs.items()}
+
+
+def measure_machine(work: Work) -> dict:
+    """Bytes a second of a large copy (read and written) and FLOPs a second of a large product in the compute dtype."""
+    side = 256 if work.device == "cpu" else 8192
+    dtype = work.policy.compute
+    a, big = (torch.randn(n, side, device=work.device, dtype=dtype) for n in (side, side * 16))
+    other = torch.empty_like(big)
+    copies, products = [], []
+    for _ in range(6):
+        copies.append(2 * big.numel() * big.element_size() / timed(lambda: other.copy_(big))[0]["seconds"])
+        products.append(2 * side**3 / timed(lambda: a @ a)[0]["seconds"])
+    return {"bytes_per_second": median(copies[1:]), "flops_per_second": median(products[1:])}
+
+
+def roofline(work: Work, machine: dict, run: dict) -> dict:
+    """What this machine's measured rates allow at best, in seconds: every token reads 16-bit weights and its group's cache
+    once; training is 2, 2 and 4 FLOPs a weight and place (scoring, forward, backward)."""
+    s, shape = work.settings, work.shape
+    groups, steps = s.prompts_per_step, s.max_tokens
+    cache = cache_bytes(shape, groups * (100 + s.group_size * steps / 2))
+    generation = steps * (2 * shape.matrix_parameters + cache) / machine["bytes_per_second"]
+    places = run["tokens"] + groups * 100
+    training_flops = (2 * 2 + 2 + 4) * shape.matrix_parameters * places
+    return {"generation": generation, "training": training_flops / machine["flops_per_second"]}
+
+
+def show(results: dict, work: Work) -> None:
+    weights = "real weights" if work.real else "random weights of its sizes"
+    print(f"{weights}, {work.shape.parameters / 1e6:,.1f} M parameters, compute {work.policy.compute}")
+    print(f"LoRA rank {work.lora_rank}, gradient checkpointing {work.settings.gradient_checkpointing}")
+    for name, runs in results["sides"].items():
+        seconds = sorted(run["seconds"] for run in runs)
+        parts = ", ".join(f"{p} {median(r['parts'][p] for r in runs):.2f}" for p in runs[0]["parts"])
+        rate = median(run["tokens"] / run["parts"]["generation"] for run in runs)
+        print(f"  {name:7s} {median(seconds):.2f} s a step ({seconds[0]:.2f} to {seconds[-1]:.2f}): {parts}; decoding "
+              f"{rate:,.0f} tokens/s; at most {max(run['peak_gib'] for run in runs):.1f} GiB")  # fmt: skip
+    ours = results["sides"]["ours"]
+    if "script" in results["sides"]:
+        ratio = median(r["seconds"] for r in results["sides"]["script"]) / median(r["seconds"] for r in ours)
+        print(f"  script / ours: {ratio:.1f}")
+    print(f"  before the update {max(r['clip_first'] for r in ours):.2%} of tokens are clipped; decoding and scoring differ by "
+          f"at most {max(r['sampler_gap'] for r in ours):.3f} nats")  # fmt: skip
+    for name, rates in results["decoders"].items():
+        print(f"  {name}: {median(rates):,.0f} useful tokens/s")
+    machine, floor = results["machine"], results["roofline"]
+    spent = {"generation": median(r["parts"]["generation"] for r in ours)}
+    spent["training"] = median(sum(r["parts"][p] for p in ("scoring", "forward", "backward")) for r in ours)
+    rates = f"{machine['bytes_per_second'] / 1e9:,.0f} GB/s, {machine['flops_per_second'] / 1e12:,.2f} TFLOPS"
+    shares = [f"{part} takes {spent[part]:.2f} s, {floor[part] / spent[part]:.0%} of the roofline" for part in floor]
+    print(f"  this machine: {rates}; {', '.join(shares)}")
+    if results["calculated"]:
+        print(f"  calculated: {results['calculated']['gib']:.1f} GiB, {results['calculated']['seconds']}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="qwen2.5-1.5b", choices=tuple(SHAPES))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--lora-rank", type=int, help="default: what fits this GPU")
+    parser.add_argument(
+        "--checkpointing", action="store_true", help="gradient checkpointing also where it is not needed"
+    )
+    parser.add_argument("--no-script", action="store_true", help="leave the script's side out, where memory is short")
+    parser.add_argument("--quick", action="store_true", help="a small model and a small workload, also on a CPU")
+    parser.add_argument("--out", type=Path, help="a JSON file for all figures")
+    args = parser.parse_args(arguments)
+    if not torch.cuda.is_available() and not args.quick:
+        parser.error("there is no GPU here; --quick runs every part at a small size on a CPU")
+    work = Work(args)
+    given = " ".join(sys.argv[1:] if arguments is None else arguments)
+    results = {"header": header() | {"command": f"python -m rlvr_helpers.tools.gpu_benchmark {given}".strip()}}
+    print(*(f"{name}: {value}" for name, value in results["header"].items()), sep="\n")
+    results["sides"] = measure_sides(work, not args.no_script)
+    results["decoders"], results["machine"] = measure_decoders(work), measure_machine(work)
+    results["roofline"] = roofline(work, results["machine"], results["sides"]["ours"][-1])
+    load = workload(work.settings, work.lora_rank)
+    results["calculated"] = work.card and {
+        "gib": memory_gib(work.shape, load), "seconds": seconds_parts(work.shape, load, work.card)
+    }  # fmt: skip
+    show(results, work)
+    print(f"load at the end: {os.getloadavg()[0]:.1f}")
+    if args.out:
+        args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
