@@ -8,10 +8,8 @@ It may be stopped at any time; the same command goes on where it stopped. The no
 
 import argparse
 import ast
-import json
 import logging
 import math
-import os
 import statistics
 import sys
 from collections.abc import Iterator
@@ -21,16 +19,16 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from rlvr_helpers.checkpoints import identity_of, write_whole
+from rlvr_helpers.checkpoints import identity_of
 from rlvr_helpers.large import DTYPES, add_lora, merge_lora
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, METHODS, Method, method_by_name
-from rlvr_helpers.models import KNOWN, Policy, is_here, load_policy, save_policy
+from rlvr_helpers.models import KNOWN, Policy, load_policy, save_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.rewards import REWARDS
 from rlvr_helpers.runs import Run, load_run, provenance, save_run
-from rlvr_helpers.settings import fit_to_card, seconds_a_step, settings_for, this_card
-from rlvr_helpers.side_by_side import cores, side_by_side
+from rlvr_helpers.settings import on_this_card, settings_for, workers_for
+from rlvr_helpers.side_by_side import side_by_side
 from rlvr_helpers.tables import format_differences, format_table, table_rows
 from rlvr_helpers.training import TrainSettings, train
 
@@ -189,9 +187,8 @@ def read_finished(folder: Path | None, method: Method, settings: TrainSettings) 
     if folder is None or not (folder / "run.json").exists():
         return None
     run = load_run(folder / "run.json")
-    if run.method != method or identity_of(run.settings) | {"steps": run.settings.steps} != identity_of(settings) | {
-        "steps": settings.steps
-    }:
+    same = identity_of(run.settings) == identity_of(settings) and run.settings.steps == settings.steps
+    if run.method != method or not same:
         raise ValueError(
             f"{folder.name!r} holds a run with other settings: choose another folder for `out`, or repeat "
             f"with {run.method} and {run.settings}"
@@ -229,20 +226,27 @@ def calibrate_clip_range(
     return epsilon * 6 / 7, epsilon * 8 / 7, records
 
 
+def run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
+    """`calibrate_clip_range` for a comparison's policy, problems and settings: eight steps of GSPO without the clip. With
+    an `out` folder the pilot is kept there in `pilot.json`, so that a comparison goes on with the range that it had."""
+    file = Path(comparison.out) / "pilot.json" if comparison.out is not None else None
+    if file and file.exists():
+        run = load_run(file)
+        return run.method.clip_low, run.method.clip_high, run.records
+    settings = replace(comparison.settings, steps=8, seed=1000)
+    policy, (problems, _) = start_policy(comparison), split_problems(comparison)
+    low, high, records = calibrate_clip_range(policy, GSPO, settings, problems=problems)
+    if file:
+        run = replace(comparison.new_run(GSPO, settings.seed), settings=settings, records=records)
+        save_run(replace(run, method=replace(GSPO, clip_low=low, clip_high=high)), file)
+    return low, high, records
+
+
 def with_calibration(comparison: Comparison) -> Comparison:
-    """The comparison with the clip range of its sequence-level methods found by a pilot of eight steps, if it asks for
-    that. The range is kept in `calibration.json` in the `out` folder, so that a run goes on with the one it had."""
+    """The comparison with the range that its pilot finds for sequence-level methods, if it asks for that."""
     if not comparison.calibrate:
         return comparison
-    file = Path(comparison.out) / "calibration.json" if comparison.out is not None else None
-    if file and file.exists():
-        low, high = json.loads(file.read_text(encoding="utf-8"))
-    else:
-        settings = replace(comparison.settings, steps=8, seed=1000, track_kl=False)
-        problems, _ = split_problems(comparison)
-        low, high, _ = calibrate_clip_range(start_policy(comparison), GSPO, settings, problems=problems)
-        if file:
-            write_whole(file, lambda f: f.write(json.dumps([low, high]).encode()))
+    low, high, _ = run_pilot(comparison)
     methods = [
         replace(m, clip_low=low, clip_high=high) if m.ratio_level == "sequence" else m for m in comparison.methods
     ]
@@ -258,99 +262,15 @@ def exceeded_by(distribution, share: float) -> float:
     return high
 
 
-# -- which policy, and the command line -----------------------------------------------------------------------------
-
-
-def choose_policy() -> tuple[str, str]:
-    """The largest policy that fits this machine and is already on it, and the reason in words."""
-    if os.environ.get("RLVR_MODEL"):
-        return os.environ["RLVR_MODEL"], "the environment variable RLVR_MODEL names it"
-    card = this_card()
-    if card is None:
-        return "tiny", "there is no GPU here; tiny trains on any CPU in minutes"
-    for name in ("qwen2.5-1.5b", "qwen2.5-0.5b", "smollm2-135m"):
-        fitting = fit_to_card(name, settings_for(name), card)
-        if fitting and is_here(KNOWN[name]):
-            how = f"with LoRA of rank {fitting[1]}" if fitting[1] else "with all its weights trained"
-            return name, f"it is on this machine and fits the {card.name} ({card.memory_gib:.0f} GiB) {how}"
-    return "tiny", "no larger policy is both on this machine and small enough for its GPU"
-
-
-# What one run of 32 steps adds on two cores, where two go side by side: 33 s on an Intel Xeon; an AMD EPYC took 52 s for
-# 40 steps. Between the two, since a promise should hold on the slower one.
-SECONDS_A_RUN = {"tiny": 45}
-
-
-def expected_seconds(name: str, settings: TrainSettings, lora_rank: int | None) -> float | None:
-    """What one run takes: measured for `tiny` on a CPU, calculated for a GPU (`memory`), else not known."""
-    if name in SECONDS_A_RUN:
-        return SECONDS_A_RUN[name] * settings.steps / TrainSettings.steps
-    card = this_card()
-    a_step = seconds_a_step(name, settings, lora_rank, card) if card else None
-    return a_step * settings.steps if a_step else None
-
-
-def plan_comparison(
-    model: str | None = None, seeds: int | None = None, steps: int | None = None, out: str | Path = "runs"
-) -> Comparison:
-    """The comparison of notebook 09, and in print what will run, why and for about how long.
-
-    None: the largest policy that fits this machine and is on it (the variable RLVR_MODEL of the environment comes
-    first), three seeds where they take less than ten minutes and else one, the number of steps that suits the policy.
-    On a GPU larger policies take gradient checkpointing or LoRA where they do not fit without.
-    """
-    if os.environ.get("RLVR_FAST"):  # a short form for tests of the notebook itself
-        seeds, steps = 1, 4
-    name, reason = (model, "you chose it") if model else choose_policy()
-    settings = settings_for(name)
-    settings = replace(settings, steps=steps) if steps else settings
-    settings, lora_rank = on_this_card(name, settings)
-    a_run = expected_seconds(name, settings, lora_rank)
-    seeds = seeds or (3 if a_run and a_run * 9 <= 600 else 1)
-    folder = Path(out) / f"{Path(name).name}-{settings.steps}-steps"
-    comparison = Comparison(
-        name, seeds=tuple(range(seeds)), settings=settings, out=folder, workers=workers_for(name, 3 * seeds),
-        lora_rank=lora_rank,
-    )  # fmt: skip
-    print(f"{name}: {reason}.\n3 methods x {seeds} seeds x {settings.steps} steps: {in_words(name, a_run, 3 * seeds)}. "
-          f"Kept in {folder.as_posix()}.")  # fmt: skip
-    return comparison
-
-
-def in_words(name: str, a_run: float | None, runs: int) -> str:
-    """How long some runs will take, and where that is from."""
-    if a_run is None:
-        return "a time not yet measured"
-    source = "on two CPU cores" if name in SECONDS_A_RUN else "by calculation, evaluations not counted"
-    return f"about {a_run * runs / 60:.0f} minutes {source}"
-
-
-def on_this_card(name: str, settings: TrainSettings) -> tuple[TrainSettings, int | None]:
-    """The settings, with what it takes to fit this machine's GPU, and a LoRA rank or None. Raises ValueError where the
-    model does not fit in any way that is known here."""
-    card = this_card()
-    if card is None or name == "tiny":
-        return settings, None
-    fitting = fit_to_card(name, settings, card, settings.track_kl)
-    if fitting is None:
-        raise ValueError(
-            f"{name} does not fit the {card.name} ({card.memory_gib:.0f} GiB), not with LoRA and gradient checkpointing "
-            "either: take a smaller model, or fewer prompts_per_step, max_tokens or micro_batch_tokens"
-        )
-    return fitting
-
-
-def workers_for(name: str, runs: int) -> int:
-    """How many runs to make side by side: `tiny` one a core, at most four (each takes 0.6 GB); larger policies one."""
-    return min(cores(), runs, 4) if name == "tiny" else 1
-
-
 def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple[Policy, Policy]:
     """The start policy, and the one that a run of the comparison trained, both loaded from their folders."""
     folder = comparison.folder(method, seed)
     if folder is None or not (folder / "model").is_dir():
         raise ValueError(f"{method.name} with seed {seed} has no trained model yet: let its run end first")
     return load_policy(comparison.policy), load_policy(str(folder / "model"))
+
+
+# -- the command line -----------------------------------------------------------------------------------------------
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,5 @@
-"""The four recorded rollouts that run through all lessons: right and short, right and long, wrong and short, wrong and long.
+"""What was recorded: runs, a drift of ratios, and the four rollouts that run through all lessons: right and short, right
+and long, wrong and short, wrong and long.
 
     four = four_rollouts()
     four.texts, four.rewards, four.mask, four.logprobs["start"]
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rlvr_helpers.methods import METHODS
 from rlvr_helpers.problems import DATA
+from rlvr_helpers.runs import Run, load_run
 
 
 @dataclass(frozen=True)
@@ -113,3 +116,16 @@ def recorded_drift() -> RecordedDrift:
         advantages=torch.tensor(data["advantages"]),
         rewards=torch.tensor(data["rewards"]),
     )
+
+
+def recorded_runs(policy: str = "tiny") -> dict[str, list[Run]]:
+    """The recorded runs of a comparison by method, seeds in order, as `compare.run_comparison` gives them: the same tables
+    and plots take them. Raises ValueError that lists what is recorded."""
+    folder = DATA / "runs" / policy
+    there = sorted(path.name for path in (DATA / "runs").iterdir() if any(path.glob("*-seed*.json")))
+    if policy not in there:
+        raise ValueError(f"no runs of {policy!r} are recorded: there are those of {', '.join(there)}")
+    runs = sorted((load_run(path) for path in folder.glob("*-seed*.json")), key=lambda run: run.settings.seed)
+    names = [*(m.name for m in METHODS.values()), *(run.method.name for run in runs)]
+    by_name = {name: [run for run in runs if run.method.name == name] for name in dict.fromkeys(names)}
+    return {name: group for name, group in by_name.items() if group}

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoConfig
 
 from rlvr_helpers.memory import CARDS, SHAPES, Card, Shape, Workload, cheapest_fit, seconds_parts
+from rlvr_helpers.side_by_side import cores
 from rlvr_helpers.training import TrainSettings
 
 PROMPT_TOKENS = 150  # of a GSM8K question in its chat template: what calculations go by
@@ -78,3 +79,23 @@ def seconds_a_step(policy: str, settings: TrainSettings, lora_rank: int | None, 
     """What the calculator expects of a step on a card; None where the model's sizes cannot be told."""
     shape = shape_for(policy)
     return sum(seconds_parts(shape, workload(settings, lora_rank), card).values()) if shape else None
+
+
+def on_this_card(name: str, settings: TrainSettings) -> tuple[TrainSettings, int | None]:
+    """The settings, with what it takes to fit this machine's GPU, and a LoRA rank or None. Raises ValueError where the
+    model does not fit in any way that is known here."""
+    card = this_card()
+    if card is None or name == "tiny":
+        return settings, None
+    fitting = fit_to_card(name, settings, card, settings.track_kl)
+    if fitting is None:
+        raise ValueError(
+            f"{name} does not fit the {card.name} ({card.memory_gib:.0f} GiB), not with LoRA and gradient checkpointing "
+            "either: take a smaller model, or fewer prompts_per_step, max_tokens or micro_batch_tokens"
+        )
+    return fitting
+
+
+def workers_for(name: str, runs: int) -> int:
+    """How many runs to make side by side: `tiny` one a core, at most four (each takes 0.6 GB); larger policies one."""
+    return min(cores(), runs, 4) if name == "tiny" else 1

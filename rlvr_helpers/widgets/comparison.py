@@ -4,18 +4,9 @@ import ipywidgets
 from matplotlib.figure import Figure
 
 from rlvr_helpers import plots
-from rlvr_helpers.problems import DATA
-from rlvr_helpers.runs import Run, load_run
+from rlvr_helpers.recorded import recorded_runs
+from rlvr_helpers.runs import Run
 from rlvr_helpers.widgets.explorer import Explorer
-
-
-def recorded_runs() -> dict[str, list[Run]]:
-    """The runs in `data/runs/tiny` by method name, seeds in order."""
-    runs: dict[str, list[Run]] = {}
-    for path in sorted((DATA / "runs" / "tiny").glob("*.json")):
-        run = load_run(path)
-        runs.setdefault(run.method.name, []).append(run)
-    return runs
 
 
 def ratio_run_explorer(results: dict[str, list[Run]] | None = None) -> Explorer:

@@ -10,10 +10,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.problems import DATA, load_problems
-from rlvr_helpers.recorded import four_rollouts
+from rlvr_helpers.recorded import four_rollouts, recorded_runs
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.runs import load_run
 from rlvr_helpers.sampling import mask_after_end, token_logprobs
+from rlvr_helpers.tables import format_table, table_rows
 
 
 def numbers_and_verbs(question: str) -> tuple:
@@ -90,3 +91,12 @@ def test_the_four_rollouts_are_what_the_start_model_says():
         logp = token_logprobs(policy.model, *ids)
     torch.testing.assert_close(logp, four.logprobs["start"], atol=1e-4, rtol=0)
     assert [correctness_reward(text, four.answer) for text in four.texts] == four.rewards.tolist()
+
+
+def test_recorded_runs_are_read_as_a_comparison_gives_them():
+    runs = recorded_runs()
+    assert list(runs) == ["GRPO", "Dr. GRPO", "GSPO"]
+    assert all([run.settings.seed for run in group] == [0, 1, 2] for group in runs.values())
+    assert "GSPO" in format_table(table_rows(runs))
+    with pytest.raises(ValueError, match="no runs of 'nobody' are recorded: there are those of .*tiny"):
+        recorded_runs("nobody")

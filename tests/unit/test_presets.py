@@ -1,20 +1,16 @@
 """The original comparison and its corrections, settings for models and cards, and the command line that takes them."""
 
-import json
 from dataclasses import replace
 
 import pytest
 import torch
 
-from rlvr_helpers import compare, settings
+from rlvr_helpers import compare, planning, settings
 from rlvr_helpers.compare import (
     Comparison,
-    choose_policy,
     comparison_of,
     main,
-    on_this_card,
     parser,
-    plan_comparison,
     run_comparison,
     split_problems,
     start_policy,
@@ -23,9 +19,19 @@ from rlvr_helpers.compare import (
 from rlvr_helpers.memory import CARDS, SHAPES, Card
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import KNOWN, format_prompt, load_policy
+from rlvr_helpers.planning import choose_policy, plan_comparison
 from rlvr_helpers.presets import CORRECTIONS, describe_corrections, fair, original
 from rlvr_helpers.rewards import answer_and_tags_reward
-from rlvr_helpers.settings import fit_to_card, seconds_a_step, settings_for, shape_for, this_card, workload
+from rlvr_helpers.runs import load_run, save_run
+from rlvr_helpers.settings import (
+    fit_to_card,
+    on_this_card,
+    seconds_a_step,
+    settings_for,
+    shape_for,
+    this_card,
+    workload,
+)
 from rlvr_helpers.training import TrainSettings
 
 SMALL = {
@@ -196,11 +202,10 @@ def test_a_calibrated_range_is_kept_for_the_run_that_goes_on(tmp_path):
     comparison = replace(on_tiny(fair(), steps=1), methods=(GRPO, GSPO), out=tmp_path, calibrate=True)
     once = with_calibration(comparison)
     assert once.methods[0] == GRPO and once.methods[1].clip_low != GSPO.clip_low
-    assert json.loads((tmp_path / "calibration.json").read_text()) == [
-        once.methods[1].clip_low,
-        once.methods[1].clip_high,
-    ]
-    (tmp_path / "calibration.json").write_text("[0.5, 0.75]")
+    kept = load_run(tmp_path / "pilot.json")
+    assert (kept.method.clip_low, kept.method.clip_high) == (once.methods[1].clip_low, once.methods[1].clip_high)
+    assert len(kept.records) == 8 and kept.records[-1].clip_fraction == 0.0
+    save_run(replace(kept, method=replace(kept.method, clip_low=0.5, clip_high=0.75)), tmp_path / "pilot.json")
     assert with_calibration(comparison).methods[1].clip_high == 0.75
     assert with_calibration(replace(comparison, calibrate=False)).methods[1] == GSPO
 
@@ -268,10 +273,10 @@ def test_the_policy_for_this_machine(gpu, monkeypatch):
     monkeypatch.delenv("RLVR_MODEL", raising=False)
     assert choose_policy() == ("tiny", "there is no GPU here; tiny trains on any CPU in minutes")
     gpu("NVIDIA H100 80GB HBM3")
-    monkeypatch.setattr(compare, "is_here", lambda known: "0.5B" in known.where or "SmolLM2" in known.where)
+    monkeypatch.setattr(planning, "is_here", lambda known: "0.5B" in known.where or "SmolLM2" in known.where)
     name, reason = choose_policy()
     assert name == "qwen2.5-0.5b" and "fits the NVIDIA H100 80GB HBM3 (80 GiB) with all its weights trained" in reason
-    monkeypatch.setattr(compare, "is_here", lambda known: False)
+    monkeypatch.setattr(planning, "is_here", lambda known: False)
     assert choose_policy()[0] == "tiny"
 
 
@@ -288,10 +293,10 @@ def test_the_plan_says_the_time_before_it_starts(gpu, monkeypatch, capsys):
 
 
 def test_a_model_that_fits_in_no_way_says_so(monkeypatch):
-    monkeypatch.setattr(compare, "this_card", lambda: Card("small", 2, 320, 65, False))
+    monkeypatch.setattr(settings, "this_card", lambda: Card("small", 2, 320, 65, False))
     with pytest.raises(ValueError, match="qwen2.5-1.5b does not fit the small .* take a smaller model"):
         on_this_card("qwen2.5-1.5b", settings.settings_for("qwen2.5-1.5b"))
-    monkeypatch.setattr(compare, "this_card", lambda: replace(CARDS["RTX 4090"]))
+    monkeypatch.setattr(settings, "this_card", lambda: replace(CARDS["RTX 4090"]))
     assert on_this_card("qwen2.5-1.5b", settings.settings_for("qwen2.5-1.5b"))[1] == 16
 
 
