@@ -299,7 +299,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m rlvr_helpers.compare", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--model", help=f"{', '.join(KNOWN)}, or a folder; default: tiny, or the preset's")
-    add("--problems", help="tiny, arithmetic, two_step, gsm8k, or a folder; default: what suits the model")
+    add(
+        "--problems",
+        help="tiny, arithmetic, addition, two_step, gsm8k, reasoning_gym:NAME, or a folder; default: what suits the model",
+    )
     add("--methods", help=f"of {', '.join(METHODS)}; default: grpo,dr_grpo,gspo, or the preset's")
     add("--seeds", type=int, help="how many seeds, from 0; default: 3, or the preset's")
     add("--steps", type=int)

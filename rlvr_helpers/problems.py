@@ -1,13 +1,16 @@
 """Problems with answers that can be verified: where they come from and how they are read.
 
-A problem is a question and its answer. `load_problems` reads three sources: "tiny" (generated word problems that
-lie in `data/`), "arithmetic" (two-operand sums, generated on the spot) and "gsm8k" (from the hub or a local folder).
+A problem is a question and its answer. `load_problems` reads them: "tiny" (generated word problems that lie in
+`data/`), "arithmetic" and "two_step" (generated on the spot, for small language models), "gsm8k" (from the hub or a
+local folder), and whatever of the package reasoning-gym has a number for an answer.
 """
 
 import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
+
+from rlvr_helpers.rewards import parse_number
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 
@@ -87,20 +90,106 @@ def _sentence(rng: random.Random, pronoun: str, step: Step) -> str:
     return f"{pronoun} {rng.choice(GAIN if step.kind == 'gain' else LOSE)} {step.number}."
 
 
-def generate_arithmetic(rng: random.Random, largest: int = 99) -> Problem:
+@dataclass(frozen=True)
+class Equation:
+    """One line of a worked solution, for example "6 x 3 = 18"; `sign` is "+", "-" or "x"."""
+
+    left: int
+    sign: str
+    right: int
+
+    @property
+    def result(self) -> int:
+        return {"+": self.left + self.right, "-": self.left - self.right, "x": self.left * self.right}[self.sign]
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.sign} {self.right} = {self.result}"
+
+
+@dataclass(frozen=True)
+class WorkedProblem(Problem):
+    """A generated problem with the equations that solve it, in order; the last one gives the answer."""
+
+    equations: tuple[Equation, ...]
+
+
+def generate_arithmetic(rng: random.Random, largest: int = 99) -> WorkedProblem:
     """A two-operand addition or subtraction, for example "What is 27 + 58?", with a result of at least 0."""
     a, b = rng.randint(2, largest), rng.randint(2, largest)
-    if rng.random() < 0.5:
-        return Problem(f"What is {a} + {b}?", str(a + b))
-    return Problem(f"What is {max(a, b)} - {min(a, b)}?", str(abs(a - b)))
+    equation = Equation(a, "+", b) if rng.random() < 0.5 else Equation(max(a, b), "-", min(a, b))
+    question = f"What is {equation.left} {equation.sign} {equation.right}?"
+    return WorkedProblem(question, str(equation.result), (equation,))
+
+
+# How a two-step problem is solved, and its text: `r` is the result of the first step.
+TWO_STEP = [
+    ("a + b", "r - c", "{name} has {a} {thing}. {He} {gain} {b} more and then {lose} {c}. {how_many} have now?"),
+    ("a - b", "r + c", "{name} has {a} {thing}. {He} {lose} {b} and then {gain} {c} more. {how_many} have now?"),
+    ("a x b", "r + c", "{name} has {a} {containers} of {b} {thing} each and {c} loose {thing}. {how_many} have?"),
+    ("a x b", "r - c", "{name} buys {a} {containers} of {b} {thing} each and gives {c} {thing} away. {how_many} keep?"),
+    ("a + b", "r x c", "{name} has {a} red and {b} blue {containers}. Each holds {c} {thing}. {how_many} have?"),
+    ("a + b", "c - r", "{name} has {c} coins. A cap costs {a} coins and a ball {b} coins. If {he} buys one of each, "
+                       "how many coins does {he} have left?"),
+    ("a + b", "r + c", "A baker sells {a} rolls in the morning, {b} at noon and {c} in the evening. How many rolls "
+                       "does the baker sell in all?"),
+    ("a x b", "c - r", "A shop has {c} eggs and sells {a} boxes of {b} eggs each. How many eggs are left?"),
+    ("a - b", "r + c", "There are {a} people on a bus. At the next stop {b} get off and {c} get on. How many people "
+                       "are on the bus now?"),
+    ("a - b", "r - c", "There are {a} children at a party. First {b} of them go home, and later {c} more. How many "
+                       "children are still there?"),
+    ("a + b", "r x c", "A class has {a} boys and {b} girls. Each child gets {c} pencils. How many pencils are given "
+                       "out?"),
+    ("a x b", "c - r", "A book has {c} pages. {name} reads {a} pages a day for {b} days. How many pages are left?"),
+]  # fmt: skip
+
+
+def generate_two_step(rng: random.Random) -> WorkedProblem:
+    """A word problem of two steps with small numbers and an answer from 0 to 99."""
+    first, second, text = rng.choice(TWO_STEP)
+    numbers, equations = _two_step_numbers(rng, first, second)
+    he = rng.choice(["He", "She"])
+    name, thing = rng.choice(PEOPLE[he]), rng.choice(THINGS)
+    words = {"gain": rng.choice(GAIN), "lose": rng.choice(LOSE), "containers": rng.choice(CONTAINERS)}
+    question = text.format(
+        name=name, He=he, he=he.lower(), thing=thing, how_many=f"How many {thing} does {name}", **words, **numbers
+    )
+    return WorkedProblem(question, str(equations[1].result), equations)
+
+
+def _two_step_numbers(rng: random.Random, first: str, second: str) -> tuple[dict, tuple[Equation, Equation]]:
+    """Numbers for a, b and c, and both equations: 2 to 20, in a product 2 to 6, and no result below 0 or above 99."""
+    while True:
+        numbers = {letter: rng.randint(2, 20) for letter in "abc"}
+        numbers |= {letter: 2 + numbers[letter] % 5 for letter in "abc" if _is_factor(letter, first, second)}
+        one = _equation(first, numbers)
+        if second == "c - r":  # else there would seldom be anything left
+            numbers["c"] += one.result
+        two = _equation(second, numbers | {"r": one.result})
+        if one.result >= 0 and 0 <= two.result <= 99:
+            return numbers, (one, two)
+
+
+def _is_factor(letter: str, *steps: str) -> bool:
+    return any("x" in step and letter in step for step in steps)
+
+
+def _equation(step: str, numbers: dict[str, int]) -> Equation:
+    left, sign, right = step.split()
+    return Equation(numbers[left], sign, numbers[right])
+
+
+REASONING_GYM = "reasoning_gym:"
 
 
 def load_problems(split: str, source: str = "tiny") -> list[Problem]:
     """The problems of a split, always in the same order.
 
     split:  "train" or "test" (held out: no test problem is in train).
-    source: "tiny", "arithmetic", "gsm8k", or a folder that holds train.jsonl and test.jsonl, one
-            {"question": ..., "answer": ...} a line; GSM8K's own "... #### 72" answers are understood.
+    source: "tiny"; "arithmetic", or its additions alone, "addition"; "two_step"; "gsm8k"; or a folder that holds
+            train.jsonl and test.jsonl, one {"question": ..., "answer": ...} a line; GSM8K's own "... #### 72"
+            answers are understood. "reasoning_gym:chain_sum" asks the generator of that name in the package
+            reasoning-gym, if it is installed; rows whose answer is not one number, as `parse_number` reads it,
+            are left out.
     Raises ValueError on an unknown split or source and on a broken line (it names file and line).
     """
     if split not in ("train", "test"):
@@ -109,12 +198,19 @@ def load_problems(split: str, source: str = "tiny") -> list[Problem]:
         return read_jsonl(DATA / "problems" / f"{split}.jsonl")
     if source == "arithmetic":
         return _arithmetic_split(split)
+    if source == "addition":
+        return [problem for problem in _arithmetic_split(split) if "+" in problem.question]
+    if source == "two_step":
+        return _two_step_split(split)
+    if source.startswith(REASONING_GYM):
+        return _reasoning_gym_split(split, source.removeprefix(REASONING_GYM))
     if source == "gsm8k":
         return _gsm8k_from_hub(split)
     if Path(source).is_dir():
         return read_jsonl(Path(source) / f"{split}.jsonl")
     raise ValueError(
-        f"no problems at {source!r}: give 'tiny', 'arithmetic', 'gsm8k', or a folder with train.jsonl and test.jsonl"
+        f"no problems at {source!r}: give 'tiny', 'arithmetic', 'addition', 'two_step', 'gsm8k', "
+        "'reasoning_gym:NAME', or a folder with train.jsonl and test.jsonl"
     )
 
 
@@ -161,6 +257,37 @@ def _arithmetic_split(split: str) -> list[Problem]:
     unique = {problem.question: problem for problem in (generate_arithmetic(rng) for _ in range(6000))}
     problems = list(unique.values())
     return problems[:500] if split == "test" else problems[500:2500]
+
+
+def _two_step_split(split: str) -> list[Problem]:
+    """2,000 train or 500 test word problems from a fixed seed. No two have the same equations, so that no test problem
+    stands in train under other names."""
+    rng, unique = random.Random(20_02), {}
+    while len(unique) < 2500:
+        problem = generate_two_step(rng)
+        unique.setdefault(problem.equations, problem)
+    problems = list(unique.values())
+    return problems[:500] if split == "test" else problems[500:]
+
+
+def _reasoning_gym_split(split: str, name: str) -> list[Problem]:
+    """The first fifth of up to 2,500 different questions of a generator is the test split, the rest train."""
+    try:
+        import reasoning_gym  # optional, and slow to import
+    except ImportError as error:
+        raise ValueError(
+            f"the problems 'reasoning_gym:{name}' need the package reasoning-gym: pip install reasoning-gym"
+        ) from error
+    try:
+        rows = list(reasoning_gym.create_dataset(name, size=3000, seed=20_03))
+    except Exception as error:  # an unknown name, a needed option, a package that the generator lacks
+        raise ValueError(f"reasoning-gym makes no problems named {name!r} ({str(error)[:150]})") from error
+    values = {row["question"].strip(): parse_number(str(row["answer"])) for row in rows}
+    problems = [Problem(question, value) for question, value in values.items() if value is not None][:2500]
+    if len(problems) < 2:
+        raise ValueError(f"of reasoning-gym's {name!r} too few answers are one number: choose another name")
+    held_out = max(1, len(problems) // 5)
+    return problems[:held_out] if split == "test" else problems[held_out:]
 
 
 def _gsm8k_from_hub(split: str) -> list[Problem]:

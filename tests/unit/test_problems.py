@@ -5,13 +5,16 @@ import random
 import re
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
 
 from rlvr_helpers.problems import (
+    Equation,
     Problem,
     generate_arithmetic,
+    generate_two_step,
     generate_word_problem,
     gold_answer,
     load_problems,
@@ -177,6 +180,197 @@ def test_the_arithmetic_splits_are_always_the_same():
     assert load_problems("test", "arithmetic") == load_problems("test", "arithmetic")
 
 
+def test_an_arithmetic_problem_keeps_its_equation():
+    for problem in load_problems("test", "arithmetic"):
+        (equation,) = problem.equations
+        assert problem.question == f"What is {equation.left} {equation.sign} {equation.right}?"
+        assert equation.result == int(problem.answer)
+
+
+def test_additions_are_those_of_arithmetic():
+    for split, least in (("train", 900), ("test", 200)):
+        problems = load_problems(split, "addition")
+        assert problems == [problem for problem in load_problems(split, "arithmetic") if "-" not in problem.question]
+        assert len(problems) > least
+
+
+# --- two steps ------------------------------------------------------------------------------------
+
+
+def signed(verb, number):
+    return int(number) if verb in MORE else -int(number)
+
+
+TWO_STEP = {  # what a text says, and what it comes to; written without a look at the generator's own steps
+    r"has (\d+) \w+\. (?:He|She) (\w+) (\d+)(?: more)? and then (\w+) (\d+)(?: more)?\.": lambda a, v, b, w, c: (
+        int(a) + signed(v, b) + signed(w, c)
+    ),
+    r"has (\d+) \w+ of (\d+) \w+ each and (\d+) loose": lambda a, b, c: int(a) * int(b) + int(c),
+    r"buys (\d+) \w+ of (\d+) \w+ each and gives (\d+) \w+ away": lambda a, b, c: int(a) * int(b) - int(c),
+    r"has (\d+) red and (\d+) blue \w+\. Each holds (\d+)": lambda a, b, c: int(c) * (int(a) + int(b)),
+    r"has (\d+) coins\. A cap costs (\d+) coins and a ball (\d+) coins": lambda a, b, c: int(a) - int(b) - int(c),
+    r"sells (\d+) rolls in the morning, (\d+) at noon and (\d+) in": lambda a, b, c: int(a) + int(b) + int(c),
+    r"has (\d+) eggs and sells (\d+) boxes of (\d+) eggs each": lambda a, b, c: int(a) - int(b) * int(c),
+    r"are (\d+) people on a bus\. At the next stop (\d+) get off and (\d+) get on": lambda a, b, c: (
+        int(a) - int(b) + int(c)
+    ),
+    r"are (\d+) children at a party\. First (\d+) of them go home, and later (\d+)": lambda a, b, c: (
+        int(a) - int(b) - int(c)
+    ),
+    r"has (\d+) boys and (\d+) girls\. Each child gets (\d+)": lambda a, b, c: (int(a) + int(b)) * int(c),
+    r"has (\d+) pages\. \w+ reads (\d+) pages a day for (\d+) days": lambda a, b, c: int(a) - int(b) * int(c),
+}
+
+
+def solve_two_step(question):
+    """Which text this is, and what it comes to."""
+    readings = [(text, found, value) for text, value in TWO_STEP.items() if (found := re.search(text, question))]
+    ((text, found, value),) = readings
+    assert len(re.findall(r"\d+", question)) == 3, "every number is read"
+    return text, value(*found.groups())
+
+
+@pytest.fixture(scope="module")
+def two_step():
+    rng = random.Random(3)
+    return [generate_two_step(rng) for _ in range(MANY)]
+
+
+def test_a_two_step_problem_comes_to_what_its_text_says(two_step):
+    kinds = Counter()
+    for problem in two_step:
+        text, value = solve_two_step(problem.question)
+        assert problem.answer == str(value), problem.question
+        kinds[text] += 1
+    assert kinds.keys() == TWO_STEP.keys()
+    assert min(kinds.values()) > MANY / 12 * 0.7, "every text has its share"
+
+
+def test_two_step_numbers_are_small(two_step):
+    for problem in two_step:
+        numbers = [int(number) for number in re.findall(r"\d+", problem.question)]
+        assert min(numbers) >= 2, "no plural of one"
+        assert max(numbers) <= 60
+        assert 0 <= int(problem.answer) <= 99
+
+
+def test_the_two_equations_solve_a_two_step_problem(two_step):
+    for problem in two_step:
+        first, second = problem.equations
+        assert first.result in (second.left, second.right), "the second goes on from the first"
+        assert first.result >= 0 and problem.answer == str(second.result)
+        used = sorted([first.left, first.right, second.left, second.right])
+        used.remove(first.result)
+        assert used == sorted(map(int, re.findall(r"\d+", problem.question))), "with the numbers of the text"
+
+
+def test_two_step_texts_are_whole_sentences(two_step):
+    for problem in two_step:
+        assert re.fullmatch(r"(?:[A-Z][^.?{}]*\. ){1,2}(?:How|If) [^.?{}]*\?", problem.question), problem.question
+        assert "  " not in problem.question
+        he, she = (re.search(rf"\b(?:{word}|{word.lower()})\b", problem.question) for word in ("He", "She"))
+        assert not (he and she), "he stays he, she stays she"
+
+
+@pytest.mark.parametrize(
+    "equation, text, result",
+    [
+        (Equation(6, "x", 3), "6 x 3 = 18", 18),
+        (Equation(6, "-", 6), "6 - 6 = 0", 0),
+        (Equation(9, "+", 20), "9 + 20 = 29", 29),
+    ],
+)
+def test_an_equation_in_words(equation, text, result):
+    assert str(equation) == text and equation.result == result
+
+
+def test_the_two_step_splits_are_disjoint_and_right():
+    train, test = load_problems("train", "two_step"), load_problems("test", "two_step")
+    assert (len(train), len(test)) == (2000, 500)
+    assert len({problem.question for problem in train + test}) == 2500
+    assert len({problem.equations for problem in train + test}) == 2500, "also not under other names"
+    for problem in train + test:
+        assert problem.answer == str(solve_two_step(problem.question)[1])
+
+
+def test_the_two_step_splits_are_always_the_same():
+    assert load_problems("train", "two_step") == load_problems("train", "two_step")
+    assert load_problems("test", "two_step") == load_problems("test", "two_step")
+    first = load_problems("test", "two_step")[0]
+    assert first.question.startswith("A book has 32 pages. Max reads 4 pages a day for 5 days.")
+
+
+# --- reasoning-gym --------------------------------------------------------------------------------
+
+
+def gym(monkeypatch, rows):
+    """A stand-in for the package, whose only generator is called "sums"; returns what it was asked."""
+    asked = []
+
+    def create_dataset(name, size, seed):
+        asked.append((name, size, seed))
+        if name != "sums":
+            raise ValueError(f"Dataset '{name}' not registered")
+        return iter(rows)
+
+    monkeypatch.setitem(sys.modules, "reasoning_gym", SimpleNamespace(create_dataset=create_dataset))
+    return asked
+
+
+def test_reasoning_gym_gives_disjoint_splits_of_what_is_one_number(monkeypatch):
+    rows = [{"question": f"{i} + 1 = ? ", "answer": str(i + 1), "metadata": {}} for i in range(20)]
+    rows += [{"question": f"{i} + 1 = ?", "answer": str(i + 1)} for i in range(20)]  # once more, which counts once
+    unread = ["1/2", "1 or 2", "yes", "", "x = y", "[1, 2]", "1e3"]
+    rows += [{"question": f"unread {i}", "answer": text} for i, text in enumerate(unread)]
+    rows += [{"question": "a comma", "answer": "1,080"}, {"question": "a number", "answer": -4}]
+    asked = gym(monkeypatch, rows)
+    train, test = load_problems("train", "reasoning_gym:sums"), load_problems("test", "reasoning_gym:sums")
+    assert test == [Problem(f"{i} + 1 = ?", str(i + 1)) for i in range(4)]
+    assert train[:16] == [Problem(f"{i} + 1 = ?", str(i + 1)) for i in range(4, 20)]
+    assert train[16:] == [Problem("a comma", "1080"), Problem("a number", "-4")]
+    assert len(set(asked)) == 1, "both splits are parts of one list"
+
+
+def test_reasoning_gym_splits_have_the_sizes_of_the_other_sources(monkeypatch):
+    gym(monkeypatch, [{"question": f"{i} + 1 = ?", "answer": str(i + 1)} for i in range(3000)])
+    assert len(load_problems("train", "reasoning_gym:sums")) == 2000
+    assert len(load_problems("test", "reasoning_gym:sums")) == 500
+
+
+def test_an_unknown_name_in_reasoning_gym(monkeypatch):
+    gym(monkeypatch, [])
+    with pytest.raises(ValueError, match="makes no problems named 'nonesuch'.*not registered"):
+        load_problems("train", "reasoning_gym:nonesuch")
+
+
+def test_a_reasoning_gym_generator_without_numbers(monkeypatch):
+    gym(monkeypatch, [{"question": "Is it so?", "answer": "yes"}] * 5)
+    with pytest.raises(ValueError, match="'sums' too few answers are one number: choose another"):
+        load_problems("train", "reasoning_gym:sums")
+
+
+def test_without_reasoning_gym_a_reader_is_told_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)  # importing it fails
+    with pytest.raises(ValueError, match="'reasoning_gym:chain_sum' need the package.*pip install reasoning-gym"):
+        load_problems("train", "reasoning_gym:chain_sum")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+@pytest.mark.skipif(not find_spec("reasoning_gym"), reason="reasoning-gym is not installed")
+def test_reasoning_gym_itself():
+    train, test = (load_problems(split, "reasoning_gym:chain_sum") for split in ("train", "test"))
+    assert test == load_problems("test", "reasoning_gym:chain_sum"), "always the same"
+    assert (len(train), len(test)) == (2000, 500)
+    assert not {problem.question for problem in train} & {problem.question for problem in test}
+    for problem in train + test:
+        numbers, signs = re.findall(r"\d+", problem.question), re.findall(r" ([+-]) ", problem.question)
+        total = int(numbers[0]) + sum(int(f"{sign}{number}") for sign, number in zip(signs, numbers[1:], strict=True))
+        assert problem.answer == str(total), problem.question
+    with pytest.raises(ValueError, match="makes no problems named 'nonesuch'"):
+        load_problems("train", "reasoning_gym:nonesuch")
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 
@@ -245,7 +439,9 @@ def test_a_split_that_does_not_exist():
 
 @pytest.mark.parametrize("source", ["nonesuch", "gsm9k", "no/such/folder"])
 def test_a_source_that_does_not_exist(source):
-    with pytest.raises(ValueError, match=f"no problems at '{source}': give 'tiny', 'arithmetic', 'gsm8k', or a folder"):
+    with pytest.raises(
+        ValueError, match=f"no problems at '{source}': give 'tiny', 'arithmetic', 'addition', 'two_step', 'gsm8k'"
+    ):
         load_problems("train", source)
 
 
