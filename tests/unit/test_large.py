@@ -200,7 +200,9 @@ def test_remade_activations_are_not_kept():
     for on in (False, True):
         policy, total = make_tiny(), []
         settings = replace(SMALL, steps=1, gradient_checkpointing=on, track_kl=False)
-        hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: total.append(x.numel()) or x, lambda x: x)
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda x, total=total: total.append(x.numel()) or x, lambda x: x
+        )
         records = train(policy, some_problems(), GRPO, settings, letters)
         with hooks:
             next(records)
@@ -252,6 +254,11 @@ def test_an_overflow_in_float32_is_no_matter_of_scaling(monkeypatch):
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *a, **k: torch.tensor(float("inf")))
     with pytest.raises(FloatingPointError):
         run(make_tiny())
+
+
+def test_the_norm_is_that_of_the_gradient_without_the_factor():
+    norms = [run(replace(make_tiny(), compute=c), replace(SMALL, steps=1))[0].grad_norm for c in (torch.float32, *LOW)]
+    assert norms == pytest.approx([norms[0]] * 3, rel=0.3)
 
 
 def test_updates_left_out_are_counted_and_do_not_spoil_the_norm(monkeypatch):
