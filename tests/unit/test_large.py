@@ -167,6 +167,10 @@ def test_parts_hold_every_row_once_within_the_budget(budget):
         for i in range(0, len(part), shared):
             assert len({row // 4 for row in part[i : i + shared].tolist()}) == 1, "rows that share no prompt"
         assert places(rollout, part, shared) <= budget or len(part) == 1
+    whole = [part for part, shared in parts if shared == 4]
+    for one, next_one in zip(whole, whole[1:], strict=False):
+        first = next_one[:4]  # the group that opened the next part: it did not fit in any more
+        assert places(rollout, torch.cat([one, first]), 4) > budget
     if budget == 10_000:
         assert len(parts) == 1
 
