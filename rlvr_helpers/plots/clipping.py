@@ -308,12 +308,15 @@ def _minus(values) -> list[str]:
 # -- the clipped share against the range ----------------------------------------------------------------------------
 
 
-def share_against_range(shares: Mapping[str, tuple[np.ndarray, np.ndarray]], wanted: float, when: str) -> Figure:
+def share_against_range(
+    shares: Mapping[str, tuple[np.ndarray, np.ndarray]], found: Mapping[str, float], wanted: float, when: str
+) -> Figure:
     """The share on which a range of eps to both sides binds, against eps on a log scale, for tokens and for sequences.
 
-    shares: "token" and "sequence" -> (eps ascending, share). wanted: the share that is looked for on both curves.
+    shares: "token" and "sequence" -> (eps ascending, share). found: the range of each that binds on the wanted share,
+    as `range_that_binds` computes it; one beyond the ends of its curve is not drawn.
     """
-    found = {level: _crossing(*curve, wanted) for level, curve in shares.items()}
+    found = {level: eps if shares[level][0][0] <= eps <= shares[level][0][-1] else None for level, eps in found.items()}
     parts = [f"{_short(eps)} for {UNITS[level]}" for level, eps in found.items()]
     title = f"{when.capitalize()} a clip range that binds on {house.percent(wanted)} is {' and '.join(parts)}"
     fig, axes = house.figure(2.9, title, left=0.75, right=1.0, bottom=0.5, title_lines=2)
@@ -349,13 +352,7 @@ def share_against_range(shares: Mapping[str, tuple[np.ndarray, np.ndarray]], wan
 
 
 def _short(eps: float | None) -> str:
-    return "not on this axis" if eps is None else f"{eps:.2g}"
-
-
-def _crossing(eps: np.ndarray, share: np.ndarray, wanted: float) -> float | None:
-    """The smallest of the ranges that binds on no more than the wanted share; None if even the narrowest does so."""
-    below = np.flatnonzero(share <= wanted)
-    return None if not len(below) or below[0] == 0 else float(eps[below[0]])
+    return "not on this axis" if eps is None else f"{eps:.3g}"
 
 
 # -- the collapse ---------------------------------------------------------------------------------------------------

@@ -12,19 +12,24 @@ from rlvr_helpers.plots import histograms, house
 from rlvr_helpers.records import StepRecord
 
 
-def dashboard(records: Sequence[StepRecord], total_steps: int, method: Method | None = None) -> Figure:
-    """What to watch while one run trains, in six panels of fixed size; `records` may be empty."""
+def dashboard(
+    records: Sequence[StepRecord], total_steps: int, method: Method | None = None, name: str | None = None
+) -> Figure:
+    """What to watch while one run trains, in six panels of fixed size; `records` may be empty.
+
+    name: what the title calls the run, by default the method. A key or heading names only what the run has measured.
+    """
     last = records[-1] if records else None
     evals = [(0, r.start_eval) for r in records[:1] if r.start_eval] + [(r.step, r.eval) for r in records if r.eval]
     now = f"reward {last.reward_mean:.2f}" if last else "waiting for the first step"
     held_out = f", held-out accuracy {house.percent(evals[-1][1].accuracy)}" if evals else ""
     place = f"step {last.step if last else 0} of {total_steps}"
-    title = f"{method.name if method else 'Training'}, {place}: {now}{held_out}"
+    title = f"{name or (method.name if method else 'Training')}, {place}: {now}{held_out}"
     fig, axes = house.figure(4.3, title, 2, 3, left=0.5, right=0.25, top=0.3, bottom=0.5, wgap=0.48, hgap=0.5)
     color = house.color_of(method.name if method and method.name in house.STYLES else "GRPO")
     unit = last.clip_unit if last else "ratios"
     panels = [
-        (axes[0, 0], "reward (line), held-out (dots)", ["reward_mean"], [], 1.0),
+        (axes[0, 0], "reward (line), held-out (dots)" if evals else "reward", ["reward_mean"], [], 1.0),
         (axes[0, 2], f"share of {unit} clipped", ["clip_fraction"], [], None),
         (axes[1, 0], "answer length (tokens)", ["length_right", "length_wrong"], ["right", "wrong"], None),
         (axes[1, 1], "nats a token", ["entropy", "kl"], ["entropy", "KL to the start"], None),
@@ -46,15 +51,20 @@ def dashboard(records: Sequence[StepRecord], total_steps: int, method: Method | 
 
 
 def _dashboard_lines(ax: Axes, records, fields: Sequence[str], keys: Sequence[str], color: str, top) -> None:
-    """One or two lines against step, the second grey and dashed, with a key; the scale grows in round steps."""
+    """One or two lines against step, the second grey and dashed, below a key for those that are there; the scale grows in
+    round steps."""
     styles = ({"color": color, "linestyle": "-"}, {"color": house.INK, "linestyle": (0, (3, 1))})
     found = [[getattr(r, field) for r in records] for field in fields]
     for ys, style in zip(found, styles, strict=False):
         house.line(ax, [r.step for r in records], ys, lw=1.6, **style)
-    top = top or _nice_ceiling(1.25 * max(house.finite(y for ys in found for y in ys), default=0))
-    ax.set_ylim(0, top)
+    if records and not ax.lines:
+        house.empty(ax, "not measured")
+    most = max(house.finite(y for ys in found for y in ys), default=0)
+    top = top or _nice_ceiling(most if keys else 1.25 * most)
+    ax.set_ylim(0, top * (1 + 0.18 * len(keys)))  # the keys have the room above the last tick
     ax.set_yticks([0, top / 2, top], ["0", f"{top / 2:g}", f"{top:g}"])  # few ticks: they take most of the drawing time
-    for i, (key, style, dash) in enumerate(zip(keys, styles, ("—", "- -"), strict=False)):
+    drawn = [row for row in zip(keys, styles, ("—", "- -"), found, strict=False) if house.finite(row[-1])]
+    for i, (key, style, dash, _) in enumerate(drawn):
         ax.text(0.98, 0.99 - 0.13 * i, f"{dash} {key}", transform=ax.transAxes, ha="right", va="top", size=8,
                 color=style["color"])  # fmt: skip
 
@@ -62,17 +72,17 @@ def _dashboard_lines(ax: Axes, records, fields: Sequence[str], keys: Sequence[st
 def _dashboard_ratios(ax: Axes, last: StepRecord | None, method: Method | None, color: str) -> None:
     """The last step's ratios at the level that the method clips, with its range, which alone sets the axis."""
     level = method.ratio_level if method else "token"
-    house.heading(ax, f"{level} ratios, clip range", size=9)
     found = getattr(last, f"{level}_log_ratio") if last else None
     eps = [e for e in ((method.clip_low, method.clip_high) if method else ()) if 0 < e < math.inf]
     half = 4 * max(eps, default=0.15)
+    house.heading(ax, f"{level} ratios, {'clip range' if eps else 'no clip'}", size=9)
     if found:
         heights = np.sqrt(histograms.shares_in_bins([found], half))
         ax.stairs(heights, np.linspace(-half, half, histograms.GRID + 1), fill=True, color=color, alpha=0.75)
     ax.set_ylim(0, 1.15)
     ax.set_yticks([])
     histograms.ratio_axis(ax, half)
-    if method:
+    if eps:
         low, high = histograms.draw_range(ax, method, half)
         shares = histograms.shares_outside([found], method) if found else ()
         for place, share in zip(((low - half) / 2, (high + half) / 2), shares, strict=False):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from rlvr_helpers.clipping import clip_binds
+from rlvr_helpers.clipping import clip_binds, range_that_binds
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
 from rlvr_helpers.plots import Picture, show
 from rlvr_helpers.plots.clipping import FourQuadrants, Ratios, share_against_range
@@ -84,16 +84,22 @@ def when(updates: int) -> str:
 def range_explorer(drift: RecordedDrift | None = None) -> Explorer:
     """The clipped share of the recorded ratios against the range, and the range that clips the share you want."""
     drift = drift or recorded_drift()
-    curves = [shares_clipped(ratios_after(drift, updates)) for updates in range(1, drift.updates + 1)]
+    ratios = [ratios_after(drift, updates) for updates in range(1, drift.updates + 1)]
+    curves = [shares_clipped(found) for found in ratios]
 
     def draw(updates: int, share: int) -> Figure:
-        return share_against_range(curves[updates - 1], share / 100, when(updates))
+        found = {level: _range(of_level, share / 100) for level, of_level in ratios[updates - 1].items()}
+        return share_against_range(curves[updates - 1], found, share / 100, when(updates))
 
     return Explorer(
         draw,
         updates=ipywidgets.IntSlider(8, min=1, max=drift.updates, description="updates on the rollout"),
         share=ipywidgets.IntSlider(15, min=1, max=50, description="share to clip, %"),
     )
+
+
+def _range(found: Ratios, share: float) -> float:
+    return range_that_binds(torch.from_numpy(found.ratios), torch.from_numpy(found.advantages), share).item()
 
 
 def shares_clipped(found: dict[str, Ratios]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

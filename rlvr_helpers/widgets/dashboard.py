@@ -46,12 +46,12 @@ class TrainingDashboard:
         records = list(dashboard.watch(train(policy, problems, GRPO, TrainSettings(steps=30))))
 
     Interrupting the kernel does what Stop does. At the end the live picture is replaced by a still one, so that the
-    saved notebook shows it without a kernel.
+    saved notebook shows it without a kernel. name: what the titles call the run, by default the method.
     """
 
-    def __init__(self, total_steps: int, method: Method | None = None):
-        self.total_steps, self.method = total_steps, method
-        self._label = method.name if method else ""
+    def __init__(self, total_steps: int, method: Method | None = None, name: str | None = None):
+        self.total_steps, self.method, self.name = total_steps, method, name
+        self._label = name or (method.name if method else "")
         self._runs: dict[str, list[StepRecord]] = {self._label: []}  # a comparison makes several side by side
         self.taken = 0  # records of all runs
         self.stopped = False
@@ -120,7 +120,7 @@ class TrainingDashboard:
         return f"{self._label}: step {done} of {self.total_steps}, reward {reward:.2f}, {left:.0f} s left"
 
     def _figure(self):
-        return plots.dashboard(self.records, self._run_steps, self.method)
+        return plots.dashboard(self.records, self._run_steps, self.method, self.name)
 
     def _finish(self, handle) -> None:
         """Puts a still picture in the place of the live one."""

@@ -20,7 +20,9 @@ PAYS, REFUSES = "#009E73", "#D55E00"
 LONGEST = 60  # characters of a text that are shown
 HEIGHT = 34  # pixels of a row
 ROW = f"height:{HEIGHT}px;border-bottom:1px solid {INK};background:none"
-CELL = "padding:2px 8px;text-align:left;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;border:0"
+CELL = (
+    "padding:2px 8px;text-align:left;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;border:0;color:inherit"
+)
 WIDTHS = (230, 330, 90)  # pixels of the columns
 
 
@@ -62,7 +64,7 @@ def verdicts(text: str, gold: str) -> list[tuple[str, str, bool | None]]:
         ("extract_answer", "no answer" if answer is None else f"“{answer}”", None),
         ("the number in that answer", "none, or not just one" if number is None else number, None),
         ("strict: correctness_reward", f"is it {gold.strip() or 'missing'}?", strict),
-        ("lenient: last number counts", "no number" if last is None else last, lenient_correct(text, gold)),
+        ("lenient: tag or not", "no number" if last is None else last, lenient_correct(text, gold)),
         ("leaky: gold in text", f"is “{gold}” anywhere?", bool(gold) and gold in text),
     ]
 
@@ -73,9 +75,8 @@ def reading_table(text: str, gold: str) -> Picture:
     for reader, seen, pays in verdicts(text, gold):
         seen = seen if len(seen) <= LONGEST else f"{seen[: LONGEST - 1]}…"
         verdict = "" if pays is None else "pays 1" if pays else "pays 0"
-        color = PAYS if pays else REFUSES if pays is not None else INK
-        cells = zip((reader, seen, verdict), (INK, "inherit", color), WIDTHS, strict=True)
-        rows.append(f'<tr style="{ROW}">{"".join(_cell(*cell) for cell in cells)}</tr>')
+        cells = (_cell(*cell) for cell in zip((_plain(reader), _plain(seen), _mark(pays)), WIDTHS, strict=True))
+        rows.append(f'<tr style="{ROW}">{"".join(cells)}</tr>')
         words.append(f"{reader}: {seen}{', ' + verdict if verdict else ''}")
     width, height = sum(WIDTHS), HEIGHT * len(rows)
     table = (
@@ -85,10 +86,20 @@ def reading_table(text: str, gold: str) -> Picture:
     return Picture(table, ". ".join(words) + ".")
 
 
-def _cell(text: str, color: str, width: int) -> str:
-    weight = "bold" if color in (PAYS, REFUSES) else "normal"
-    style = f"{CELL};width:{width}px;max-width:{width}px;color:{color};font-weight:{weight}"
-    return f'<td style="{style}">{html.escape(" ".join(text.split()))}</td>'
+def _plain(text: str) -> str:
+    return html.escape(" ".join(text.split()))
+
+
+def _mark(pays: bool | None) -> str:
+    """The verdict in the theme's own colour of text, behind a dot: filled and green, or hollow and orange."""
+    if pays is None:
+        return ""
+    color, dot = (PAYS, "●") if pays else (REFUSES, "○")
+    return f'<span aria-hidden="true" style="color:{color}">{dot}</span> <strong>pays {pays:d}</strong>'
+
+
+def _cell(content: str, width: int) -> str:
+    return f'<td style="{CELL};width:{width}px;max-width:{width}px">{content}</td>'
 
 
 def reward_explorer() -> Explorer:
@@ -96,7 +107,7 @@ def reward_explorer() -> Explorer:
     ready = examples()
     first = next(iter(ready))
     menu = ipywidgets.Dropdown(options=list(ready), value=first, description="ready examples")
-    text = ipywidgets.Textarea(ready[first][0], description="the completion", rows=4)
+    text = ipywidgets.Textarea(ready[first][0], description="the completion", rows=5)
     gold = ipywidgets.Text(ready[first][1], description="the gold answer")
 
     def write_example(change) -> None:

@@ -328,6 +328,12 @@ class Cell:
         }}""")
         )
 
+    def wait_for_content_again(self, html: str, timeout: float = PATIENCE) -> None:
+        """Waits until an explorer shows a content that it had before; what earlier moves draw may come in between."""
+        self._wait(
+            f"(output, wanted) => {{ const c = {EXPLORED}; return c && c.innerHTML === wanted; }}", html, timeout
+        )
+
     def _wait(self, is_there: str, given, timeout: float) -> None:
         """Waits for something in the output; a cell that ends in an error ends the wait."""
         condition = """([number, given]) => {

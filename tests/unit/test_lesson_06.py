@@ -15,9 +15,10 @@ from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, PAPER_SETTINGS
 from rlvr_helpers.plots import clipping, house, to_svg
 from rlvr_helpers.plots.clipping import FourQuadrants, Ratios, collapse, four_quadrants, share_against_range
 from rlvr_helpers.problems import DATA
+from rlvr_helpers.ratios import sequence_ratios
 from rlvr_helpers.recorded import recorded_drift
 from rlvr_helpers.training import TrainSettings
-from rlvr_helpers.widgets.clipping import RANGES, clip_explorer, ratios_after, shares_clipped
+from rlvr_helpers.widgets.clipping import RANGES, clip_explorer, range_explorer, ratios_after, shares_clipped
 
 DRIFT = recorded_drift()
 STATES = [
@@ -159,12 +160,23 @@ def test_share_curves_equal_a_count():
         assert (np.diff(share) <= 0).all() and eps is RANGES
 
 
-def test_the_crossing_is_the_smallest_range_that_is_enough():
+def test_a_range_beyond_the_axis_is_said_to_be_there():
     eps, share = np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.2, 0.0])
-    alt = share_against_range({"token": (eps, share), "sequence": (eps, share)}, 0.2, "after 1 update").alt
-    assert "binds on 20 % is 0.2 for tokens and 0.2 for sequences" in alt
-    never = share_against_range({"token": (eps, 0 * share), "sequence": (eps, share)}, 0.2, "after 1 update").alt
-    assert "not on this axis for tokens" in never
+    curves = {"token": (eps, share), "sequence": (eps, share)}
+    alt = share_against_range(curves, {"token": 0.2, "sequence": 0.25}, 0.2, "after 1 update").alt
+    assert "binds on 20 % is 0.2 for tokens and 0.25 for sequences" in alt
+    for off in (0.0, 0.09, 0.31):
+        alt = share_against_range(curves, {"token": off, "sequence": 0.2}, 0.2, "after 1 update").alt
+        assert "not on this axis for tokens" in alt
+
+
+@pytest.mark.parametrize("updates", [1, 4, 8, 16])
+def test_the_explorer_says_the_range_that_the_lesson_computes(updates):
+    explorer = range_explorer(DRIFT)
+    explorer.set(updates=updates)
+    d = DRIFT.log_ratios[updates - 1]
+    s = sequence_ratios(d, torch.zeros_like(d), DRIFT.mask)
+    assert f"{range_that_binds(s, DRIFT.advantages, 0.15).item():.3g} for sequences" in explorer.picture.text
 
 
 # -- the collapse ----------------------------------------------------------------------------------------------------

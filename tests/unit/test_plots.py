@@ -188,6 +188,35 @@ def test_the_dashboard_takes_any_method(method):
     check_figure(plots.dashboard([], STEPS, method))
 
 
+@pytest.mark.parametrize("odd", [*ODD_RUNS, "no KL", "no right answer"])
+def test_the_dashboard_names_only_curves_that_are_there(odd):
+    runs = ODD_RUNS | {"no KL": changed(RUNS, kl=None), "no right answer": changed(RUNS, length_right=None)}
+    records = next((records for seeds in runs[odd].values() for records in seeds), [])
+    figure = plots.dashboard(records, STEPS, GSPO)
+    named = [text for ax in figure.axes for text in ax.texts if text.get_text().startswith(("—", "- -"))]
+    for text in named:
+        assert text.get_color() in {line.get_color() for line in text.axes.lines}, text.get_text()
+        top = max([0, *(y for line in text.axes.lines for y in line.get_ydata() if np.isfinite(y))])
+        assert text.get_window_extent().y0 >= text.axes.transData.transform((0, top))[1], "a line runs through the key"
+    held_out = any(record.eval or record.start_eval for record in records)
+    assert ("(dots)" in figure.axes[0].texts[0].get_text()) == held_out
+    if not records:
+        assert not named
+
+
+def test_the_dashboard_shades_no_range_where_there_is_none():
+    free = replace(GRPO, clip_low=np.inf, clip_high=np.inf)
+    with_clip, without = (plots.dashboard(RUNS["GRPO"][0], STEPS, method).axes[1] for method in (GRPO, free))
+    assert len(with_clip.lines) == 2 and "clip range" in with_clip.texts[0].get_text()
+    assert len(without.lines) == 0 and "no clip" in without.texts[0].get_text()
+
+
+def test_the_dashboard_is_named_after_its_run():
+    named = plots.dashboard(RUNS["GRPO"][0], STEPS, GRPO, "GRPO without the clip")
+    assert named.alt.startswith("Training dashboard. GRPO without the clip, step 30 of 30")
+    assert plots.dashboard(RUNS["GRPO"][0], STEPS, GRPO).alt.startswith("Training dashboard. GRPO, step 30 of 30")
+
+
 def test_the_dashboard_does_not_jump():
     first, last = (plots.dashboard(RUNS["GRPO"][0][:n], STEPS, GRPO) for n in (1, STEPS))
     assert first.get_size_inches().tolist() == last.get_size_inches().tolist()
