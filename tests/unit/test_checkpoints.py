@@ -358,6 +358,21 @@ def test_another_run_s_folder_is_refused_with_the_difference(tmp_path, changes, 
     assert torch.equal(weights(policy), start)
 
 
+def test_a_run_of_an_older_version_goes_on(tmp_path, unbroken):
+    """Its checkpoint does not know settings that came later: it had their defaults."""
+    run(tmp_path, 2)
+    state = torch.load(tmp_path / "checkpoint.pt")
+    for name in ("eight_bit_optimizer", "eval_every"):
+        assert state["identity"]["settings"].pop(name) is not None
+    del state["scaler"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="eval_every = 5, not 2"):  # 5 is the default, which this run did not have
+        run(tmp_path)
+    state["identity"]["settings"]["eval_every"] = 2
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert_same(run(tmp_path), unbroken)
+
+
 def of_another_kind(value):
     return lambda file: torch.save(value, file)
 

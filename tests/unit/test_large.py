@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_policies import make_model, make_tiny, some_problems
 
-from rlvr_helpers import sampling, training
+from rlvr_helpers import decoding, sampling, training
 from rlvr_helpers.decoding import CacheDecoder, GraphDecoder, LayerDecoder
 from rlvr_helpers.large import LossScaler, add_lora, autocast, best_compute, lora_layers, merge_lora, without_lora
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
@@ -67,6 +67,19 @@ def test_a_rollout_in_16_bits_is_scored_as_it_was_sampled(family, compute):
     assert scored.dtype == torch.float32
     assert (scored - rollout.logprobs).abs().max() < (0.15 if compute == torch.bfloat16 else 0.02)
     assert policy.model.lm_head.weight.dtype == torch.float32
+
+
+def test_sums_stay_in_float32_as_autocast_leaves_them(monkeypatch):
+    """Were the stream between layers rounded to 16 bits at each of them, decoding would be twice as far from scoring."""
+    policy, gaps = replace(make_tiny(num_hidden_layers=12, initializer_range=0.1), compute=torch.bfloat16), []
+    for rounded in (False, True):
+        if rounded:
+            monkeypatch.setattr(decoding, "_add", lambda x, i, w: (x.to(w.dtype) + i @ w).to(x.dtype))
+        rollout = roll(policy)
+        ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+        with autocast(policy.device, torch.bfloat16):
+            gaps.append((token_logprobs(policy.model, *ids) - rollout.logprobs).abs()[rollout.mask.bool()].mean())
+    assert gaps[0] < 0.7 * gaps[1]
 
 
 @pytest.mark.parametrize("compute", LOW)
