@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlvr_helpers.evaluation import evaluate
+from rlvr_helpers.evaluation import evaluate, mcnemar, wilson_interval
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.problems import DATA, load_problems
 from rlvr_helpers.recorded import four_rollouts, recorded_runs
@@ -15,6 +15,8 @@ from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.runs import load_run
 from rlvr_helpers.sampling import mask_after_end, token_logprobs
 from rlvr_helpers.tables import format_table, table_rows
+
+ROOT = DATA.parent
 
 
 def numbers_and_verbs(question: str) -> tuple:
@@ -100,3 +102,17 @@ def test_recorded_runs_are_read_as_a_comparison_gives_them():
     assert "GSPO" in format_table(table_rows(runs))
     with pytest.raises(ValueError, match="no runs of 'nobody' are recorded: there are those of .*tiny"):
         recorded_runs("nobody")
+
+
+def test_the_recorded_run_of_a_real_model_learnt_the_format():
+    run = recorded_runs("smollm2-135m")["GRPO"][0]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, values in (("format", "formatted"), ("(strict)", "strict"), ("(lenient)", "lenient")):
+        line = next(line for line in readme.splitlines() if name in line and line.startswith("|") and "[" in line)
+        for verdicts, cell in zip((run.start, run.final), line.split("|")[2:4], strict=True):
+            right = sum(getattr(verdicts, values))
+            low, high = wilson_interval(right, 100)
+            assert cell.strip() == f"{right} % [{100 * low:.0f}, {100 * high:.0f}]", name
+    assert len(run.records) == 24 and max(record.clip_fraction_first for record in run.records) == 0
+    pairs = mcnemar(run.start.lenient, run.final.lenient)
+    assert (pairs.only_first, pairs.only_second) == (12, 12)
