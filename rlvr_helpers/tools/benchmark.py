@@ -84,24 +84,25 @@ def measure_sampling(work: Work) -> dict:
     """Both samplers on the same prompts, in turns; useful tokens are those up to and including the end token."""
     runs = {"sample_groups": [], "generate": []}
     for turn in range(work.repeats + 1):
+        prompts = work.prompts(turn)
         for name, function in (("sample_groups", our_samples), ("generate", generated_samples)):
-            run, result = timed(function, work, turn)
+            run, result = timed(function, work, turn, prompts)
             mask = result.mask if isinstance(result, Rollout) else mask_after_end(result, work.policy.end_ids)
             run |= {"tokens": int(mask.sum()), "decoding_steps": mask.shape[1]}
             runs[name].append(run | {"tokens_per_second": run["tokens"] / run["seconds"]})
     return {name: rows[1:] for name, rows in runs.items()}  # the first turn warms up
 
 
-def our_samples(work: Work, turn: int) -> Rollout:
+def our_samples(work: Work, turn: int, prompts: list[str]) -> Rollout:
     s, generator = work.settings, torch.Generator().manual_seed(turn)
-    return sample_groups(work.policy, work.prompts(turn), s.group_size, s.max_tokens, generator=generator)
+    return sample_groups(work.policy, prompts, s.group_size, s.max_tokens, generator=generator)
 
 
 @torch.no_grad()
-def generated_samples(work: Work, turn: int) -> torch.Tensor:
+def generated_samples(work: Work, turn: int, prompts: list[str]) -> torch.Tensor:
     torch.manual_seed(turn)
     policy, s = work.policy, work.settings
-    ids, mask = encode_prompts(policy, [p for p in work.prompts(turn) for _ in range(s.group_size)])
+    ids, mask = encode_prompts(policy, [prompt for prompt in prompts for _ in range(s.group_size)])
     config = GenerationConfig(
         do_sample=True, temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0, max_new_tokens=s.max_tokens,
         eos_token_id=list(policy.end_ids), pad_token_id=policy.pad_id,
@@ -187,7 +188,8 @@ def measure_trace(work: Work) -> dict:
     """
     s, policy = work.settings, work.fresh_policy()
     optimizer = torch.optim.AdamW(policy.model.parameters(), s.learning_rate, fused=True)
-    rollout = our_samples(work, 0)
+    prompts = work.prompts(0)
+    rollout = our_samples(work, 0, prompts)
     rewards = torch.arange(len(rollout.mask)).view(-1, s.group_size) % 2.0
     minibatches = training.make_minibatches(rollout, rewards.to(policy.device), GRPO, s, 1)
 
@@ -197,7 +199,7 @@ def measure_trace(work: Work) -> dict:
             training.update(policy.model, optimizer, minibatch, GRPO, s, training.Clock(policy.device), "")
 
     tokens = int(rollout.mask.sum()) + int(rollout.prompt_mask.sum()) // s.group_size
-    generation = trace_part(work, lambda: our_samples(work, 0), 2 * tokens, len(rollout.mask))
+    generation = trace_part(work, lambda: our_samples(work, 0, prompts), 2 * tokens, len(rollout.mask))
     training_part = trace_part(work, updates, (2 + 6 * s.epochs) * tokens, tokens // s.minibatches)
     return {"generation": generation, "scoring and updates": training_part}
 
