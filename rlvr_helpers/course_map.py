@@ -6,7 +6,7 @@ from IPython.display import HTML, Markdown
 
 
 class Lesson(NamedTuple):
-    """One notebook: its number, file name without ending, the question it answers, minutes, and its box on the map."""
+    """One notebook: its number, path without ending, the question it answers, minutes, and its box on the map."""
 
     number: str
     name: str
@@ -27,32 +27,47 @@ LESSONS = [
     Lesson("08", "08_trainer", "Is that all?", 70, "trainer"),
     Lesson("09", "09_train_all_three", "Which one wins, and can you tell?", 30, "compare"),
 ]
+EXTRAS = [  # after the course, each for itself, in any order
+    Lesson("12", "extras/12_scaling_up", "And on real hardware?", 45, "scaling"),
+]
 INK, LIT = "#767676", "#0072B2"
 
 
 def course_map(lesson: str = "") -> HTML:
-    """The pipeline as a small drawing, 764 pixels wide; `lesson` ("00" to "09") is the box that is lit.
+    """The pipeline as a small drawing, 764 pixels wide; `lesson` is the box that is lit. An extra ("12") is drawn below
+    the last lesson, from which it goes on.
 
     Raises ValueError on a lesson that does not exist.
     """
-    numbers = [lesson.number for lesson in LESSONS]
+    numbers = [each.number for each in LESSONS + EXTRAS]
     if lesson and lesson not in numbers:
         raise ValueError(f"no lesson {lesson!r}: choose from {', '.join(numbers)}")
     shapes = []
-    for i, (number, _, _, _, name) in enumerate(LESSONS):
-        x, lit = 4 + i * 76, number == lesson
-        fill, ink = (LIT, "#ffffff") if lit else ("none", INK)
-        shapes.append(
-            f'<rect x="{x}" y="6" width="66" height="40" rx="4" fill="{fill}" stroke="{LIT if lit else INK}"/>'
-            f'<text x="{x + 33}" y="23" fill="{ink}">{number}</text><text x="{x + 33}" y="38" fill="{ink}">{name}</text>'
-        )
+    for i, each in enumerate(LESSONS):
+        shapes.append(_box(4 + i * 76, 6, each, lesson))
         if i + 1 < len(LESSONS):
-            shapes.append(f'<path d="M{x + 67} 26h7m-3 -3l3 3l-3 3" fill="none" stroke="{INK}"/>')
-    label = "The course: " + ", ".join(f"{lesson.number} {lesson.box}" for lesson in LESSONS)
+            shapes.append(f'<path d="M{4 + i * 76 + 67} 26h7m-3 -3l3 3l-3 3" fill="none" stroke="{INK}"/>')
+    shown = LESSONS + [each for each in EXTRAS if each.number == lesson]
+    if len(shown) > len(LESSONS):
+        x = 4 + 76 * (len(LESSONS) - 1)
+        shapes.append(f'<path d="M{x + 33} 47v13m-3 -3l3 3l3 -3" fill="none" stroke="{INK}"/>')
+        shapes.append(_box(x, 62, shown[-1], lesson))
+    height = 52 if len(shown) == len(LESSONS) else 108
+    label = "The course: " + ", ".join(f"{each.number} {each.box}" for each in shown)
     label += f". You are in lesson {lesson}." if lesson else "."
     return HTML(
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 764 52" width="764" height="52" style="max-width:100%" '
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 764 {height}" width="764" height="{height}" style="max-width:100%" '
         f'font-family="sans-serif" font-size="11" text-anchor="middle">{"".join(shapes)}</svg>'
+    )
+
+
+def _box(x: int, y: int, each: Lesson, lit: str) -> str:
+    fill, ink = (LIT, "#ffffff") if each.number == lit else ("none", INK)
+    stroke = LIT if each.number == lit else INK
+    return (
+        f'<rect x="{x}" y="{y}" width="66" height="40" rx="4" fill="{fill}" stroke="{stroke}"/>'
+        f'<text x="{x + 33}" y="{y + 17}" fill="{ink}">{each.number}</text>'
+        f'<text x="{x + 33}" y="{y + 32}" fill="{ink}">{each.box}</text>'
     )
 
 
@@ -86,6 +101,6 @@ def loop_picture() -> HTML:
 
 
 def lesson_table() -> Markdown:
-    """All lessons as a table with links, for a notebook that lies in their folder."""
-    rows = [f"| [{lesson.name}]({lesson.name}.ipynb) | {lesson.question} | {lesson.minutes} |" for lesson in LESSONS]
+    """All lessons and extras as a table with links, for a notebook that lies in the lessons' folder."""
+    rows = [f"| [{each.name}]({each.name}.ipynb) | {each.question} | {each.minutes} |" for each in LESSONS + EXTRAS]
     return Markdown("\n".join(["| Notebook | Question | Minutes |", "| --- | --- | --- |", *rows]))

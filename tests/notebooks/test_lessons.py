@@ -8,19 +8,20 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rlvr_helpers.course_map import LESSONS
+from rlvr_helpers.course_map import EXTRAS, LESSONS
 from rlvr_helpers.exercises.core import registry
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 REFERENCES = (NOTEBOOKS / "REFERENCES.md").read_text(encoding="utf-8")
-BUILT = [lesson for lesson in LESSONS if lesson.number not in ("00", "09")]  # these build something
+EVERY = LESSONS + EXTRAS
+BUILT = [lesson for lesson in EVERY if lesson.number not in ("00", "09")]  # these build something
 FIRST, LAST = ["Predict"], ["What people ask", "Recap", "References", "Next"]
 MOST_CELLS, MOST_LINES, MEDIAN_LINES, MOST_BYTES = 45, 25, 6, 600_000
 MACHINE_PATH = re.compile(r"(?<![\w./~-])/(root|home|work|tmp|opt|Users)/\w")
 EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf]")
 HOURS = (4.0, 7.0)  # what the whole course is to take
 
-each = pytest.mark.parametrize("lesson", LESSONS, ids=[lesson.name for lesson in LESSONS])
+each = pytest.mark.parametrize("lesson", EVERY, ids=[lesson.name for lesson in EVERY])
 each_built = pytest.mark.parametrize("lesson", BUILT, ids=[lesson.name for lesson in BUILT])
 
 
@@ -143,7 +144,7 @@ def test_every_next_leads_to_the_lesson_that_follows():
 
 
 def test_every_listed_reference_is_used():
-    used = "\n".join(prose(read(lesson)) for lesson in LESSONS)
+    used = "\n".join(prose(read(lesson)) for lesson in EVERY)
     assert not [name for name in listed_references() if f"**{name}**" not in used]
 
 

@@ -1,13 +1,16 @@
 """The learner's copy of the notebooks is made once and never replaced."""
 
+from rlvr_helpers.course_map import EXTRAS, LESSONS
 from rlvr_helpers.my_work import COURSE, copy_notebooks, my_work_folder
 
 
 def test_notebooks_are_copied_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RLVR_MY_WORK", str(tmp_path / "mine"))
-    names = {path.name for path in (COURSE / "notebooks").glob("*.ipynb")}
+    names = {f"{lesson.name}.ipynb" for lesson in LESSONS + EXTRAS}
     copy_notebooks()
-    assert {path.name for path in my_work_folder().iterdir()} == names
+    mine = my_work_folder()
+    assert {path.relative_to(mine).as_posix() for path in mine.rglob("*") if path.is_file()} == names
+    assert (mine / "extras" / "12_scaling_up.ipynb").is_file()
     assert f"{len(names)} notebooks copied, 0 were there" in capsys.readouterr().out
 
 
@@ -15,10 +18,14 @@ def test_what_was_filled_in_stays(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RLVR_MY_WORK", str(tmp_path))
     (tmp_path / "00_start_here.ipynb").write_text("mine")
     (tmp_path / "own.ipynb").write_text("my own")
+    extra = tmp_path / "extras" / "12_scaling_up.ipynb"
+    extra.parent.mkdir()
+    extra.write_text("mine too")
     copy_notebooks()
     assert (tmp_path / "00_start_here.ipynb").read_text() == "mine"
     assert (tmp_path / "own.ipynb").read_text() == "my own"
-    assert "2 were there and stay" in capsys.readouterr().out
+    assert extra.read_text() == "mine too"
+    assert "3 were there and stay" in capsys.readouterr().out
     copy_notebooks()
     assert "0 notebooks copied" in capsys.readouterr().out
 

@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from rlvr_helpers.course_map import LESSONS
+from rlvr_helpers.course_map import EXTRAS, LESSONS
 
 ROOT = Path(__file__).resolve().parents[2]
 COURSE_COMMAND = "uv run jupyter lab notebooks/00_start_here.ipynb"
@@ -249,6 +249,6 @@ def test_notebooks_keep_the_rules():
 
 
 def test_the_readme_lists_every_lesson_with_its_minutes():
-    for lesson in LESSONS:
+    for lesson in LESSONS + EXTRAS:
         row = f"| [{lesson.name}](notebooks/{lesson.name}.ipynb) | {lesson.question} | {lesson.minutes} |"
         assert row in (ROOT / "README.md").read_text(encoding="utf-8").splitlines(), row
