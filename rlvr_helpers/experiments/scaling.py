@@ -5,9 +5,12 @@ Each gradient is that of all weights in one flat vector, not cut to a norm.
 
 import math
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
+from huggingface_hub import constants
 from torch import Tensor
 
 from rlvr_helpers import training
@@ -77,7 +80,7 @@ def _trl_loss(method, policy, problems, four, old: Tensor, advantages: Tensor, m
     settings = TrainSettings(
         steps=1, prompts_per_step=1, group_size=rows, epochs=1, minibatches=1, max_tokens=four.max_tokens
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, no_telemetry():
         trainer = make_trainer(policy, problems, method, settings, folder)
     trainer.current_gradient_accumulation_steps = 1  # set by the training loop, which does not run here
     inputs = {
@@ -86,3 +89,13 @@ def _trl_loss(method, policy, problems, four, old: Tensor, advantages: Tensor, m
         "advantages": advantages, "num_items_in_batch": four.mask.sum(),
     }  # fmt: skip
     return trainer._compute_loss(trainer.model, inputs)
+
+
+@contextmanager
+def no_telemetry() -> Iterator[None]:
+    """TRL tells the hub of every trainer that is made; not from a lesson."""
+    was, constants.HF_HUB_DISABLE_TELEMETRY = constants.HF_HUB_DISABLE_TELEMETRY, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_TELEMETRY = was

@@ -91,7 +91,7 @@ def cost_of_a_step(name: str, shape: Shape, card: Card, work: Workload) -> Figur
     house.rows_axis(time, (0,), ["a step"])
     time.set_ylim(1.05, -1.05)
     time.set_xlim(0, 1.12 * total)
-    time.xaxis.set_major_locator(MaxNLocator(6))
+    time.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
     time.set_xlabel("seconds")
     key(time, [(part, short(size)) for part, size in seconds.items()], SECONDS_COLORS, 0.62, columns=5)
     lines = [f"while {phase} {short(end)} GiB" for phase, end in zip(phases, ends, strict=True)]
