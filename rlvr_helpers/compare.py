@@ -8,6 +8,7 @@ It may be stopped at any time; the same command goes on where it stopped. The no
 
 import argparse
 import ast
+import json
 import logging
 import math
 import statistics
@@ -19,7 +20,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from rlvr_helpers.checkpoints import identity_of
+from rlvr_helpers.checkpoints import identity_of, write_whole
 from rlvr_helpers.large import DTYPES, add_lora, merge_lora
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, METHODS, Method, method_by_name
 from rlvr_helpers.models import KNOWN, Policy, load_policy, save_policy
@@ -69,6 +70,12 @@ class Comparison:
     def source(self) -> str:
         """Where the problems come from."""
         return self.problems or problems_for(self.policy)
+
+    @property
+    def identity(self) -> dict:
+        """What makes a run what it is, beside its method and settings; as it is read back from a file."""
+        names = ("policy", "source", "eval_count", "eval_split", "reward", "lora_rank", "compute", "faults")
+        return {name: list(value) if isinstance(value := getattr(self, name), tuple) else value for name in names}
 
     def new_run(self, method: Method, seed: int) -> Run:
         """A run of this comparison that has no records yet."""
@@ -141,9 +148,12 @@ def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord,
     folder, run = comparison.folder(method, seed), comparison.new_run(method, seed)
     finished = read_finished(folder, method, run.settings)
     if finished:
+        keep_identity(folder, comparison)
         yield from ((record, True) for record in finished.records)
         yield finished
         return
+    if folder:
+        keep_identity(folder, comparison)
     policy, (problems, eval_problems) = start_policy(comparison, seed), split_problems(comparison)
     checkpoints = folder / "checkpoint" if folder else None
     for record in train(
@@ -157,6 +167,22 @@ def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord,
         save_policy(policy, folder / "model")
         save_run(run, folder / "run.json")
     yield run
+
+
+def keep_identity(folder: Path, comparison: Comparison) -> None:
+    """Writes what a run is beside it, once. Raises ValueError where the folder holds a run that is something else: a
+    checkpoint of it must not be gone on with, nor its result be taken for this one's."""
+    file = folder / "comparison.json"
+    if not file.exists():
+        if not (folder / "run.json").exists():  # a run of an older version has none
+            write_whole(file, lambda f: f.write(json.dumps(comparison.identity).encode()))
+        return
+    found = json.loads(file.read_text(encoding="utf-8"))
+    for name, value in comparison.identity.items():
+        if found.get(name) != value:
+            raise ValueError(
+                f"{folder.name!r} holds a run with {name} = {found.get(name)!r}, not {value!r}: choose another folder for `out`"
+            )
 
 
 def start_policy(comparison: Comparison, seed: int = 0) -> Policy:

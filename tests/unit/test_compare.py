@@ -1,6 +1,7 @@
 """The comparison, its table and its files, on the tiny model at a small size."""
 
 import multiprocessing
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,28 @@ def test_a_folder_with_other_settings_is_refused(tmp_path):
     other = Comparison(methods=(GRPO,), seeds=(0,), settings=TrainSettings(steps=1), eval_count=4, out=tmp_path)
     with pytest.raises(ValueError, match="other settings"):
         finish(other)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"reward": "answer_and_tags"}, "reward = 'correctness', not 'answer_and_tags'"),
+        ({"faults": ("chat_template",)}, r"faults = \[\], not \['chat_template'\]"),
+        ({"eval_count": 3}, "eval_count = 4, not 3"),
+        ({"problems": "addition"}, "source = 'tiny', not 'addition'"),
+    ],
+)
+def test_another_experiment_never_goes_on_in_a_run_s_folder(tmp_path, changes, message, ended):
+    one = Comparison(methods=(GRPO,), seeds=(0,), settings=SMALL, eval_count=4, out=tmp_path)
+    for _ in run_comparison(one, {}):
+        if not ended:
+            break
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=f"'grpo-seed0' holds a run with {message}: choose another folder"):
+        finish(replace(one, **changes))
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(finish(one)["GRPO"][0].records) == 2
 
 
 def test_a_model_that_was_not_trained_yet_is_named(tmp_path):
