@@ -28,7 +28,7 @@ from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.rewards import REWARDS
 from rlvr_helpers.runs import Run, load_run, provenance, save_run
-from rlvr_helpers.settings import on_this_card, settings_for, workers_for
+from rlvr_helpers.settings import on_this_card, problems_for, settings_for, workers_for
 from rlvr_helpers.side_by_side import side_by_side
 from rlvr_helpers.tables import format_differences, format_table, table_rows
 from rlvr_helpers.training import TrainSettings, train
@@ -220,11 +220,6 @@ def read_finished(folder: Path | None, method: Method, settings: TrainSettings) 
             f"with {run.method} and {run.settings}"
         )
     return run
-
-
-def problems_for(policy: str) -> str:
-    """The problems that suit a policy: tiny has word problems, SmolLM2 sums, Qwen GSM8K."""
-    return KNOWN[policy].problems if policy in KNOWN else "tiny"
 
 
 def calibrate_clip_range(

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoConfig
 
 from rlvr_helpers.memory import CARDS, SHAPES, Card, Shape, Workload, cheapest_fit, seconds_parts
+from rlvr_helpers.models import KNOWN
 from rlvr_helpers.side_by_side import cores
 from rlvr_helpers.training import TrainSettings
 
@@ -23,12 +24,23 @@ SETTINGS = {
 }
 
 
-def settings_for(policy: str) -> TrainSettings:
-    """The settings that suit a policy; for a folder those of Qwen2.5-0.5B, or of `tiny` where it is as small."""
+def like(policy: str) -> str:
+    """The known policy whose settings and problems suit a policy: itself, or for a folder `tiny` where the model in it is
+    as small, else Qwen2.5-0.5B."""
     if policy in SETTINGS:
-        return SETTINGS[policy]
+        return policy
     shape = shape_for(policy)
-    return SETTINGS["tiny" if shape and shape.parameters < 10**7 else "qwen2.5-0.5b"]
+    return "tiny" if shape and shape.parameters < 10**7 else "qwen2.5-0.5b"
+
+
+def settings_for(policy: str) -> TrainSettings:
+    """The settings that suit a policy; for a folder see `like`."""
+    return SETTINGS[like(policy)]
+
+
+def problems_for(policy: str) -> str:
+    """The problems that suit a policy: tiny has word problems, SmolLM2 sums, Qwen and most folders GSM8K."""
+    return KNOWN[like(policy)].problems
 
 
 def shape_for(policy: str) -> Shape | None:

@@ -26,6 +26,7 @@ from rlvr_helpers.runs import load_run, save_run
 from rlvr_helpers.settings import (
     fit_to_card,
     on_this_card,
+    problems_for,
     seconds_a_step,
     settings_for,
     shape_for,
@@ -220,6 +221,8 @@ def test_every_known_policy_has_settings_and_a_shape():
     assert shape_for("nowhere") is None and settings_for("nowhere") == settings_for("qwen2.5-0.5b")
     tiny = KNOWN["tiny"].where
     assert shape_for(tiny) == SHAPES["tiny"] and settings_for(tiny) == TrainSettings()
+    assert [problems_for(name) for name in (*KNOWN, tiny)] == ["tiny", "arithmetic", "gsm8k", "gsm8k", "tiny"]
+    assert problems_for("a folder of something larger") == "gsm8k"
 
 
 def test_training_is_made_to_fit():
