@@ -175,6 +175,10 @@ def run(options, settings: TrainSettings) -> None:
     """The whole run of the command line; the main process alone evaluates, saves and prints."""
     require_trl()
     method, out = method_by_name(options.method), Path(options.out)
+    if (out / "model").exists():
+        raise ValueError(
+            f"{out.name!r} holds a trained model already: choose another folder for --out, or move it away"
+        )
     out.mkdir(parents=True, exist_ok=True)
     policy = load_policy(options.model, device="cpu")  # the trainer moves it to the device of its process
     train, test = (load_problems(split, options.problems or policy.problems) for split in ("train", "test"))

@@ -388,3 +388,11 @@ if __name__ == "__main__":
     if train_with_trl.is_main():
         torch.save(found, sys.argv[1])
     torch.distributed.destroy_process_group()
+
+
+def test_a_trained_model_is_never_written_over(tmp_path, capsys):
+    (tmp_path / "runs" / "model").mkdir(parents=True)
+    (tmp_path / "runs" / "model" / "mine").write_text("weights")
+    assert main(["--steps", "1", "--out", str(tmp_path / "runs")]) == 2
+    assert "'runs' holds a trained model already: choose another folder" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "model" / "mine").read_text() == "weights"
