@@ -52,12 +52,8 @@ def sample_with_signal(policy) -> tuple[Rollout, torch.Tensor]:
     groups = (~groups_without_signal(rewards)).nonzero().flatten()[: SETTINGS.prompts_per_step]
     rows = (groups[:, None] * SETTINGS.group_size + torch.arange(SETTINGS.group_size)).flatten().tolist()
     whole = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
-    kept = {
-        name: [v[r] for r in rows] if isinstance(v, list) else v[rows]
-        for name, v in whole.items()
-        if name != "group_size"
-    }
-    return Rollout(**kept, group_size=SETTINGS.group_size), rewards[groups]
+    tensors = {name: value[rows] for name, value in whole.items() if isinstance(value, torch.Tensor)}
+    return replace(rollout, texts=[rollout.texts[row] for row in rows], **tensors), rewards[groups]
 
 
 @torch.no_grad()
