@@ -39,6 +39,15 @@ def _few(steps: Iterable) -> Iterable:
     return itertools.islice(steps, FEW) if os.environ.get("RLVR_FAST") else steps
 
 
+def answers_at_once(button: ipywidgets.Button) -> None:
+    """Lets a button's click arrive while the cell that made it is still running.
+
+    JupyterLab sends clicks by a thread of their own, but ipykernel 7.4 hands them to the thread that last published for
+    the button, here the one that is busy with the cell. Without that note the click stays where JupyterLab sends it.
+    """
+    getattr(button.comm, "__dict__", {}).pop("_reply_subshell_id", None)
+
+
 class TrainingDashboard:
     """A live picture of training with a progress bar, the time left and a Stop button that keeps what was learnt.
 
@@ -65,6 +74,7 @@ class TrainingDashboard:
         self.status = ipywidgets.HTML("Starting: the first rollout is being sampled.")
         self.image = ipywidgets.HTML()
         self.box = ipywidgets.VBox([ipywidgets.HBox([self.bar, self.stop_button, self.status]), self.image])
+        answers_at_once(self.stop_button)
 
     def stop(self, _=None) -> None:
         """Asks for a stop; the step under way is finished first."""
