@@ -53,9 +53,9 @@ def clip_fraction_curves(runs: Runs, title: str | None = None) -> Figure:
     unit_of = {name: r.clip_unit for name, seeds in runs.items() for records in seeds for r in records[:1]}
     by_unit = {unit: {n: runs[n] for n in unit_of if unit_of[n] == unit} for unit in ("tokens", "sequences")}
     by_unit = {unit: those for unit, those in by_unit.items() if those} or {"tokens": {}}
-    found = [f"{_changes(those, 'clip_fraction', house.percent)} of {unit}" for unit, those in by_unit.items() if those]
+    found = [f"{_highest(those, 'clip_fraction', house.percent)} of {unit}" for unit, those in by_unit.items() if those]
     panels = [(f"share of {unit} clipped", those, "clip_fraction") for unit, those in by_unit.items()]
-    title = title or f"Clipped, first to last step: {'; '.join(found) or 'nothing yet'}"
+    title = title or f"Clipped in the step where most is: {'; '.join(found) or 'nothing yet'}"
     return _panels_figure(panels, title, "Clip fraction", house.percent)
 
 
@@ -126,6 +126,16 @@ def _changes(runs: Runs, field: str, form: Callable) -> str:
     return ", ".join(parts) or "not measured"
 
 
+def _highest(runs: Runs, field: str, form: Callable) -> str:
+    """ "GRPO 2 %, GSPO 17 %": the highest of the steps' means over seeds."""
+    parts = []
+    for name, seeds in runs.items():
+        steps = [house.finite(getattr(r, field) for r in rs) for rs in zip(*(rs for rs in seeds if rs), strict=False)]
+        if means := [house.mean_of(values) for values in steps if values]:
+            parts.append(f"{name} {form(max(means))}".replace(" ", house.NO_BREAK))
+    return ", ".join(parts) or "not measured"
+
+
 @dataclass
 class _Accuracy:
     """Held-out accuracy of one method as (step, tokens, share) points: of each seed, and their mean."""
@@ -154,8 +164,9 @@ class _Accuracy:
     def describe(self) -> str:
         (low, high), (step, tokens, end) = self.interval, self.mean[-1]
         return (
-            f"from {house.percent(self.mean[0][2])} to {house.percent(end)} at step {step:.0f} ({tokens:,.0f} tokens), interval "
-            f"{house.percent(low)} to {house.percent(high)}, mean of {len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
+            f"from {house.percent(self.mean[0][2])} to {house.percent(end)} at step {step:.0f} ({tokens:,.0f} tokens), mean of "
+            f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}; Wilson interval of one evaluation at that accuracy "
+            f"{house.percent(low)} to {house.percent(high)}"
         )
 
 

@@ -89,10 +89,9 @@ def _finals_title(rows: Sequence[Row]) -> str:
     if not rows:
         return "No finished runs yet"
     start, low, high = (f(getattr(r, n) for r in rows) for f, n in ((min, "initial"), (min, "final"), (max, "final")))
-    overlap = max(r.final_interval[0] for r in rows) <= min(r.final_interval[1] for r in rows)
-    verdict = "all final intervals overlap" if overlap else "not all final intervals overlap"
+    lowest, highest = min(r.final_interval[0] for r in rows), max(r.final_interval[1] for r in rows)
     finals = house.percent(low / 100) if high - low < 0.05 else f"between {low:.1f} and {house.percent(high / 100)}"
-    return f"From {house.percent(start / 100)} to {finals} (strict)" + (f"; {verdict}" if len(rows) > 1 else "")
+    return f"From {house.percent(start / 100)} to {finals} (strict), intervals within {lowest:.1f} and {highest:.1f}"
 
 
 def _differences_title(found: Mapping[str, tuple[float, float, float]]) -> str:

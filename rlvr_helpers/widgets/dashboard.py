@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from rlvr_helpers import plots
 from rlvr_helpers.methods import Method
 from rlvr_helpers.records import StepRecord
+from rlvr_helpers.widgets.explorer import answers_at_once
 
 SECONDS_BETWEEN_PICTURES = 2.0  # a picture takes about 0.1 s, which training would rather have
 FEW = 4  # steps of a run where the variable RLVR_FAST is set, as in browser tests
@@ -37,15 +38,6 @@ def progress(steps: Iterable, total: int, label: str) -> Iterator:
 
 def _few(steps: Iterable) -> Iterable:
     return itertools.islice(steps, FEW) if os.environ.get("RLVR_FAST") else steps
-
-
-def answers_at_once(button: ipywidgets.Button) -> None:
-    """Lets a button's click arrive while the cell that made it is still running.
-
-    JupyterLab sends clicks by a thread of their own, but ipykernel 7.4 hands them to the thread that last published for
-    the button, here the one that is busy with the cell. Without that note the click stays where JupyterLab sends it.
-    """
-    getattr(button.comm, "__dict__", {}).pop("_reply_subshell_id", None)
 
 
 class TrainingDashboard:

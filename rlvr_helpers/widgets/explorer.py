@@ -21,6 +21,17 @@ LABELS = {"description_width": "170px"}
 WIDE = {"width": "560px"}
 
 
+def answers_at_once(*controls: ipywidgets.Widget) -> None:
+    """Lets what a reader does to these controls arrive while a cell runs, and in order. Call it once they are ready.
+
+    JupyterLab sends all of it to one thread of the kernel. ipykernel 7.4 hands it on to the thread that last published
+    for the control, at first the one that runs cells: there a Stop would wait for the end of the run, and a click could
+    overtake the text typed before it. Without that note it stays where JupyterLab sends it.
+    """
+    for control in controls:
+        getattr(control.comm, "__dict__", {}).pop("_reply_subshell_id", None)
+
+
 class Explorer:
     """Controls over a picture; as a cell's last line it shows itself. controls: by the name of `draw`'s argument.
 
@@ -40,6 +51,7 @@ class Explorer:
         self.box = ipywidgets.VBox([*controls.values(), self.reset_button, self.image])
         self._paused = False
         self.update()
+        answers_at_once(*controls.values(), self.reset_button)
 
     @property
     def values(self) -> dict:

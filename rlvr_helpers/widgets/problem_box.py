@@ -8,6 +8,7 @@ from IPython.display import display
 
 from rlvr_helpers.models import Policy, unknown_words
 from rlvr_helpers.sampling import answer
+from rlvr_helpers.widgets.explorer import answers_at_once
 
 
 class ProblemBox:
@@ -20,6 +21,7 @@ class ProblemBox:
         self.button = ipywidgets.Button(description="Answer", button_style="primary")
         self.button.on_click(self.answer)
         self.out = ipywidgets.HTML()
+        answers_at_once(self.text, self.button)
         self.answer()
 
     def answer(self, _=None) -> None:

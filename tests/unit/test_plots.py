@@ -370,3 +370,18 @@ def test_the_dashboard_is_quick():
             render(plots.dashboard(RUNS["GSPO"][0], STEPS, GSPO))
             times.append(time.process_time() - start)
         print(f"dashboard as {form}: {1000 * sorted(times)[2]:.0f} ms of CPU time")
+
+
+def test_the_title_names_the_highest_clip_fraction_of_the_mean_over_seeds():
+    shares = [0.1, 0.3, 0.2], [0.1, 0.1, 0.1, 0.9]  # by step 0.1, 0.2, 0.15; the fourth step is one seed's alone
+    records = [[replace(RUNS["GRPO"][0][i], clip_fraction=share) for i, share in enumerate(seed)] for seed in shares]
+    figure = plots.clip_fraction_curves({"GRPO": records, "GSPO": [RUNS["GSPO"][0][:1]]})
+    title = figure.texts[0].get_text().replace("\n", " ").replace("\xa0", " ")
+    assert title.startswith("Clipped in the step where most is: GRPO 20 % of tokens; GSPO ")
+
+
+def test_the_title_of_the_table_s_figure_says_how_far_the_intervals_reach():
+    rows = table_rows({"GSPO": RESULTS["GSPO"][:2]})
+    low, high = min(row.final_interval[0] for row in rows), max(row.final_interval[1] for row in rows)
+    title = plots.final_accuracy_intervals(rows).texts[0].get_text().replace("\n", " ").replace("\xa0", " ")
+    assert title.endswith(f"intervals within {low:.1f} and {high:.1f}")

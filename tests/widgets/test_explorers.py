@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from rlvr_helpers import plots, widgets
 from rlvr_helpers.plots import house
 from rlvr_helpers.widgets import Explorer
+from rlvr_helpers.widgets.explorer import answers_at_once
 
 MOST_POSITIONS = 60  # of one control; both ends and the first value are always among them
 COMBINATIONS = 40
@@ -200,3 +201,20 @@ def test_several_values_are_set_with_one_drawing():
     explorer = Explorer(draw, a=ipywidgets.IntSlider(1), b=ipywidgets.IntSlider(2))
     explorer.set(a=5, b=6)
     assert drawn == [{"a": 1, "b": 2}, {"a": 5, "b": 6}]
+
+
+def test_what_a_reader_does_is_left_to_the_thread_that_jupyterlab_chose():
+    """ipykernel 7.4 notes in a control's comm which thread published last; no control of ours keeps that note."""
+
+    class Comm:
+        def __init__(self):
+            self._reply_subshell_id = None
+
+    class Control:
+        def __init__(self):
+            self.comm = Comm()
+
+    first, second = Control(), Control()
+    answers_at_once(first, second)
+    assert vars(first.comm) == vars(second.comm) == {}
+    answers_at_once(first, ipywidgets.Button())  # without such a note, and without a kernel: nothing to do
