@@ -50,9 +50,13 @@ def trl_train_config(method: Method, settings: TrainSettings, processes: int = 1
 
     A rollout is cut into `minibatches` steps and gone through `epochs` times; the rows of a step are dealt out evenly to
     the processes. GRPOConfig has no learning rate like `TrainSettings.rate`; `tools/train_with_trl.py` brings it.
-    Raises ValueError where the rows cannot be dealt out, and where `trl_config` does.
+    Products are in float32 (bf16=False): TRL's own switch changes
+    that. Raises ValueError where the rows cannot be dealt out, on `micro_batch_tokens`, and where `trl_config` does.
     """
+    if settings.micro_batch_tokens:
+        raise ValueError("TRL counts rows: give micro_batch_rows in place of micro_batch_tokens")
     at_once, accumulation = rows_at_once(settings, processes)
+    optimizer = "adamw_bnb_8bit" if settings.eight_bit_optimizer else "adamw_torch_fused"
     updates = settings.epochs * settings.minibatches
     return trl_config(method, settings.max_tokens) | {
         "num_generations": settings.group_size,
@@ -63,10 +67,10 @@ def trl_train_config(method: Method, settings: TrainSettings, processes: int = 1
         "max_steps": settings.steps * updates,
         "shuffle_dataset": False,  # the rows come in the order of `problems_of_step`
         "temperature": settings.temperature, "top_k": 0, "top_p": 1.0, "min_p": None, "repetition_penalty": 1.0,
-        "learning_rate": settings.learning_rate, "lr_scheduler_type": "constant", "optim": "adamw_torch_fused",
+        "learning_rate": settings.learning_rate, "lr_scheduler_type": "constant", "optim": optimizer,
         "adam_beta1": settings.betas[0], "adam_beta2": settings.betas[1], "adam_epsilon": 1e-8,
         "weight_decay": settings.weight_decay, "max_grad_norm": settings.max_grad_norm, "seed": settings.seed,
-        "bf16": False, "gradient_checkpointing": False, "disable_dropout": True, "ddp_find_unused_parameters": False,
+        "bf16": False, "gradient_checkpointing": settings.gradient_checkpointing, "disable_dropout": True, "ddp_find_unused_parameters": False,
         "logging_steps": updates, "logging_nan_inf_filter": False, "save_strategy": "no", "report_to": "none",
         "disable_tqdm": True,
     }  # fmt: skip

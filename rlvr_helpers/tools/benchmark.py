@@ -338,7 +338,7 @@ PARTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="tiny", help="a policy's name, or a model folder")
+    parser.add_argument("--model", help="a policy's name, or a model folder; default: tiny, or the original's")
     parser.add_argument("--problems", help="where the problems come from; default: those of the model")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -350,11 +350,19 @@ def main() -> None:
     if args.original:
         from rlvr_helpers.tools import gpu_benchmark  # made of this file's parts
 
-        given = ["--model", args.model] if args.model != "tiny" else []
+        given = ["--model", args.model] if args.model else []
         given += (["--quick"] if args.quick else []) + (["--out", str(args.out)] if args.out else [])
         return gpu_benchmark.main(given)
+    if args.threads < 1:
+        parser.error("--threads must be at least 1")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)  # before anything is measured
+    args.model = args.model or "tiny"
     torch.set_num_threads(args.threads)
-    work = make_work(args)
+    try:
+        work = make_work(args)
+    except ValueError as error:
+        parser.error(str(error))
     if args.reach_with:
         return print(json.dumps(reach(work, args.reach_with)))
     results = {"header": header()}

@@ -10,6 +10,7 @@ Beside it, in turns in the same run, the step as that script takes it: `generate
 
 import argparse
 import copy
+import gc
 import json
 import os
 import sys
@@ -153,18 +154,27 @@ def script_side(work: Work):
     return step
 
 
+def peak_alone(make, work: Work) -> float:
+    """Peak memory in GiB of one step of a side while the other side is not there."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    make(work)(0)
+    return peak_memory(torch.device(work.device)) / 1024
+
+
 def measure_sides(work: Work, with_script: bool) -> dict:
     """Steps of both sides in turns; the first of each warms up. Peak memory of each in GiB."""
     sides = ({"script": script_side} if with_script else {}) | {
         "ours": our_side
     }  # ours trains the policy, the other a copy
+    peaks = {name: peak_alone(make, work) for name, make in sides.items()}
     steps, runs = {name: make(work) for name, make in sides.items()}, {name: [] for name in sides}
     for turn in range(work.repeats + 1):
         for name, step in steps.items():
-            if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()
             run, shown = timed(step, turn)
-            runs[name].append(run | shown | {"peak_gib": peak_memory(torch.device(work.device)) / 1024})
+            runs[name].append(run | shown | {"peak_gib": peaks[name]})
     return {name: rows[1:] for name, rows in runs.items()}
 
 
@@ -251,6 +261,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="a small model and a small workload, also on a CPU")
     parser.add_argument("--out", type=Path, help="a JSON file for all figures")
     args = parser.parse_args(arguments)
+    if args.repeats < 1 or (args.lora_rank or 0) < 0:
+        parser.error("--repeats must be at least 1 and --lora-rank at least 0")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)  # before anything is measured
     if not torch.cuda.is_available() and not args.quick:
         parser.error("there is no GPU here; --quick runs every part at a small size on a CPU")
     work = Work(args)

@@ -30,6 +30,7 @@ from rlvr_helpers.models import KNOWN, Policy, format_prompt, load_policy, save_
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import encode_prompts
+from rlvr_helpers.settings import settings_for
 from rlvr_helpers.training import TrainSettings, problems_of_step
 from rlvr_helpers.trl_settings import trl_train_config
 
@@ -196,6 +197,16 @@ def run(options, settings: TrainSettings) -> None:
     trainer.accelerator.end_training()
 
 
+def settings_of(options) -> TrainSettings:
+    """What suits the model, with what the command line says; a budget of tokens becomes 8 rows, since TRL counts rows."""
+    settings = settings_for(options.model)
+    if settings.micro_batch_tokens:
+        settings = replace(settings, micro_batch_tokens=None, micro_batch_rows=8)
+    names = ("learning_rate", "gradient_checkpointing", "eight_bit_optimizer", *WHOLE_NUMBERS)
+    given = {name: getattr(options, name) for name in names}
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="tiny", help=f"{', '.join(KNOWN)}, or a folder")
@@ -203,15 +214,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--method", default="grpo", help=f"one of {', '.join(METHODS)}")
     parser.add_argument("--out", required=True, help="folder for the trained model and TRL's trainer_state.json")
     parser.add_argument("--eval-count", type=int, default=200, help="held-out problems that are evaluated")
-    parser.add_argument("--learning-rate", type=float, default=TrainSettings.learning_rate)
+    parser.add_argument("--learning-rate", type=float, help="default of this and all below: what suits the model")
     for name in WHOLE_NUMBERS:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(TrainSettings, name))
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
+    parser.add_argument("--gradient-checkpointing", action="store_true", default=None)
+    parser.add_argument("--eight-bit-optimizer", action="store_true", default=None)
     options = parser.parse_args(arguments)
     try:
-        settings = replace(
-            TrainSettings(), learning_rate=options.learning_rate, **{n: getattr(options, n) for n in WHOLE_NUMBERS}
-        )
-        run(options, settings)
+        run(options, settings_of(options))
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)  # from every process: the launcher ends the others at the first exit
         return 2
