@@ -28,7 +28,7 @@ from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.rewards import REWARDS
 from rlvr_helpers.runs import Run, load_run, provenance, save_run
-from rlvr_helpers.settings import on_this_card, problems_for, settings_for, workers_for
+from rlvr_helpers.settings import eval_count_for, on_this_card, problems_for, settings_for, workers_for
 from rlvr_helpers.side_by_side import side_by_side
 from rlvr_helpers.tables import format_differences, format_table, table_rows
 from rlvr_helpers.training import TrainSettings, train
@@ -65,6 +65,14 @@ class Comparison:
     compute: str | None = None
     faults: tuple[str, ...] = ()
     calibrate: bool = False
+
+    def __post_init__(self):
+        names = [method.name for method in self.methods]
+        for what, items in (("methods", names), ("seeds", self.seeds)):
+            if not items or len(set(items)) < len(items):
+                raise ValueError(f"{what} must be one or more, each once (methods by name), not {list(items)}")
+        if self.eval_count < 1 or self.workers < 1:
+            raise ValueError(f"eval_count and workers must be at least 1, not {self.eval_count} and {self.workers}")
 
     @property
     def source(self) -> str:
@@ -115,7 +123,8 @@ class Progress:
 def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Iterator[Progress]:
     """Runs what is not done yet and yields every record; runs are put into `results` by method name, seeds in order.
 
-    With an `out` folder each run is checkpointed at every step, saved when it ends and read back next time.
+    With an `out` folder each run is checkpointed (`TrainSettings.checkpoint_every`), saved when it ends and read back
+    next time.
     """
     cases = comparison.cases()
     tasks = [(comparison, method, seed) for method, seed in cases]
@@ -247,18 +256,28 @@ def calibrate_clip_range(
     return epsilon * 6 / 7, epsilon * 8 / 7, records
 
 
+PILOT_OF = ("policy", "problems", "reward", "lora_rank", "compute", "faults")  # what a kept pilot must share
+
+
 def run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
     """`calibrate_clip_range` for a comparison's policy, problems and settings: eight steps of GSPO without the clip. With
     an `out` folder the pilot is kept there in `pilot.json`, so that a comparison goes on with the range that it had."""
     file = Path(comparison.out) / "pilot.json" if comparison.out is not None else None
+    settings = replace(comparison.settings, steps=8, seed=1000)
+    mine = comparison.new_run(GSPO, settings.seed)
     if file and file.exists():
         run = load_run(file)
+        same = {key: run.provenance.get(key) == mine.provenance.get(key) for key in PILOT_OF}
+        if identity_of(run.settings) != identity_of(settings) or not all(same.values()):
+            raise ValueError(
+                f"the pilot in {file.parent.name!r} was made with another policy, other problems or other settings: choose "
+                "another folder for `out`"
+            )
         return run.method.clip_low, run.method.clip_high, run.records
-    settings = replace(comparison.settings, steps=8, seed=1000)
     policy, (problems, _) = start_policy(comparison), split_problems(comparison)
     low, high, records = calibrate_clip_range(policy, GSPO, settings, problems=problems)
     if file:
-        run = replace(comparison.new_run(GSPO, settings.seed), settings=settings, records=records)
+        run = replace(mine, settings=settings, records=records)
         save_run(replace(run, method=replace(GSPO, clip_low=low, clip_high=high)), file)
     return low, high, records
 
@@ -284,11 +303,14 @@ def exceeded_by(distribution, share: float) -> float:
 
 
 def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple[Policy, Policy]:
-    """The start policy, and the one that a run of the comparison trained, both loaded from their folders."""
+    """The start policy, and the one that a run of the comparison trained, from its folder; prompted alike."""
     folder = comparison.folder(method, seed)
     if folder is None or not (folder / "model").is_dir():
         raise ValueError(f"{method.name} with seed {seed} has no trained model yet: let its run end first")
-    return load_policy(comparison.policy), load_policy(str(folder / "model"))
+    start, trained = start_policy(replace(comparison, lora_rank=None)), load_policy(str(folder / "model"))
+    for name in ("problems", "system_prompt", "examples", "chat", "end_ids", "compute"):
+        setattr(trained, name, getattr(start, name))
+    return start, trained
 
 
 # -- the command line -----------------------------------------------------------------------------------------------
@@ -327,7 +349,11 @@ def parser() -> argparse.ArgumentParser:
     add("--methods", help=f"of {', '.join(METHODS)}; default: grpo,dr_grpo,gspo, or the preset's")
     add("--seeds", type=int, help="how many seeds, from 0; default: 3, or the preset's")
     add("--steps", type=int)
-    add("--eval-count", type=int, help="held-out problems that are evaluated; default: 200, or the preset's")
+    add(
+        "--eval-count",
+        type=int,
+        help="held-out problems that are evaluated; default: 200, all of gsm8k, or the preset's",
+    )
     add("--workers", type=int, help="runs side by side, one thread each; default: what suits the model")
     add("--out", help="folder for runs, checkpoints and models; also where to go on")
     add("--preset", choices=("original", "fair"), help="see rlvr_helpers/presets.py")
@@ -354,17 +380,21 @@ def comparison_of(options) -> Comparison:
     elif options.preset == "fair":
         comparison = presets.fair(model)
     else:
-        comparison = Comparison(model, settings=settings_for(model))
+        source = options.problems or problems_for(model)
+        comparison = Comparison(model, settings=settings_for(model), eval_count=eval_count_for(source))
     given = {"problems": options.problems, "eval_count": options.eval_count, "compute": options.compute}
-    given |= {"methods": options.methods and tuple(method_by_name(name) for name in options.methods.split(","))}
-    given |= {"seeds": options.seeds and tuple(range(options.seeds)), "calibrate": options.calibrate or None}
+    if options.methods is not None:
+        given |= {"methods": tuple(method_by_name(name) for name in options.methods.split(","))}
+    if options.seeds is not None:
+        given |= {"seeds": tuple(range(options.seeds))}
+    given |= {"calibrate": options.calibrate or None}
     changes = read_settings(options.set) | ({"steps": options.steps} if options.steps is not None else {})
     settings, rank = replace(comparison.settings, **changes), options.lora_rank
     if rank is None:
         settings, rank = on_this_card(model, settings)
     comparison = replace(comparison, **{name: value for name, value in given.items() if value is not None})
     runs = len(comparison.methods) * len(comparison.seeds)
-    workers = options.workers or workers_for(model, runs)
+    workers = workers_for(model, runs) if options.workers is None else options.workers
     return replace(comparison, settings=settings, lora_rank=rank or None, out=options.out, workers=workers)
 
 
@@ -373,6 +403,8 @@ def read_settings(pairs: list[str]) -> dict:
     changes = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
+        if name == "seed":
+            raise ValueError(f"--set {pair}: the seeds of a comparison are given by --seeds")
         if name not in TrainSettings.__dataclass_fields__:
             known = ", ".join(TrainSettings.__dataclass_fields__)
             raise ValueError(f"--set {pair}: there is no setting {name!r}; there are {known}")

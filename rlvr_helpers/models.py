@@ -1,6 +1,7 @@
 """Models: which policies the course knows, how one is loaded, and how a question becomes a prompt."""
 
 import importlib.util
+import json
 import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -97,6 +99,8 @@ def load_policy(
         model, tokenizer = _load(where, dtype, known.package if known else None)
     model.to(device).eval()
     policy = make_policy(model, tokenizer, name, known)
+    for field_name, value in ({} if known else kept_prompt(where) or {}).items():
+        setattr(policy, field_name, value)
     policy.compute = compute or best_compute(device)
     return policy
 
@@ -209,7 +213,13 @@ def format_prompt(policy: Policy, question: str) -> str:
     for asked, answered in policy.examples:
         messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
     messages.append({"role": "user", "content": question})
-    return policy.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    try:
+        return policy.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except (TemplateError, ValueError) as error:  # some templates refuse a system turn, some models have none
+        raise ValueError(
+            f"{policy.name!r} cannot be prompted by its chat template ({error}): give its tokenizer a template that takes "
+            "system and user turns, or set policy.system_prompt = None"
+        ) from error
 
 
 def unknown_words(policy: Policy, question: str) -> list[str]:
@@ -223,9 +233,36 @@ def unknown_words(policy: Policy, question: str) -> list[str]:
 
 
 def save_policy(policy: Policy, folder: str | os.PathLike) -> Path:
-    """Saves model and tokenizer in Hugging Face format; `load_policy(folder)` reads them again."""
+    """Saves model and tokenizer in Hugging Face format, and in `policy.json` how it is prompted; `load_policy(folder)`
+    reads them again. Raises OSError that says what to do where the disk is full."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    policy.model.save_pretrained(folder)
-    policy.tokenizer.save_pretrained(folder)
+    prompt = {name: getattr(policy, name) for name in PROMPT}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        policy.model.save_pretrained(folder)
+        policy.tokenizer.save_pretrained(folder)
+        (folder / "policy.json").write_text(json.dumps(prompt, indent=1) + "\n", encoding="utf-8")
+    except Exception as error:  # safetensors has a kind of its own for a full disk
+        raise OSError(
+            f"the model could not be saved in {folder.name!r} ({error}): free some disk space or choose another folder, "
+            "then run again"
+        ) from error
     return folder
+
+
+PROMPT = ("problems", "system_prompt", "examples", "chat", "end_ids")  # how a policy is talked to
+
+
+def kept_prompt(folder: str | os.PathLike) -> dict | None:
+    """What `save_policy` wrote of how a policy is prompted; None where a folder has no `policy.json`."""
+    file = Path(folder) / "policy.json"
+    if not file.is_file():
+        return None
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        examples = tuple((str(asked), str(answered)) for asked, answered in kept["examples"])
+        return {name: kept[name] for name in PROMPT} | {"examples": examples, "end_ids": tuple(kept["end_ids"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"policy.json in {file.parent.name!r} cannot be read ({error!r}): mend it or remove it"
+        ) from error

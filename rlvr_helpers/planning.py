@@ -6,7 +6,16 @@ from pathlib import Path
 
 from rlvr_helpers.compare import Comparison
 from rlvr_helpers.models import KNOWN, is_here
-from rlvr_helpers.settings import fit_to_card, on_this_card, seconds_a_step, settings_for, this_card, workers_for
+from rlvr_helpers.settings import (
+    eval_count_for,
+    fit_to_card,
+    on_this_card,
+    problems_for,
+    seconds_a_step,
+    settings_for,
+    this_card,
+    workers_for,
+)
 from rlvr_helpers.training import TrainSettings
 
 
@@ -52,14 +61,14 @@ def plan_comparison(
         seeds, steps = 1, 4
     name, reason = (model, "you chose it") if model else choose_policy()
     settings = settings_for(name)
-    settings = replace(settings, steps=steps) if steps else settings
+    settings = settings if steps is None else replace(settings, steps=steps)
     settings, lora_rank = on_this_card(name, settings)
     a_run = expected_seconds(name, settings, lora_rank)
-    seeds = seeds or (3 if a_run and a_run * 9 <= 600 else 1)
+    seeds = (3 if a_run and a_run * 9 <= 600 else 1) if seeds is None else seeds
     folder = Path(out) / f"{Path(name).name}-{settings.steps}-steps"
     comparison = Comparison(
         name, seeds=tuple(range(seeds)), settings=settings, out=folder, workers=workers_for(name, 3 * seeds),
-        lora_rank=lora_rank, calibrate=name != "tiny",
+        lora_rank=lora_rank, calibrate=name != "tiny", eval_count=eval_count_for(problems_for(name)),
     )  # fmt: skip
     print(f"{name}: {reason}.\n3 methods x {seeds} seeds x {settings.steps} steps: {in_words(name, a_run, 3 * seeds)}. "
           f"Kept in {folder.as_posix()}.")  # fmt: skip

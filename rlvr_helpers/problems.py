@@ -192,6 +192,7 @@ def load_problems(split: str, source: str = "tiny") -> list[Problem]:
             are left out.
     Raises ValueError on an unknown split or source and on a broken line (it names file and line).
     """
+    source = str(source)
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", not {split!r}')
     if source == "tiny":
@@ -230,8 +231,11 @@ def read_jsonl(path: Path) -> list[Problem]:
             continue
         try:
             row = json.loads(line)
-            problems.append(Problem(_text(row["question"]), _text(gold_answer(_text(row["answer"])))))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            problem = Problem(_text(row["question"]), _text(gold_answer(_text(row["answer"]))))
+            if parse_number(problem.answer) is None:
+                raise ValueError(f"the answer {problem.answer[:40]!r} is no number, so nothing could earn a reward")
+            problems.append(problem)
+        except (ValueError, KeyError, TypeError) as error:  # a JSONDecodeError is a ValueError
             raise ValueError(
                 f'{path.name}, line {number} is no problem: expected {{"question": text, "answer": text}} ({error!r})'
             ) from error

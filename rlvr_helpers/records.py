@@ -66,7 +66,10 @@ class StepRecord:
     reward_std:               within a group, averaged over groups
     no_signal:                share of groups whose rewards are all equal
     accuracy, lenient_accuracy, format_rate, length_*: of this rollout's sampled completions
-    token_log_ratio, sequence_log_ratio: log-ratios in the last pass over the rollout, at both levels whatever the method
+    entropy:                  of the policy that sampled, over the completions that are trained on: those of groups with a
+                              signal, unless the method has a KL term
+    token_log_ratio, sequence_log_ratio: log-ratios of the same completions in the last pass over the
+                              rollout, at both levels whatever the method
     kl:                       to the start model (k3; without a KL term in the loss from one mini-batch); None: not measured
     sampler_gap:              largest difference between the log-probs of decoding and those of training
     updates, skipped:         optimizer steps, and those of them that float16's loss scaling left out

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig
 
 from rlvr_helpers.memory import CARDS, SHAPES, Card, Shape, Workload, cheapest_fit, seconds_parts
-from rlvr_helpers.models import KNOWN
+from rlvr_helpers.models import KNOWN, kept_prompt
 from rlvr_helpers.side_by_side import cores
 from rlvr_helpers.training import TrainSettings
 
@@ -34,13 +34,23 @@ def like(policy: str) -> str:
 
 
 def settings_for(policy: str) -> TrainSettings:
-    """The settings that suit a policy; for a folder see `like`."""
-    return SETTINGS[like(policy)]
+    """The settings that suit a policy; for a folder see `like`. Without a GPU a checkpoint is small beside a step's time,
+    so there every step has one."""
+    settings = SETTINGS[like(policy)]
+    return settings if torch.cuda.is_available() else replace(settings, checkpoint_every=1)
 
 
 def problems_for(policy: str) -> str:
-    """The problems that suit a policy: tiny has word problems, SmolLM2 sums, Qwen and most folders GSM8K."""
+    """The problems that suit a policy: tiny has word problems, SmolLM2 sums, Qwen and most folders GSM8K; a folder that
+    `save_policy` made says it itself."""
+    if policy not in KNOWN and (kept := kept_prompt(policy)):
+        return kept["problems"]
     return KNOWN[like(policy)].problems
+
+
+def eval_count_for(source: str) -> int:
+    """How many held-out problems are evaluated: all 1,319 of GSM8K's test split, 200 of others."""
+    return 1319 if source == "gsm8k" else 200
 
 
 def shape_for(policy: str) -> Shape | None:

@@ -13,7 +13,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,6 +39,16 @@ from rlvr_helpers.ratios import masked_log_ratios, sequence_ratios
 from rlvr_helpers.records import Distribution, StepRecord
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups, score_tokens
+
+
+def _is_like(value, usual) -> bool:
+    """Whether a setting has the type of its usual value; a whole number will do for any number, a list for a tuple."""
+    if isinstance(usual, tuple):
+        same = isinstance(value, (tuple, list)) and len(value) == len(usual)
+        return same and all(_is_like(v, u) for v, u in zip(value, usual, strict=True))
+    if isinstance(usual, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(usual, bool)
+    return isinstance(value, (int, float) if isinstance(usual, float) else int)
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,11 @@ class TrainSettings:
     checkpoint_every: int = 1
 
     def __post_init__(self):
+        for own in fields(self):
+            value, optional = getattr(self, own.name), "None" in str(own.type)
+            usual = own.default if own.default is not None else 1  # the settings that may be None are whole numbers
+            if not (value is None and optional) and not _is_like(value, usual):
+                raise ValueError(f"{own.name} must be like {usual!r}{' or None' * optional}, not {value!r}")
         whole = ("steps", "prompts_per_step", "epochs", "minibatches", "max_tokens", "eval_every", "checkpoint_every")
         for name in whole:
             if getattr(self, name) < 1:
@@ -192,10 +208,11 @@ def train(
     """Trains the policy's model in place and yields a record after each step.
 
     reward(text, gold) -> float judges a completion. Stop taking records at any time: what was learnt is kept. With a
-    `checkpoint_dir` every step is saved, and a run that finds a checkpoint there goes on from it: it first yields the
-    records of the steps that are done, then trains on. On a CPU the resumed run equals the unbroken one bit for bit.
-    Raises ValueError on input that makes no run, and FloatingPointError, naming the step, where the loss or a gradient
-    is not finite; the model then keeps its last good state.
+    `checkpoint_dir` the run is saved every `checkpoint_every` steps and where it is stopped between two, and a run that
+    finds a checkpoint there goes on from it: it first yields the records of the steps that are done, then trains on. On a
+    CPU the resumed run equals the unbroken one bit for bit. Raises ValueError on input that makes no run, and
+    FloatingPointError, naming the step, where the loss or a gradient is not finite; the model then keeps its last good
+    state.
     """
     settings = settings or TrainSettings()
     if not isinstance(method, Method):
@@ -215,6 +232,11 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     reference = make_reference(model) if settings.track_kl or method.kl_coef > 0 else None
     records = checkpoints.resume(model, optimizer, reference, policy.device, scaler) if checkpoints else []
+    if len(records) > settings.steps:
+        raise ValueError(
+            f"the checkpoint holds {len(records)} steps, more than the {settings.steps} of these settings: choose another "
+            "folder, or at least that many steps"
+        )
     yield from records
     first_eval = None
     if eval_problems and not records:
@@ -235,9 +257,16 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
         total_tokens += record.tokens
         record = replace(record, total_tokens=total_tokens, start_eval=first_eval)
         records, first_eval = [*records, record], None
-        if checkpoints and (step % settings.checkpoint_every == 0 or step == settings.steps):
-            checkpoints.save(model, optimizer, reference, records, scaler)
-        yield record
+        save = checkpoints and partial(checkpoints.save, model, optimizer, reference, records, scaler)
+        due = step % settings.checkpoint_every == 0 or step == settings.steps
+        if save and due:
+            save()
+        try:
+            yield record
+        except GeneratorExit:  # the reader stops here: what was done since the last checkpoint is kept too
+            if save and not due:
+                save()
+            raise
 
 
 def take_step(policy, problems, method, settings, reward, optimizer, scaler, reference, step: int) -> StepRecord:

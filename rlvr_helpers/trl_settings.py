@@ -70,7 +70,8 @@ def trl_train_config(method: Method, settings: TrainSettings, processes: int = 1
         "learning_rate": settings.learning_rate, "lr_scheduler_type": "constant", "optim": optimizer,
         "adam_beta1": settings.betas[0], "adam_beta2": settings.betas[1], "adam_epsilon": 1e-8,
         "weight_decay": settings.weight_decay, "max_grad_norm": settings.max_grad_norm, "seed": settings.seed,
-        "bf16": False, "gradient_checkpointing": settings.gradient_checkpointing, "disable_dropout": True, "ddp_find_unused_parameters": False,
+        "bf16": False, "gradient_checkpointing": settings.gradient_checkpointing,
+        "disable_dropout": True, "ddp_find_unused_parameters": False,
         "logging_steps": updates, "logging_nan_inf_filter": False, "save_strategy": "no", "report_to": "none",
         "disable_tqdm": True,
     }  # fmt: skip
