@@ -108,6 +108,25 @@ def test_a_finished_run_is_there_again_at_once(tmp_path, unbroken):
     assert_same(run(tmp_path, reward=reward), unbroken)
 
 
+def test_fewer_steps_than_are_done_are_refused(tmp_path):
+    """They would be called finished: a table would show the start beside a model that was trained further."""
+    run(tmp_path, steps=3)
+    with pytest.raises(ValueError, match="holds 3 steps, more than the 2 of these settings"):
+        run(tmp_path, settings=replace(SETTINGS, steps=2))
+    assert len(run(tmp_path)[0]) == 4
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_stop_between_two_checkpoints_loses_no_step(tmp_path, unbroken, done):
+    seldom = replace(SETTINGS, checkpoint_every=3)
+    run(tmp_path, steps=done, settings=seldom)
+    steps = train(make_tiny(), some_problems(), GRPO, seldom, letters, some_problems()[:3], tmp_path)
+    again = [next(steps) for _ in range(done)]
+    assert without_seconds(again) == unbroken[0][:done]
+    steps.close()  # while old records are given out: nothing new to keep
+    assert_same(run(tmp_path, settings=seldom), unbroken)
+
+
 def test_more_steps_than_before_are_allowed(tmp_path):
     """Without held-out problems, whose evaluation after the last step belongs to the record."""
     long, short = SETTINGS, replace(SETTINGS, steps=2)

@@ -52,3 +52,29 @@ def test_the_workload_is_the_original_s_and_random_weights_have_the_model_s_size
     policy = random_policy(shape, "cpu")
     assert sum(p.numel() for p in policy.model.parameters()) == shape.parameters
     assert policy.model.config.model_type == "qwen2" and SHAPES["qwen2.5-1.5b"].qkv_bias
+
+
+def test_a_side_s_memory_is_read_while_the_other_is_not_there(monkeypatch):
+    alive, seen = [], []
+
+    class Side:
+        def __init__(self, work):
+            alive.append(self.__class__.__name__)
+
+        def __call__(self, turn):
+            seen.append(list(alive))
+
+        def __del__(self):
+            alive.remove(self.__class__.__name__)
+
+    ours, script = (type(name, (Side,), {}) for name in ("ours", "script"))
+    work = type("Work", (), {"device": "cpu"})
+    assert all(gpu_benchmark.peak_alone(side, work) > 0 for side in (script, ours))
+    assert seen == [["script"], ["ours"]]
+
+
+@pytest.mark.parametrize("wrong", [["--repeats", "0"], ["--lora-rank", "-1"]])
+def test_numbers_that_measure_nothing_are_refused(wrong, capsys):
+    with pytest.raises(SystemExit):
+        gpu_benchmark.main(["--quick", *wrong])
+    assert "must be at least" in capsys.readouterr().err

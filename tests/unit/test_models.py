@@ -28,6 +28,7 @@ from rlvr_helpers.models import (
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.rewards import format_reward
 from rlvr_helpers.sampling import answer, encode_prompts, sample_groups
+from rlvr_helpers.settings import problems_for
 
 
 def greedy_texts(policy, problems):
@@ -198,6 +199,45 @@ def test_a_saved_policy_gives_the_same_greedy_text(family, problems, tmp_path):
     assert format_prompt(loaded, "5") == format_prompt(policy, "5")
     for name, value in policy.model.state_dict().items():
         assert torch.equal(value, loaded.model.state_dict()[name]), name
+
+
+def test_a_saved_policy_is_prompted_as_it_was_trained(folder, tmp_path):
+    """Examples, bare text and end tokens are no part of the Hugging Face format, so a file of ours beside it keeps them."""
+    policy = make_tiny()
+    policy.examples, policy.system_prompt, policy.problems = (("1 + 1", "2"), ("2 + 2", "4")), "Be brief.", "two_step"
+    policy.chat, policy.end_ids = False, policy.end_ids[:1]
+    loaded = load_policy(str(save_policy(policy, tmp_path / "own")))
+    for name in ("examples", "system_prompt", "problems", "chat", "end_ids"):
+        assert getattr(loaded, name) == getattr(policy, name), name
+    assert format_prompt(loaded, "5") == format_prompt(policy, "5") == "Be brief.\n1 + 1\n2\n2 + 2\n4\n5"
+    assert problems_for(str(tmp_path / "own")) == "two_step"
+    (folder / "policy.json").unlink()  # any folder of a model will do
+    assert load_policy(str(folder)).examples == ()
+    (folder / "policy.json").write_text('{"examples": 3}')
+    with pytest.raises(ValueError, match="policy.json in 'saved' cannot be read"):
+        load_policy(str(folder))
+
+
+def test_a_template_that_refuses_a_system_turn_meets_a_clear_error():
+    policy = make_tiny()
+    policy.system_prompt = "Be brief."
+    policy.tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(
+        ValueError, match="cannot be prompted by its chat template .System role not supported.*system_prompt"
+    ):
+        format_prompt(policy, "5")
+
+
+def test_a_model_that_cannot_be_saved_meets_a_clear_error(tmp_path):
+    """A real full disk as far as the process can tell; safetensors raises an error of a kind of its own."""
+    resource = pytest.importorskip("resource", reason="file sizes can be limited on POSIX systems only")
+    policy, limits = make_tiny(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="could not be saved in 'full' .* free some disk space"):
+            save_policy(policy, tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_policy_may_be_saved_again_into_its_folder(policy, problems, folder):

@@ -209,6 +209,14 @@ def test_a_calibrated_range_is_kept_for_the_run_that_goes_on(tmp_path):
     save_run(replace(kept, method=replace(kept.method, clip_low=0.5, clip_high=0.75)), tmp_path / "pilot.json")
     assert with_calibration(comparison).methods[1].clip_high == 0.75
     assert with_calibration(replace(comparison, calibrate=False)).methods[1] == GSPO
+    other_rate = replace(comparison, settings=replace(comparison.settings, learning_rate=1e-3))
+    for other in (
+        other_rate,
+        replace(comparison, problems="arithmetic"),
+        replace(comparison, reward="answer_and_tags"),
+    ):
+        with pytest.raises(ValueError, match="pilot .* was made with another"):
+            with_calibration(other)
 
 
 # --- settings for models and cards ----------------------------------------------------------------
@@ -317,6 +325,8 @@ def test_the_command_line_changes_any_setting():
     assert (c.settings.prompts_per_step, c.settings.learning_rate, c.settings.decay_steps) == (4, 1e-5, None)
     assert asked().settings == TrainSettings() and len(asked().seeds) == 3 and asked().eval_count == 200
     assert asked("--compute", "bfloat16", "--lora-rank", "8").lora_rank == 8
+    assert asked("--problems", "gsm8k").eval_count == asked("--model", "qwen2.5-0.5b").eval_count == 1319
+    assert asked("--problems", "gsm8k", "--eval-count", "50").eval_count == 50
     preset = asked("--preset", "original", "--model", "tiny", "--seeds", "2", "--steps", "3")
     assert (preset.policy, preset.seeds, preset.settings.steps, preset.eval_count) == ("tiny", (0, 1), 3, 1319)
 
@@ -328,6 +338,18 @@ def test_the_command_line_changes_any_setting():
         (["--set", "steps=many"], "'many' is no number"),
         (["--set", "group_size=1"], "group_size must be at least 2"),
         (["--without", "end_tokens"], "belongs to --preset original"),
+        (["--seeds", "0"], "seeds must be one or more"),
+        (["--seeds", "-1"], "seeds must be one or more"),
+        (["--methods", "grpo,grpo"], "methods must be one or more, each once"),
+        (["--methods", ""], "unknown method"),
+        (["--eval-count", "0"], "eval_count and workers must be at least 1"),
+        (["--workers", "0"], "eval_count and workers must be at least 1"),
+        (["--set", "seed=5"], "given by --seeds"),
+        (["--set", "learning_rate='a'"], "learning_rate must be like 5e-05, not 'a'"),
+        (["--set", "learning_rate=None"], "learning_rate must be like 5e-05, not None"),
+        (["--set", "betas=0.9"], "betas must be like (0.9, 0.99), not 0.9"),
+        (["--set", "steps=True"], "steps must be like 32, not True"),
+        (["--set", "track_kl=1"], "track_kl must be like True, not 1"),
     ],
 )
 def test_the_command_line_names_what_is_wrong(arguments, message, capsys):

@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -473,6 +474,7 @@ BROKEN_LINES = {
     "an empty question": '{"question": "", "answer": "7"}',
     "a blank answer": '{"question": "3 + 4 = ?", "answer": "  "}',
     "no number after the mark": '{"question": "3 + 4 = ?", "answer": "3+4=7 ####"}',
+    "an answer that is no number": '{"question": "3 + 4 = ?", "answer": "blue"}',
     "two objects": '{"question": "3 + 4 = ?", "answer": "7"} {"question": "5", "answer": "5"}',
 }
 
@@ -482,6 +484,10 @@ def test_a_broken_line_is_named_with_its_file(tmp_path, broken):
     folder = write(tmp_path, line(), "", broken, line("5", "5"))
     with pytest.raises(ValueError, match="train.jsonl, line 3 is no problem: expected .*question.*answer"):
         load_problems("train", folder)
+
+
+def test_a_folder_may_be_given_as_a_path(tmp_path):
+    assert load_problems("train", Path(write(tmp_path, line("5", "5")))) == load_problems("train", str(tmp_path))
 
 
 def test_a_file_that_is_not_utf_8_is_named(tmp_path):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, RLOO
-from rlvr_helpers.trl_settings import trl_config
+from rlvr_helpers.training import TrainSettings
+from rlvr_helpers.trl_settings import trl_config, trl_train_config
 
 WIDE_GSPO = replace(GSPO, clip_low=0.05, clip_high=0.08)
 METHODS = {
@@ -93,3 +94,12 @@ def test_each_argument_matters(change, build_trainer, tokenizer, in_float64):  #
         inputs = parity.make_inputs(trainer, case)
         first, second = trainer._compute_loss(trainer.model, inputs), parity.our_loss(trainer, case, inputs).loss
     assert abs(float(first.detach()) - float(second.detach())) > 1e-6
+
+
+def test_memory_settings_are_handed_on_and_a_budget_of_tokens_is_refused():
+    settings = TrainSettings(gradient_checkpointing=True, eight_bit_optimizer=True)
+    config = trl_train_config(GRPO, settings)
+    assert (config["gradient_checkpointing"], config["optim"]) == (True, "adamw_bnb_8bit")
+    assert trl_train_config(GRPO, TrainSettings())["optim"] == "adamw_torch_fused"
+    with pytest.raises(ValueError, match="give micro_batch_rows in place of micro_batch_tokens"):
+        trl_train_config(GRPO, TrainSettings(micro_batch_tokens=4096))
