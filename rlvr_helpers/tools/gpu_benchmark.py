@@ -23,7 +23,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen2C
 
 from rlvr_helpers import sampling, training
 from rlvr_helpers.decoding import CacheDecoder, GraphDecoder, LayerDecoder
-from rlvr_helpers.large import add_lora, best_compute, make_optimizer
+from rlvr_helpers.large import add_lora, best_compute, make_optimizer, merge_lora
 from rlvr_helpers.memory import SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import KNOWN, Policy, format_prompt, is_here, load_policy, make_policy
@@ -117,7 +117,9 @@ def script_side(work: Work):
     padded with its prompt, full logits, gradient checkpointing."""
     policy, s = work.policy, work.settings
     model, reference = (copy.deepcopy(policy.model).to(torch.bfloat16) for _ in range(2))
-    reference.requires_grad_(False)
+    for copied, trained in ((model, True), (reference, False)):
+        merge_lora(copied)  # of our side
+        copied.requires_grad_(trained)
     training.remake_activations(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=s.learning_rate)
     config = GenerationConfig(
@@ -154,23 +156,25 @@ def script_side(work: Work):
     return step
 
 
-def peak_alone(make, work: Work) -> float:
-    """Peak memory in GiB of one step of a side while the other side is not there."""
+def peak_gib(step, work: Work) -> float:
+    """Peak memory in GiB of one step, with all that lives beside it."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    make(work)(0)
+    step(0)
     return peak_memory(torch.device(work.device)) / 1024
 
 
 def measure_sides(work: Work, with_script: bool) -> dict:
-    """Steps of both sides in turns; the first of each warms up. Peak memory of each in GiB."""
-    sides = ({"script": script_side} if with_script else {}) | {
-        "ours": our_side
-    }  # ours trains the policy, the other a copy
-    peaks = {name: peak_alone(make, work) for name, make in sides.items()}
-    steps, runs = {name: make(work) for name, make in sides.items()}, {name: [] for name in sides}
+    """Steps of both sides in turns; the first of each warms up. Peak memory in GiB is read while the other side is not
+    there, but for the float32 weights of the policy, of which the script's side is a copy."""
+    peaks = {"script": peak_gib(script_side(work), work)} if with_script else {}
+    steps = {"ours": our_side(work)}  # made once: it trains the policy itself, and may add LoRA to it
+    peaks["ours"] = peak_gib(steps["ours"], work)
+    if with_script:
+        steps["script"] = script_side(work)
+    runs = {name: [] for name in steps}
     for turn in range(work.repeats + 1):
         for name, step in steps.items():
             run, shown = timed(step, turn)

@@ -57,20 +57,32 @@ def test_the_workload_is_the_original_s_and_random_weights_have_the_model_s_size
 def test_a_side_s_memory_is_read_while_the_other_is_not_there(monkeypatch):
     alive, seen = [], []
 
-    class Side:
-        def __init__(self, work):
-            alive.append(self.__class__.__name__)
+    def side(name):
+        class Side:
+            def __init__(self, work):
+                alive.append(name)
 
-        def __call__(self, turn):
-            seen.append(list(alive))
+            def __call__(self, turn):
+                seen.append(list(alive))
+                return {}
 
-        def __del__(self):
-            alive.remove(self.__class__.__name__)
+            def __del__(self):
+                alive.remove(name)
 
-    ours, script = (type(name, (Side,), {}) for name in ("ours", "script"))
-    work = type("Work", (), {"device": "cpu"})
-    assert all(gpu_benchmark.peak_alone(side, work) > 0 for side in (script, ours))
+        return Side
+
+    monkeypatch.setattr(gpu_benchmark, "our_side", side("ours"))
+    monkeypatch.setattr(gpu_benchmark, "script_side", side("script"))
+    monkeypatch.setattr(gpu_benchmark, "timed", lambda step, turn: ({"seconds": 1.0}, {}))
+    work = type("Work", (), {"device": "cpu", "repeats": 1})
+    assert set(gpu_benchmark.measure_sides(work, True)) == {"ours", "script"}
     assert seen == [["script"], ["ours"]]
+
+
+def test_the_script_s_side_is_plain_also_where_ours_is_lora(capsys):
+    pytest.importorskip("peft", reason="the package peft is not installed")
+    gpu_benchmark.main(["--quick", "--repeats", "1", "--lora-rank", "2"])
+    assert "script / ours" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [["--repeats", "0"], ["--lora-rank", "-1"]])
