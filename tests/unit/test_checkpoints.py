@@ -120,7 +120,11 @@ def test_fewer_steps_than_are_done_are_refused(tmp_path):
 def test_a_stop_between_two_checkpoints_loses_no_step(tmp_path, unbroken, done):
     seldom = replace(SETTINGS, checkpoint_every=3)
     run(tmp_path, steps=done, settings=seldom)
-    steps = train(make_tiny(), some_problems(), GRPO, seldom, letters, some_problems()[:3], tmp_path)
+
+    def nothing_to_do(text, gold):
+        raise AssertionError("a step that was done is made again")
+
+    steps = train(make_tiny(), some_problems(), GRPO, seldom, nothing_to_do, some_problems()[:3], tmp_path)
     again = [next(steps) for _ in range(done)]
     assert without_seconds(again) == unbroken[0][:done]
     steps.close()  # while old records are given out: nothing new to keep
