@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlvr_helpers.decoding import decoder_for
 from rlvr_helpers.models import Policy, format_prompt
-from rlvr_helpers.packing import can_pack, score_packed
+from rlvr_helpers.packing import can_pack, score_logits, score_packed
 
 
 @dataclass
@@ -182,8 +182,9 @@ def token_logprobs(
 
 def score_tokens(
     model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature=1.0, group_size=1
-) -> tuple[Tensor, Tensor]:
-    """`token_logprobs` and, without a gradient, the entropy of each position's distribution in nats, both [B, T]."""
+) -> tuple[Tensor, Tensor | None]:
+    """`token_logprobs` and, where no gradient is recorded, the entropy of each position's distribution in nats (else
+    None), both [B, T]."""
     rows, width = completion_ids.shape
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be above 0, not {temperature}: nothing is sampled from at 0")
@@ -198,8 +199,7 @@ def score_tokens(
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     ids = torch.cat([prompt_ids, completion_ids], dim=1)
     out = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=width + 1, use_cache=False)
-    logits = out.logits
-    return score_logits(logits, completion_ids, completion_mask, temperature)
+    return masked_scores(out.logits, completion_ids, completion_mask, temperature)
 
 
 def logprobs_from_logits(
@@ -210,15 +210,11 @@ def logprobs_from_logits(
     logits: [B, T + 1, V], the first from the last prompt token, so that logits[:, t] predict completion_ids[:, t]; the
     last, which predict what would follow, may be left out. They are divided by the temperature of the sampling.
     """
-    return score_logits(logits, completion_ids, completion_mask, temperature)[0]
+    return masked_scores(logits, completion_ids, completion_mask, temperature)[0]
 
 
-def score_logits(logits, completion_ids, completion_mask, temperature=1.0) -> tuple[Tensor, Tensor]:
-    """`logprobs_from_logits` and, without a gradient, the entropy of each position's distribution, both [B, T]."""
-    scaled = logits[:, : completion_ids.shape[1]].float() / temperature
-    normaliser = scaled.logsumexp(dim=-1)
-    logp = scaled.gather(-1, completion_ids[..., None]).squeeze(-1) - normaliser
-    with torch.no_grad():
-        entropy = normaliser - (torch.softmax(scaled, dim=-1) * scaled).sum(dim=-1)
-    keep = completion_mask.bool()
-    return torch.where(keep, logp, 0.0), torch.where(keep, entropy, 0.0)
+def masked_scores(logits, completion_ids, completion_mask, temperature=1.0) -> tuple[Tensor, Tensor | None]:
+    """What `score_logits` says of [B, T + 1, V] or [B, T, V] logits, [B, T] each, 0 where the mask is 0."""
+    scores = score_logits(logits[:, : completion_ids.shape[1]], completion_ids, temperature)
+    logp, entropy = (x if x is None else torch.where(completion_mask.bool(), x, 0.0) for x in scores)
+    return logp, entropy

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
-from rlvr_helpers.sampling import logprobs_from_logits, mask_after_end, pick_tokens, score_logits
+from rlvr_helpers.packing import score_logits
+from rlvr_helpers.sampling import logprobs_from_logits, mask_after_end, masked_scores, pick_tokens
 
 
 def some_logits(*shape: int, seed: int = 0) -> Tensor:
@@ -329,7 +330,7 @@ EXERCISES = [
             "`logits[:, :-1].float() / temperature`, then `log_softmax` over the vocabulary: [B, T, V].",
             "`logp.gather(-1, completion_ids[..., None]).squeeze(-1) * completion_mask` picks the tokens' own.",
         ],
-        helpers=(score_logits,),
+        helpers=(masked_scores, score_logits),
         tolerance=1e-5,
         gradient_of=0,
     ),

@@ -37,6 +37,7 @@ from rlvr_helpers.sampling import Rollout, encode_prompts, mask_after_end, sampl
 
 COMMAND = "python -m rlvr_helpers.tools.benchmark"
 TARGET, EVALUATE_EVERY = 0.9, 5
+COMPARED = "tokens_per_second", "seconds", "cpu_seconds", "us_per_token"  # figures whose ratio is worth a line
 
 
 @dataclass
@@ -49,9 +50,11 @@ class Work:
     settings: training.TrainSettings
     repeats: int
 
+    def problems(self, turn: int) -> list[Problem]:
+        return training.problems_of_step(self.train, turn + 1, self.settings)
+
     def prompts(self, turn: int) -> list[str]:
-        batch = training.problems_of_step(self.train, turn + 1, self.settings)
-        return [format_prompt(self.policy, problem.question) for problem in batch]
+        return [format_prompt(self.policy, problem.question) for problem in self.problems(turn)]
 
     def fresh_policy(self) -> Policy:
         return replace(self.policy, model=copy.deepcopy(self.policy.model))
@@ -118,19 +121,22 @@ def measure_step(work: Work) -> dict:
     def our_turn() -> None:
         run, record = timed(next, records)
         run |= {"tokens": record.tokens, "reward": record.reward_mean, "no_signal": record.no_signal}
-        runs["ours"].append(run | {"parts": record.seconds})
+        golds = [problem.answer for problem in work.problems(record.step - 1)]
+        runs["ours"].append(run | {"golds": golds, "parts": record.seconds})
 
     if importlib.util.find_spec("trl"):
         drive_trl(work, runs["trl"], our_turn)
     else:
         for _ in range(settings.steps):
             our_turn()
+    for run in runs["ours"] + runs["trl"]:  # the sides draw their own completions
+        run["us_per_token"] = run["seconds"] / run["tokens"] * 1e6
     return {side: rows[1:] for side, rows in runs.items()}  # the first turn warms up
 
 
 def drive_trl(work: Work, runs: list[dict], other_side) -> None:
-    """TRL's own `train()` with the same settings, reward function, problems and start weights, timed by a callback
-    after the last update of each rollout; then it is the other side's turn."""
+    """TRL's own `train()` with the same settings, reward function, problems in the same order and start weights, timed by
+    a callback after the last update of each rollout; then it is the other side's turn."""
     from datasets import Dataset
     from trl import GRPOTrainer
 
@@ -140,6 +146,7 @@ def drive_trl(work: Work, runs: list[dict], other_side) -> None:
         values = [correctness_reward(text, gold) for text, gold in zip(completions, answer, strict=True)]
         equal = [len(set(values[i : i + s.group_size])) == 1 for i in range(0, len(values), s.group_size)]
         rollout.update(tokens=sum(map(len, completion_ids)), reward=mean(values), no_signal=mean(equal))
+        rollout["golds"] = answer[:: s.group_size]
         return values
 
     class TakeTurns(TrainerCallback):
@@ -153,7 +160,8 @@ def drive_trl(work: Work, runs: list[dict], other_side) -> None:
                 other_side()
                 self.start = now()
 
-    rows = {"prompt": [format_prompt(policy, p.question) for p in work.train], "answer": [p.answer for p in work.train]}
+    problems = [problem for turn in range(work.repeats + 1) for problem in work.problems(turn)]
+    rows = {"prompt": [format_prompt(policy, p.question) for p in problems], "answer": [p.answer for p in problems]}
     with tempfile.TemporaryDirectory() as folder:
         trainer = GRPOTrainer(
             model=policy.model, args=trl_config(work, folder), reward_funcs=reward, processing_class=policy.tokenizer,
@@ -175,7 +183,7 @@ def trl_config(work: Work, folder: str):
         max_steps=(work.repeats + 1) * s.epochs * s.minibatches, max_completion_length=s.max_tokens,
         temperature=s.temperature, beta=0.0, epsilon=GRPO.clip_low, loss_type="grpo", scale_rewards="group",
         learning_rate=s.learning_rate, lr_scheduler_type="constant", adam_beta1=s.betas[0], adam_beta2=s.betas[1],
-        weight_decay=s.weight_decay, max_grad_norm=s.max_grad_norm, disable_dropout=True, seed=s.seed,
+        weight_decay=s.weight_decay, max_grad_norm=s.max_grad_norm, disable_dropout=True, seed=s.seed, shuffle_dataset=False,
         logging_strategy="no", save_strategy="no", report_to="none", disable_tqdm=True,
     )  # fmt: skip
 
@@ -285,14 +293,15 @@ def header() -> dict:
 
 
 def show_sides(sides: dict, columns: dict[str, str], over: str, under: str) -> None:
-    """A line for each side: median (least to most) of every column; then the ratio of two sides, column by column."""
+    """A line for each side: median (least to most) of every column; then the ratio of two sides, turn by turn."""
     for name, runs in sides.items():
         values = {column: sorted(run[column] for run in runs) for column in columns}
         spreads = [f"{median(v):,.4g} ({v[0]:,.4g} to {v[-1]:,.4g}) {columns[c]}" for c, v in values.items() if v]
         print(f"  {name:13s} " + ", ".join(spreads))
-    if sides[over] and sides[under]:
-        ratios = {c: median(r[c] for r in sides[over]) / median(r[c] for r in sides[under]) for c in list(columns)[:2]}
-        print(f"  {over} / {under}: " + ", ".join(f"{value:.2f} in {columns[c]}" for c, value in ratios.items()))
+    for column in [c for c in columns if c in COMPARED] if sides[over] and sides[under] else []:
+        ratios = sorted(o[column] / u[column] for o, u in zip(sides[over], sides[under], strict=True))
+        spread = f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        print(f"  {over} / {under}, turn by turn: {spread} in {columns[column]}")
 
 
 def show_sampling(sides: dict) -> None:
@@ -301,7 +310,8 @@ def show_sampling(sides: dict) -> None:
 
 
 def show_step(sides: dict) -> None:
-    columns = {"seconds": "s", "cpu_seconds": "CPU-s", "tokens": "tokens", "no_signal": "of groups without signal"}
+    columns = {"seconds": "s", "cpu_seconds": "CPU-s", "us_per_token": "microseconds a token", "tokens": "tokens"}
+    columns["no_signal"] = "of groups without signal"
     show_sides(sides, columns, "trl", "ours")
     if not sides["trl"]:
         print(f"  TRL is not installed, so its side is left out. With it: uv run --group test {COMMAND}")
@@ -330,7 +340,7 @@ def show_reach(results: dict) -> None:
 
 PARTS = {
     "sampling": "Sampling, both on the same prompts: median (least to most)",
-    "step": "A rollout with all its updates, both from the same start: median (least to most)",
+    "step": "A rollout with all its updates, both from the same start with the same problems: median (least to most)",
     "trace": "Where the time goes, and the floor: the matrix products that must be, at this machine's rate",
     "reach": f"From the start to {TARGET:.0%} held-out accuracy (greedy, strict), evaluated every {EVALUATE_EVERY} steps",
 }

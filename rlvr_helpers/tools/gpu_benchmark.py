@@ -28,7 +28,7 @@ from rlvr_helpers.memory import SHAPES, Shape, cache_bytes, memory_gib, seconds_
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import KNOWN, Policy, format_prompt, is_here, load_policy, make_policy
 from rlvr_helpers.problems import load_problems
-from rlvr_helpers.sampling import encode_prompts, sample_groups, score_logits
+from rlvr_helpers.sampling import encode_prompts, masked_scores, sample_groups
 from rlvr_helpers.settings import fit_to_card, this_card, workload
 from rlvr_helpers.tools.benchmark import header, peak_memory, timed
 
@@ -129,7 +129,7 @@ def script_side(work: Work):
 
     def score(which, ids, mask, width):
         logits = which(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, -width - 1 : -1]
-        return score_logits(logits, ids[:, -width:], mask[:, -width:])[0]
+        return masked_scores(logits, ids[:, -width:], mask[:, -width:])[0]
 
     def step(turn: int) -> dict:
         clock = training.Clock(policy.device)

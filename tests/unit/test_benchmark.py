@@ -35,7 +35,7 @@ def measured(tmp_path_factory):
 @pytest.mark.slow
 def test_both_samplers_decoded_the_same_number_of_rows(measured):
     printed, figures = measured
-    assert "useful tokens/s" in printed and "sample_groups / generate: " in printed
+    assert "useful tokens/s" in printed and "sample_groups / generate, turn by turn: " in printed
     for side in ("sample_groups", "generate"):
         runs = figures["sampling"][side]
         assert len(runs) == 2, "the warm-up does not count"
@@ -51,8 +51,10 @@ def test_a_step_is_measured_beside_trls(measured):
     assert len(ours) == 2 and {"generate", "score", "optimizer"} <= set(ours[0]["parts"])
     assert all(sum(run["parts"].values()) <= run["seconds"] for run in ours)
     if importlib.util.find_spec("trl"):
-        assert len(trl) == 2 and "trl / ours: " in printed
+        assert len(trl) == 2 and "trl / ours, turn by turn: " in printed
         assert all(16 <= run["tokens"] <= 16 * 8 and 0 <= run["no_signal"] <= 1 for run in ours + trl)
+        assert [run["golds"] for run in trl] == [run["golds"] for run in ours] and len(ours[0]["golds"]) == 4
+        assert ours[0]["golds"] != ours[1]["golds"], "the same problems on both sides, turn by turn"
     else:
         assert trl == [] and "uv run --group test" in printed
 

@@ -50,7 +50,9 @@ def test_an_empty_row_and_an_empty_group_score_0(family):
     model = make_model(family)
     mask = MASK.clone()
     mask[1] = 0
-    logp, entropy = score_tokens(model, PROMPTS, PROMPT_MASK, COMPLETIONS, mask, 1.0, 2)
+    with torch.no_grad():
+        _, entropy = score_tokens(model, PROMPTS, PROMPT_MASK, COMPLETIONS, mask, 1.0, 2)
+    logp, _ = score_tokens(model, PROMPTS, PROMPT_MASK, COMPLETIONS, mask, 1.0, 2)
     assert torch.isfinite(logp).all() and not logp[1].any() and not entropy[1].any()
     logp.sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
@@ -66,17 +68,22 @@ def test_logits_in_parts_are_the_same_in_value_and_gradient(monkeypatch):
     def value_and_gradient():
         states = hidden.clone().requires_grad_()
         head.weight.grad = None
-        logp, entropy = score_hidden(head, states, tokens, 0.7)
+        with torch.no_grad():
+            _, entropy = score_hidden(head, hidden, tokens, 0.7)
+        logp, none = score_hidden(head, states, tokens, 0.7)
+        assert none is None, "an update does not pay for the entropy"
         (logp * weights).sum().backward()
         return logp.detach(), entropy, states.grad, head.weight.grad
 
     whole = value_and_gradient()
-    seen, score = [], packing._score
+    seen, score = [], packing.score_logits
     monkeypatch.setattr(packing, "LARGEST_LOGITS", 4 * head.out_features)
-    monkeypatch.setattr(packing, "_score", lambda head, h, *rest: seen.append(len(h)) or score(head, h, *rest))
+    monkeypatch.setattr(packing, "score_logits", lambda h, *rest: seen.append(len(h)) or score(h, *rest))
     for part, expected in zip(value_and_gradient(), whole, strict=True):
         torch.testing.assert_close(part, expected, rtol=0, atol=1e-6)
-    assert sorted(seen) == sorted(2 * [4, 4, 3]), "each part once forward and once again in the backward pass"
+    assert sorted(seen) == sorted(3 * [4, 4, 3]), (
+        "each part once for the entropy, once forward and once again in the backward pass"
+    )
 
 
 def test_only_models_whose_parts_are_known_are_packed():
