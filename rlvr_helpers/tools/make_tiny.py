@@ -33,6 +33,7 @@ from rlvr_helpers.problems import (
 from rlvr_helpers.runs import cpu_name
 
 TRAIN_PROBLEMS, TEST_PROBLEMS, SEED, BUDGET = 2000, 500, 1, 64
+SKILL = 0.985  # of fresh problems, before the third stage
 SPECIAL = ["<|pad|>", "<|end|>", "<unk>", "<|user|>", "<|assistant|>"]
 TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
 WORDS = "has He She buys of How many does have now It is about Let me think check again Wait What".split()
@@ -168,16 +169,40 @@ def encode_solution(tokenizer, problem, solution: str) -> tuple[list[int], list[
     return prompt + completion, [False] * len(prompt) + [True] * len(completion)
 
 
-def supervised(model, tokenizer, next_rows, steps: int, lr: float, name: str, floor: float = 0.02) -> None:
-    """AdamW with warm-up and cosine decay on batches from `next_rows()`; the loss has a constant divisor, so that
-    short rows weigh no more than long ones."""
+LOG: list[str] = []
+
+
+def note(line: str) -> None:
+    """Prints a line and keeps it for the log that lies beside the model."""
+    print(line, flush=True)
+    LOG.append(line)
+
+
+def by_length(next_rows, seed: int, count: int = 4):
+    """Batches of rows of like length, which need less padding: `count` batches are drawn, sorted and dealt out again."""
+    rng, waiting = random.Random(seed), []
+
+    def next_batch():
+        if not waiting:
+            rows = sorted((row for _ in range(count) for row in next_rows()), key=lambda row: len(row[0]))
+            size = len(rows) // count
+            waiting.extend(rows[start : start + size] for start in range(0, len(rows), size))
+            rng.shuffle(waiting)
+        return waiting.pop()
+
+    return next_batch
+
+
+def supervised(model, next_batch, steps: int, lr: float, name: str, floor: float = 0.02) -> None:
+    """AdamW with warm-up and cosine decay to `floor` of the rate; the loss has a constant divisor, so that short rows
+    weigh no more than long ones."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     started = time.process_time()
     for step in range(1, steps + 1):
         shape = min(1.0, step / 50) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * step / steps)))
         for group in optimizer.param_groups:
             group["lr"] = lr * shape
-        rows = next_rows()
+        rows = next_batch()
         width = max(len(ids) for ids, _ in rows)
         ids = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in rows])
         counts = torch.tensor([keep + [False] * (width - len(keep)) for _, keep in rows])[:, 1:]
@@ -189,19 +214,9 @@ def supervised(model, tokenizer, next_rows, steps: int, lr: float, name: str, fl
         optimizer.zero_grad()
         if step % 100 == 0 or step == steps:
             per_token = loss.item() * 32 * len(rows) / counts.sum().item()
-            print(
-                f"{name} step {step}/{steps}: loss {per_token:.4f} nats a token, {time.process_time() - started:.0f} CPU-s",
-                flush=True,
+            note(
+                f"{name} step {step}/{steps}: loss {per_token:.4f} nats a token, {time.process_time() - started:.0f} CPU-s"
             )
-
-
-LOG: list[str] = []
-
-
-def note(line: str) -> None:
-    """Prints a line and keeps it for the log that lies beside the model."""
-    print(line, flush=True)
-    LOG.append(line)
 
 
 def problem_key(problem: WordProblem):
@@ -233,28 +248,32 @@ def write_problems(path: Path, problems: list[WordProblem]) -> None:
 
 
 def skilled_model(tokenizer, held_out: set) -> LlamaForCausalLM:
-    """Stages 1 and 2: equations, then faultless solutions."""
-    model, rng = new_model(tokenizer), random.Random(SEED + 1)
+    """Stages 1 and 2: equations, then faultless solutions until the skill is there. When it comes differs from one CPU
+    to another (they round differently), so it is looked for, on fresh problems. Raises RuntimeError if it never comes."""
+    model, rng, fresh = new_model(tokenizer), random.Random(SEED + 1), random.Random(SEED + 3)
+    policy = make_policy(model, tokenizer, "tiny")
 
     def solutions():
         problems = [fresh_problem(rng, held_out) for _ in range(24)]
         rows = [encode_solution(tokenizer, p, perfect_solution(p, rng)) for p in problems]
         return rows + [encode_equations(tokenizer, rng) for _ in range(8)]
 
-    supervised(
-        model,
-        tokenizer,
-        lambda: [encode_equations(tokenizer, rng) for _ in range(32)],
-        800,
-        2e-3,
-        "equations",
-        floor=1.0,
-    )
-    supervised(model, tokenizer, solutions, 2000, 1.5e-3, "solutions")
+    def skill() -> float:
+        accuracy = evaluate(policy, [fresh_problem(fresh, held_out) for _ in range(300)], BUDGET).accuracy
+        note(f"of 300 fresh problems {accuracy:.1%} are right")
+        return accuracy
+
+    supervised(model, lambda: [encode_equations(tokenizer, rng) for _ in range(32)], 800, 2e-3, "equations", floor=1.0)
+    batches, rounds = by_length(solutions, SEED), 0
+    supervised(model, batches, 2200, 1.5e-3, "solutions")
+    while skill() < SKILL:
+        if (rounds := rounds + 1) > 4:
+            raise RuntimeError(f"fewer than {SKILL:.0%} are right after {rounds} rounds of solutions: try another SEED")
+        supervised(model, batches, 400, 7.5e-4, "more solutions")
     return model
 
 
-def spoil(model, tokenizer, held_out: set, steps=300, lr=5e-4) -> None:
+def spoil(model, tokenizer, held_out: set) -> None:
     """Stage 3: imperfect solutions."""
     rng = random.Random(SEED + 2)
 
@@ -263,7 +282,7 @@ def spoil(model, tokenizer, held_out: set, steps=300, lr=5e-4) -> None:
         rows = [encode_solution(tokenizer, p, imperfect_solution(p, rng)) for p in problems]
         return rows + [encode_equations(tokenizer, rng) for _ in range(8)]  # sums themselves stay sharp
 
-    supervised(model, tokenizer, imperfect, steps, lr, "imperfect")
+    supervised(model, imperfect, 300, 5e-4, "imperfect")
 
 
 def measure(policy, problems, name: str, samples: int = 8) -> dict:

@@ -76,7 +76,7 @@ def test_faults_are_found():
 
 def run_pytest(notebook_path):
     """pytest on one notebook, with the project's own settings: its exit status and what it said."""
-    settings = ["-c", "pyproject.toml", "--rootdir=.", "-p", "no:cacheprovider"]
+    settings = ["-c", "pyproject.toml", "--rootdir=.", "-p", "no:cacheprovider", "-n0"]
     command = [sys.executable, "-m", "pytest", *settings, str(notebook_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
