@@ -17,19 +17,25 @@ def notebooks_in(folder: Path) -> list[Path]:
     return sorted([*folder.glob("*.ipynb"), *folder.glob("extras/*.ipynb")])
 
 
+def to_copy(folder: Path) -> list[Path]:
+    """The notebooks, and the page of references that they link to."""
+    return [*notebooks_in(folder), folder / "REFERENCES.md"]
+
+
 def copy_notebooks() -> None:
     """Copies the notebooks that are not there yet to `my_work`, and says what it did. Nothing there is ever replaced."""
     source, folder = COURSE / "notebooks", my_work_folder()
     if not source.is_dir():
         raise ValueError("the course's notebooks are not here: get the whole repository, not the package alone")
     folder.mkdir(parents=True, exist_ok=True)
-    new = [path for path in notebooks_in(source) if not (folder / path.relative_to(source)).exists()]
+    new = [path for path in to_copy(source) if not (folder / path.relative_to(source)).exists()]
     for path in new:
         mine = folder / path.relative_to(source)
         mine.parent.mkdir(exist_ok=True)
         part = mine.with_name(f".{path.name}.part")  # so that a copy that breaks off is never taken for a notebook
         shutil.copyfile(path, part)
         part.rename(mine)
-    there = len(notebooks_in(folder)) - len(new)
-    print(f"my_work: {len(new)} notebooks copied, {there} were there and stay as they are.")
+    copied = sum(path.suffix == ".ipynb" for path in new)
+    there = len(notebooks_in(folder)) - copied
+    print(f"my_work: {copied} notebooks copied, {there} were there and stay as they are.")
     print("Work in that folder. For a fresh copy of one lesson, rename yours and run this again.")

@@ -8,8 +8,10 @@ from rlvr_helpers.exercises.core import Case, Exercise, Mistake
 
 # Graded rewards [3, 4]; the second group is all wrong.
 GRADED = [[1.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0], [2.0, -1.0, 0.25, 1.0]]
-# In float32 the mean of seven such rewards is often not quite the reward itself, in whatever order they are added.
+# In float32 the mean of seven such rewards is often not quite the reward itself, in whatever order they are added; the
+# std of a single group of equal rewards is not quite 0 for many sizes.
 EQUAL = [[value] * 7 for value in (0.1, 0.3, 0.6, 0.7, 0.8, 0.9)]
+SINGLE = [(0.01, 8), (0.2, 8), (0.24, 5), (0.1, 12)]
 
 
 def rewards(values) -> Tensor:
@@ -24,6 +26,7 @@ def signal_cases() -> list[Case]:
         Case("all right, all wrong, mixed", (rewards([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1]]),)),
         Case("graded rewards", (rewards([[0.5, 0.5, 0.5], [0.5, 1.0, 0.5], [1.0, 0.5, 0.0]]),)),
         Case("equal rewards in float32", (torch.tensor(EQUAL),)),
+        *(Case(f"{size} rewards of {value} in float32", (torch.full((1, size), value),)) for value, size in SINGLE),
         Case("a group of 2", (rewards([[1, 0], [1, 1]]),)),
     ]
 
@@ -42,8 +45,14 @@ SIGNAL_MISTAKES = [
     Mistake(
         "compared with the mean",
         lambda rewards: (rewards == rewards.mean(dim=1, keepdim=True)).all(dim=1),
-        "you compare with the mean (or ask whether the std is 0). In float32 the mean of equal rewards is often not quite "
+        "you compare with the mean. In float32 the mean of equal rewards is often not quite "
         "the reward itself: compare the largest reward with the smallest.",
+    ),
+    Mistake(
+        "whether the std is 0",
+        lambda rewards: rewards.std(dim=1) == 0,
+        "you ask whether the std is 0 (or compare with the mean). In float32 the std of equal rewards is often not quite 0: "
+        "compare the largest reward with the smallest.",
     ),
     Mistake(
         "the other way round",

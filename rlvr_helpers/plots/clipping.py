@@ -177,7 +177,7 @@ class _Column:
         self.free.set_color(style["color"])
         outside = int((self.ratios < 1 - clip_low).sum() if up else (self.ratios > 1 + clip_high).sum())
         self.said = (int(self.dead_ones.sum()), outside, total, active)
-        texts = (f"clipped {_share(self.said[0], total)}", f"outside, free {_share(outside, total)}")
+        texts = (f"clipped {_share(self.said[0], total)}", f"outside, not clipped {_share(outside, total)}")
         for text, said in zip(self.shares, texts, strict=True):
             text.set_text(said if active else "")
         self.edge.set_text(f"flat {'above' if up else 'below'} {_number(edge)}")
@@ -193,7 +193,7 @@ class _Column:
             return f"{name}: not counted"
         return (
             f"{name}: gradient stops {self.edge.get_text().removeprefix('flat ')}, clipped {_share(clipped, total)}, "
-            f"outside on the other side and free {_share(outside, total)}"
+            f"outside on the other side, gradient kept {_share(outside, total)}"
         )
 
 
@@ -361,12 +361,12 @@ def _short(eps: float | None) -> str:
 def collapse(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
     """What went on in runs with and without the clip, against the rollout, in four panels. runs: name -> records."""
     fig, axes = house.figure(
-        4.2, _collapse_title(runs), 2, 2, left=0.6, right=0.35, top=0.32, bottom=0.5, wgap=0.6, hgap=0.55
+        4.2, _collapse_title(runs), 2, 2, left=0.6, right=0.35, top=0.55, bottom=0.5, wgap=0.6, hgap=0.55
     )
     last = max((r.step for records in runs.values() for r in records), default=1)
     styles = ({"color": house.color_of("GRPO"), "linestyle": "-"}, {"color": CLIPPED, "linestyle": (0, (4, 1.2))})
     panels = [
-        ("held-out accuracy (greedy)", _accuracies, 1.35),
+        ("held-out accuracy (greedy)", _accuracies, 1.0),
         ("sd of token log-ratios, last pass", _spreads, None),
         ("entropy (nats a token)", lambda rs: [(r.step, r.entropy) for r in rs], None),
         ("KL to the start (nats a token)", lambda rs: [(r.step, r.kl) for r in rs], None),
@@ -385,15 +385,8 @@ def collapse(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
     house.percent_axis(axes[0, 0].yaxis, 0.5)
     for i, (name, style) in enumerate(zip(runs, styles, strict=False)):
         dash = ("—", "- -")[i]
-        axes[0, 0].text(
-            0.03,
-            0.97 - 0.13 * i,
-            f"{dash} {name}",
-            transform=axes[0, 0].transAxes,
-            va="top",
-            size=9,
-            color=style["color"],
-        )
+        place = (0.6 * i, 1.3)  # over the first panel's heading
+        axes[0, 0].text(*place, f"{dash} {name}", transform=axes[0, 0].transAxes, size=9.5, color=style["color"])
     return house.finish(
         fig, "Runs with and without the clip", [_describe_run(n, records) for n, records in runs.items()]
     )

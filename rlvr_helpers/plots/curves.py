@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rlvr_helpers.evaluation import wilson_interval
 from rlvr_helpers.plots import house
@@ -37,6 +38,8 @@ def accuracy_curves(runs: Runs, x: str = "steps", what: str = "strict", title: s
     ax.set(xlim=(0, end or 1), ylim=(0, 1), xlabel="step (rollout)" if x == "steps" else "generated tokens (thousands)")
     ax.set_ylabel(f"held-out accuracy, {what}")
     house.percent_axis(ax.yaxis, 0.25)
+    if x == "steps":
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _final_intervals(ax, curves)
     if not curves:
         house.empty(ax, "no held-out evaluations")
@@ -55,7 +58,7 @@ def clip_fraction_curves(runs: Runs, title: str | None = None) -> Figure:
     by_unit = {unit: those for unit, those in by_unit.items() if those} or {"tokens": {}}
     found = [f"{_highest(those, 'clip_fraction', house.percent)} of {unit}" for unit, those in by_unit.items() if those]
     panels = [(f"share of {unit} clipped", those, "clip_fraction") for unit, those in by_unit.items()]
-    title = title or f"Clipped in the step where most is: {'; '.join(found) or 'nothing yet'}"
+    title = title or f"Largest share clipped in any step: {'; '.join(found) or 'nothing yet'}"
     return _panels_figure(panels, title, "Clip fraction", house.percent)
 
 

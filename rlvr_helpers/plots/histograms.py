@@ -164,4 +164,4 @@ def _ratio_title(runs: Runs, names: Sequence[str]) -> str:
     if not token or not sequence:
         return "Ratios of tokens and of sequences"
     times = f"{token / sequence:.1f}"
-    return f"Token ratios spread {times} times as wide as sequence ratios: each level needs its own range"
+    return f"Token ratios spread on average {times} times as wide as sequence ratios: each level needs its own range"

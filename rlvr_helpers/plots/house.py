@@ -70,7 +70,7 @@ def finish(fig: Figure, what: str, lines: Sequence[str]) -> Figure:
     """Sets the figure's alternative text: what is drawn, the title (the finding) and the numbers."""
     title = fig.texts[0].get_text().replace("\n", " ")
     fig.alt = f"{what}. {title}. {'. '.join(line for line in lines if line != title)}."
-    fig.alt = fig.alt.replace(NO_BREAK, " ").replace("→", "to").replace("−", "minus")
+    fig.alt = fig.alt.replace(NO_BREAK, " ").replace("→", "to").replace("−", "minus ").replace("minus  ", "minus ")
     return fig
 
 

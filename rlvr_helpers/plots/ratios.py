@@ -41,7 +41,7 @@ def ratios_along(log_ratios, mask, tokens: Sequence[Sequence[str]], names: Seque
         house.heading(ax, f"{names[i]}, {n} tokens", size=9)
         for t in _farthest(d[i, :n]):
             below = d[i, t] < 0
-            ax.annotate(f"{tokens[i][t]} {_short(math.exp(d[i, t]))}", (t + 1, d[i, t]), (0, -2 if below else 2),
+            ax.annotate(f"“{tokens[i][t]}” × {_short(math.exp(d[i, t]))}", (t + 1, d[i, t]), (0, -2 if below else 2),
                         textcoords="offset points", ha="left" if t < 3 else "center", va="top" if below else "bottom", size=7.5,
                         color=house.INK)  # fmt: skip
     axes[-1, 0].set_xlabel("position in the completion")

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from rlvr_helpers.plots import house
 from rlvr_helpers.records import StepRecord
 
-PAID = {"color": "#D55E00", "linestyle": (0, (4, 1.2))}  # what the reward function paid
-TRUE = {"color": "#0072B2", "linestyle": "-"}  # what the strict reader finds right
-FORMAT = {"color": "#009E73", "linestyle": (0, (1, 0.8))}
+# No method's colours; each reads on white and on black.
+PAID = {"color": "#B07A00", "linestyle": (0, (6, 1.5))}  # what the reward function paid, or the lenient reader finds
+TRUE = {"color": "#A65AA0", "linestyle": "-"}  # what the strict reader finds right
+FORMAT = {"color": "#767676", "linestyle": (0, (2, 1))}
 
 
 def paid_and_right(runs: Mapping[str, Sequence[StepRecord]], paid_most: float = 1.0) -> Figure:
@@ -20,14 +21,21 @@ def paid_and_right(runs: Mapping[str, Sequence[StepRecord]], paid_most: float = 
     """
     ends = {name: (records[0], records[-1]) for name, records in runs.items() if records}
     found = [
-        f"{name}: paid {first.reward_mean:.2f} → {last.reward_mean:.2f}, right "
+        f"{name}: paid {first.reward_mean:.2f} → {last.reward_mean:.2f}, right in the tag "
         f"{house.percent(first.accuracy, 2)} → {house.percent(last.accuracy, 2)}"
         for name, (first, last) in ends.items()
     ]
-    title = "; ".join(found) or "nothing trained yet"
-    fig, axes = house.figure(3.0, title, 1, max(len(runs), 1), top=0.3, left=0.5, right=0.85, bottom=0.5, wgap=1.3)
+    said = [
+        f"{name}: pay {_way(first.reward_mean, last.reward_mean)}, right answers {_way(first.accuracy, last.accuracy)}"
+        for name, (first, last) in ends.items()
+    ]
+    title = "; ".join(said).capitalize() or "Nothing trained yet"
+    fig, axes = house.figure(3.0, title, 1, max(len(runs), 1), top=0.3, left=0.5, right=1.15, bottom=0.5, wgap=1.6)
     for ax, (name, records) in zip(axes[0], runs.items(), strict=False):
-        lines = {"right": ([r.accuracy for r in records], TRUE), "paid": ([r.reward_mean for r in records], PAID)}
+        lines = {
+            "right in tag": ([r.accuracy for r in records], TRUE),
+            "paid": ([r.reward_mean for r in records], PAID),
+        }
         _labelled_lines(ax, [r.step for r in records], lines, max(1.0, paid_most))
         house.heading(ax, name)
         ax.set_xlabel("step")
@@ -45,7 +53,7 @@ def strict_lenient_format(runs: Sequence[Sequence[StepRecord]]) -> Figure:
     title = "; ".join(f"{name} {change}" for name, change in changes.items()) or "no runs"
     fig, axes = house.figure(3.2, title, top=0.3, left=0.65, right=1.0, bottom=0.72)
     styles = {"format": FORMAT, "lenient": PAID, "strict": TRUE}
-    _labelled_lines(axes[0, 0], steps, {name: (ys, styles[name]) for name, ys in means.items()}, 1.0)
+    _labelled_lines(axes[0, 0], steps, {name: (ys, styles[name]) for name, ys in means.items()}, 1.0, house.percent)
     house.percent_axis(axes[0, 0].yaxis, 0.25)
     axes[0, 0].set_xlabel("step")
     house.heading(axes[0, 0], "share of the sampled completions")
@@ -60,7 +68,7 @@ def format_or_maths(rows: Mapping[str, tuple[int, int, int, int]], of: int) -> F
     titles = [("right number in the tag", 0), ("right number, tag or not", 2)]
     gains = [[row[i + 1] - row[i] for row in rows.values()] for _, i in titles]
     spans = [f"{min(gain):+d} to {max(gain):+d}".replace("-", "−\xa0") for gain in gains]
-    title = f"In the tag {spans[0]} answers of {of}; tag or not, {spans[1]}"
+    title = f"Right in the tag: {spans[0]} answers of {of}; right number, tag or not: {spans[1]}"
     fig, axes = house.figure(2.9, title, 1, 2, top=0.3, left=0.5, right=1.15, bottom=0.4, wgap=1.15)
     lines = []
     for (heading, i), ax in zip(titles, axes[0], strict=True):
@@ -80,7 +88,12 @@ def format_or_maths(rows: Mapping[str, tuple[int, int, int, int]], of: int) -> F
     return house.finish(fig, f"Right answers of {of} before and after training", lines)
 
 
-def _labelled_lines(ax: Axes, steps: Sequence[int], lines: Mapping, top: float) -> None:
+def _way(first: float, last: float) -> str:
+    """What became of a share, in a word; less than 2 points are none."""
+    return "rises" if last > first + 0.02 else "falls" if last < first - 0.02 else "stays"
+
+
+def _labelled_lines(ax: Axes, steps: Sequence[int], lines: Mapping, top: float, form="{:.2f}".format) -> None:
     """Lines name -> (values, style), each with its name and last value at its right end; dashes go last, over the rest."""
     ends = []
     for name, (ys, style) in lines.items():
@@ -92,4 +105,6 @@ def _labelled_lines(ax: Axes, steps: Sequence[int], lines: Mapping, top: float) 
     gap = top * 13 / (72 * ax.get_position().height * ax.figure.get_figheight())
     ends.sort()
     for (y, name, color), place in zip(ends, house.spread([y for y, _, _ in ends], gap, 0, top), strict=True):
-        ax.text(1.02, place, f"{name} {y:.2f}", transform=ax.get_yaxis_transform(), va="center", color=color, size=9.5)
+        ax.text(
+            1.02, place, f"{name} {form(y)}", transform=ax.get_yaxis_transform(), va="center", color=color, size=9.5
+        )

@@ -73,9 +73,7 @@ def next_token(
     own, sampled = truncated_softmax(logits, 1.0, 1.0), truncated_softmax(logits, temperature, top_p)
     kept = int((sampled > 0).sum())
     said = _share(sampled[taken]) if sampled[taken] > 0 else "never"
-    title = (
-        f"After “{before}” the rollout took “{words[taken]}”: sampled {said}, by the model itself {_share(own[taken])}"
-    )
+    title = f"After “{before}” the rollout took “{words[taken]}”: {said} as sampled, {_share(own[taken])} in the model"
     fig, axes = house.figure(3.6, title, left=1.15, right=0.75, top=0.1, bottom=0.72, title_lines=2)
     ax, rows = axes[0, 0], list(np.argsort(-own, kind="stable")[:shown])
     if taken not in rows:
@@ -122,7 +120,7 @@ def groups_by_right(right: Mapping[int, Sequence[int]], group_size: int) -> Figu
         f"A right answer among {group_size}: in {solved[first]} of the groups at {first} operations, "
         f"in {solved[last]} at {last}"
     )
-    fig, axes = house.figure(2.85, title, left=1.15, right=1.2, top=0.25, bottom=0.5)
+    fig, axes = house.figure(2.85, title, left=1.15, right=1.35, top=0.25, bottom=0.5)
     ax, lines = axes[0, 0], []
     for y, n in enumerate(sorted(right)):
         low, high = wilson_interval(sum(r > 0 for r in right[n]), len(right[n]))
@@ -133,7 +131,14 @@ def groups_by_right(right: Mapping[int, Sequence[int]], group_size: int) -> Figu
             if share > 0.07:
                 label = f"{100 * share:.0f}\xa0%"
                 ax.text(start + share / 2, y, label, ha="center", va="center", size=8.5, color=_ink_on(RIGHT_COLORS[k]))
-        ax.text(1.02, y, f"some right:\n{about}", va="center", color=house.INK, size=8.5)
+        ax.text(
+            1.02,
+            y,
+            f"some right {solved[n]}\n(95\xa0%: {100 * low:.0f}–{100 * high:.0f})",
+            va="center",
+            color=house.INK,
+            size=8.5,
+        )
         lines.append(
             f"{n} operations, {len(right[n])} groups: none right {house.percent(shares[n][0])}, 1 right "
             f"{house.percent(shares[n][1])}, 2 right {house.percent(shares[n][2])}, 3 or more {house.percent(shares[n][3])}; "

@@ -39,7 +39,8 @@ class ProblemBox:
         self.out.value = "<br>".join(lines)
 
     def show(self) -> None:
-        """Shows the box; without a kernel the first answers stand as text."""
+        """Shows the box; without a kernel the first problem and its answers stand as text."""
         box = ipywidgets.VBox([self.text, self.button, self.out])
-        plain = re.sub(r"<[^>]+>", "", self.out.value.replace("<br>", "\n"))
-        display({**box._repr_mimebundle_(), "text/plain": html.unescape(plain)}, raw=True)
+        still = f"<p>{html.escape(self.text.value)}</p><p>{self.out.value}</p>"
+        plain = html.unescape(re.sub(r"<[^>]+>", "", still.replace("<br>", "\n").replace("</p>", "\n")))
+        display({**box._repr_mimebundle_(), "text/html": still, "text/plain": plain}, raw=True)

@@ -47,7 +47,7 @@ def test_paid_and_right_draws_the_reward_and_the_strict_accuracy(records):
 
 @pytest.mark.parametrize("runs", [{}, {"leaky": []}])
 def test_paid_and_right_without_records(runs):
-    assert "nothing trained yet" in paid_and_right(runs).alt
+    assert "Nothing trained yet" in paid_and_right(runs).alt
     plots.show(paid_and_right(runs))
 
 
@@ -76,7 +76,7 @@ def test_strict_lenient_format_of_nothing_and_of_one_step(records):
 def test_format_or_maths_says_all_its_numbers():
     rows = {"GSPO": (6, 36, 39, 36), "GRPO": (6, 36, 39, 37), "Dr. GRPO": (6, 29, 39, 35)}
     figure = format_or_maths(rows, 50)
-    assert "In the tag +23 to +30 answers of 50; tag or not, minus 4 to minus 2" in figure.alt
+    assert "Right in the tag: +23 to +30 answers of 50; right number, tag or not: minus 4 to minus 2" in figure.alt
     assert "Dr. GRPO, right number in the tag: 6 to 29 of 50" in figure.alt
     assert lines_of(figure) == [[[6, 36], [6, 36], [6, 29]], [[39, 36], [39, 37], [39, 35]]]
 
