@@ -21,7 +21,7 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
     """Error of the sampled gradient against the number of samples, a line for each way to choose A; at least 2 counts."""
     slopes = {name: float(np.polyfit(np.log(counts), np.log(line), 1)[0]) for name, line in errors.items()}
     slope = float(np.mean(list(slopes.values())))
-    title = f"Each 4 times as many samples leave {4**slope:.2f} of the error; one over the square root would be 0.50"
+    title = f"With 4 times as many samples the error is {4**-slope:.1f} times smaller"
     fig, axes = house.figure(3.0, title, left=0.8, right=1.3, bottom=0.55)
     ax = axes[0, 0]
     ends = []

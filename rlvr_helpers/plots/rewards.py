@@ -26,7 +26,7 @@ def paid_and_right(runs: Mapping[str, Sequence[StepRecord]], paid_most: float = 
         for name, (first, last) in ends.items()
     ]
     said = [
-        f"{name}: pay {_way(first.reward_mean, last.reward_mean)}, right answers {_way(first.accuracy, last.accuracy)}"
+        f"{name}: pay {_way(first.reward_mean, last.reward_mean)}, accuracy {_way(first.accuracy, last.accuracy)}"
         for name, (first, last) in ends.items()
     ]
     title = "; ".join(said).capitalize() or "Nothing trained yet"
@@ -51,9 +51,11 @@ def strict_lenient_format(runs: Sequence[Sequence[StepRecord]]) -> Figure:
     }
     changes = {name: " → ".join(house.percent(ys[i], 2) for i in (0, -1)) for name, ys in means.items() if ys}
     title = "; ".join(f"{name} {change}" for name, change in changes.items()) or "no runs"
-    fig, axes = house.figure(3.2, title, top=0.3, left=0.65, right=1.0, bottom=0.72)
+    fig, axes = house.figure(3.2, title, top=0.3, left=0.65, right=1.1, bottom=0.72)
     styles = {"format": FORMAT, "lenient": PAID, "strict": TRUE}
-    _labelled_lines(axes[0, 0], steps, {name: (ys, styles[name]) for name, ys in means.items()}, 1.0, house.percent)
+    _labelled_lines(
+        axes[0, 0], steps, {name: (ys, styles[name]) for name, ys in means.items()}, 1.0, lambda y: house.percent(y, 2)
+    )
     house.percent_axis(axes[0, 0].yaxis, 0.25)
     axes[0, 0].set_xlabel("step")
     house.heading(axes[0, 0], "share of the sampled completions")

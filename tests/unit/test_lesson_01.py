@@ -121,7 +121,7 @@ LOGITS = np.array([4.0, 3.0, 0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0])
     "taken, temperature, top_p, said",
     [
         (0, 1.0, 1.0, "10 of 10 tokens can be sampled"),
-        (9, 1.0, 0.9, "the rollout took “j”: sampled never"),
+        (9, 1.0, 0.9, "the rollout took “j”: never as sampled"),
         (9, 2.0, 1.0, "j: sampled 0.2 %"),
         (1, 0.1, 0.5, "1 of 10 tokens can be sampled"),
     ],
@@ -166,7 +166,7 @@ def test_the_next_token_explorer_shows_the_recorded_log_probs():
     for place in (1, 3, 5, 11):
         figure = explorer.draw("right and short", place, 1.0, 1.0)
         p = 100 * math.exp(four.logprobs["start"][0, place - 1])
-        said = float(re.search(r"by the model itself ([\d.]+) %", figure.alt.replace("\xa0", " "))[1])
+        said = float(re.search(r"as sampled, ([\d.]+) % in the model", figure.alt.replace("\xa0", " "))[1])
         assert said == pytest.approx(p, rel=0.3, abs=0.06)
         assert f"the rollout took “{four.tokens[0][place - 1]}”" in figure.alt
 

@@ -41,7 +41,7 @@ def test_paid_and_right_draws_the_reward_and_the_strict_accuracy(records):
     assert lines_of(figure) == expected
     first, last = leaky[0], leaky[-1]
     assert f"leaky: paid {first.reward_mean:.2f} to {last.reward_mean:.2f}" in figure.alt
-    assert f"right {100 * first.accuracy:.1f}"[:8] in figure.alt
+    assert f"right in the tag {100 * first.accuracy:.1f}"[:19] in figure.alt and "leaky: pay stays" not in figure.alt
     assert "<img" in plots.show(figure).html
 
 

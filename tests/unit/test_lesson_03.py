@@ -70,7 +70,7 @@ def test_the_numbers_that_the_lesson_names():
 def test_bars_say_the_advantages():
     alt = check_figure(figures.advantage_bars([1, 0, 0, 1, 0, 1, 0, 0]))
     assert "3 of 8 right. A right answer gets: GRPO +1.21, Dr. GRPO +0.62, RLOO +0.71" in alt
-    assert "right: answer 1, answer 4, answer 6" in alt and "GRPO, GSPO: right +1.21, wrong minus0.72" in alt
+    assert "right: answer 1, answer 4, answer 6" in alt and "GRPO, GSPO: right +1.21, wrong minus 0.72" in alt
 
 
 @pytest.mark.parametrize("reward", [0, 1])

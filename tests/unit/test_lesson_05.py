@@ -31,7 +31,7 @@ def words(figure) -> list[str]:
 
 def test_ratios_along_names_the_tokens_that_moved_and_counts_those_that_did_not():
     figure = figures.ratios_along(LOG_RATIOS, MASK, [list("abcd"), list("ef")], ["one", "two"])
-    assert words(figure) == ["one, 4 tokens", "two, 2 tokens", "e 0.25"]  # a factor of 2 is not named
+    assert words(figure) == ["one, 4 tokens", "two, 2 tokens", "“e” × 0.25"]  # a factor of 2 is not named
     assert "67 % of the tokens" in figure.alt and "range from 0.25 to 2 times" in figure.alt
     assert "one: ratios from 0.9 to 2" in figure.alt and "two: ratios from 0.25 to 1" in figure.alt
     assert len(figure.axes[1].patches) == 2, "padding is drawn"

@@ -9,7 +9,9 @@ def test_notebooks_are_copied_once(tmp_path, monkeypatch, capsys):
     names = {f"{lesson.name}.ipynb" for lesson in LESSONS + EXTRAS}
     copy_notebooks()
     mine = my_work_folder()
-    assert {path.relative_to(mine).as_posix() for path in mine.rglob("*") if path.is_file()} == names
+    assert {path.relative_to(mine).as_posix() for path in mine.rglob("*") if path.is_file()} == names | {
+        "REFERENCES.md"
+    }
     assert (mine / "extras" / "12_scaling_up.ipynb").is_file()
     assert f"{len(names)} notebooks copied, 0 were there" in capsys.readouterr().out
 
@@ -24,6 +26,7 @@ def test_what_was_filled_in_stays(tmp_path, monkeypatch, capsys):
     copy_notebooks()
     assert (tmp_path / "00_start_here.ipynb").read_text() == "mine"
     assert (tmp_path / "own.ipynb").read_text() == "my own"
+    assert (tmp_path / "REFERENCES.md").is_file(), "lessons link to it"
     assert extra.read_text() == "mine too"
     assert "3 were there and stay" in capsys.readouterr().out
     copy_notebooks()

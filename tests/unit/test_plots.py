@@ -377,7 +377,7 @@ def test_the_title_names_the_highest_clip_fraction_of_the_mean_over_seeds():
     records = [[replace(RUNS["GRPO"][0][i], clip_fraction=share) for i, share in enumerate(seed)] for seed in shares]
     figure = plots.clip_fraction_curves({"GRPO": records, "GSPO": [RUNS["GSPO"][0][:1]]})
     title = figure.texts[0].get_text().replace("\n", " ").replace("\xa0", " ")
-    assert title.startswith("Clipped in the step where most is: GRPO 20 % of tokens; GSPO ")
+    assert title.startswith("Largest share clipped in any step: GRPO 20 % of tokens; GSPO ")
 
 
 def test_the_title_of_the_table_s_figure_says_how_far_the_intervals_reach():
