@@ -3,7 +3,7 @@
     python -m rlvr_helpers.tools.make_tiny --out data
 
 One seed, one thread, under 15 minutes of CPU. Three stages of supervised training: (1) bare equations, (2) worked
-solutions without a fault, which gives a model that solves 99 %, (3) imperfect solutions, which gives the start model:
+solutions without a fault, until the model solves 98 %, (3) imperfect solutions, which gives the start model:
 it guesses, rambles, slips, forgets the tags, and still has the skill underneath. Reinforcement learning then has
 something to select from. Held-out problems are kept out of every stage.
 """
