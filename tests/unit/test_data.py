@@ -104,12 +104,13 @@ def test_recorded_runs_are_read_as_a_comparison_gives_them():
         recorded_runs("nobody")
 
 
-def test_the_recorded_run_of_a_real_model_learnt_the_format():
+def test_the_readme_tells_the_whole_recorded_run_of_a_real_model():
     run = recorded_runs("smollm2-135m")["GRPO"][0]
+    middle = next(record.eval for record in run.records if record.step == 12)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, values in (("format", "formatted"), ("(strict)", "strict"), ("(lenient)", "lenient")):
         line = next(line for line in readme.splitlines() if name in line and line.startswith("|") and "[" in line)
-        for verdicts, cell in zip((run.start, run.final), line.split("|")[2:4], strict=True):
+        for verdicts, cell in zip((run.start, middle, run.final), line.split("|")[2:5], strict=True):
             right = sum(getattr(verdicts, values))
             low, high = wilson_interval(right, 100)
             assert cell.strip() == f"{right} % [{100 * low:.0f}, {100 * high:.0f}]", name
