@@ -8,9 +8,16 @@ def clipped_objective(ratios: Tensor, advantages: Tensor, clip_low: float, clip_
     """min(q A, clip(q, 1 - clip_low, 1 + clip_high) A), to be maximised (PPO, arXiv 1707.06347, eq. 7).
 
     ratios q and advantages A are broadcast against each other: [B, T] with [B, 1], or [B] with [B].
-    Raises ValueError on a negative range.
+    Raises ValueError on a negative range and on shapes that do not fit.
     """
     _check_range(clip_low, clip_high)
+    try:
+        torch.broadcast_shapes(ratios.shape, advantages.shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"ratios {list(ratios.shape)} and advantages {list(advantages.shape)} do not fit: token ratios [B, T] take "
+            "advantages [B, 1] (advantages[:, None]), sequence ratios [B] take [B]"
+        ) from error
     clipped = ratios.clamp(1 - clip_low, 1 + clip_high)
     return torch.minimum(ratios * advantages, clipped * advantages)
 

@@ -21,6 +21,7 @@ import torch
 from tqdm.auto import tqdm
 
 from rlvr_helpers.checkpoints import identity_of, write_whole
+from rlvr_helpers.interrupts import finishing_steps
 from rlvr_helpers.large import DTYPES, add_lora, merge_lora
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, METHODS, Method, method_by_name
 from rlvr_helpers.models import KNOWN, Policy, load_policy, save_policy
@@ -157,13 +158,15 @@ def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord,
     folder, run = comparison.folder(method, seed), comparison.new_run(method, seed)
     finished = read_finished(folder, method, run.settings)
     if finished:
-        keep_identity(folder, comparison)
+        check_identity(folder, comparison)
         yield from ((record, True) for record in finished.records)
         yield finished
         return
     if folder:
-        keep_identity(folder, comparison)
+        check_identity(folder, comparison)
     policy, (problems, eval_problems) = start_policy(comparison, seed), split_problems(comparison)
+    if folder:  # only now: a model or problems that are not there leave the folder free for a corrected command
+        keep_identity(folder, comparison)
     checkpoints = folder / "checkpoint" if folder else None
     for record in train(
         policy, problems, method, run.settings, REWARDS[comparison.reward],
@@ -179,14 +182,17 @@ def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord,
 
 
 def keep_identity(folder: Path, comparison: Comparison) -> None:
-    """Writes what a run is beside it, once. Raises ValueError where the folder holds a run that is something else: a
-    checkpoint of it must not be gone on with, nor its result be taken for this one's."""
+    """Writes what a run is beside it, once."""
     file = folder / "comparison.json"
-    if not file.exists():
-        if not (folder / "run.json").exists():  # a run of an older version has none
-            write_whole(file, lambda f: f.write(json.dumps(comparison.identity).encode()))
-        return
-    found = json.loads(file.read_text(encoding="utf-8"))
+    if not file.exists() and not (folder / "run.json").exists():  # a run of an older version has none
+        write_whole(file, lambda f: f.write(json.dumps(comparison.identity).encode()))
+
+
+def check_identity(folder: Path, comparison: Comparison) -> None:
+    """Raises ValueError where the folder holds a run that is something else: a checkpoint of it must not be gone on with,
+    nor its result be taken for this one's."""
+    file = folder / "comparison.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else comparison.identity
     for name, value in comparison.identity.items():
         if found.get(name) != value:
             raise ValueError(
@@ -253,7 +259,7 @@ def calibrate_clip_range(
     if not found:
         raise ValueError("no group of the pilot had a signal: the problems are too hard for this policy, or too easy")
     epsilon = statistics.median(found)
-    return epsilon * 6 / 7, epsilon * 8 / 7, records
+    return epsilon * 6 / 7, epsilon * 8 / 7, records  # 3 to 4, and epsilon is their mean
 
 
 PILOT_OF = ("policy", "problems", "reward", "lora_rank", "compute", "faults")  # what a kept pilot must share
@@ -415,6 +421,9 @@ def read_settings(pairs: list[str]) -> dict:
     return changes
 
 
+STOPPING = "stopping after the step under way; once more: at once, without what was not saved yet"
+
+
 def run_with_progress_bar(comparison: Comparison) -> dict[str, list[Run]]:
     """Runs a comparison with a progress bar, and a line in `log.txt` for each step."""
     out = Path(comparison.out)
@@ -426,12 +435,15 @@ def run_with_progress_bar(comparison: Comparison) -> dict[str, list[Run]]:
     results: dict[str, list[Run]] = {}
     comparison = with_calibration(comparison)
     try:
-        with tqdm(total=comparison.settings.steps * len(comparison.cases()), unit="step") as bar:
+        total = comparison.settings.steps * len(comparison.cases())
+        with tqdm(total=total, unit="step") as bar, finishing_steps(lambda: bar.write(STOPPING)) as interrupted:
             for progress in run_comparison(comparison, results):
                 record = progress.record
                 bar.update(progress.done - bar.n)
                 bar.set_description(f"{progress.method.name} seed {progress.seed}: reward {record.reward_mean:.2f}")
                 log.info("%s seed %d %s", progress.method.name, progress.seed, summary(record))
+                if interrupted():  # the generator's end saves what is not saved yet
+                    raise KeyboardInterrupt
     finally:
         log.removeHandler(handler)
         handler.close()

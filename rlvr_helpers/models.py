@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,12 +237,20 @@ def save_policy(policy: Policy, folder: str | os.PathLike) -> Path:
     """Saves model and tokenizer in Hugging Face format, and in `policy.json` how it is prompted; `load_policy(folder)`
     reads them again. Raises OSError that says what to do where the disk is full."""
     folder = Path(folder)
+    part = folder.with_name(
+        f".{folder.name}.part"
+    )  # whole or not at all: a model that lies there stays until this one is
     prompt = {name: getattr(policy, name) for name in PROMPT}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        policy.model.save_pretrained(folder)
-        policy.tokenizer.save_pretrained(folder)
-        (folder / "policy.json").write_text(json.dumps(prompt, indent=1) + "\n", encoding="utf-8")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        policy.model.save_pretrained(part)
+        policy.tokenizer.save_pretrained(part)
+        (part / "policy.json").write_text(json.dumps(prompt, indent=1) + "\n", encoding="utf-8")
+        folder.mkdir(exist_ok=True)
+        for file in part.iterdir():
+            file.replace(folder / file.name)
+        part.rmdir()
     except Exception as error:  # safetensors has a kind of its own for a full disk
         raise OSError(
             f"the model could not be saved in {folder.name!r} ({error}): free some disk space or choose another folder, "

@@ -223,7 +223,9 @@ def read_jsonl(path: Path) -> list[Problem]:
         )
     problems = []
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also break lines at U+2028
+        lines = path.read_text(encoding="utf-8-sig").split(
+            "\n"
+        )  # -sig: Windows editors; splitlines would also break lines at U+2028
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name} is no UTF-8 text ({error.reason}): save it as UTF-8") from error
     for number, line in enumerate(lines, start=1):
@@ -235,9 +237,10 @@ def read_jsonl(path: Path) -> list[Problem]:
             if parse_number(problem.answer) is None:
                 raise ValueError(f"the answer {problem.answer[:40]!r} is no number, so nothing could earn a reward")
             problems.append(problem)
-        except (ValueError, KeyError, TypeError) as error:  # a JSONDecodeError is a ValueError
+        except (ValueError, KeyError, TypeError, RecursionError) as error:  # a JSONDecodeError is a ValueError
+            what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise ValueError(
-                f'{path.name}, line {number} is no problem: expected {{"question": text, "answer": text}} ({error!r})'
+                f'{path.name}, line {number} is no problem: expected {{"question": text, "answer": text}} ({what})'
             ) from error
     if not problems:
         raise ValueError(f"{path.name} holds no problems: expected one JSON object a line")

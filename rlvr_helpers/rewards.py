@@ -13,15 +13,20 @@ import re
 TAG = re.compile(r"</?(?:reasoning|answer)>")
 FORMAT = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
 
-CURRENCY = "$€£¥₹"
-AROUND = "\"'“”`*_#()[]{}" + CURRENCY  # may stand on either side of a number
+CURRENCY = "$€£¥₹₩¢"
+AROUND = "\"'“”‘’`*_#()[]{}" + CURRENCY  # may stand on either side of a number
 AFTER = AROUND + ".,;:%"  # may follow it
 
 # LaTeX that changes how a number looks, and not which number it is.
-LATEX_DRESS = re.compile(r"\\(?:(?:boxed|fbox|text|textbf|mathrm|mathbf|quad)(?![A-Za-z])|[ ,;:!()\[\]])")
+LATEX_DRESS = re.compile(
+    r"\\(?:(?:boxed|fbox|text|textbf|mathrm|mathbf|underline|displaystyle|left|right|quad)(?![A-Za-z])|[ ,;:!()\[\]])"
+)
 
-# With these, the digits are only a part of the number: minus 3, 2 million, x^ 3, \sqrt 9 (any command left).
-CHANGES_VALUE = re.compile(r"(?i)[\\^]|\b(?:minus|negative|half|(?:hundred|thousand|[mbt]r?illion)s?)\b")
+# With these, the digits are only a part of the number: minus 3, 2 million, x^ 3, \sqrt 9 (any command left), not 9. Words
+# that may be a unit as well (times, quarters, thirds) are no part of the list, nor are numbers in words.
+CHANGES_VALUE = re.compile(
+    r"(?i)[\\^]|\b(?:minus|negative|not|half|twice|squared|cubed|root|k|bn|(?:dozen|hundred|thousand|[mbt]r?illion)s?)\b"
+)
 
 # A sign, a currency, digits (plain, or in correct groups of three), decimals; (?a): ASCII digits only.
 NUMBER = re.compile(rf"(?a)([+-]?)[{CURRENCY}]?(?=\.?\d)(\d*|[1-9]\d{{0,2}}(?:,\d{{3}})+)(?:\.(\d+))?")
@@ -67,7 +72,7 @@ def parse_number(text: str) -> str | None:
     r"""The one number that `text` states, as a canonical string; None if there is none or more than one.
 
     Around it may stand a currency or percent sign, a unit in words, a short sentence, LaTeX or Markdown.
-    Words are not understood. Every word with a digit must be a whole number or a decimal, so an exponent, a
+    Few words are understood (CHANGES_VALUE). Every word with a digit must be a whole number or a decimal, so an exponent, a
     fraction, a date, a range or `72x` makes the text unreadable, and no part of it is taken. Nothing is
     calculated. Only an equals sign may repeat the number (`72 = 72.0`). A string keeps every digit.
 

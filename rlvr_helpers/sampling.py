@@ -188,10 +188,16 @@ def score_tokens(
     rows, width = completion_ids.shape
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be above 0, not {temperature}: nothing is sampled from at 0")
-    if len(prompt_ids) != rows or completion_mask.shape != completion_ids.shape or rows % group_size:
+    same = (
+        len(prompt_ids) == rows
+        and prompt_mask.shape == prompt_ids.shape
+        and completion_mask.shape == completion_ids.shape
+    )
+    if not same or group_size < 1 or rows % group_size:
         raise ValueError(
-            f"prompts {list(prompt_ids.shape)}, completions {list(completion_ids.shape)} and mask "
-            f"{list(completion_mask.shape)} must have the same rows, in whole groups of {group_size}"
+            f"prompts {list(prompt_ids.shape)}, their mask {list(prompt_mask.shape)}, completions "
+            f"{list(completion_ids.shape)} and their mask {list(completion_mask.shape)} must have the same rows, in whole "
+            f"groups of {group_size}"
         )
     if group_size > 1 and can_pack(model):
         return score_packed(model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature, group_size)

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from rlvr_helpers.evaluation import mcnemar, t_interval, wilson_interval
+from rlvr_helpers.evaluation import gain_interval, mcnemar, t_interval, wilson_interval
 from rlvr_helpers.runs import Run
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a method and a seed, accuracies in percent with Wilson's 95 % intervals."""
+    """One line of the table: a method and a seed; accuracies and the gain in percent, strict and lenient, each with its 95 %
+    interval: Wilson's for an accuracy, a paired one for the gain."""
 
     method: str
     seed: int
@@ -16,8 +17,11 @@ class Row:
     initial_interval: tuple[float, float]
     final: float
     final_interval: tuple[float, float]
+    gain_interval: tuple[float, float]
     lenient_initial: float
+    lenient_initial_interval: tuple[float, float]
     lenient_final: float
+    lenient_final_interval: tuple[float, float]
     problems: int
 
     @property
@@ -26,48 +30,67 @@ class Row:
 
 
 def table_rows(results: dict[str, list[Run]]) -> list[Row]:
-    """A row for each run, strict accuracy with its interval and lenient accuracy beside it."""
-    rows = []
-    for name, runs in results.items():
-        for run in runs:
-            n = len(run.final.strict)
-            intervals = [tuple(100 * x for x in wilson_interval(sum(e.strict), n)) for e in (run.start, run.final)]
-            rows.append(
-                Row(
-                    name,
-                    run.settings.seed,
-                    100 * run.start.accuracy,
-                    intervals[0],
-                    100 * run.final.accuracy,
-                    intervals[1],
-                    100 * run.start.lenient_accuracy,
-                    100 * run.final.lenient_accuracy,
-                    n,
-                )  # fmt: skip
-            )
-    return rows
+    """A row for each run."""
+    return [_row(name, run) for name, runs in results.items() for run in runs]
+
+
+def _row(name: str, run: Run) -> Row:
+    def percent(interval) -> tuple[float, float]:
+        return tuple(100 * end for end in interval)
+
+    def scored(verdicts: list[bool]) -> tuple[float, tuple[float, float]]:
+        right, n = sum(verdicts), len(verdicts)
+        return 100 * right / n, percent(wilson_interval(right, n))
+
+    strict = (*scored(run.start.strict), *scored(run.final.strict))
+    gain = percent(gain_interval(run.start.strict, run.final.strict))
+    lenient = (*scored(run.start.lenient), *scored(run.final.lenient))
+    return Row(name, run.settings.seed, *strict, gain, *lenient, len(run.final.strict))
+
+
+COLUMNS = ("initial %", 19), ("final %", 19), ("gain", 21), ("lenient: initial %", 19), ("final %", 17)
+
+
+def _cell(value: float, interval: tuple[float, float], form: str = "4.1f") -> str:
+    return f"{value:{form}} [{interval[0]:{form}}, {interval[1]:{form}}]"
 
 
 def format_table(rows: list[Row]) -> str:
     """The table as text: each run, then each method's mean over seeds with its t-interval (95 %)."""
-    head = f"{'method':<10}{'seed':>5}  {'initial %':<22}{'final %':<22}{'gain':>6}   lenient %"
-    lines = [head, "-" * len(head)]
+    head = f"{'method':<10}{'seed':>4}  " + "".join(f"{title:<{width}}" for title, width in COLUMNS).rstrip()
+    lines = [head, rule := "-" * max(len(head), sum(width for _, width in COLUMNS) + 16)]
     for row in rows:
-        first = f"{row.initial:5.1f} [{row.initial_interval[0]:4.1f}, {row.initial_interval[1]:4.1f}]"
-        last = f"{row.final:5.1f} [{row.final_interval[0]:4.1f}, {row.final_interval[1]:4.1f}]"
-        lenient = f"{row.lenient_initial:5.1f} to {row.lenient_final:.1f}"
-        lines.append(f"{row.method:<10}{row.seed:>5}  {first:<22}{last:<22}{row.gain:+6.1f}   {lenient}")
-    lines.append("-" * len(head))
+        cells = [
+            _cell(row.initial, row.initial_interval), _cell(row.final, row.final_interval),
+            _cell(row.gain, row.gain_interval, "+.1f"), _cell(row.lenient_initial, row.lenient_initial_interval),
+            _cell(row.lenient_final, row.lenient_final_interval),
+        ]  # fmt: skip
+        lines.append(_line(row.method, row.seed, cells))
+    lines.append(rule)
     for name in dict.fromkeys(row.method for row in rows):
-        mine = [row for row in rows if row.method == name]
-        mean, low, high = t_interval([row.final for row in mine])
-        gain = sum(row.gain for row in mine) / len(mine)
-        spread = f"{mean:5.1f} [{low:4.1f}, {high:4.1f}]" if len(mine) > 1 else f"{mean:5.1f}"
-        lines.append(f"{name:<10}{'mean':>5}  {mine[0].initial:5.1f}{'':<17}{spread:<22}{gain:+6.1f}")
+        lines.append(_line(name, "mean", _means([row for row in rows if row.method == name])))
     lines.append(
-        f"Intervals: Wilson on {rows[0].problems} held-out problems for a run, Student's t over seeds for a mean (95 %)."
+        f"95 % intervals, on {rows[0].problems} held-out problems: Wilson's for an accuracy, Agresti and Min's (paired)"
     )
+    lines.append("for a gain; in the lines of means Student's t over the seeds.")
     return "\n".join(lines)
+
+
+def _line(method: str, seed, cells: list[str]) -> str:
+    padded = (f"{cell:<{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True))
+    return f"{method:<10}{seed:>4}  {''.join(padded)}".rstrip()
+
+
+def _means(rows: list[Row]) -> list[str]:
+    """The cells of a method's mean over seeds. All seeds begin with the same model: its accuracies need no mean."""
+
+    def mean(values: list[float], form: str = "4.1f") -> str:
+        value, low, high = t_interval(values)
+        return _cell(value, (low, high), form) if len(values) > 1 else f"{value:{form}}"
+
+    final, gain = mean([row.final for row in rows]), mean([row.gain for row in rows], "+.1f")
+    lenient = mean([row.lenient_final for row in rows])
+    return [f"{rows[0].initial:4.1f}", final, gain, f"{rows[0].lenient_initial:4.1f}", lenient]
 
 
 def paired_differences(results: dict[str, list[Run]]) -> dict[str, list[float]]:

@@ -8,6 +8,7 @@ A step is one rollout of `prompts_per_step * group_size` completions and `epochs
 
 import copy
 import math
+import numbers
 import random
 import time
 import warnings
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.checkpoints import Checkpoints
+from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.evaluation import Evaluation, evaluate, judge
 from rlvr_helpers.large import (
     LossScaler,
@@ -333,9 +335,12 @@ def score_rewards(rollout: Rollout, batch: list[Problem], reward) -> Tensor:
     """The rewards of a rollout, [P, G]. Raises ValueError where the reward function returns no number."""
     golds = [problem.answer for problem in batch for _ in range(rollout.group_size)]
     values = [reward(text, gold) for text, gold in zip(rollout.texts, golds, strict=True)]
-    for value, text in zip(values, rollout.texts, strict=True):
-        if not isinstance(value, (int, float)):
-            raise ValueError(f"the reward function must return a number, not {value!r}, for the text {text[:80]!r}")
+    for value, text, gold in zip(values, rollout.texts, golds, strict=True):
+        if not (isinstance(value, numbers.Real) and math.isfinite(value)):
+            raise ValueError(
+                f"the reward function must return a finite number, not {value!r}: it did for the text {text[:80]!r} and the "
+                f"answer {gold!r}"
+            )
     return torch.tensor(values, dtype=torch.float32).view(len(batch), rollout.group_size)
 
 
@@ -374,10 +379,8 @@ def split_rows(rows: Tensor, rollout: Rollout, settings: TrainSettings) -> list[
         return [(part, size if per_micro % size == 0 else 1) for part in rows.split(per_micro)]
     budget, lengths = settings.micro_batch_tokens, rollout.lengths.tolist()
     prompts, parts = rollout.prompt_mask.sum(dim=1).tolist(), []
-    waiting, widest = (
-        [],
-        0,
-    )  # whole groups that fit together, and the places of the longest: the others are padded to it
+    # whole groups that fit together, and the places of the longest: the others are padded to it
+    waiting, widest = [], 0
     for group in rows.view(-1, size).tolist():
         places = prompts[group[0]] + sum(lengths[row] for row in group)
         if waiting and max(widest, places) * (len(waiting) + 1) > budget:
@@ -469,11 +472,12 @@ def observe(result: Update, out, logp_new: Tensor, micro: MicroBatch, minibatch:
     token_level = method.ratio_level == "token"
     advantages = micro.advantages[:, None] if token_level else micro.advantages
     ratios, counted = out.ratios.detach(), keep if token_level else keep.any(dim=1)
+    binds = clip_binds(ratios, advantages, method.clip_low, method.clip_high) & counted
     total = minibatch.total_tokens if token_level else minibatch.total_rows
     result.loss += out.loss.item()
     result.clip_fraction += out.clip_fraction.item()
-    result.clip_low += int(((advantages < 0) & (ratios < 1 - method.clip_low) & counted).sum()) / total
-    result.clip_high += int(((advantages > 0) & (ratios > 1 + method.clip_high) & counted).sum()) / total
+    result.clip_low += int((binds & (advantages < 0)).sum()) / total
+    result.clip_high += int((binds & (advantages > 0)).sum()) / total
     log_ratios = masked_log_ratios(logp_new, micro.logp_old, micro.mask)
     result.token_log_ratios.append(log_ratios[keep].cpu())
     result.sequence_log_ratios.append(sequence_ratios(logp_new, micro.logp_old, micro.mask).log().cpu())

@@ -14,6 +14,7 @@ from IPython.display import display
 from tqdm.auto import tqdm
 
 from rlvr_helpers import plots
+from rlvr_helpers.interrupts import finishing_steps
 from rlvr_helpers.methods import Method
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.widgets.explorer import answers_at_once
@@ -76,13 +77,15 @@ class TrainingDashboard:
     def watch(self, steps: Iterable) -> Iterator:
         """Passes on records (of `train`) or progress (of `run_comparison`) and shows them as they come."""
         handle = display(self.box, display_id=True)
+        few = _few(steps) if self.method else steps  # a comparison is shortened where it is planned
         try:
-            for item in _few(steps) if self.method else steps:  # a comparison is shortened where it is planned
-                self.show(item)
-                yield item
-                if self.stopped:
-                    break
-        except KeyboardInterrupt:
+            with finishing_steps(self.stop):
+                for item in few:
+                    self.show(item)
+                    yield item
+                    if self.stopped:
+                        break
+        except KeyboardInterrupt:  # the second one
             self.stopped = True
         finally:
             if hasattr(steps, "close"):
@@ -92,11 +95,8 @@ class TrainingDashboard:
     def show(self, item) -> None:
         """Takes one record, or one `Progress` of a comparison, into the picture. Of runs that go on side by side one is
         shown until it ends."""
-        record, label, run_steps = (
-            getattr(item, "record", item),
-            self._label,
-            getattr(item, "run_steps", self.total_steps),
-        )
+        record, label = getattr(item, "record", item), self._label
+        run_steps = getattr(item, "run_steps", self.total_steps)
         if hasattr(item, "method"):
             label = f"{item.method.name}, seed {item.seed}"
         self._runs[label] = [*self._runs.get(label, ()), record]

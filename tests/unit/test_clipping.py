@@ -241,3 +241,9 @@ def test_sequence_and_token_ratios_both_broadcast():
 def test_a_negative_clip_range_is_refused(function, low, high):
     with pytest.raises(ValueError, match="(?i)clip"):
         function(torch.ones(3), torch.ones(3), low, high)
+
+
+@pytest.mark.parametrize("ratios, advantages", [((3, 5), (3,)), ((3, 5), (4, 1)), ((3,), (5,))])
+def test_shapes_that_do_not_fit_are_told_what_to_do(ratios, advantages):
+    with pytest.raises(ValueError, match=r"do not fit: token ratios \[B, T\] take advantages \[B, 1\]"):
+        clipped_objective(torch.ones(ratios), torch.ones(advantages), 0.2, 0.2)

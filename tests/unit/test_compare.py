@@ -1,14 +1,20 @@
 """The comparison, its table and its files, on the tiny model at a small size."""
 
 import multiprocessing
+import signal
 from dataclasses import replace
 
 import pytest
+import torch
 
+from rlvr_helpers import compare, training
 from rlvr_helpers.compare import Comparison, calibrate_clip_range, exceeded_by, load_trained, main, run_comparison
+from rlvr_helpers.evaluation import Evaluation, mcnemar, wilson_interval
 from rlvr_helpers.methods import GRPO, GSPO
+from rlvr_helpers.models import load_policy, save_policy
+from rlvr_helpers.problems import DATA, load_problems
 from rlvr_helpers.records import BINS, Distribution
-from rlvr_helpers.runs import load_run
+from rlvr_helpers.runs import Run, load_run
 from rlvr_helpers.tables import format_differences, format_table, paired_differences, table_rows
 from rlvr_helpers.training import TrainSettings
 
@@ -118,6 +124,15 @@ def test_another_experiment_never_goes_on_in_a_run_s_folder(tmp_path, changes, m
     assert len(finish(one)["GRPO"][0].records) == 2
 
 
+def test_the_start_model_comes_first_and_the_trained_one_from_its_folder(tmp_path):
+    policy, tiny = load_policy("tiny"), load_policy("tiny").model.lm_head.weight
+    with torch.no_grad():
+        policy.model.lm_head.weight.mul_(2)
+    save_policy(policy, small(tmp_path).folder(GRPO, 1) / "model")
+    start, trained = load_trained(small(tmp_path), GRPO, seed=1)
+    assert torch.equal(start.model.lm_head.weight, tiny) and torch.equal(trained.model.lm_head.weight, 2 * tiny)
+
+
 def test_a_model_that_was_not_trained_yet_is_named(tmp_path):
     with pytest.raises(ValueError, match="no trained model yet"):
         load_trained(small(tmp_path), GRPO)
@@ -128,11 +143,100 @@ def test_the_table_and_the_differences_say_what_the_runs_hold():
     rows = table_rows(results)
     assert [(row.method, row.seed) for row in rows] == [("GRPO", 0), ("GRPO", 1), ("GSPO", 0), ("GSPO", 1)]
     assert rows[0].gain == pytest.approx(rows[0].final - rows[0].initial)
-    text = format_table(rows)
-    assert "Wilson on 8 held-out problems" in text
-    points = paired_differences(results)["GRPO - GSPO"]
-    assert points == [pytest.approx(rows[i].final - rows[i + 2].final) for i in (0, 1)]
+    assert "on 8 held-out problems: Wilson's" in format_table(rows)
     assert "McNemar" in format_differences(results)
+
+
+def verdicts(strict: int, lenient: int, n: int = 20) -> Evaluation:
+    """The first problems are right."""
+    return Evaluation([i < strict for i in range(n)], [i < lenient for i in range(n)], [True] * n, [9] * n, [False] * n)
+
+
+def made_up(method, finals: dict[int, tuple[int, int]]) -> list[Run]:
+    """Runs of no step but their evaluations: from 2 (leniently 3) of 20 to what is given by seed."""
+    record = load_run(next((DATA / "runs" / "tiny").glob("*.json"))).records[-1]
+    return [
+        Run(method, replace(SMALL, seed=seed), [replace(record, start_eval=verdicts(2, 3), eval=verdicts(*end))], {})
+        for seed, end in finals.items()
+    ]
+
+
+def test_a_row_holds_start_end_and_gain_with_their_intervals():
+    (row,) = table_rows({"GRPO": made_up(GRPO, {7: (15, 18)})})
+    assert (row.method, row.seed, row.problems) == ("GRPO", 7, 20)
+    for share, interval, right in (
+        (row.initial, row.initial_interval, 2), (row.final, row.final_interval, 15),
+        (row.lenient_initial, row.lenient_initial_interval, 3), (row.lenient_final, row.lenient_final_interval, 18),
+    ):  # fmt: skip
+        assert share == pytest.approx(5 * right)
+        assert interval == pytest.approx([100 * end for end in wilson_interval(right, 20)])
+    gain = 13 / 22  # none lost, 13 gained, half a problem added to each cell of 20 pairs
+    half = 1.959964 * ((14 - 22 * gain**2) ** 0.5) / 22
+    assert row.gain == pytest.approx(65) and row.gain_interval == pytest.approx(
+        [100 * (gain - half), 100 * (gain + half)]
+    )
+    text = format_table([row])
+    assert "10.0 [ 2.8, 30.1]" in text and f"+65.0 [{row.gain_interval[0]:+.1f}" in text and "18 of" not in text
+
+
+def test_differences_are_paired_by_seed_whatever_their_order():
+    results = {"GRPO": made_up(GRPO, {0: (15, 15), 1: (12, 12)}), "GSPO": made_up(GSPO, {1: (18, 18), 0: (14, 14)})}
+    assert paired_differences(results) == {"GRPO - GSPO": [pytest.approx(5.0), pytest.approx(-30.0)]}
+    text = format_differences(results)
+    p_values = [mcnemar(verdicts(a, 0).strict, verdicts(b, 0).strict).p_value for a, b in ((15, 14), (12, 18))]
+    assert "by seed +5.0, -30.0" in text and ", ".join(f"{p:.2f}" for p in p_values) in text
+
+
+def test_train_and_held_out_problems_go_where_they_belong(monkeypatch):
+    seen = []
+
+    def spy(policy, problems, method, settings, *rest, eval_problems=None, **more):
+        seen.append((problems, eval_problems))
+        return iter(())
+
+    monkeypatch.setattr(compare, "train", spy)
+    train_set, test_set = load_problems("train"), load_problems("test")
+    assert {p.question for p in train_set}.isdisjoint(p.question for p in test_set)
+    list(compare.run_case((small(), GRPO, 0)))
+    with pytest.raises(ValueError, match="no group of the pilot had a signal"):
+        compare.run_pilot(small())
+    with pytest.raises(ValueError, match="no group of the pilot had a signal"):
+        calibrate_clip_range()
+    assert seen == [(train_set, test_set[:8]), (train_set, None), (train_set, None)]
+    held_back = compare.split_problems(replace(small(), eval_split="train"))
+    assert held_back == (train_set[8:], train_set[:8])
+
+
+@pytest.mark.parametrize("wrong", [["--problems", "/nope"], ["--model", "nowhere"], ["--lora-rank", "-1"]])
+def test_a_command_that_failed_leaves_its_folder_to_the_corrected_one(tmp_path, wrong, capsys):
+    usual = ["--methods", "grpo", "--seeds", "1", "--steps", "1", "--eval-count", "4", "--out", str(tmp_path)]
+    assert main([*usual, *wrong]) == 2
+    assert "error: " in capsys.readouterr().err
+    small = ["--set", "prompts_per_step=4", "--set", "group_size=4", "--set", "minibatches=2", "--set", "max_tokens=16"]
+    assert main([*usual, *small]) == 0
+
+
+def test_ctrl_c_in_a_step_saves_the_steps_before_and_the_one_under_way(tmp_path, monkeypatch, capsys):
+    """On a GPU a checkpoint is not written every step."""
+    true_update, updates = training.update, []
+
+    def interrupted(*args):
+        updates.append(1)
+        if len(updates) == 2 * 4 + 1:  # in the third step, of 4 updates each
+            signal.raise_signal(signal.SIGINT)
+        return true_update(*args)
+
+    monkeypatch.setattr(training, "update", interrupted)
+    small = ["--set", "prompts_per_step=4", "--set", "group_size=4", "--set", "minibatches=2", "--set", "max_tokens=16"]
+    usual = ["--methods", "grpo", "--seeds", "1", "--steps", "6", "--eval-count", "4", "--out", str(tmp_path), *small]
+    usual += ["--set", "checkpoint_every=100", "--set", "track_kl=False"]
+    before = signal.getsignal(signal.SIGINT)
+    assert main(usual) == 130 and "goes on from here" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+    updates.extend([1] * 99)
+    assert main(usual) == 0
+    log = (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert [log.count(f"step {step}:") for step in range(1, 7)] == [2, 2, 2, 1, 1, 1], "three steps were read back"
 
 
 def test_the_command_line_prints_the_table_and_names_bad_input(tmp_path, capsys):

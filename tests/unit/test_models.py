@@ -420,3 +420,21 @@ def test_the_tiny_model_needs_no_network(monkeypatch, folder):
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setattr(socket, "create_connection", no_network)
     assert load_policy(str(folder)).model.config.hidden_size == 16
+
+
+def test_a_save_that_fails_leaves_the_model_that_lay_there(tmp_path, monkeypatch):
+    folder = save_policy(make_tiny(seed=1), tmp_path / "model")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*args, **more):
+        raise OSError(28, "No space left on device")
+
+    policy = make_tiny(seed=2)
+    monkeypatch.setattr(policy.tokenizer, "save_pretrained", full)  # after the weights
+    with pytest.raises(OSError, match="free some disk space"):
+        save_policy(policy, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    monkeypatch.undo()
+    save_policy(policy, folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+    assert torch.equal(load_policy(str(folder)).model.lm_head.weight, policy.model.lm_head.weight)

@@ -532,3 +532,16 @@ def test_gsm8k_without_a_network_says_what_to_do(monkeypatch, error):
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     with pytest.raises(ValueError, match="could not be loaded from the hub.*Without a network give the folder"):
         load_problems("train", "gsm8k")
+
+
+def test_a_file_of_a_windows_editor_is_read(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n', encoding="utf-8-sig")
+    assert load_problems("train", str(tmp_path)) == [Problem("1 + 1?", "2")]
+
+
+@pytest.mark.parametrize("line, what", [('{"question": "1 + 1?"}', "the key 'answer' is missing"), ("[" * 100_000, "")])
+def test_a_broken_line_is_named_without_a_traceback_of_its_own(tmp_path, line, what):
+    (tmp_path / "train.jsonl").write_text(line, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"train.jsonl, line 1 is no problem: .*\(.*{what}"):
+        load_problems("train", str(tmp_path))

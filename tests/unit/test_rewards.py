@@ -599,3 +599,15 @@ def test_every_gsm8k_answer_matches_itself_with_and_without_commas(split, with_c
         for form in (gold, plain, f"{int(plain):,}", f"${int(plain):,}.00"):
             assert correctness_reward(f"<answer> {form} </answer>", gold) == 1.0, gold
         assert correctness_reward(f"<answer> {int(plain) + 1} </answer>", gold) == 0.0, gold
+
+
+@pytest.mark.parametrize(
+    "text", ["‘72’", "72¢", "₩72", r"\left(72\right)", r"\underline{72}", r"$\displaystyle 72$", "72 times"]
+)
+def test_dress_around_a_number(text):
+    assert parse_number(text) == "72"
+
+
+@pytest.mark.parametrize("text", ["not 72", "72 dozen", "twice 72", "square root of 72", "72 k", "2 bn", "72 squared"])
+def test_words_that_change_the_number(text):
+    assert parse_number(text) is None

@@ -80,6 +80,28 @@ def all_in_float64(monkeypatch):
     monkeypatch.setattr(training, "score_rewards", lambda *args: score_rewards(*args).double())
 
 
+def test_ratios_are_those_of_the_last_pass_over_a_rollout(problems, monkeypatch):
+    """Two passes over two mini-batches: the record's spreads are made of the third and fourth update's log-ratios."""
+    updates, true_update = [], training.update
+
+    def kept(*args, **more):
+        updates.append(true_update(*args, **more))
+        return updates[-1]
+
+    monkeypatch.setattr(training, "update", kept)
+    settings = replace(SMALL, steps=1, epochs=2, minibatches=2, learning_rate=0.01, warmup_steps=0)
+    (record,) = run(make_tiny(), problems, GRPO, settings, letters_of_some)
+    assert len(updates) == 4
+    for level in ("token_log_ratio", "sequence_log_ratio"):
+        first, last = (
+            torch.cat([r for u in part for r in getattr(u, f"{level}s")]) for part in (updates[:2], updates[2:])
+        )
+        shown = getattr(record, level)
+        assert shown.std == pytest.approx(last.std(correction=0).item(), rel=0.05) and shown.count == len(last)
+        assert shown.high == pytest.approx(last.max().item()) and shown.low == pytest.approx(last.min().item())
+        assert not math.isclose(first.max().item(), last.max().item(), rel_tol=0.05)
+
+
 # --- one training step, written out ---------------------------------------------------------------
 
 
@@ -927,7 +949,7 @@ def test_a_name_is_no_method(policy, problems, method):
 @pytest.mark.parametrize("value", [float("nan"), INF, -INF])
 def test_a_reward_that_is_not_finite_is_refused_before_any_update(policy, problems, value):
     start = weights(policy)
-    with pytest.raises(ValueError, match="NaN or infinite: mend the reward function"):
+    with pytest.raises(ValueError, match="must return a finite number, not .* for the text .* and the answer"):
         run(policy, problems, reward=lambda text, gold: value)
     assert torch.equal(weights(policy), start)
 
@@ -935,7 +957,7 @@ def test_a_reward_that_is_not_finite_is_refused_before_any_update(policy, proble
 @pytest.mark.parametrize("value", ["1.0", None, [1.0], (1.0,)])
 def test_a_reward_that_is_no_number_is_refused_before_any_update(policy, problems, value):
     start = weights(policy)
-    with pytest.raises(ValueError, match="must return a number") as caught:
+    with pytest.raises(ValueError, match="must return a finite number") as caught:
         run(policy, problems, reward=lambda text, gold: value)
     assert repr(value) in str(caught.value)
     assert torch.equal(weights(policy), start)
