@@ -177,7 +177,7 @@ class _Column:
         self.free.set_color(style["color"])
         outside = int((self.ratios < 1 - clip_low).sum() if up else (self.ratios > 1 + clip_high).sum())
         self.said = (int(self.dead_ones.sum()), outside, total, active)
-        texts = (f"clipped {_share(self.said[0], total)}", f"outside, not clipped {_share(outside, total)}")
+        texts = (f"clipped {_share(self.said[0], total)}", f"outside, kept {_share(outside, total)}")
         for text, said in zip(self.shares, texts, strict=True):
             text.set_text(said if active else "")
         self.edge.set_text(f"flat {'above' if up else 'below'} {_number(edge)}")
