@@ -23,6 +23,10 @@ class Checkpoints:
 
     def __init__(self, folder, method, settings):
         self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(
+                f"{self.folder.name!r} is a file, and checkpoints need a folder: choose another name"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file, self.start_file = self.folder / "checkpoint.pt", self.folder / "start.pt"
         self.identity = {"method": asdict(method), "settings": identity_of(settings)}

@@ -96,6 +96,8 @@ def load_policy(
         raise ValueError(f"no model {name!r}: choose from {', '.join(KNOWN)}, or give the folder of a model")
     if device is None:
         device = "cuda" if torch.cuda.is_available() and name != "tiny" else "cpu"
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"there is no GPU here for device={device!r}: leave `device` out, or give 'cpu'")
     with _no_progress_bar() if name == "tiny" else nullcontext():
         model, tokenizer = _load(where, dtype, known.package if known else None)
     model.to(device).eval()

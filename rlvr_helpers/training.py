@@ -108,6 +108,10 @@ class TrainSettings:
             )
         if not self.temperature > 0 or not self.learning_rate > 0 or not self.max_grad_norm > 0:
             raise ValueError("temperature, learning_rate and max_grad_norm must be above 0")
+        if not math.isfinite(self.learning_rate * self.temperature) or not 0 <= self.weight_decay < math.inf:
+            raise ValueError("temperature and learning_rate must be finite, weight_decay 0 or more and finite")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be at least 0 and below 1, not {self.betas}")
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, not {self.warmup_steps}")
         if self.decay_steps is not None and self.decay_steps < 1:

@@ -91,7 +91,8 @@ def call(function, case, gradient_of: int | None = None, seconds: float = 60.0) 
 def run_limited(work, seconds: float) -> BaseException | None:
     """Runs work() in a thread of its own. The exception that ended it (a TimeUp after `seconds`), or None.
 
-    A TimeUp without a traceback says that it did not end: it sleeps, or catches whatever is raised in it.
+    A TimeUp without a traceback says that it did not end: it sleeps, or catches whatever is raised in it. One call into C
+    that never gives the interpreter back, as a regular expression that backtracks for ever, cannot be stopped from within.
     """
     ended, finished = [], threading.Event()
 

@@ -333,8 +333,9 @@ def test_a_full_disk_meets_a_clear_error(tmp_path, unbroken, kept):
 
 def test_a_folder_that_cannot_be_made_meets_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(OSError, match="'file' is a file, and checkpoints need a folder"):
         run(tmp_path / "file", 1)
+    assert (tmp_path / "file").read_text() == "no folder"
 
 
 def test_write_whole_replaces_a_file_or_leaves_it(tmp_path):

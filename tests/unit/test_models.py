@@ -438,3 +438,9 @@ def test_a_save_that_fails_leaves_the_model_that_lay_there(tmp_path, monkeypatch
     save_policy(policy, folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
     assert torch.equal(load_policy(str(folder)).model.lm_head.weight, policy.model.lm_head.weight)
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="there is no GPU here"):
+        load_policy("tiny", device="cuda")
