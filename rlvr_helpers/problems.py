@@ -223,9 +223,8 @@ def read_jsonl(path: Path) -> list[Problem]:
         )
     problems = []
     try:
-        lines = path.read_text(encoding="utf-8-sig").split(
-            "\n"
-        )  # -sig: Windows editors; splitlines would also break lines at U+2028
+        # -sig: Windows editors begin with a mark; splitlines would also break lines at U+2028
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name} is no UTF-8 text ({error.reason}): save it as UTF-8") from error
     for number, line in enumerate(lines, start=1):

@@ -8,8 +8,8 @@ from rlvr_helpers.runs import Run
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a method and a seed; accuracies and the gain in percent, strict and lenient, each with its 95 %
-    interval: Wilson's for an accuracy, a paired one for the gain."""
+    """One line of the table: a method and a seed; strict and lenient accuracies and the strict gain in percent, each with
+    its 95 % interval: Wilson's for an accuracy, a paired one for the gain."""
 
     method: str
     seed: int
