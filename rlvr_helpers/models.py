@@ -239,9 +239,8 @@ def save_policy(policy: Policy, folder: str | os.PathLike) -> Path:
     """Saves model and tokenizer in Hugging Face format, and in `policy.json` how it is prompted; `load_policy(folder)`
     reads them again. Raises OSError that says what to do where the disk is full."""
     folder = Path(folder)
-    part = folder.with_name(
-        f".{folder.name}.part"
-    )  # whole or not at all: a model that lies there stays until this one is
+    # Whole or not at all: a model that lies there stays until this one is complete.
+    part = folder.with_name(f".{folder.name}.part")
     prompt = {name: getattr(policy, name) for name in PROMPT}
     try:
         shutil.rmtree(part, ignore_errors=True)
