@@ -77,6 +77,19 @@ class Policy:
         return next(self.model.parameters()).dtype
 
 
+def default_device(name: str = "") -> torch.device:
+    """Where the policy of this name is put: the environment variable RLVR_DEVICE (as "cpu" or "cuda:1"), else "cuda" if
+    there is a GPU, except for "tiny", which is faster on the CPU. Raises ValueError on a device that is not here."""
+    asked = os.environ.get("RLVR_DEVICE")
+    try:
+        device = torch.device(asked or ("cuda" if torch.cuda.is_available() and name != "tiny" else "cpu"))
+    except RuntimeError as error:
+        raise ValueError(f"RLVR_DEVICE={asked} names no device: set it to cpu or cuda, or unset it") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"there is no GPU here for RLVR_DEVICE={asked}: set it to cpu, or unset it")
+    return device
+
+
 def load_policy(
     name: str = "tiny",
     device: str | torch.device | None = None,
@@ -85,19 +98,19 @@ def load_policy(
 ) -> Policy:
     """The policy of a known name ("tiny", "smollm2-135m", "qwen2.5-0.5b", "qwen2.5-1.5b") or of a model folder.
 
-    device: default "cuda" where there is one, except for "tiny", which is faster on the CPU. Weights are float32 by
-    default: in bfloat16 a step of 5e-6 moves hardly any weight. Their products are made in `compute`, by default bfloat16
-    on a GPU that has it, else float16, and float32 on a CPU. Raises ValueError that names the ways out when the model is
-    not to be had.
+    device: as `default_device` says if left out.
+    dtype: of the weights. In bfloat16 a step of 5e-6 moves hardly any weight, so the default is float32.
+    compute: what matrix products are made in; by default bfloat16 on a GPU that has it, else float16, and float32 on a CPU.
+
+    Raises ValueError with the alternatives if the model cannot be loaded.
     """
     known = KNOWN.get(name)
     where = known.where if known else name
     if not known and not Path(name).is_dir():
         raise ValueError(f"no model {name!r}: choose from {', '.join(KNOWN)}, or give the folder of a model")
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() and name != "tiny" else "cpu"
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"there is no GPU here for device={device!r}: leave `device` out, or give 'cpu'")
+    device = torch.device(device or default_device(name))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"there is no GPU here for device={str(device)!r}: leave `device` out, or give 'cpu'")
     with _no_progress_bar() if name == "tiny" else nullcontext():
         model, tokenizer = _load(where, dtype, known.package if known else None)
     model.to(device).eval()

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig
 
 from rlvr_helpers.memory import CARDS, SHAPES, Card, Shape, Workload, cheapest_fit, seconds_parts
-from rlvr_helpers.models import KNOWN, kept_prompt
+from rlvr_helpers.models import KNOWN, default_device, kept_prompt
 from rlvr_helpers.side_by_side import cores
 from rlvr_helpers.training import TrainSettings
 
@@ -66,7 +66,7 @@ def shape_for(policy: str) -> Shape | None:
 def this_card() -> Card | None:
     """This machine's GPU, with the speed of the known card of its name, or of the slowest where its name is not known.
     None without a GPU."""
-    if not torch.cuda.is_available():
+    if default_device().type != "cuda":
         return None
     name, memory = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / 2**30
     known = (card for key, card in CARDS.items() if all(word in name for word in key.split()))

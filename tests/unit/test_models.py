@@ -16,6 +16,7 @@ from rlvr_helpers.models import (
     FORMAT_REQUEST,
     KNOWN,
     Known,
+    default_device,
     find_end_ids,
     find_pad_id,
     format_prompt,
@@ -28,7 +29,7 @@ from rlvr_helpers.models import (
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.rewards import format_reward
 from rlvr_helpers.sampling import answer, encode_prompts, sample_groups
-from rlvr_helpers.settings import problems_for
+from rlvr_helpers.settings import problems_for, this_card
 
 
 def greedy_texts(policy, problems):
@@ -444,3 +445,22 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="there is no GPU here"):
         load_policy("tiny", device="cuda")
+
+
+def test_the_environment_names_the_default_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (str(default_device()), str(default_device("tiny"))) == ("cuda", "cpu")
+    for asked in ("cuda:1", "cpu"):
+        monkeypatch.setenv("RLVR_DEVICE", asked)
+        assert str(default_device("qwen2.5-0.5b")) == str(default_device("tiny")) == asked
+    assert this_card() is None, "nothing is planned for a GPU that will not be used"
+    assert load_policy("tiny").device.type == "cpu"
+
+
+@pytest.mark.parametrize(("asked", "said"), [("gpu", "names no device"), ("cuda", "there is no GPU here")])
+def test_a_default_device_that_is_not_here_is_named(monkeypatch, asked, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("RLVR_DEVICE", asked)
+    with pytest.raises(ValueError, match=f"{said}.*set it to cpu"):
+        load_policy("tiny")
+    assert load_policy("tiny", "cpu").device.type == "cpu", "an argument comes first"
