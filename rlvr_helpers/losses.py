@@ -1,5 +1,6 @@
 """How do tokens become one number? Aggregation, the KL term, and the loss that all methods share."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -82,10 +83,12 @@ def policy_loss(
     logp_ref: Tensor | None = None,
     total_rows: int | None = None,
     total_tokens: int | None = None,
+    objective: Callable[[Tensor, Tensor, float, float], Tensor] = clipped_objective,
 ) -> PolicyLoss:
     """The loss of GRPO, Dr. GRPO, GSPO and relatives, differentiable in logp_new.
 
     logp_new, logp_old, logp_ref, mask: [B, T]; advantages: [B]. `total_rows`, `total_tokens`: see `aggregate`.
+    objective(ratios, advantages, clip_low, clip_high) is what is maximised on each token or sequence.
     Raises ValueError on shapes that do not fit, and on a KL coefficient without logp_ref.
     """
     if advantages.shape != mask.shape[:1]:
@@ -101,9 +104,9 @@ def policy_loss(
     else:
         ratios = sequence_ratios(logp_new, logp_old, mask)
         total = len(mask) if total_rows is None else total_rows
-    objective = clipped_objective(ratios, advantages, method.clip_low, method.clip_high)
+    values = objective(ratios, advantages, method.clip_low, method.clip_high)
     binds = clip_binds(ratios.detach(), advantages, method.clip_low, method.clip_high)
-    per_token = -objective if method.ratio_level == "token" else -objective[:, None].expand(mask.shape)
+    per_token = -values if method.ratio_level == "token" else -values[:, None].expand(mask.shape)
 
     sizes = (method.aggregation, max_tokens, total_rows, total_tokens)
     loss, kl = aggregate(per_token, mask, *sizes), None

@@ -33,7 +33,7 @@ from rlvr_helpers.large import (
     training_mode,
     without_lora,
 )
-from rlvr_helpers.losses import kl_estimate, policy_loss
+from rlvr_helpers.losses import PolicyLoss, kl_estimate, policy_loss
 from rlvr_helpers.methods import Method
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
@@ -210,10 +210,12 @@ def train(
     reward: Callable[[str, str], float] = correctness_reward,
     eval_problems: list[Problem] | None = None,
     checkpoint_dir=None,
+    loss: Callable[..., PolicyLoss] | None = None,
 ) -> Iterator[StepRecord]:
     """Trains the policy's model in place and yields a record after each step.
 
-    reward(text, gold) -> float judges a completion. Stop taking records at any time: what was learnt is kept. With a
+    reward(text, gold) -> float judges a completion. `loss` stands in for `losses.policy_loss` and takes its arguments;
+    a resumed run must be given the same. Stop taking records at any time: what was learnt is kept. With a
     `checkpoint_dir` the run is saved every `checkpoint_every` steps and where it is stopped between two, and a run that
     finds a checkpoint there goes on from it: it first yields the records of the steps that are done, then trains on. On a
     CPU the resumed run equals the unbroken one bit for bit. Raises ValueError on input that makes no run, and
@@ -226,10 +228,10 @@ def train(
     if not problems:
         raise ValueError("there are no problems to train on")
     checkpoints = Checkpoints(checkpoint_dir, method, settings) if checkpoint_dir is not None else None
-    return _train(policy, problems, method, settings, reward, eval_problems, checkpoints)
+    return _train(policy, problems, method, settings, reward, eval_problems, checkpoints, loss)
 
 
-def _train(policy, problems, method, settings, reward, eval_problems, checkpoints) -> Iterator[StepRecord]:
+def _train(policy, problems, method, settings, reward, eval_problems, checkpoints, loss) -> Iterator[StepRecord]:
     model = policy.model.eval()  # no dropout: log-probs of one text must not differ from call to call
     if settings.gradient_checkpointing:
         remake_activations(model)
@@ -254,7 +256,7 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
         for group in optimizer.param_groups:
             group["lr"] = settings.rate(step)
         with explained_memory(f"step {step}"):
-            record = take_step(policy, problems, method, settings, reward, optimizer, scaler, reference, step)
+            record = take_step(policy, problems, method, settings, reward, optimizer, scaler, reference, step, loss)
             if eval_problems and (step % settings.eval_every == 0 or step == settings.steps):
                 clock = Clock(policy.device)
                 with clock.time("evaluate"):
@@ -275,7 +277,9 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
             raise
 
 
-def take_step(policy, problems, method, settings, reward, optimizer, scaler, reference, step: int) -> StepRecord:
+def take_step(
+    policy, problems, method, settings, reward, optimizer, scaler, reference, step: int, loss=None
+) -> StepRecord:
     """One rollout and all its updates."""
     clock, model = Clock(policy.device), policy.model
     with clock.time("generate"):
@@ -286,7 +290,7 @@ def take_step(policy, problems, method, settings, reward, optimizer, scaler, ref
         minibatches = make_minibatches(rollout, rewards, method, settings, step)
         score_before_updates(minibatches, model, reference, everywhere=method.kl_coef > 0)
     updates = [
-        update(model, optimizer, minibatch, method, settings, clock, f"step {step}, epoch {epoch + 1}", scaler)
+        update(model, optimizer, minibatch, method, settings, clock, f"step {step}, epoch {epoch + 1}", scaler, loss)
         for epoch in range(settings.epochs)
         for minibatch in minibatches
     ]
@@ -441,15 +445,15 @@ def score_before_updates(minibatches: list[MiniBatch], model, reference=None, ev
 
 
 def update(
-    model, optimizer, minibatch: MiniBatch, method: Method, settings, clock: Clock, place: str, scaler=None
+    model, optimizer, minibatch: MiniBatch, method: Method, settings, clock: Clock, place: str, scaler=None, loss=None
 ) -> Update:
-    """One optimizer step. The micro-batches' gradients add up to that of the whole mini-batch."""
+    """One optimizer step. The micro-batches' gradients add up to that of the whole mini-batch. loss: see `train`."""
     result, scaler = Update(), scaler or LossScaler(model.device, torch.float32)
     optimizer.zero_grad(set_to_none=False)
     for micro in minibatch.micro:
         with clock.time("forward"), training_mode(model, settings.gradient_checkpointing):
             logp_new, _ = micro.score(model)
-            out = policy_loss(
+            out = (loss or policy_loss)(
                 method, logp_new, micro.logp_old, micro.advantages, micro.mask, settings.max_tokens,
                 micro.logp_ref if method.kl_coef > 0 else None, minibatch.total_rows, minibatch.total_tokens,
             )  # fmt: skip

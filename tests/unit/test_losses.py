@@ -1,6 +1,7 @@
 """Losses: every method against its literal twin, in value and gradient; rules S14 to S19; KL; micro-batches;
 named mistakes; errors."""
 
+import math
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
@@ -999,3 +1000,17 @@ def test_a_kl_term_without_a_reference_is_refused():
     batch = ragged_batch()
     with pytest.raises(ValueError, match="logp_ref"):
         policy_loss(METHODS["GRPO with k3"], batch.new, batch.old, batch.advantages, batch.mask, batch.max_tokens)
+
+
+# --- another objective --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [GRPO, GSPO_WIDE], ids=["tokens", "sequences"])
+def test_another_objective_takes_the_place_of_the_minimum(method):
+    """The plain product in its place gives the loss and gradient of a range without an end."""
+    batch = ragged_batch()
+    endless = replace(method, clip_low=math.inf, clip_high=math.inf)
+    expected, slope = apply(policy_loss, endless, batch)
+    found, found_slope = apply(policy_loss, method, batch, objective=lambda q, a, clip_low, clip_high: q * a)
+    assert torch.equal(found.loss, expected.loss) and torch.equal(found_slope, slope)
+    assert not torch.equal(found.loss, apply(policy_loss, method, batch)[0].loss)

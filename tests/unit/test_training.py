@@ -11,7 +11,7 @@ import torch
 import twins
 from small_policies import END_IDS, ID, make_tiny
 
-from rlvr_helpers import models, training
+from rlvr_helpers import losses, models, training
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.evaluation import evaluate, judge
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, RLOO
@@ -975,3 +975,20 @@ def test_rewards_may_be_true_and_false_or_whole_numbers(problems):
         )
         by_kind.append(weights(policy))
     assert torch.equal(by_kind[0], by_kind[1]) and torch.equal(by_kind[0], by_kind[2])
+
+
+def test_another_loss_takes_the_place_of_the_package_s(policy, problems):
+    """A loss that only watches is called once per update and changes nothing."""
+    seen = []
+
+    def watched(method, *args):
+        seen.append(method)
+        return losses.policy_loss(method, *args)
+
+    start = weights(policy)
+    expected = run(policy, problems)
+    trained = weights(policy)
+    torch.nn.utils.vector_to_parameters(start, policy.model.parameters())
+    assert without_seconds(run(policy, problems, loss=watched)) == without_seconds(expected)
+    assert torch.equal(weights(policy), trained)
+    assert seen == [GRPO] * SMALL.steps * SMALL.epochs * SMALL.minibatches
