@@ -1,0 +1,164 @@
+"""Records what training did under each rule, unit and range of the clip stage (lesson 06), on `tiny`.
+
+    python -m rlvr_helpers.tools.record_clip_stage --out data/runs/clip_stage.json --seeds 3
+
+The settings are those of the collapse: every rollout is used for 16 updates. You can stop it at any time; the same
+command continues with the runs that are missing. Seeds come in order, so that all arms have the same ones. The file
+(read it with `recorded.recorded_clip_stage`):
+
+    settings, eval_count, provenance
+    start        held-out accuracy before training
+    runs         [{rule, unit, clip_low, clip_high, seed, stopped, largest_ratio, largest_token_ratio, accuracy}]
+
+The last four are lists with one number per rollout. stopped: share of the tokens (or sequences) whose gradient the rule
+stopped, over all updates on the rollout. largest_ratio: the largest of the unit's ratios that the loss saw in those
+updates. largest_token_ratio: the same for tokens in the last pass, whatever the unit. accuracy: held-out, greedy.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers.clipping import clip_binds, clipped_objective
+from rlvr_helpers.experiments.collapse import SETTINGS
+from rlvr_helpers.losses import policy_loss
+from rlvr_helpers.methods import GRPO, GSPO
+from rlvr_helpers.models import load_policy
+from rlvr_helpers.problems import load_problems
+from rlvr_helpers.runs import provenance, rounded
+from rlvr_helpers.training import train
+
+EVERY_ROLLOUT = replace(SETTINGS, eval_every=1, track_kl=False)
+EVAL_COUNT = 200
+METHOD_OF_UNIT = {"token": GRPO, "sequence": GSPO}
+RANGES = {
+    "token": [(0.05, 0.05), (0.1, 0.1), (0.2, 0.2), (0.2, 0.28), (0.5, 0.5)],
+    "sequence": [(0.003, 0.004), (0.01, 0.015), (0.02, 0.03), (0.05, 0.07), (0.2, 0.2)],
+}
+
+
+def clamped_objective(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """clip(q, 1 - clip_low, 1 + clip_high) A: the clamp without the minimum. Broadcasts as `clipped_objective`."""
+    return ratios.clamp(1 - clip_low, 1 + clip_high) * advantages
+
+
+def outside(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """True where the clamp alone stops the gradient: outside the range, whatever the sign of the advantage."""
+    return ((ratios < 1 - clip_low) | (ratios > 1 + clip_high)) & (advantages != 0)
+
+
+# rule -> what is maximised, and where its gradient is 0. No rule is the minimum with a range without an end.
+RULES = {
+    "none": (clipped_objective, clip_binds),
+    "clamp": (clamped_objective, outside),
+    "minimum": (clipped_objective, clip_binds),
+}
+
+
+class Watched:
+    """An objective that counts where its gradient is stopped and keeps the largest ratio that it saw."""
+
+    def __init__(self, objective: Callable[..., Tensor], stops: Callable[..., Tensor]):
+        self.objective, self.stops = objective, stops
+        self.reset()
+
+    def reset(self) -> None:
+        self.stopped = 0
+        self.largest = 1.0
+
+    def __call__(self, ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+        seen = ratios.detach()
+        self.stopped += int(self.stops(seen, advantages, clip_low, clip_high).sum())
+        self.largest = max([self.largest, *seen.flatten().tolist()])
+        return self.objective(ratios, advantages, clip_low, clip_high)
+
+
+def arms() -> list[tuple[str, str, float, float]]:
+    """Every (rule, unit, clip_low, clip_high) that is recorded."""
+    bounded = [(rule, unit, *span) for unit, spans in RANGES.items() for rule in ("clamp", "minimum") for span in spans]
+    return [*((("none", unit, math.inf, math.inf)) for unit in RANGES), *bounded]
+
+
+def record_run(rule: str, unit: str, clip_low: float, clip_high: float, seed: int) -> tuple[dict, float]:
+    """One run from the start model, and its held-out accuracy before training."""
+    method = replace(METHOD_OF_UNIT[unit], clip_low=clip_low, clip_high=clip_high)
+    watched = Watched(*RULES[rule])
+    run = {"rule": rule, "unit": unit, "clip_low": _or_none(clip_low), "clip_high": _or_none(clip_high), "seed": seed}
+    run |= {name: [] for name in ("stopped", "largest_ratio", "largest_token_ratio", "accuracy")}
+    records = train(
+        load_policy("tiny"),
+        load_problems("train"),
+        method,
+        replace(EVERY_ROLLOUT, seed=seed),
+        eval_problems=load_problems("test")[:EVAL_COUNT],
+        loss=partial(policy_loss, objective=watched),
+    )
+    for record in records:
+        seen = record.tokens if unit == "token" else EVERY_ROLLOUT.prompts_per_step * EVERY_ROLLOUT.group_size
+        tokens = record.token_log_ratio
+        run["stopped"].append(watched.stopped / (seen * EVERY_ROLLOUT.epochs))
+        run["largest_ratio"].append(watched.largest)
+        run["largest_token_ratio"].append(math.exp(tokens.quantiles[-1]) if tokens else 1.0)
+        run["accuracy"].append(record.eval.accuracy)
+        watched.reset()
+        if record.start_eval:
+            start = record.start_eval.accuracy
+    return run, start
+
+
+def _or_none(value: float) -> float | None:
+    """A range without an end is null in JSON."""
+    return value if math.isfinite(value) else None
+
+
+def key(run: dict) -> tuple:
+    """What tells runs apart."""
+    return run["rule"], run["unit"], run["clip_low"], run["clip_high"], run["seed"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    command = f"python -m rlvr_helpers.tools.record_clip_stage --seeds {options.seeds}"
+    data = {
+        "settings": asdict(EVERY_ROLLOUT),
+        "eval_count": EVAL_COUNT,
+        "provenance": provenance("tiny", "tiny", command=command),
+        "start": None,
+        "runs": [],
+    }
+    if options.out.exists():
+        data |= {name: json.loads(options.out.read_text())[name] for name in ("start", "runs")}
+    done = {key(run) for run in data["runs"]}
+    for seed in range(options.seeds):
+        for rule, unit, clip_low, clip_high in arms():
+            if (rule, unit, _or_none(clip_low), _or_none(clip_high), seed) in done:
+                continue
+            started = time.perf_counter()
+            run, data["start"] = record_run(rule, unit, clip_low, clip_high, seed)
+            data["runs"].append(rounded(run))
+            text = _as_text(data)
+            write_whole(options.out, lambda file, text=text: file.write(text.encode()))
+            took = time.perf_counter() - started
+            print(key(run), [round(a, 3) for a in run["accuracy"]], f"{took:.0f} s", flush=True)
+
+
+def _as_text(data: dict) -> str:
+    """JSON with a line per run."""
+    head = json.dumps({name: value for name, value in data.items() if name != "runs"})
+    runs = ",\n".join(json.dumps(run, separators=(",", ":")) for run in data["runs"])
+    return f'{head[:-1]}, "runs": [\n{runs}\n]}}\n'
+
+
+if __name__ == "__main__":
+    main()
