@@ -1,13 +1,10 @@
 """Calls a function that may do anything, within a time limit, and says how its result differs from the expected one."""
 
-import contextlib
 import copy
 import ctypes
 import dis
 import inspect
-import io
 import numbers
-import random
 import sys
 import threading
 import time
@@ -15,11 +12,9 @@ import traceback
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-PRINTED = 2000  # characters that a checked function may print; the rest is left out
 PATIENCE = 1.0  # seconds in which a function that runs too long is told to end
 
 
@@ -94,7 +89,7 @@ def run_limited(work, seconds: float) -> BaseException | None:
     A TimeUp without a traceback says that it did not end: it sleeps, or catches whatever is raised in it. One call into C
     that never gives the interpreter back, as a regular expression that backtracks for ever, cannot be stopped from within.
     """
-    ended, finished = [], threading.Event()
+    ended, finished, recursion_limit = [], threading.Event(), sys.getrecursionlimit()
 
     def guarded():
         try:
@@ -103,6 +98,7 @@ def run_limited(work, seconds: float) -> BaseException | None:
         except BaseException as error:  # also SystemExit and KeyboardInterrupt: they end the function, not the notebook
             ended.append(error)
         finally:
+            sys.setrecursionlimit(recursion_limit)  # here: with a low limit the waiting thread could not go on
             finished.set()
 
     thread = threading.Thread(target=guarded, daemon=True)
@@ -166,38 +162,6 @@ def unchanged(before: list, after: list) -> bool:
     plain = (Tensor, numbers.Number, str)
     pairs = zip(before, after, strict=False)
     return len(before) == len(after) and all(compare(*pair, 0.0).right for pair in pairs if isinstance(pair[0], plain))
-
-
-@contextlib.contextmanager
-def untouched_state():
-    """Random states and the default dtype stay what they were; prints are passed on up to a limit."""
-    dtype, python, array = torch.get_default_dtype(), random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices), contextlib.redirect_stdout(ShortOutput(sys.stdout)):
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
-        random.setstate(python)
-        np.random.set_state(array)
-
-
-class ShortOutput(io.TextIOBase):
-    """Passes on what is printed, up to a limit: an endless print would drown the notebook."""
-
-    def __init__(self, stream, limit: int = PRINTED):
-        self.stream, self.left = stream, limit
-
-    def write(self, text: str) -> int:
-        if self.left > 0:
-            self.stream.write(text[: self.left])
-            self.left -= len(text)
-            if self.left <= 0:
-                self.stream.write("\n(what your function printed after this is left out)\n")
-        return len(text)
-
-    def flush(self) -> None:
-        self.stream.flush()
 
 
 def compare(expected, yours, tolerance: float) -> Verdict:

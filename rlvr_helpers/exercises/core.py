@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from rlvr_helpers.exercises.checking import Outcome, Verdict, call, compare, untouched_state
+from rlvr_helpers.exercises.checking import Outcome, Verdict, call, compare
+from rlvr_helpers.exercises.isolation import untouched_state
 from rlvr_helpers.exercises.progress import ProgressTable, Record, records, update
 
 

@@ -4,13 +4,21 @@ Every registered exercise is tested, so a new `lesson_NN.py` needs no change her
 """
 
 import _thread
+import builtins
+import decimal
 import functools
+import gc
 import json
+import locale
+import logging
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -393,6 +401,66 @@ def test_random_state_and_dtype_stay(double, capsys):
     assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
 
 
+# What a function changes in the process, and how to read it: nothing of this outlives the check.
+CHANGES = {
+    "folder": (lambda: os.chdir("/"), os.getcwd),
+    "recursion limit": (lambda: sys.setrecursionlimit(99_999), sys.getrecursionlimit),
+    "a low recursion limit": (lambda: sys.setrecursionlimit(30), sys.getrecursionlimit),
+    "switch interval": (lambda: sys.setswitchinterval(0.5), sys.getswitchinterval),
+    "warning filters": (lambda: warnings.simplefilter("error"), lambda: list(warnings.filters)),
+    "warnings shown": (lambda: setattr(warnings, "showwarning", print), lambda: warnings.showwarning),
+    "variables": (lambda: os.environ.update(HOME="x", RLVR_NEW="1"), lambda: dict(os.environ)),
+    "no variables": (os.environ.clear, lambda: dict(os.environ)),
+    "sys.path": (lambda: sys.path.insert(0, "/x"), lambda: list(sys.path)),
+    "another sys.path": (lambda: setattr(sys, "path", []), lambda: (id(sys.path), list(sys.path))),
+    "stdout": (lambda: setattr(sys, "stdout", None), lambda: sys.stdout),
+    "stderr": (lambda: setattr(sys, "stderr", None), lambda: sys.stderr),
+    "a closed stdout": (lambda: sys.stdout.close(), lambda: sys.stdout.closed),
+    "locale": (lambda: locale.setlocale(locale.LC_ALL, "C"), lambda: locale.setlocale(locale.LC_ALL)),
+    "decimal": (lambda: setattr(decimal.getcontext(), "prec", 3), lambda: decimal.getcontext().prec),
+    "logging": (lambda: logging.disable(50), lambda: logging.root.manager.disable),
+    "root logger": (lambda: logging.root.setLevel(1), lambda: logging.root.level),
+    "log handlers": (lambda: logging.basicConfig(force=True), lambda: list(logging.root.handlers)),
+    "garbage": (gc.disable, gc.isenabled),
+    "garbage thresholds": (lambda: gc.set_threshold(1), gc.get_threshold),
+    "a built-in": (lambda: setattr(builtins, "sum", None), lambda: builtins.sum),
+    "a function of torch": (lambda: setattr(torch, "exp", torch.log), lambda: torch.exp),
+    "a function of torch's F": (
+        lambda: setattr(torch.nn.functional, "softmax", None),
+        lambda: torch.nn.functional.softmax,
+    ),
+    "a signal handler": (lambda: signal.signal(signal.SIGINT, print), lambda: signal.getsignal(signal.SIGINT)),
+    "python's random numbers": (lambda: random.seed(1), random.getstate),
+    "numpy's": (lambda: np.random.seed(1), lambda: np.random.get_state()[1].tolist()),
+    "torch's": (lambda: torch.manual_seed(1), lambda: torch.get_rng_state().tolist()),
+    "dtype": (lambda: torch.set_default_dtype(torch.float64), torch.get_default_dtype),
+    "device": (lambda: torch.set_default_device("meta"), torch.get_default_device),
+    "gradients": (lambda: torch.set_grad_enabled(False), torch.is_grad_enabled),
+    "inference": (lambda: torch.inference_mode().__enter__(), torch.is_inference_mode_enabled),
+    "threads": (lambda: torch.set_num_threads(7), torch.get_num_threads),
+    "precision": (lambda: torch.set_float32_matmul_precision("medium"), torch.get_float32_matmul_precision),
+    "deterministic": (lambda: torch.use_deterministic_algorithms(True), torch.are_deterministic_algorithms_enabled),
+    "anomaly": (lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled),
+    "print options": (lambda: torch.set_printoptions(precision=1), lambda: str(torch.tensor(1.23456))),
+    "numpy's print options": (lambda: np.set_printoptions(precision=1), lambda: str(np.array(1.23456))),
+    "numpy's errors": (lambda: np.seterr(all="raise"), np.geterr),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_check_leaves_the_process_as_it_was(what, double, capsys):
+    change, read = CHANGES[what]
+
+    def meddles(x):
+        change()
+        return 2 * x
+
+    before = read()
+    check("double", meddles)
+    assert read() == before
+    assert check("double", another(twice)) is True
+
+
 def test_check_works_where_gradients_are_off(double):
     with torch.no_grad():
         assert check("double", another(twice)) is True
@@ -411,6 +479,16 @@ def test_prints_are_shown_up_to_a_limit(double, capsys):
 
     said = said_about(prints_for_ever, capsys)
     assert "for ever" in said and "is left out" in said and "stopped after 0.2 s" in said and len(said) < 3000
+
+
+def test_errors_too_are_printed_up_to_a_limit(double, capsys):
+    def warns_for_ever(x):
+        while True:
+            print("for ever", file=sys.stderr)
+
+    assert check("double", warns_for_ever) is False
+    said = capsys.readouterr().err
+    assert said.startswith("for ever") and said.endswith("is left out)\n") and len(said) < 3000
 
 
 def test_loops_that_catch_everything_are_stopped(double, capsys):
@@ -434,13 +512,12 @@ def test_interrupting_the_kernel_ends_the_function_too(double):
             pass
 
     threads, stdout = threading.active_count(), sys.stdout
-    for _ in range(3):  # one interrupt was lost in one of many full runs, for a reason not found: press again
-        try:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores SIGINT
+    try:
+        with pytest.raises(KeyboardInterrupt):
             check("double", interrupted)
-        except KeyboardInterrupt:
-            break
-    else:
-        pytest.fail("no interrupt came through")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert threading.active_count() == threads and sys.stdout is stdout
 
 
