@@ -88,12 +88,19 @@ class RecordedDrift:
     mask:        [B, T]
     advantages:  [B], GRPO's
     rewards:     [B], 1 or 0
+    logp_old:    [B, T] log-probs of the tokens under the model that sampled, in nats; 0 where the mask is 0
+    tokens:      the tokens of each row as strings
+    questions:   [P] the problems; `answers` are their correct answers
     """
 
     log_ratios: Tensor
     mask: Tensor
     advantages: Tensor
     rewards: Tensor
+    logp_old: Tensor
+    tokens: list[list[str]]
+    questions: list[str]
+    answers: list[str]
     group_size: int = 8
 
     @property
@@ -115,6 +122,10 @@ def recorded_drift() -> RecordedDrift:
         mask=_rectangle([[1] * n for n in data["lengths"]]),
         advantages=torch.tensor(data["advantages"]),
         rewards=torch.tensor(data["rewards"]),
+        logp_old=_rectangle(data["logp_old"]),
+        tokens=data["tokens"],
+        questions=data["questions"],
+        answers=data["answers"],
     )
 
 

@@ -4,9 +4,12 @@
 
 The file (read it with `rlvr_helpers.recorded.recorded_drift`), for B = 64 completions of 8 prompts, 8 each, prompt-major:
 
+    questions   [P]     the problems, and their correct answers in `answers`
+    tokens      [B]     each completion as a list of strings
     lengths     [B]     tokens of each completion, the end token included
     rewards     [B]     1 or 0
     advantages  [B]     GRPO's: (R - mean) / (std + 1e-4) within a group
+    logp_old    [B]     log-probs of the tokens under the model that sampled, in nats, to four decimals
     log_ratios  [U][B]  after each of U = 16 updates a list of `lengths[i]` whole numbers for each row: logp_new - logp_old
                         of its tokens in units of 1e-5 nats
     provenance          model, settings, date, hardware
@@ -28,7 +31,7 @@ from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.checkpoints import write_whole
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import format_prompt, load_policy
-from rlvr_helpers.problems import load_problems
+from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.ratios import masked_log_ratios
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.runs import provenance
@@ -42,8 +45,8 @@ CANDIDATES = 48
 UNIT = 1e-5  # nats
 
 
-def sample_with_signal(policy) -> tuple[Rollout, torch.Tensor]:
-    """The first groups of which some answers are right and some wrong, and their rewards [P, G]."""
+def sample_with_signal(policy) -> tuple[Rollout, torch.Tensor, list[Problem]]:
+    """The first groups of which some answers are right and some wrong, their rewards [P, G] and problems."""
     problems = load_problems("train")[-CANDIDATES:]  # not those of the first training steps
     prompts = [format_prompt(policy, problem.question) for problem in problems]
     generator = torch.Generator().manual_seed(SETTINGS.seed)
@@ -53,7 +56,11 @@ def sample_with_signal(policy) -> tuple[Rollout, torch.Tensor]:
     rows = (groups[:, None] * SETTINGS.group_size + torch.arange(SETTINGS.group_size)).flatten().tolist()
     whole = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
     tensors = {name: value[rows] for name, value in whole.items() if isinstance(value, torch.Tensor)}
-    return replace(rollout, texts=[rollout.texts[row] for row in rows], **tensors), rewards[groups]
+    return (
+        replace(rollout, texts=[rollout.texts[row] for row in rows], **tensors),
+        rewards[groups],
+        [problems[p] for p in groups.tolist()],
+    )
 
 
 @torch.no_grad()
@@ -84,9 +91,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
     policy = load_policy("tiny")
-    rollout, rewards = sample_with_signal(policy)
+    rollout, rewards, problems = sample_with_signal(policy)
     lengths = rollout.lengths.tolist()
+    rows = [
+        (ids[:n], logp[:n])
+        for ids, logp, n in zip(rollout.completion_ids, score(policy, rollout), lengths, strict=True)
+    ]
     data = {
+        "questions": [problem.question for problem in problems],
+        "answers": [problem.answer for problem in problems],
+        "tokens": [policy.tokenizer.convert_ids_to_tokens(ids.tolist()) for ids, _ in rows],
+        "logp_old": [[round(value, 4) for value in logp.tolist()] for _, logp in rows],
         "lengths": lengths,
         "rewards": rewards.flatten().tolist(),
         "advantages": [round(a, 6) for a in group_advantages(rewards).flatten().tolist()],

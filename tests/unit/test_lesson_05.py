@@ -172,12 +172,18 @@ def test_the_recorded_drift_is_whole():
     assert torch.allclose(drift.advantages, expected, atol=1e-5) and (expected != 0).all()
     spread = drift.log_ratios[:, drift.mask.bool()].std(dim=1)
     assert (spread.diff() > 0).all(), "the rollout drifts apart with every update"
+    assert [len(tokens) for tokens in drift.tokens] == drift.lengths.tolist()
+    assert len(drift.questions) == len(drift.answers) == len(drift.mask) / drift.group_size
+    assert (drift.logp_old <= 0).all() and (drift.logp_old[drift.mask == 0] == 0).all()
 
 
 @pytest.mark.slow
 def test_the_recorded_drift_is_real(monkeypatch):
     policy, drift = record_drift.load_policy("tiny"), recorded_drift()
-    rollout, rewards = record_drift.sample_with_signal(policy)
+    rollout, rewards, problems = record_drift.sample_with_signal(policy)
+    assert [problem.question for problem in problems] == drift.questions
+    tokens = policy.tokenizer.convert_ids_to_tokens(rollout.completion_ids[0].tolist())
+    assert tokens[: len(drift.tokens[0])] == drift.tokens[0]
     assert rollout.lengths.tolist() == drift.lengths.tolist() and rewards.flatten().tolist() == drift.rewards.tolist()
     monkeypatch.setattr(record_drift, "SETTINGS", replace(record_drift.SETTINGS, epochs=1))
     for found, recorded in zip(record_drift.drift(policy, rollout, rewards), drift.log_ratios, strict=False):
