@@ -7,6 +7,7 @@ local folder), and whatever of the package reasoning-gym has a number for an ans
 
 import json
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,7 +191,8 @@ def load_problems(split: str, source: str = "tiny") -> list[Problem]:
             answers are understood. "reasoning_gym:chain_sum" asks the generator of that name in the package
             reasoning-gym, if it is installed; rows whose answer is not one number, as `parse_number` reads it,
             are left out.
-    Raises ValueError on an unknown split or source and on a broken line (it names file and line).
+    A problem keeps the number of its answer in canonical form ("1080" for "#### 1,080").
+    Raises ValueError on an unknown split or source and on a broken line or answer (it names file and line).
     """
     source = str(source)
     if split not in ("train", "test"):
@@ -226,17 +228,18 @@ def read_jsonl(path: Path) -> list[Problem]:
         # -sig: Windows editors begin with a mark; splitlines would also break lines at U+2028
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is no UTF-8 text ({error.reason}): save it as UTF-8") from error
+        number = 1 + error.object[: error.start].count(b"\n")
+        raise ValueError(
+            f"{path.name}, line {number} is no UTF-8 text ({error.reason}): save the file as UTF-8"
+        ) from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            problem = Problem(_text(row["question"]), _text(gold_answer(_text(row["answer"]))))
-            if parse_number(problem.answer) is None:
-                raise ValueError(f"the answer {problem.answer[:40]!r} is no number, so nothing could earn a reward")
-            problems.append(problem)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:  # a JSONDecodeError is a ValueError
+            problems.append(_problem(row["question"], row["answer"]))
+        # a JSONDecodeError is a ValueError
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise ValueError(
                 f'{path.name}, line {number} is no problem: expected {{"question": text, "answer": text}} ({what})'
@@ -246,15 +249,34 @@ def read_jsonl(path: Path) -> list[Problem]:
     return problems
 
 
+def _problem(question: str, answer: str) -> Problem:
+    """The door for every source: a problem whose answer is one number, in canonical form.
+
+    Raises TypeError if one of the two is no text, and ValueError if the answer is not exactly one number or a text
+    cannot be encoded.
+    """
+    number = parse_number(gold_answer(_text(answer)))
+    finals = [part.partition("\n")[0] for part in answer.split("####")[1:]]
+    if number is None or any(parse_number(final) not in (None, number) for final in finals):
+        raise ValueError(
+            f"the answer {answer.strip()[-40:]!r} does not state one plain number such as 1,080 or 2.5: write decimals "
+            "after a point, and commas only between groups of three digits"
+        )
+    return Problem(_text(question), number)
+
+
 def _text(value) -> str:
     if not isinstance(value, str) or not value.strip():
         raise TypeError(f"{value!r} is no text")
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("it holds half of a surrogate pair such as \\ud83d, which no tokenizer can encode")
     return value.strip()
 
 
 def gold_answer(answer: str) -> str:
     """The final number of a GSM8K worked answer ("... #### 1,080" gives "1080"); other answers are left as they are."""
-    return answer.rpartition("####")[2].strip().replace(",", "") if "####" in answer else answer
+    _, mark, final = answer.rpartition("####")
+    return parse_number(final) or final.strip() if mark else answer
 
 
 def _arithmetic_split(split: str) -> list[Problem]:
@@ -288,8 +310,13 @@ def _reasoning_gym_split(split: str, name: str) -> list[Problem]:
         rows = list(reasoning_gym.create_dataset(name, size=3000, seed=20_03))
     except Exception as error:  # an unknown name, a needed option, a package that the generator lacks
         raise ValueError(f"reasoning-gym makes no problems named {name!r} ({str(error)[:150]})") from error
-    values = {row["question"].strip(): parse_number(str(row["answer"])) for row in rows}
-    problems = [Problem(question, value) for question, value in values.items() if value is not None][:2500]
+    unique = {}
+    for row in rows:
+        # what is not one number is left out
+        with suppress(ValueError, TypeError):
+            problem = _problem(row["question"], str(row["answer"]))
+            unique.setdefault(problem.question, problem)
+    problems = list(unique.values())[:2500]
     if len(problems) < 2:
         raise ValueError(f"of reasoning-gym's {name!r} too few answers are one number: choose another name")
     held_out = max(1, len(problems) // 5)
@@ -306,4 +333,10 @@ def _gsm8k_from_hub(split: str) -> list[Problem]:
             "GSM8K could not be loaded from the hub (openai/gsm8k). Without a network give the folder that holds "
             "its train.jsonl and test.jsonl as source."
         ) from error
-    return [Problem(row["question"], gold_answer(row["answer"])) for row in rows]
+    problems = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            problems.append(_problem(row["question"], row["answer"]))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"openai/gsm8k, {split}, row {number} is no problem ({error})") from error
+    return problems

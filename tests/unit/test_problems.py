@@ -24,6 +24,7 @@ from rlvr_helpers.problems import (
 from rlvr_helpers.rewards import answers_match, parse_number
 
 MANY = 4000
+GSM8K = Path(__file__).parents[3] / "shared" / "gsm8k"
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +322,7 @@ def gym(monkeypatch, rows):
 def test_reasoning_gym_gives_disjoint_splits_of_what_is_one_number(monkeypatch):
     rows = [{"question": f"{i} + 1 = ? ", "answer": str(i + 1), "metadata": {}} for i in range(20)]
     rows += [{"question": f"{i} + 1 = ?", "answer": str(i + 1)} for i in range(20)]  # once more, which counts once
-    unread = ["1/2", "1 or 2", "yes", "", "x = y", "[1, 2]", "1e3"]
+    unread = ["1/2", "1 or 2", "yes", "", "x = y", "[1, 2]", "1e3", "2,5", "1.080,00", "7 \ud83d"]
     rows += [{"question": f"unread {i}", "answer": text} for i, text in enumerate(unread)]
     rows += [{"question": "a comma", "answer": "1,080"}, {"question": "a number", "answer": -4}]
     asked = gym(monkeypatch, rows)
@@ -506,6 +507,70 @@ def test_read_jsonl_names_no_path_of_the_machine(tmp_path):
     assert str(tmp_path) not in str(caught.value)
 
 
+# Reference answers of which no part may be taken: decimal commas, wrong groups, other digits, sums, several numbers.
+NOT_ONE_NUMBER = """
+2,5 | 0,5 | -2,5 | 12,34 | 2,50 € | $2,50 | 1,08 | 1.080,00 | 1.080.000 | 1,00,000 | 10,80 | 1080,000 | 1,080,5 | ,5
+1,,080 | 0,125 | 1 234 | 1 234,5 | 1'234 | 1_234 | 1·5 | 1/2 | 1 1/2 | 3:2 | ½ | 2½ | 5e3 | 5E3 | 5×10^3 | 10^3 | 2**3
+٣ | ７ | 5² | 0x10 | 70-72 | 70 to 72 | 72 or 73 | 72, 73 | 72; 73 | 72 and 73 | 70 + 2 | 72 million | half of 72 | 72!
+√72 | ±72 | ~72 | not 72 | 12:30 | 2024-01-02 | nan | inf | seventy-two | 72x | \\frac{1}{2} | 3.33...
+"""
+NOT_ONE_NUMBER = [answer for row in NOT_ONE_NUMBER.strip().splitlines() for answer in row.split(" | ")]
+
+
+@pytest.mark.parametrize("answer", NOT_ONE_NUMBER)
+@pytest.mark.parametrize("worked", ["{}", "#### {}", "It is 3 + 4.\n#### {}", "####{}"])
+def test_a_reference_answer_that_is_not_one_plain_number_is_refused_by_its_line(tmp_path, answer, worked):
+    folder = write(tmp_path, line(), "", line(answer=worked.format(answer)))
+    with pytest.raises(ValueError, match="train.jsonl, line 3 is no problem: .* does not state one plain number"):
+        load_problems("train", folder)
+
+
+@pytest.mark.parametrize(
+    "answer, number",
+    [
+        ("1,080", "1080"),
+        ("#### $1,080.50", "1080.5"),
+        ("#### -4", "-4"),
+        ("2.5", "2.5"),
+        ("1,234,567.89", "1234567.89"),
+        ("72 clips", "72"),
+        ("72 %", "72"),
+        ("#### 72 #### 72.0", "72"),
+        ("He counts 12 of them.\n#### 11", "11"),
+    ],
+)
+def test_reference_answers_are_kept_as_the_number_that_they_state(tmp_path, answer, number):
+    (problem,) = load_problems("train", write(tmp_path, line(answer=answer)))
+    assert problem.answer == number and answers_match(number, problem.answer)
+
+
+def test_two_final_answers_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="line 1 is no problem"):
+        load_problems("train", write(tmp_path, line(answer="It is 11.\n#### 11\nOr not?\n#### 12")))
+
+
+@pytest.mark.parametrize("row", [{"question": "3 + \ud83d = ?"}, {"answer": "#### 7 \udc00"}, {"answer": "\ud800"}])
+def test_half_of_a_surrogate_pair_is_refused_by_its_line(tmp_path, row):
+    folder = write(tmp_path, line(), line(**row), line(question="\U0001f600 + 1 = ?"))
+    with pytest.raises(ValueError, match=r"train.jsonl, line 2 is no problem: .*half of a surrogate pair"):
+        load_problems("train", folder)
+
+
+def test_the_line_that_is_not_utf_8_is_named(tmp_path):
+    (tmp_path / "train.jsonl").write_bytes(line().encode() + b"\n\n" + b'{"question": "\xed\xa0\xbd", "answer": "7"}\n')
+    with pytest.raises(ValueError, match="train.jsonl, line 3 is no UTF-8 text"):
+        load_problems("train", str(tmp_path))
+
+
+@pytest.mark.skipif(not GSM8K.is_dir(), reason="GSM8K is not on this machine")
+@pytest.mark.parametrize("split, count", [("train", 7473), ("test", 1319)])
+def test_all_of_gsm8k_is_loaded(split, count):
+    problems = load_problems(split, GSM8K)
+    rows = [json.loads(row)["answer"] for row in (GSM8K / f"{split}.jsonl").read_text("utf-8").strip().split("\n")]
+    assert len(problems) == count
+    assert [problem.answer for problem in problems] == [row.split("#### ")[1].replace(",", "") for row in rows]
+
+
 # --- the hub --------------------------------------------------------------------------------------
 
 
@@ -520,6 +585,14 @@ def test_gsm8k_comes_from_the_hub_in_the_same_form(monkeypatch):
     problems = load_problems("test", "gsm8k")
     assert problems == [Problem(question, answer) for question, _, answer in MADE_UP_IN_THE_MANNER_OF_GSM8K]
     assert asked == [(("openai/gsm8k", "main"), {"split": "test"})]
+
+
+@pytest.mark.parametrize("answer", ["#### 2,5", "#### 1/2", "#### 7 \ud83d"])
+def test_a_row_of_the_hub_meets_the_same_door(monkeypatch, answer):
+    rows = [{"question": "1 + 1?", "answer": "#### 2"}, {"question": "5 / 2?", "answer": answer}]
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=lambda *_, **__: rows))
+    with pytest.raises(ValueError, match="openai/gsm8k, test, row 2 is no problem"):
+        load_problems("test", "gsm8k")
 
 
 @pytest.mark.parametrize(
