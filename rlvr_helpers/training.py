@@ -42,6 +42,10 @@ from rlvr_helpers.records import Distribution, StepRecord
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups, score_tokens
 
+# More than these no machine holds at once: they are slips of the keyboard.
+MOST_COMPLETIONS = 100_000
+MOST_TOKENS = 1_000_000
+
 
 def _is_like(value, usual) -> bool:
     """Whether a setting has the type of its usual value; a whole number will do for any number, a list for a tuple."""
@@ -100,6 +104,13 @@ class TrainSettings:
         for name in whole:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not -(2**63) <= self.seed < 2**64:
+            raise ValueError(f"seed must fit in 64 bits, not be {self.seed}")
+        if self.prompts_per_step * self.group_size > MOST_COMPLETIONS or self.max_tokens > MOST_TOKENS:
+            raise ValueError(
+                f"a step must have at most {MOST_COMPLETIONS} completions of at most {MOST_TOKENS} tokens, not "
+                f"{self.prompts_per_step} prompts x {self.group_size} completions of {self.max_tokens} tokens"
+            )
         if self.group_size < 2:
             raise ValueError(f"group_size must be at least 2, not {self.group_size}: an advantage compares answers")
         if self.minibatches > self.prompts_per_step:
@@ -122,6 +133,10 @@ class TrainSettings:
         if self.micro_batch_rows and self.micro_batch_tokens:
             raise ValueError("give micro_batch_rows or micro_batch_tokens, not both")
         object.__setattr__(self, "betas", tuple(self.betas))  # a list, after a trip through JSON
+
+    def noise_seed(self, step: int) -> int:
+        """The seed of a step's noise and of its order of mini-batches, in 64 bits."""
+        return (self.seed * 1_000_003 + step) % 2**64
 
     def rate(self, step: int) -> float:
         """The learning rate of a step (from 1)."""
@@ -183,6 +198,37 @@ class Update:
     sequence_log_ratios: list[Tensor] = field(default_factory=list)
 
 
+class BadUpdate(FloatingPointError):
+    """A loss or a gradient is not finite. The weights, with which the model still says something, are kept."""
+
+
+class LastGood:
+    """The trained weights as they were when a rollout was last sampled from them without a fault."""
+
+    def __init__(self, model):
+        self.weights = [parameter.detach() for parameter in model.parameters() if parameter.requires_grad]
+        self.kept = [weight.clone() for weight in self.weights]
+
+    def keep(self) -> None:
+        torch._foreach_copy_(self.kept, self.weights)
+
+    @contextmanager
+    def put_back(self, place: str):
+        """Puts them back where the weights have become such that the model's log-probs are not finite. Raises
+        FloatingPointError that names the place."""
+        try:
+            yield
+        except BadUpdate:
+            raise
+        except FloatingPointError as error:
+            torch._foreach_copy_(self.weights, self.kept)
+            said = str(error) if str(error).startswith(place) else f"{place}: {error}"
+            raise FloatingPointError(
+                f"{said}. The weights are again those of the last good step. Lower the learning rate, or look at "
+                "the rewards and log-probs of this step."
+            ) from error
+
+
 class Clock:
     """Adds up the seconds spent in each part of a step."""
 
@@ -219,8 +265,8 @@ def train(
     `checkpoint_dir` the run is saved every `checkpoint_every` steps and where it is stopped between two, and a run that
     finds a checkpoint there goes on from it: it first yields the records of the steps that are done, then trains on. On a
     CPU the resumed run equals the unbroken one bit for bit. Raises ValueError on input that makes no run, and
-    FloatingPointError, naming the step, where the loss or a gradient is not finite; the model then keeps its last good
-    state.
+    FloatingPointError, naming the step, where a loss, a gradient or a log-ratio is not finite; the model then has the
+    weights of its last good update, or where these are at fault themselves, those of the last good step.
     """
     settings = settings or TrainSettings()
     if not isinstance(method, Method):
@@ -250,13 +296,15 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
     if eval_problems and not records:
         with explained_memory("the evaluation before training"):
             first_eval = evaluate(policy, eval_problems, settings.max_tokens)
-    total_tokens = records[-1].total_tokens if records else 0
+    total_tokens, good = records[-1].total_tokens if records else 0, LastGood(model)
 
     for step in range(len(records) + 1, settings.steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = settings.rate(step)
-        with explained_memory(f"step {step}"):
-            record = take_step(policy, problems, method, settings, reward, optimizer, scaler, reference, step, loss)
+        with explained_memory(f"step {step}"), good.put_back(f"step {step}"):
+            record = take_step(
+                policy, problems, method, settings, reward, optimizer, scaler, reference, step, loss, good
+            )
             if eval_problems and (step % settings.eval_every == 0 or step == settings.steps):
                 clock = Clock(policy.device)
                 with clock.time("evaluate"):
@@ -278,13 +326,15 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
 
 
 def take_step(
-    policy, problems, method, settings, reward, optimizer, scaler, reference, step: int, loss=None
+    policy, problems, method, settings, reward, optimizer, scaler, reference, step: int, loss=None, good=None
 ) -> StepRecord:
     """One rollout and all its updates."""
     clock, model = Clock(policy.device), policy.model
     with clock.time("generate"):
         batch = problems_of_step(problems, step, settings)
         rollout = sample_step(policy, batch, step, settings)
+    if good and rollout.logprobs.isfinite().all():
+        good.keep()
     rewards = score_rewards(rollout, batch, reward).to(policy.device)
     with clock.time("score"):
         minibatches = make_minibatches(rollout, rewards, method, settings, step)
@@ -334,7 +384,7 @@ def problems_of_step(problems: list[Problem], step: int, settings: TrainSettings
 
 def sample_step(policy: Policy, batch: list[Problem], step: int, settings: TrainSettings) -> Rollout:
     """The rollout of a step; its noise depends on seed, step, row and position alone."""
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    generator = torch.Generator().manual_seed(settings.noise_seed(step))
     prompts = [format_prompt(policy, problem.question) for problem in batch]
     return sample_groups(policy, prompts, settings.group_size, settings.max_tokens, settings.temperature, generator)
 
@@ -362,7 +412,7 @@ def make_minibatches(
     """
     advantages = group_advantages(rewards, method.advantage_scale)
     has_signal = ~groups_without_signal(rewards) if method.kl_coef == 0 else torch.ones(len(rewards), dtype=torch.bool)
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    generator = torch.Generator().manual_seed(settings.noise_seed(step))
     order = torch.randperm(len(rewards), generator=generator)
     size, lengths = rollout.group_size, rollout.lengths
     minibatches = []
@@ -460,13 +510,16 @@ def update(
         with clock.time("backward"), training_mode(model, settings.gradient_checkpointing):
             scaler.backward(out.loss)
         observe(result, out, logp_new.detach(), micro, minibatch, method)
+    if not all(ratios.isfinite().all() for ratios in result.token_log_ratios + result.sequence_log_ratios):
+        optimizer.zero_grad()
+        raise FloatingPointError(f"{place}: log-ratios are not finite")
     with clock.time("optimizer"):
         scaler.unscale(optimizer)
         result.grad_norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm))
         result.skipped = math.isfinite(result.loss) and scaler.may_skip(result.grad_norm)
         if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm) or result.skipped):
             optimizer.zero_grad()
-            raise FloatingPointError(
+            raise BadUpdate(
                 f"{place}: the loss is {result.loss} and the gradient norm {result.grad_norm}; the weights are those of "
                 "the last good update. Lower the learning rate, or look at the rewards and log-probs of this step."
             )

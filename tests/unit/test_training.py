@@ -16,8 +16,9 @@ from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.evaluation import evaluate, judge
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, RLOO
 from rlvr_helpers.models import format_prompt
-from rlvr_helpers.problems import Problem
+from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.records import BINS, LEVELS, Distribution, StepRecord
+from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import encode_prompts, sample_groups
 from rlvr_helpers.training import TrainSettings, make_minibatches, problems_of_step, sample_step, train
 
@@ -870,6 +871,67 @@ def test_a_bad_micro_batch_after_a_good_one_leaves_no_trace(policy, problems, mo
     assert torch.equal(weights(policy), start)
 
 
+@THREE
+@pytest.mark.parametrize("rate", [1.0, 30.0])
+def test_a_diverged_run_names_the_step_and_gives_back_the_last_good_weights(method, rate):
+    """One step of such a rate makes weights with which log-probs are minus infinity or NaN."""
+    policy, problems = models.load_policy("tiny"), load_problems("train")
+    start = weights(policy)
+    settings = TrainSettings(steps=3, prompts_per_step=8, learning_rate=rate, warmup_steps=0)
+    with pytest.raises(FloatingPointError, match="^step 1, epoch 1: log-ratios are not finite. The weights are again"):
+        run(policy, problems, method, settings, correctness_reward)
+    assert torch.equal(weights(policy), start)
+
+
+def spoil_scores(monkeypatch, call, value):
+    """From this forward pass with a gradient on, one token's log-prob is `value`."""
+    calls, in_place = iter(range(1, 10**6)), training.MicroBatch.score
+
+    def spoilt(self, model):
+        logp, entropy = in_place(self, model)
+        if torch.is_grad_enabled() and next(calls) >= call:
+            logp = torch.where(torch.arange(logp.numel()).view_as(logp) == 0, value, logp)
+        return logp, entropy
+
+    monkeypatch.setattr(training.MicroBatch, "score", spoilt)
+
+
+@THREE
+@pytest.mark.parametrize("value", [-float("inf"), float("inf"), float("nan")])
+@pytest.mark.parametrize("call, place", [(2, "step 1, epoch 1"), (8, "step 2, epoch 2")])
+def test_a_log_ratio_that_is_not_finite_stops_the_run(policy, problems, monkeypatch, method, value, call, place):
+    """The step's weights are given back as they were when it began. Minus infinity makes a ratio of 0 and a finite loss."""
+    shorter = make_tiny()
+    records = list(train(shorter, problems, method, replace(SMALL, steps=1), letters)) if call > 4 else []
+    spoil_scores(monkeypatch, call, value)
+    found = []
+    with pytest.raises(FloatingPointError, match=f"^{place}: log-ratios are not finite. The weights are again"):
+        for record in train(policy, problems, method, SMALL, letters):
+            found.append(record)
+    monkeypatch.undo()
+    assert without_seconds(found) == without_seconds(records)
+    assert torch.equal(weights(policy), weights(shorter))
+    assert_usable(policy, problems)
+
+
+def test_a_rollout_that_cannot_be_sampled_names_the_step_and_gives_back_the_last_good_weights(
+    policy, problems, monkeypatch
+):
+    """The last update of step 2 has made weights that say nothing: those that step 2 began with are the last good ones."""
+    true_sample, taken = training.sample_step, []
+
+    def sample(policy, batch, step, settings):
+        taken.append(weights(policy))
+        if step == 3:
+            raise FloatingPointError("the logits are NaN")
+        return true_sample(policy, batch, step, settings)
+
+    monkeypatch.setattr(training, "sample_step", sample)
+    with pytest.raises(FloatingPointError, match="^step 3: the logits are NaN. The weights are again"):
+        run(policy, problems)
+    assert torch.equal(weights(policy), taken[1]) and not torch.equal(taken[1], taken[2])
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 
@@ -897,11 +959,21 @@ def test_a_bad_micro_batch_after_a_good_one_leaves_no_trace(policy, problems, mo
         ({"max_grad_norm": 0.0}, "must be above 0"),
         ({"decay_steps": 0}, "decay_steps must be at least 1 or None, not 0"),
         ({"micro_batch_rows": 0}, "micro_batch_rows must be at least 1"),
+        ({"seed": 2**64}, "seed must fit in 64 bits"),
+        ({"seed": -(2**63) - 1}, "seed must fit in 64 bits"),
+        ({"prompts_per_step": 99999999999}, "at most 100000 completions of at most 1000000 tokens, not 99999999999"),
+        ({"group_size": 99999999999}, "at most 100000 completions"),
+        ({"max_tokens": 99999999999}, "at most 1000000 tokens"),
     ],
 )
 def test_settings_that_make_no_run(changes, message):
     with pytest.raises(ValueError, match=message):
         TrainSettings(**changes)
+
+
+@pytest.mark.parametrize("seed", [-(2**63), -1, 2**63, 2**64 - 1])
+def test_every_seed_of_64_bits_makes_a_run(policy, problems, seed):
+    assert len(run(policy, problems, settings=replace(SMALL, steps=1, seed=seed))) == 1
 
 
 @pytest.mark.parametrize("decay_steps", [None, 1, 7, 30])
