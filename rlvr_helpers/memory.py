@@ -8,6 +8,7 @@ of a card's peaks are reached is an assumption, measured nowhere in this course,
 """
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 GIB = 2**30
@@ -16,6 +17,10 @@ LOGIT_COPIES = 5  # float32 tensors of that size at the peak, in the backward pa
 MOMENTS = 8  # bytes a parameter of AdamW's two moments
 MOMENTS_8_BIT = 2 + 2 * 4 / 256  # in 8 bits, with a float32 for each block of 256 (bitsandbytes)
 REACHED = {"bandwidth": 0.5, "peak": 0.35}  # of the card's figures: assumed, not measured
+# Operations of one layer, without views: counted on a CPU by torch's dispatcher.
+STARTS = {"generation": 25, "forward": 56, "backward": 96}
+# What Python and the driver take to start one operation: assumed, not measured.
+SECONDS_A_START = 8e-6
 
 
 def _check(thing, *whole: str) -> None:
@@ -86,28 +91,86 @@ SHAPES = {  # the published configurations; tiny's is in data/tiny
 @dataclass(frozen=True)
 class Card:
     """A GPU: GiB of memory, GB/s, peak in TFLOPS (dense 16-bit products, sums in float32), and whether it computes in
-    bfloat16; one that does not takes float16, which is as large and as fast."""
+    bfloat16; one that does not takes float16, which is as large and as fast. None: not known."""
 
     name: str
     memory_gib: float
-    bandwidth_gb_s: float
-    tflops: float
-    bfloat16: bool
+    bandwidth_gb_s: float | None = None
+    tflops: float | None = None
+    bfloat16: bool | None = None
 
     def __post_init__(self):
-        if not all(0 < x < math.inf for x in (self.memory_gib, self.bandwidth_gb_s, self.tflops)):
+        figures = [self.memory_gib, *([self.bandwidth_gb_s, self.tflops] if self.speed_is_known else [])]
+        if not all(x is not None and 0 < x < math.inf for x in figures):
             raise ValueError(f"memory, bandwidth and peak of a card must be above 0, not those of {self}")
 
+    @property
+    def speed_is_known(self) -> bool:
+        return (self.bandwidth_gb_s, self.tflops) != (None, None)
 
-_CARDS = (  # from the vendor's data sheets and architecture papers
-    Card("T4", 15, 320, 65, False),  # the sheet says 16 GB; error correction, on by default, takes one
-    Card("RTX 3060", 12, 360, 25.5, True),  # the peak is on no sheet: 112 tensor cores * 128 FLOP * 1.777 GHz
+
+# From NVIDIA's data sheets, unless a comment says otherwise; rates "with sparsity" are halved. The sheets of GeForce
+# cards name no rate of 16-bit products with sums in float32: theirs are from the papers on the architectures (Turing,
+# Ampere GA102, Ada, RTX Blackwell). Without a word behind the name it is the SXM card, where there is one.
+_CARDS = (
+    # The sheet says 16 GB; error correction, on by default, takes one.
+    Card("T4", 15, 320, 65, False),
+    # The peak is on no sheet: 112 tensor cores * 128 FLOP * 1.777 GHz.
+    Card("RTX 3060", 12, 360, 25.5, True),
     Card("RTX 4090", 24, 1008, 165.2, True),
     Card("A100 40GB", 40, 1555, 312, True),
-    Card("A100 80GB", 80, 2039, 312, True),  # SXM
-    Card("H100", 80, 3350, 989, True),  # SXM
+    Card("A100 80GB", 80, 2039, 312, True),
+    Card("H100", 80, 3350, 989, True),
+    Card("A100 40GB PCIe", 40, 1555, 312, True),
+    Card("A100 80GB PCIe", 80, 1935, 312, True),
+    # As sold in China: the A100's and the H100's figures with slower links between cards.
+    Card("H800", 80, 3350, 989, True),
+    Card("A800 80GB", 80, 2039, 312, True),
+    Card("H100 PCIe", 80, 2000, 756, True),
+    Card("H100 NVL", 94, 3900, 835, True),
+    Card("H200", 141, 4800, 989, True),
+    Card("H200 NVL", 141, 4800, 835, True),
+    Card("H20", 96, 4000, 148, True),
+    Card("GH200 480GB", 96, 4000, 989, True),
+    Card("B200", 180, 8000, 2250, True),
+    Card("V100", 16, 900, 125, False),
+    Card("V100 PCIe", 16, 900, 112, False),
+    Card("V100S PCIe", 32, 1134, 130, False),
+    Card("L4", 24, 300, 121, True),
+    Card("L40", 48, 864, 181, True),
+    Card("L40S", 48, 864, 362, True),
+    Card("A10", 24, 600, 125, True),
+    # NVIDIA's sheet of the card that Amazon rents out as G5.
+    Card("A10G", 24, 600, 70, True),
+    Card("A30", 24, 933, 165, True),
+    Card("A40", 48, 696, 149.7, True),
+    Card("RTX A5000", 24, 768, 111.1, True),
+    Card("RTX A6000", 48, 768, 154.8, True),
+    # A quarter of the sheet's rate in 8 bits with sparsity.
+    Card("RTX 5000 Ada", 32, 576, 261, True),
+    Card("RTX 6000 Ada", 48, 960, 364, True),
+    # An eighth of the sheet's rate in 4 bits with sparsity.
+    Card("RTX PRO 6000 Blackwell", 96, 1792, 500, True),
+    Card("RTX 2080 Ti", 11, 616, 53.8, False),
+    Card("RTX 3080", 10, 760, 59.5, True),
+    Card("RTX 3090", 24, 936, 71, True),
+    Card("RTX 3090 Ti", 24, 1008, 80, True),
+    Card("RTX 4080", 16, 717, 97.5, True),
+    Card("RTX 5080", 16, 960, 112.6, True),
+    Card("RTX 5090", 32, 1792, 209.5, True),
 )
 CARDS = {card.name: card for card in _CARDS}
+# Words in a driver's name of a card that say nothing of its speed here.
+DECORATION = set("nvidia tesla geforce generation workstation edition".split())
+DECORATION |= set("sxm sxm2 sxm3 sxm4 sxm5 sxm6 hbm2 hbm2e hbm3 hbm3e".split())
+
+
+def known_card(name: str) -> Card | None:
+    """The card that a driver calls so, as "NVIDIA A100-SXM4-40GB". Every word must fit: an L40S is no L4, and the name of
+    a laptop's chip or of a share of a card (MIG) is not that of the card. None if it is not known."""
+    words = set(re.findall(r"[a-z0-9.]+", name.lower())) - DECORATION
+    needed = {word for word in words if not re.fullmatch(r"\d+gb?", word)}
+    return next((card for key, card in CARDS.items() if needed <= set(key.lower().split()) <= words), None)
 
 
 @dataclass(frozen=True)
@@ -120,6 +183,7 @@ class Workload:
     eight_bit_optimizer:    keep AdamW's moments in 8 bits
     gradient_checkpointing: keep only each layer's input, and compute a layer again in the backward pass
     reference:              a KL term to the start model; it needs a copy of it, except under LoRA
+    minibatches:            optimizer steps that each of `updates_per_token` is cut into
     """
 
     prompts: int = 2
@@ -132,9 +196,11 @@ class Workload:
     eight_bit_optimizer: bool = False
     gradient_checkpointing: bool = False
     reference: bool = False
+    minibatches: int = 1
 
     def __post_init__(self):
         _check(self, "prompts", "group_size", "prompt_tokens", "completion_tokens")
+        _check(self, "minibatches")
         _check(self, "updates_per_token", "micro_batch_tokens", *(() if self.lora_rank is None else ("lora_rank",)))
 
     @property
@@ -216,8 +282,11 @@ def seconds_parts(
     Sampling a token reads the 16-bit weights and the cache (at its mean length), or takes its arithmetic if that is
     longer. Scoring and training are arithmetic: 2 FLOPs a weight and place forward, 4 backward (2 under LoRA), and
     attention's. AdamW reads and writes. Not counted: the prompts' first reading, the logits' second making, and the
-    start of each operation from Python, most of a small model's time. Raises ValueError on other or impossible shares.
+    start of each operation from Python (`start_parts`), most of a small model's time. Raises ValueError on other or
+    impossible shares, and on a card whose speed is not known.
     """
+    if not card.speed_is_known:
+        raise ValueError(f"the speed of the card {card.name} is not known: no time can be calculated")
     shares = REACHED | (reached or {})
     if set(shares) != set(REACHED) or not all(0 < share <= 1 for share in shares.values()):
         raise ValueError(f"reached takes the shares {', '.join(REACHED)}, each above 0 and at most 1, not {reached}")
@@ -236,8 +305,31 @@ def seconds_parts(
         "scoring": (2 if work.reference else 1) * (product + attention),
         "forward": updates * (product + attention),
         "backward": updates * ((2 if full else 1) * product + 2 * attention + again),
-        "optimizer": updates * trained_parameters(shape, work) * moved / bandwidth,
+        "optimizer": updates * work.minibatches * trained_parameters(shape, work) * moved / bandwidth,
     }
+
+
+def start_parts(shape: Shape, work: Workload) -> dict[str, float]:
+    """Seconds by part that Python takes to start the operations: layers x operations of a layer x tokens decoded one
+    after the other, or passes of a micro-batch through the model. Decoding counts as if no CUDA graph were recorded, and
+    recording one costs time as well."""
+    a_layer = {part: shape.layers * count * SECONDS_A_START for part, count in STARTS.items()}
+    passes = work.minibatches * math.ceil(work.prompts * work.row / work.minibatches / work.places_at_once)
+    forward, backward = passes * a_layer["forward"], passes * a_layer["backward"]
+    return {
+        "generation": work.completion_tokens * a_layer["generation"],
+        "scoring": (2 if work.reference else 1) * forward,
+        "forward": work.updates_per_token * forward,
+        "backward": work.updates_per_token * (backward + (forward if work.gradient_checkpointing else 0)),
+        "optimizer": 0.0,
+    }
+
+
+def step_seconds(shape: Shape, work: Workload, card: Card) -> float:
+    """Seconds of one step. The card computes while Python starts what comes next, so of each part the longer counts:
+    `seconds_parts` for a large model, `start_parts` for a small one."""
+    starts = start_parts(shape, work)
+    return sum(max(seconds, starts[part]) for part, seconds in seconds_parts(shape, work, card).items())
 
 
 def fits(shape: Shape, work: Workload, card: Card, reserve_gib: float = 1.5) -> bool:

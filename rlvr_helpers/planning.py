@@ -78,6 +78,7 @@ def plan_comparison(
 def in_words(name: str, a_run: float | None, runs: int) -> str:
     """How long some runs will take, and where that is from."""
     if a_run is None:
-        return "a time not yet measured"
+        card = this_card()
+        return f"speed not known on this {card.name}" if card else "a time not yet measured"
     source = "on two CPU cores" if name in SECONDS_A_RUN else "by calculation, evaluations not counted"
     return f"about {a_run * runs / 60:.0f} minutes {source}"

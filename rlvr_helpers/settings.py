@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from rlvr_helpers.memory import CARDS, SHAPES, Card, Shape, Workload, cheapest_fit, seconds_parts
+from rlvr_helpers.memory import SHAPES, Card, Shape, Workload, cheapest_fit, known_card, step_seconds
 from rlvr_helpers.models import KNOWN, default_device, kept_prompt
 from rlvr_helpers.side_by_side import cores
 from rlvr_helpers.training import TrainSettings
@@ -64,20 +64,19 @@ def shape_for(policy: str) -> Shape | None:
 
 
 def this_card() -> Card | None:
-    """This machine's GPU, with the speed of the known card of its name, or of the slowest where its name is not known.
-    None without a GPU."""
+    """This machine's GPU, with the speed of the known card of its name, or one whose speed is not known. None without a
+    GPU, or where RLVR_DEVICE sets it aside."""
     if default_device().type != "cuda":
         return None
     name, memory = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / 2**30
-    known = (card for key, card in CARDS.items() if all(word in name for word in key.split()))
-    return replace(next(known, CARDS["T4"]), name=name, memory_gib=memory)
+    return replace(known_card(name) or Card(name, memory), name=name, memory_gib=memory)
 
 
 def workload(settings: TrainSettings, lora_rank: int | None = None, reference: bool = True) -> Workload:
     """One step of these settings, as the calculator in `memory` counts it."""
     return Workload(
         prompts=settings.prompts_per_step, group_size=settings.group_size, prompt_tokens=PROMPT_TOKENS,
-        completion_tokens=settings.max_tokens, updates_per_token=settings.epochs,
+        completion_tokens=settings.max_tokens, updates_per_token=settings.epochs, minibatches=settings.minibatches,
         micro_batch_tokens=settings.micro_batch_tokens or 2**20, lora_rank=lora_rank, reference=reference,
         eight_bit_optimizer=settings.eight_bit_optimizer, gradient_checkpointing=settings.gradient_checkpointing,
     )  # fmt: skip
@@ -98,9 +97,9 @@ def fit_to_card(
 
 
 def seconds_a_step(policy: str, settings: TrainSettings, lora_rank: int | None, card: Card) -> float | None:
-    """What the calculator expects of a step on a card; None where the model's sizes cannot be told."""
+    """What the calculator expects of a step on a card; None if the model's sizes or the card's speed are not known."""
     shape = shape_for(policy)
-    return sum(seconds_parts(shape, workload(settings, lora_rank), card).values()) if shape else None
+    return step_seconds(shape, workload(settings, lora_rank), card) if shape and card.speed_is_known else None
 
 
 def on_this_card(name: str, settings: TrainSettings) -> tuple[TrainSettings, int | None]:

@@ -279,9 +279,9 @@ def main(arguments: list[str] | None = None) -> None:
     results["decoders"], results["machine"] = measure_decoders(work), measure_machine(work)
     results["roofline"] = roofline(work, results["machine"], results["sides"]["ours"][-1])
     load = workload(work.settings, work.lora_rank)
-    results["calculated"] = work.card and {
-        "gib": memory_gib(work.shape, load), "seconds": seconds_parts(work.shape, load, work.card)
-    }  # fmt: skip
+    known = work.card is not None and work.card.speed_is_known
+    seconds = seconds_parts(work.shape, load, work.card) if known else "speed not known"
+    results["calculated"] = work.card and {"gib": memory_gib(work.shape, load), "seconds": seconds}
     show(results, work)
     print(f"load at the end: {os.getloadavg()[0]:.1f}")
     if args.out:

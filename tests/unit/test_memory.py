@@ -10,9 +10,11 @@ import pytest
 import torch
 from small_policies import make_model
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from rlvr_helpers import memory, packing
+from rlvr_helpers.decoding import GraphDecoder
 from rlvr_helpers.memory import (
     CARDS,
     GIB,
@@ -22,10 +24,13 @@ from rlvr_helpers.memory import (
     Workload,
     cheapest_fit,
     fits,
+    known_card,
     layer_bytes,
     memory_gib,
     memory_parts,
     seconds_parts,
+    start_parts,
+    step_seconds,
     trained_parameters,
 )
 from rlvr_helpers.problems import DATA
@@ -276,11 +281,11 @@ def kind_of(work: Workload | None) -> str | None:
 
 
 def test_which_training_fits_which_card():
+    cards = ["T4", "RTX 3060", "RTX 4090", "A100 40GB", "A100 80GB", "H100"]  # those of lesson 12's table
     found = {
-        name: [kind_of(cheapest_fit(SHAPES[name], Workload(), card)) for card in CARDS.values()]
+        name: [kind_of(cheapest_fit(SHAPES[name], Workload(), CARDS[card])) for card in cards]
         for name in ("tiny", "smollm2-135m", "qwen2.5-0.5b", "qwen2.5-1.5b")
     }
-    assert list(CARDS) == ["T4", "RTX 3060", "RTX 4090", "A100 40GB", "A100 80GB", "H100"]
     assert found["tiny"] == found["smollm2-135m"] == ["full"] * 6
     assert found["qwen2.5-0.5b"] == ["checkpointing", "checkpointing", "full", "full", "full", "full"]
     assert found["qwen2.5-1.5b"][:3] == ["LoRA checkpointing", None, "LoRA checkpointing"]
@@ -305,6 +310,139 @@ def test_what_is_chosen_fits_and_what_was_passed_over_does_not():
 def test_a_reserve_is_kept_free():
     card = replace(SLOW, memory_gib=memory_gib(LARGE, Workload()) + 2)
     assert fits(LARGE, Workload(), card, 1.9) and not fits(LARGE, Workload(), card, 2.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [
+        ("NVIDIA H200", "H200"),
+        ("NVIDIA L4", "L4"),
+        ("NVIDIA L40S", "L40S"),
+        ("NVIDIA A10", "A10"),
+        ("NVIDIA A10G", "A10G"),
+        ("NVIDIA GeForce RTX 3090", "RTX 3090"),
+        ("GeForce RTX 2080 Ti", "RTX 2080 Ti"),
+        ("NVIDIA GeForce RTX 5090", "RTX 5090"),
+        ("NVIDIA RTX A6000", "RTX A6000"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada"),
+        ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "RTX PRO 6000 Blackwell"),
+        ("Tesla V100-SXM2-32GB", "V100"),
+        ("Tesla V100-PCIE-16GB", "V100 PCIe"),
+        ("NVIDIA A100-SXM4-80GB", "A100 80GB"),
+        ("NVIDIA A100-PCIE-40GB", "A100 40GB PCIe"),
+        ("NVIDIA A100 80GB PCIe", "A100 80GB PCIe"),
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA GH200 480GB", "GH200 480GB"),
+        ("NVIDIA B200", "B200"),
+    ],
+)
+def test_a_card_is_told_by_every_word_of_its_name(name, card):
+    assert known_card(name) is CARDS[card]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NVIDIA T400 4GB",
+        "NVIDIA A100-SXM4-40GB MIG 1g.5gb",
+        "NVIDIA GeForce RTX 4090 Laptop GPU",
+        "NVIDIA GeForce RTX 3060 Ti",
+        "NVIDIA A10-24Q",
+        "Quadro RTX 6000",
+        "AMD Instinct MI300X",
+        "",
+    ],
+)
+def test_another_card_and_a_share_of_a_card_are_not_known(name):
+    assert known_card(name) is None
+
+
+def test_every_card_is_found_by_its_own_name_and_is_a_plausible_one():
+    for name, card in CARDS.items():
+        assert known_card(f"NVIDIA {name}") is card
+        assert 10 <= card.memory_gib <= 192 and 300 <= card.bandwidth_gb_s <= 8000
+        # FLOPs in the time of reading a byte: no card of these generations is far from the others.
+        assert 30 <= 1000 * card.tflops / card.bandwidth_gb_s <= 500 and card.bfloat16 is not None
+
+
+def test_without_a_speed_memory_is_calculated_and_time_is_not():
+    card = Card("new", 80)
+    assert not card.speed_is_known and cheapest_fit(LARGE, Workload(), card) == Workload()
+    for calculate in (seconds_parts, step_seconds):
+        with pytest.raises(ValueError, match="the speed of the card new is not known"):
+            calculate(LARGE, Workload(), card)
+    for half in ({"bandwidth_gb_s": 300}, {"tflops": 65}):
+        with pytest.raises(ValueError, match="must be above 0"):
+            Card("half", 16, **half)
+
+
+# -- what starting the operations takes -------------------------------------------------------------------------------
+
+
+def counted_operations(run) -> int:
+    """Operations that touch numbers, views aside."""
+    views = "view _unsafe_view transpose permute expand slice select unsqueeze squeeze t alias detach split".split()
+
+    class Count(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.count += function.overloadpacket.__name__ not in views
+            return function(*args, **(kwargs or {}))
+
+    with Count() as counter:
+        run()
+    return counter.count
+
+
+def operations(layers: int) -> dict[str, int]:
+    model = make_model("qwen2", num_hidden_layers=layers)
+    ids, mask = torch.ones(2, 8, dtype=torch.long), torch.ones(2, 1, 8, 8, dtype=torch.bool).tril()
+    kept = []
+
+    def forward():
+        with torch.autocast("cpu", torch.bfloat16):
+            out = model.model(input_ids=ids, attention_mask=mask, position_ids=torch.arange(8)[None].expand(2, 8))
+        kept.append(out.last_hidden_state.float().sum())
+
+    decoder = GraphDecoder(model, 4, torch.bfloat16)
+    with torch.inference_mode():
+        decoder.start(ids, torch.ones_like(ids), 2)
+        decoding = counted_operations(lambda: decoder.step(torch.ones(4, dtype=torch.long)))
+    parts = {"forward": counted_operations(forward), "backward": counted_operations(lambda: kept[0].backward())}
+    return {"generation": decoding} | parts
+
+
+def test_the_operations_of_a_layer_are_about_those_that_torch_dispatches():
+    two, four = operations(2), operations(4)
+    for part, count in memory.STARTS.items():
+        assert (four[part] - two[part]) / 2 == pytest.approx(count, rel=0.2), part
+
+
+def test_starts_by_hand():
+    start, work = memory.SECONDS_A_START, replace(STEP, prompts=4, micro_batch_tokens=13)
+    assert start_parts(SMALL, STEP) == pytest.approx(
+        {"generation": 5 * 2 * 25 * start, "scoring": 112 * start, "forward": 112 * start, "backward": 192 * start}
+        | {"optimizer": 0}
+    )
+    # Four rows of 13 places one by one, and so in four mini-batches; in two, two of two rows.
+    for passes, changed in ((4, work), (4, replace(work, minibatches=4)), (2, replace(STEP, prompts=4, minibatches=2))):
+        assert start_parts(SMALL, changed)["forward"] == pytest.approx(passes * 112 * start)
+    more = replace(STEP, reference=True, gradient_checkpointing=True, updates_per_token=3)
+    parts = start_parts(SMALL, more)
+    assert parts["scoring"] == pytest.approx(2 * 112 * start) and parts["forward"] == pytest.approx(3 * 112 * start)
+    assert parts["backward"] == pytest.approx(3 * (112 + 192) * start)
+
+
+def test_a_small_model_takes_what_starting_takes_and_a_large_one_what_computing_takes():
+    small = Workload(prompts=32, group_size=8, completion_tokens=96, micro_batch_tokens=8192)
+    small = replace(small, updates_per_token=2, minibatches=4, reference=True)
+    computed = sum(seconds_parts(SHAPES["smollm2-135m"], small, CARDS["H100"]).values())
+    assert computed < 0.3 and 0.8 < step_seconds(SHAPES["smollm2-135m"], small, CARDS["H100"]) < 1.3
+    for card in ("T4", "RTX 3090"):
+        parts = seconds_parts(LARGE, Workload(), CARDS[card])
+        assert step_seconds(LARGE, Workload(), CARDS[card]) == pytest.approx(sum(parts.values()))
 
 
 # -- input, imports --------------------------------------------------------------------------------------------------

@@ -272,12 +272,20 @@ def gpu(monkeypatch):
         ("NVIDIA A100-SXM4-40GB", "A100 40GB"),
         ("Tesla T4", "T4"),
         ("NVIDIA GeForce RTX 4090", "RTX 4090"),
-        ("Something new", "T4"),
     ],
 )
 def test_the_card_is_told_by_its_name(gpu, name, card):
     gpu(name)
     assert this_card() == replace(CARDS[card], name=name, memory_gib=80.0)
+
+
+def test_a_card_that_is_not_known_is_taken_for_no_other(gpu, capsys, monkeypatch):
+    monkeypatch.delenv("RLVR_FAST", raising=False)
+    gpu("Something new")
+    assert this_card() == Card("Something new", 80.0)
+    assert seconds_a_step("qwen2.5-1.5b", settings_for("qwen2.5-1.5b"), None, this_card()) is None
+    assert plan_comparison("qwen2.5-1.5b").seeds == (0,)
+    assert "200 steps: speed not known on this Something new. Kept in" in capsys.readouterr().out
 
 
 def test_the_policy_for_this_machine(gpu, monkeypatch):
