@@ -1,0 +1,143 @@
+"""A live explorer: JavaScript that needs no kernel, over data from Python, linked to traits that Python reads and sets.
+
+    class Lens(LiveExplorer):
+        script = Path(__file__).with_name("lens.js")       # defines `explorer(root, values, data, words)` and `style`
+        update = value(traitlets.Int(0))                    # what the reader changes; Python sees it
+
+    Lens(data={...}, words=WORDS["lens"], still=picture)
+
+A cell shows it as one HTML output: an `<img>`, which is all that an untrusted notebook or GitHub shows, and a script that
+puts the live explorer in its place wherever scripts run: in JupyterLab, and in exported HTML with no kernel and no network.
+Inside a notebook the output finds the kernel's model of the explorer by its id and follows it. So a saved notebook never
+holds a widget whose model is gone. Inside other widgets (`ipywidgets.VBox([lens])`) it is an ordinary widget.
+"""
+
+import base64
+import html
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import anywidget
+import traitlets
+
+from rlvr_helpers.widgets.explorer import answers_at_once
+
+SHARED = Path(__file__).with_name("rlvr.js")
+LONGEST_ALT = 150  # characters: a screen reader reads it in one breath
+
+WIDGET_TAIL = """
+export default {
+  initialize: ({ model }) => announce(model),
+  render({ model, el }) {
+    const parts = Object.fromEntries(["data", "words"].map((name) => [name, model.get(name)]));
+    const values = Object.fromEntries(model.get("value_names").map((name) => [name, model.get(name)]));
+    mount(el, explorer, { ...parts, values, style }, model);
+  },
+};
+"""
+PAGE_TAIL = """
+const given = %s;
+for (const place of document.querySelectorAll('[data-rlvr="%s"]:not([data-live])')) {
+  place.setAttribute("data-live", "true");
+  meet(given.id, mount(place, explorer, { ...given, style }));
+}
+"""
+PAGE = """<!DOCTYPE html>
+<html lang="{language}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+  :root {{ color-scheme: light dark; }}
+  body {{ margin: 24px auto; max-width: 1060px; padding: 0 16px; font: 15px/1.5 system-ui, sans-serif;
+    background: #fff; color: #1f1f1f; }}
+  h1 {{ font-size: 20px; }}
+  @media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #ececec; }} }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{explorer}
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Still:
+    """The picture where no script runs: an SVG, its alternative text (at most 150 characters), its size in pixels, and a
+    long description, which stands below it as text. Raises ValueError on a longer alternative text."""
+
+    svg: str
+    alt: str
+    width: int
+    height: int
+    description: str = ""
+
+    def __post_init__(self):
+        if not 0 < len(self.alt) <= LONGEST_ALT:
+            raise ValueError(f"alt must have 1 to {LONGEST_ALT} characters, not {len(self.alt)}: {self.alt!r}")
+
+    @property
+    def html(self) -> str:
+        source = base64.b64encode(self.svg.encode()).decode()
+        image = (
+            f'<img alt="{html.escape(self.alt)}" width="{self.width}" height="{self.height}" '
+            f'src="data:image/svg+xml;base64,{source}">'
+        )
+        return image + (f"<p>{html.escape(self.description)}</p>" if self.description else "")
+
+
+def value(trait: traitlets.TraitType) -> traitlets.TraitType:
+    """Marks a trait as one that the reader changes in the page and that Python reads and sets."""
+    return trait.tag(sync=True, value=True)
+
+
+def as_json(data) -> str:
+    """Compact JSON that may stand in a script of a page. Raises ValueError on NaN and infinity, which JSON lacks."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
+
+
+class LiveExplorer(anywidget.AnyWidget):
+    """A subclass gives `script`, the path of its JavaScript, and its traits, each wrapped in `value`."""
+
+    script: Path
+    _esm = traitlets.Unicode().tag(sync=True)
+    data = traitlets.Dict().tag(sync=True)
+    words = traitlets.Dict().tag(sync=True)
+    value_names = traitlets.List().tag(sync=True)
+    name_of_this = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, data: dict, words: dict, still: Still, **values):
+        self.still = still
+        names = sorted(self.trait_names(value=True))
+        own = uuid.uuid4().hex[:12]
+        source = self.source() + WIDGET_TAIL
+        super().__init__(data=data, words=words, value_names=names, name_of_this=own, _esm=source, **values)
+        answers_at_once(self)
+
+    @classmethod
+    def source(cls) -> str:
+        """The shared module and the explorer's own file, joined."""
+        return SHARED.read_text(encoding="utf-8") + "\n" + cls.script.read_text(encoding="utf-8")
+
+    @property
+    def html(self) -> str:
+        """The still picture, and the script that makes it live: what a cell shows and stores."""
+        values = {name: getattr(self, name) for name in self.value_names}
+        given = {"id": self.name_of_this, "data": self.data, "words": self.words, "values": values}
+        script = self.source() + PAGE_TAIL % (as_json(given), self.name_of_this)
+        return (
+            f'<div data-rlvr="{self.name_of_this}">{self.still.html}</div>\n'
+            f'<script type="module">\n{script}</script>'
+        )  # fmt: skip
+
+    def page(self, title: str, language: str = "en") -> str:
+        """A whole page with the explorer, which opens from disk without a server."""
+        return PAGE.format(title=html.escape(title), language=language, explorer=self.html)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/html": self.html, "text/plain": self.still.alt}
