@@ -1,14 +1,17 @@
 """The learner's progress: a small file on this machine, shown as a table. A broken or locked file never stops a check."""
 
+import errno
 import html
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rlvr_helpers.my_work import my_work_folder
 
-UNSAVED: dict[Path, dict] = {}  # what could not be written, kept for this session
+# What a file that is no progress file makes `_read` raise.
+BROKEN = (ValueError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass
@@ -29,20 +32,60 @@ class Record:
         return f"tried {self.tries} time{'s' * (self.tries != 1)}" if self.tries else "not attempted"
 
 
+Change = Callable[[Record], None]
+UNSAVED: dict[Path, list[tuple[str, Change]]] = {}  # what could not be saved, kept for this session
+
+
 def progress_file() -> Path:
     """`progress.json` in the learner's `my_work`, or the file that the variable RLVR_PROGRESS names."""
     return Path(os.environ.get("RLVR_PROGRESS") or my_work_folder() / "progress.json")
 
 
-def load() -> dict[str, Record]:
-    """The records by exercise. A file that is no progress file is set aside. Raises OSError if it cannot be read."""
+def records() -> dict[str, Record]:
+    """The records by exercise, with what could not be saved; a broken file is set aside."""
     path = progress_file()
     try:
+        found = _load(path)
+    except OSError:
+        found = {}
+    return _changed(found, UNSAVED.get(path, []))
+
+
+def _load(path: Path) -> dict[str, Record]:
+    try:
+        return _read(path)
+    except BROKEN:
+        from rlvr_helpers.locks import while_saving
+
+        with while_saving(path):
+            return _read_or_set_aside(path)
+
+
+def _read(path: Path) -> dict[str, Record]:
+    """What the file says. Raises one of BROKEN if it is no progress file, OSError if it cannot be read."""
+    if path.is_dir():
+        raise ValueError("a folder")
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is a device")
+    try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _record(**entry) for name, entry in entries.items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, AttributeError):
+    return {name: _record(**entry) for name, entry in entries.items()}
+
+
+def _record(tries: int = 0, hints: int = 0, solution: bool = False, done: str = "", **_) -> Record:
+    counts = all(type(count) is int and 0 <= count < 10**9 for count in (tries, hints))
+    if not (counts and type(solution) is bool and done in ("", "alone", "hints", "solution")):
+        raise ValueError("not what an exercise's record holds")
+    return Record(tries, hints, solution, done)
+
+
+def _read_or_set_aside(path: Path) -> dict[str, Record]:
+    """For the owner of the lock: another process may have set the file aside and begun a new one."""
+    try:
+        return _read(path)
+    except BROKEN:
         number, aside = 1, path.with_name(f"{path.name}.broken")
         while aside.exists():
             number += 1
@@ -52,34 +95,28 @@ def load() -> dict[str, Record]:
         return {}
 
 
-def _record(tries=0, hints=0, solution=False, done="", **_) -> Record:
-    return Record(int(tries), int(hints), bool(solution), str(done))
+def _changed(found: dict[str, Record], changes: list[tuple[str, Change]]) -> dict[str, Record]:
+    for name, change in changes:
+        change(found.setdefault(name, Record()))
+    return found
 
 
-def records() -> dict[str, Record]:
-    """The records by exercise, with those that could not be saved; those alone if the file cannot be read."""
-    unsaved = UNSAVED.get(progress_file(), {})
-    try:
-        return load() | unsaved
-    except OSError:
-        return dict(unsaved)
-
-
-def update(name: str, change) -> None:
+def update(name: str, change: Change) -> None:
     """Applies change(record) to the record of an exercise and saves it; it is kept for the session if that fails."""
     path = progress_file()
-    everything = records()
-    record = everything.setdefault(name, Record())
-    change(record)
-    try:
-        load()  # never write over a file that could not be read
-        from rlvr_helpers.checkpoints import write_whole  # late: it brings transformers, and check is to start quickly
+    changes = UNSAVED.setdefault(path, [])
+    changes.append((name, change))
 
-        text = json.dumps({key: asdict(value) for key, value in everything.items()}, indent=1)
-        write_whole(path, lambda file: file.write(text.encode()))
-        UNSAVED.pop(path, None)
+    from rlvr_helpers.checkpoints import write_whole  # late: they take long, and check is to start quickly
+    from rlvr_helpers.locks import while_saving
+
+    try:
+        with while_saving(path):
+            everything = _changed(_read_or_set_aside(path), changes)
+            text = json.dumps({key: asdict(value) for key, value in everything.items()}, indent=1)
+            write_whole(path, lambda file: file.write(text.encode()))
+        changes.clear()
     except OSError as error:
-        UNSAVED.setdefault(path, {})[name] = record
         reason = (error.__cause__ or error).strerror or "no access"
         print(f"(progress is kept for this session only: {path.name} cannot be written, {reason.lower()})")
 

@@ -596,7 +596,36 @@ def test_table(double):
     assert repr(table).endswith(f"0 of {len(registry())} exercises done")
 
 
-@pytest.mark.parametrize("broken", ["{", "[]", '{"double": 3}', '{"double": {"tries": "x"}}', "\udcff"])
+BROKEN = [
+    "",
+    "{",
+    "[]",
+    "null",
+    '"text"',
+    "[" * 200_000,
+    '{"a":' * 200_000,
+    "1" * 5000,
+    '{"double": 3}',
+    '{"double": null}',
+    '{"double": {"tries": "x"}}',
+    '{"double": {"tries": Infinity}}',
+    '{"double": {"tries": NaN}}',
+    '{"double": {"tries": 1e400}}',
+    '{"double": {"tries": -1}}',
+    '{"double": {"tries": [1]}}',
+    '{"double": {"hints": true}}',
+    '{"double": {"hints": 1.5}}',
+    '{"double": {"solution": "no"}}',
+    '{"double": {"done": 1}}',
+    '{"double": {"done": ["alone"]}}',
+    '{"double": {"done": "never"}}',
+    '{"another": {"tries": {}}}',
+    "\udcff",
+    "\0" * 100,
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda text: repr(text[:30]))
 def test_broken_file_is_set_aside(broken, double, file, capsys):
     file.write_bytes(broken.encode(errors="surrogateescape"))
     file.with_name("progress.json.broken").write_text("an older one")
@@ -605,6 +634,64 @@ def test_broken_file_is_set_aside(broken, double, file, capsys):
     assert file.with_name("progress.json.broken2").read_bytes() == broken.encode(errors="surrogateescape")
     assert file.with_name("progress.json.broken").read_text() == "an older one"
     assert state() == "done"
+
+
+@pytest.mark.parametrize("reads", [progress, lambda: hint("double"), lambda: solution("double")])
+def test_whatever_reads_a_broken_file_sets_it_aside(reads, double, file, capsys):
+    file.write_text("[" * 200_000)
+    reads()
+    assert capsys.readouterr().out.count("It is kept as progress.json.broken,") == 1
+    assert file.with_name("progress.json.broken").stat().st_size == 200_000
+
+
+def test_a_folder_in_the_place_of_the_file_is_set_aside(double, file, capsys):
+    file.mkdir()
+    (file / "mine.txt").write_text("kept")
+    assert check("double", another(twice)) is True
+    assert "It is kept as progress.json.broken" in capsys.readouterr().out and state() == "done"
+    assert (file.with_name("progress.json.broken") / "mine.txt").read_text() == "kept"
+
+
+def test_a_device_is_left_alone(double, monkeypatch, capsys):
+    monkeypatch.setenv("RLVR_PROGRESS", os.devnull)
+    assert check("double", another(twice)) is True
+    assert "progress is kept for this session only" in capsys.readouterr().out and state() == "done"
+    assert not os.path.isfile(os.devnull)
+
+
+EIGHT_KERNELS = """
+import os
+import rlvr_helpers.checkpoints, rlvr_helpers.locks  # once, before there are eight
+from rlvr_helpers.exercises.progress import update
+
+def another_try(record):
+    record.tries += 1
+
+start, go = os.pipe()
+for kernel in range(8):
+    if not os.fork():
+        os.close(go)
+        os.read(start, 1)  # until all are there
+        for _ in range(20):
+            update(f"kernel {kernel}", another_try)
+            update("all", another_try)
+        os._exit(0)
+os.close(go)
+for kernel in range(8):
+    os.wait()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its processes by fork, which is quick")
+def test_eight_processes_at_once_lose_no_try(file):
+    file.write_text("[" * 200_000)  # and one of them alone sets a broken file aside
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", EIGHT_KERNELS]
+    said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    tries = {name: record["tries"] for name, record in json.loads(file.read_text()).items()}
+    assert tries == {f"kernel {i}": 20 for i in range(8)} | {"all": 160}
+    assert said.count("It is kept as progress.json.broken") == 1 and "this session only" not in said
 
 
 def test_unwritable_place_gives_one_line(double, file, monkeypatch, capsys):

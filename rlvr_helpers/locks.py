@@ -1,0 +1,36 @@
+"""Locks between processes. The operating system frees one when its owner ends, whatever ended it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+SECONDS_TO_SAVE = 20.0  # that others may take to save a small file
+SECONDS_TO_END = 2.0  # that the workers of a command that was killed may take to end
+
+
+def while_saving(file: Path) -> FileLock:
+    """For reading, changing and writing a small file. Entering it raises TimeoutError, which is an OSError."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(file.with_name(f".{file.name}.lock"), timeout=SECONDS_TO_SAVE, poll_interval=0.01)
+
+
+@contextmanager
+def one_owner(folder: Path | None) -> Iterator[None]:
+    """Holds a folder of runs while its owner writes there; None: there is none. Raises ValueError if it is held."""
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=SECONDS_TO_END)
+    except Timeout:
+        raise ValueError(
+            f"another command is at work in {folder.name!r}: wait until it ends, or choose another folder for `out`"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
