@@ -31,8 +31,29 @@ CHANGES_VALUE = re.compile(
 # A sign, a currency, digits (plain, or in correct groups of three), decimals; (?a): ASCII digits only.
 NUMBER = re.compile(rf"(?a)([+-]?)[{CURRENCY}]?(?=\.?\d)(\d*|[1-9]\d{{0,2}}(?:,\d{{3}})+)(?:\.(\d+))?")
 
-# A model that does not stop makes up its next question. A colon far along the line ends no heading.
-FIRST_ANSWER_ENDS = re.compile(r"(?m)</answer>|^[ \t]*(?:Question|Problem|User|Human|Q)\b[^:\n]{0,20}:")
+# Who or what asks. "### Problem breakdown" is the start of a solution.
+ASKING = (
+    r"(?:(?:next|new|another|second|follow-?up|bonus|practice|similar|math|word|user)\s+){0,2}"
+    r"(?:(?:question|problem|exercise|query|prompt|instruction)s?\b|example(?=\s\d))"
+    r"(?!\s+(?:is|solved|solving|solution|analysis|breakdown)\b)"
+)
+ASKER = r"(?:user|human|student|system|q)\s?\d{0,3}(?![\w'’])"
+
+# A line that opens a question or the asker's turn: it holds nothing else, or a colon follows ("Question 2:", "<|user|>",
+# "Q1."), or the word begins a Markdown heading or bold text ("### Question", "**Problem 2** Ben has").
+OPENS_QUESTION = re.compile(
+    rf"""(?ix) \s{{0,9}}(?:\#|\*\*|__)[\W_]{{0,9}}(?:{ASKING}|{ASKER})
+    | [\W_]{{0,20}}(?:<\|?\w{{1,20}}\|?>[\W_]{{0,5}})?
+      (?: \[?INST\]
+        | {ASKING}(?: [^:]{{0,20}}: | > | [\W\d_]{{0,12}}$ | \s*\d{{0,3}}(?:\d[.)]|\s[-–—]\s) )
+        | {ASKER}(?: [\W_]{{0,12}}(?::|$) | [.)]\s ) )"""
+)
+
+# On the same line as its question: "Question: How many? Answer: 72", or only "Question: How many? 72".
+OPENS_ANSWER = re.compile(r"(?i)(?<!\w)(?:(?-i:A)|answer|solution|assistant|response|output)[\W_]{0,6}:|\?(?=\s*\S)")
+
+# GSM8K's mark, with no more than a number and its unit: "#### 72 clips", but not "#### 1. Find the total".
+FINAL_LINE = re.compile(r"[\W_]{0,9}#{4}\s*[^\s\w]{0,3}\d(?:[\d,.]*\d)?(?:[.:)]?[\W_]*|%?\s+[^\W\d]\D*)")
 
 
 def _require_text(**values) -> None:
@@ -146,20 +167,48 @@ def format_reward(text: str) -> float:
     return float(bool(reasoning and answer) and not (before or between or after))
 
 
-def lenient_answer(text: str) -> str | None:
-    """The tagged answer if there is one, else the last number of the first answer. For reports, not training.
+def _first_answer(text: str) -> str:
+    """The part of a text that answers first: without a question before it, and without what was made up after it."""
+    # a tag without a digit is only the request, quoted
+    blocks = []
+    for block in text.split("</answer>"):
+        blocks.append(block)
+        if _holds_digit(block.rpartition("<answer>")[2]):
+            break
+    answer = []
+    in_question = False
+    for line in "\n".join(blocks).split("\n"):
+        if heading := OPENS_QUESTION.match(line):
+            if any(map(_holds_digit, answer)):
+                break
+            answer = []
+            in_question = True
+            line = line[heading.end() :]
+        if in_question:
+            # the question fills this line, or the next that is not blank, up to an answer on the same line
+            question, *rest = OPENS_ANSWER.split(line, maxsplit=1)
+            in_question = not rest and not question.strip(AFTER)
+            line = "".join(rest)
+        answer.append(line)
+        if FINAL_LINE.fullmatch(line):
+            break
+    return "\n".join(answer)
 
-    The first answer ends at `</answer>` or where a line opens a new question (`Question:`, `Q:`, `User:`).
+
+def lenient_answer(text: str) -> str | None:
+    """The tagged answer if it holds a digit, else the last number of the first answer. For reports, not training.
+
+    The first answer ends at `</answer>`, after GSM8K's `#### 72`, or where a line opens a new question or turn
+    (`Question:`, `**Problem 2**`, `user`). A question that is repeated before the answer is passed over.
     If the last word with a digit is no number (`1/2`), there is none.
 
-    >>> lenient_answer("48 + 24 = 72 clips.\\nQuestion: Ben has 5 stamps.")
+    >>> lenient_answer("48 + 24 = 72 clips.\\n### Question: Ben has 5 stamps.")
     '72'
     """
     tagged = extract_answer(text)
-    if tagged is not None:
+    if tagged is not None and _holds_digit(tagged):
         return tagged
-    first_answer = FIRST_ANSWER_ENDS.split(text, maxsplit=1)[0]
-    words = _without_latex(TAG.sub(" ", first_answer)).replace("=", " ").split()
+    words = _without_latex(TAG.sub(" ", _first_answer(text))).replace("=", " ").split()
     return next((_word_value(word) for word in reversed(words) if _holds_digit(word)), None)
 
 

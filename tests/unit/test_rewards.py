@@ -13,6 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from rlvr_helpers import rewards
+from rlvr_helpers.models import FORMAT_REQUEST
 from rlvr_helpers.rewards import (
     answers_match,
     correctness_reward,
@@ -461,6 +462,100 @@ def test_lenient_answer(text, answer):
     assert lenient_answer(text) == answer
 
 
+# A made-up next question in every dress, a repeated question or request, GSM8K's mark: what the first answer is.
+FIRST_ANSWERS = r"""
+It is 72.\n### Question: Ben has 5 => 72
+It is 72.\n**Question:** Ben has 5 stamps. => 72
+It is 72.\n**Question**: Ben has 5 stamps. => 72
+It is 72.\n**Question**\nBen has 5 stamps. => 72
+It is 72.\n__Problem 2__ Ben has 5 stamps. => 72
+It is 72.\n## Problem\nBen has 5 stamps. => 72
+It is 72.\n### Problem 2\nBen has 5 stamps. => 72
+It is 72.\n# Exercise 3: Ben has 5 stamps. => 72
+It is 72.\nuser: Ben has 5 stamps. => 72
+It is 72.\nUSER: Ben has 5 stamps. => 72
+It is 72.\nuser\nBen has 5 stamps. => 72
+It is 72.\nHuman\nBen has 5 stamps. => 72
+It is 72.\nHuman: Ben has 5 stamps. => 72
+It is 72.\n\nHUMAN\n\nBen has 5 stamps. => 72
+It is 72.\n### Human\nBen has 5 stamps. => 72
+It is 72.\nquestion: Ben has 5 stamps. => 72
+It is 72.\nQUESTION 2\nBen has 5 stamps. => 72
+It is 72.\nNext question: Ben has 5 stamps. => 72
+It is 72.\nNew problem:\nBen has 5 stamps. => 72
+It is 72.\nProblem: Ben has 5 stamps. => 72
+It is 72.\nq: Ben has 5 stamps. => 72
+It is 72.\nQ. Ben has 5 stamps. => 72
+It is 72.\nQ2: Ben has 5 stamps. => 72
+It is 72.\n> **Q:** Ben has 5 stamps. => 72
+It is 72.\n- Question: Ben has 5 stamps. => 72
+It is 72.\n<|user|>\nBen has 5 stamps. => 72
+It is 72.\n<|im_start|>user\nBen has 5 stamps. => 72
+It is 72.\n[INST] Ben has 5 stamps. [/INST] => 72
+It is 72.\nInstruction: Ben has 5 stamps. => 72
+It is 72.\n[Question]\nBen has 5 stamps. => 72
+It is 72.\nQuestion 3. Ben has 5 stamps. => 72
+It is 72.\n#### 72\n#### 11 => 72
+It is 72.\n#### 72\nBen has 5 stamps.\n#### 11 => 72
+#### 72 clips\n#### 11 => 72
+#### $72\n\nBen has 5 stamps.\n#### 11 => 72
+**#### 72**\n#### 11 => 72
+#### 1. Find May\n48 / 2 = 24\n#### 2. Add\n48 + 24 = 72 => 72
+Question: She sold 48 clips, half as many in May. How many?\nAnswer: 72 => 72
+Question: She sold 48 clips. How many?\nAnswer: 72\nQuestion: Ben has 5.\nAnswer: 9 => 72
+**Question:** She sold 48 clips. How many?\n\n**Answer:** 72\n\n**Question:** Ben has 5. => 72
+### Question\nShe sold 48 clips. How many?\n### Answer\n72\n### Question\nBen has 5. => 72
+Question:\nAnswer: 72 => 72
+Q: She sold 48 clips. How many? A: 72 => 72
+Q: She sold 48 clips.\nA: 72\nQ: Ben has 5\nA: 11 => 72
+User: She sold 48 clips.\nAssistant: It is 72.\nUser: 5? => 72
+Problem: She sold 48 clips, and half in May.\nHow many in all?\n48 / 2 = 24. 48 + 24 = 72 => 72
+Let me restate it.\nProblem: She sold 48 clips.\nSolution: 72 => 72
+Write the final number alone between <answer> and </answer>.\n48 + 24 = 72. => 72
+First <reasoning> and </reasoning>, then <answer> and </answer>. <reasoning> 48 + 24 = 72 </reasoning> <answer> 72 </answer> => 72
+Between <answer> and </answer>: <answer> 72 </answer>\nQuestion: Ben has 5. <answer> 5 </answer> => 72
+<reasoning> ... </reasoning> <answer> ... </answer>\nIt is 72.\nUser: 5? => 72
+It is 72. <answer> </answer> => 72
+<answer> unknown </answer> => None
+I do not know.\nQuestion: Ben has 5 stamps. => None
+Question: Ben has 5 stamps. He wins 6. => None
+It is seventy-two.\n### Question: Ben has 5 stamps. => None
+The question: is it 72?\nIt is 73. => 73
+Q is the number of clips that we look for: 72 => 72
+Problem solved: 72 => 72
+The user has 48.\nUser 3 has 24.\nIn all 72. => 72
+Users: 72 => 72
+48 in April.\n### Problem breakdown\n24 in May\nSo 72 => 72
+Human hours: 72 => 72
+No problem.\nIt is 72. => 72
+Questions like this need care. 48 + 24 = 72 => 72
+A human has 48.\nHuman's total is 72. => 72
+48 + 24\n= 72\nQuickly done. => 72
+Question: She sold 48 clips, and half in May. How many? 72 => 72
+It is 72.\nUser query: Ben has 5 => 72
+It is 72.\nExample 2: Ben has 5 => 72
+It is 72.\nProblem 2 - Ben has 5 => 72
+It is 72.\nQuestion – Ben has 5 => 72
+It is 72.\n*Question (easy):* Ben has 5 => 72
+It is 72.\nSystem: 5 rules => 72
+It is 72.\n=== Question 2 ===\nBen has 5 => 72
+It is 72.\n<question>Ben has 5</question> => 72
+It is 72.</answer> Question: Ben has 5 => 72
+For example 48.\nIt is 72. => 72
+"""
+
+
+@pytest.mark.parametrize("row", FIRST_ANSWERS.strip().splitlines())
+def test_where_the_first_answer_begins_and_ends(row):
+    text, _, answer = row.rpartition(" => ")
+    assert str(lenient_answer(text.replace("\\n", "\n"))) == answer
+
+
+@pytest.mark.parametrize("answer", ["48 + 24 = 72.", f"{THOUGHT} {ONE}", "Question: 48 + 24?\nAnswer: 72"])
+def test_the_request_may_be_quoted_before_the_answer(answer):
+    assert lenient_correct(f"{FORMAT_REQUEST}\n{answer}\n### Question\nBen has 5.", "72")
+
+
 def test_lenient_correct():
     assert lenient_correct("48 + 24 = 72 clips.", "72") is True
     assert lenient_correct("48 + 24 = 72 clips.", "48") is False
@@ -571,6 +666,7 @@ def test_a_single_closed_tag_yields_exactly_what_stands_in_it(before, content, a
 HOSTILE_UNITS = r"""<answer> </answer> <answer></answer> <answer>1</answer> <answer <reasoning> </ Q Question:
 , 1 1, ,111 1. . .1 - --1 1- − \ \boxed{ \text { {,} \, \\ $ % = 1= * **1 ( )" 1: 1e /1 ^ a ٧ ½
 minus million""".split()
+HOSTILE_UNITS += ["#", "####", "#### 1,", "\n#### ", "next new ", "Question: A: ", "<|a|>", "\n**Question", "?"]
 HOSTILE_UNITS += [" ", "1 ", "\n", "\t\n", " \n", "Q ", "\nQ ", "\nQuestion 1", "<answer>1 or 2</answer>"]
 
 
