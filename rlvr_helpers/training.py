@@ -40,7 +40,7 @@ from rlvr_helpers.problems import Problem
 from rlvr_helpers.ratios import masked_log_ratios, sequence_ratios
 from rlvr_helpers.records import Distribution, StepRecord
 from rlvr_helpers.rewards import correctness_reward
-from rlvr_helpers.sampling import Rollout, sample_groups, score_tokens
+from rlvr_helpers.sampling import Rollout, check_prompts, sample_groups, score_tokens, warn_of_gap
 
 # More than these no machine holds at once: they are slips of the keyboard.
 MOST_COMPLETIONS = 100_000
@@ -273,6 +273,7 @@ def train(
         raise ValueError(f"method must be a Method such as GRPO, or method_by_name(...), not {method!r}")
     if not problems:
         raise ValueError("there are no problems to train on")
+    check_prompts(policy, [*problems, *(eval_problems or [])], settings.max_tokens)
     checkpoints = Checkpoints(checkpoint_dir, method, settings) if checkpoint_dir is not None else None
     return _train(policy, problems, method, settings, reward, eval_problems, checkpoints, loss)
 
@@ -297,6 +298,7 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
         with explained_memory("the evaluation before training"):
             first_eval = evaluate(policy, eval_problems, settings.max_tokens)
     total_tokens, good = records[-1].total_tokens if records else 0, LastGood(model)
+    gap_is_known = False
 
     for step in range(len(records) + 1, settings.steps + 1):
         for group in optimizer.param_groups:
@@ -305,6 +307,7 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
             record = take_step(
                 policy, problems, method, settings, reward, optimizer, scaler, reference, step, loss, good
             )
+            gap_is_known = gap_is_known or warn_of_gap(policy, record.sampler_gap, step)
             if eval_problems and (step % settings.eval_every == 0 or step == settings.steps):
                 clock = Clock(policy.device)
                 with clock.time("evaluate"):

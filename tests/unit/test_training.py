@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import random
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -1012,6 +1013,50 @@ def test_the_default_settings_take_several_updates_a_rollout():
 def test_no_problems_no_run(policy):
     with pytest.raises(ValueError, match="no problems"):
         train(policy, [], GRPO)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("eval_problems", [False, True])
+def test_an_overlong_problem_is_named_before_the_first_step(problems, family, eval_problems):
+    """Also one that this run would not meet, so that a longer run does not end there either."""
+    long = Problem("Mia has 9 stamps . " * 20, "9")
+    there = {"eval_problems": [*problems, long]} if eval_problems else {}
+    with pytest.raises(ValueError, match="the prompt of 'Mia has 9 stamps.* tokens .*96 positions: shorten"):
+        train(make_tiny(family), problems if there else [*problems, long], GRPO, replace(SMALL, steps=1), **there)
+
+
+class NoPositions(torch.nn.Module):
+    """A model with learned positions that is told none in training, where padding then shifts them."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.config, self.transformer, self.generation_config = model.config, model, model.generation_config
+
+    @property
+    def device(self):
+        return self.transformer.device
+
+    def forward(self, position_ids=None, use_cache=True, **inputs):
+        return self.transformer(position_ids=position_ids if use_cache else None, use_cache=use_cache, **inputs)
+
+
+def test_one_warning_per_run_if_the_model_is_not_scored_as_it_is_sampled(problems):
+    policy = make_tiny("gpt2")
+    policy.model = NoPositions(policy.model)
+    with pytest.warns(UserWarning, match="step 1: decoding and training differ by .* nats") as caught:
+        records = run(policy, problems)
+    assert len(records) > 1 and min(record.sampler_gap for record in records) > 0.1
+    assert sum("decoding and training differ" in str(w.message) for w in caught) == 1
+
+
+@pytest.mark.parametrize("compute", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+def test_rounding_gives_no_warning(problems, family, compute):
+    policy = make_tiny(family)
+    policy.compute = compute
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*decoding and training differ")
+        run(policy, problems)
 
 
 @pytest.mark.parametrize("method", ["grpo", "nonesuch", None])
