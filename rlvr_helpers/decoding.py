@@ -1,12 +1,14 @@
-"""Decoding token by token, fast: three decoders with the same methods, used by `sampling.sample_groups`.
+"""Decoding token by token, fast: four decoders with the same methods, used by `sampling.sample_groups`.
 
 `start` reads each prompt once for its whole group, `step` adds one token to every row, `keep` drops finished rows,
 `finish` ends it.
 `LayerDecoder` writes the layers of the Llama family out over a cache that is allocated once; `GraphDecoder` does the same
 on a GPU, where one recorded graph stands for the hundreds of small operations of a step; `CacheDecoder` asks any model of
-transformers, and is the test twin of both.
+transformers whose cache holds keys and values, and is the test twin of both; `PlainDecoder` reads everything anew at each
+step, which serves any model.
 """
 
+import inspect
 import math
 import warnings
 
@@ -20,6 +22,8 @@ from rlvr_helpers.large import autocast, weight_of
 
 def decoder_for(model, max_tokens: int, compute: torch.dtype = torch.float32):
     """The fastest decoder that knows this model; its matrix products are made in `compute`."""
+    if keeps_state(model) or not gives_cache(model):
+        return PlainDecoder(model, max_tokens, compute)
     if not is_written_out(model.config):
         return CacheDecoder(model, max_tokens, compute)
     return (GraphDecoder if model.device.type == "cuda" else LayerDecoder)(model, max_tokens, compute)
@@ -32,16 +36,66 @@ def is_written_out(config) -> bool:
         and config.hidden_act == "silu"
         and not getattr(config, "mlp_bias", False)
         and not (config.model_type == "llama" and config.attention_bias)  # also on the output, where Qwen2 has none
-        and not getattr(config, "use_sliding_window", False)
+        and not has_window(config)
     )
+
+
+# Layers whose keys and values are all that later tokens need. A sliding window is a matter of the mask.
+ATTENTION = ("full_attention", "sliding_attention", "chunked_attention")
+
+
+def layer_types(config) -> tuple[str, ...]:
+    """The kinds of a model's layers, as far as its configuration names them."""
+    return tuple(getattr(config, "layer_types", None) or ())
+
+
+def has_window(config) -> bool:
+    """Whether in some layer a token sees fewer than all earlier ones. Then neither `LayerDecoder` nor `packing` knows the
+    mask."""
+    return any(kind != "full_attention" for kind in layer_types(config))
+
+
+def keeps_state(model) -> bool:
+    """Whether some layer hands on a state (recurrent, convolution) that cannot be shared as keys and values can."""
+    stateful = getattr(model, "_is_stateful", False)
+    return stateful or any(kind not in ATTENTION for kind in layer_types(model.config))
+
+
+def gives_cache(model) -> bool:
+    """Whether a model takes and returns a cache; a few old ones (the first GPT, XLM) have none."""
+    return "past_key_values" in inspect.signature(model.forward).parameters
+
+
+def read_all(model, ids: Tensor, mask: Tensor, last: int) -> Tensor:
+    """The logits of the last positions [B, last, V] of left-padded rows [B, T], from one forward pass without a cache."""
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=last, use_cache=False)
+    return out.logits
+
+
+def minds_padding(model) -> bool:
+    """Whether a model's logits change with the padding before a prompt, by more than rounding."""
+    ids = torch.arange(6, device=model.device)[None]
+    padded = F.pad(ids, (5, 0))
+    with torch.inference_mode():
+        alone = read_all(model, ids, torch.ones_like(ids), 1).float()
+        beside = read_all(model, padded, F.pad(torch.ones_like(ids), (5, 0)), 1).float()
+    rounding = max(1e-3, 30 * torch.finfo(model.dtype).eps)
+    return bool((alone - beside).abs().max() > rounding * (alone.max() - alone.min()))
 
 
 def prefill(model, prompt_ids: Tensor, prompt_mask: Tensor, compute: torch.dtype) -> tuple[Tensor, DynamicCache]:
     """Reads prompts [P, T]: the last position's logits [P, V], and the cache of keys and values."""
     positions = (prompt_mask.cumsum(1) - 1).clamp(min=0)
     with autocast(prompt_ids.device, compute):
+        # a cache that keeps everything: made from a configuration with a stray window, it would cut what the model sees
         out = model(
-            input_ids=prompt_ids, attention_mask=prompt_mask, position_ids=positions, use_cache=True, logits_to_keep=1
+            input_ids=prompt_ids,
+            attention_mask=prompt_mask,
+            position_ids=positions,
+            past_key_values=DynamicCache(),
+            use_cache=True,
+            logits_to_keep=1,
         )
     return out.logits[:, -1], out.past_key_values
 
@@ -75,6 +129,39 @@ class CacheDecoder:
         """Goes on with these rows only: indices [P', G']."""
         self.cache.batch_select_indices(rows.flatten())
         self.mask = self.mask[rows.flatten()]
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
+class PlainDecoder:
+    """Decodes without a cache: prompt and completion are read anew at every step, exactly as they are scored."""
+
+    drop_at = 0.99
+
+    def __init__(self, model, max_tokens: int, compute: torch.dtype = torch.float32):
+        self.model, self.compute = model, compute
+
+    def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
+        self.size = group_size
+        self.ids, self.mask = prompt_ids, prompt_mask
+        logits = self._read()
+        self.ids, self.mask = (x.repeat_interleave(group_size, dim=0) for x in (prompt_ids, prompt_mask))
+        return logits.repeat_interleave(group_size, dim=0)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """tokens [R] -> logits [R, V] of the next."""
+        self.ids = torch.cat([self.ids, tokens[:, None]], dim=1)
+        self.mask = F.pad(self.mask, (0, 1), value=1)
+        return self._read()
+
+    def _read(self) -> Tensor:
+        with autocast(self.ids.device, self.compute):
+            return read_all(self.model, self.ids, self.mask, 1)[:, -1]
+
+    def keep(self, rows: Tensor) -> None:
+        """Continues with these rows only: indices [P', G']."""
+        self.ids, self.mask = self.ids[rows.flatten()], self.mask[rows.flatten()]
 
     def finish(self) -> None:
         """Nothing is left to do."""
@@ -233,11 +320,16 @@ class GraphDecoder(LayerDecoder):
         self.order = torch.arange(self.bias.shape[-1], device=device)
         self.graph = None
         if device.type == "cuda" and self.count < self.max_tokens:
-            try:
-                self._record()
-            except RuntimeError as error:
-                self.graph = None
-                warnings.warn(f"decoding goes on without a CUDA graph, more slowly ({error})", stacklevel=2)
+            self._record_if_possible()
+
+    def _record_if_possible(self) -> None:
+        try:
+            self._record()
+        except torch.OutOfMemoryError:  # it says what to do, and decoding without a graph would not fit either
+            raise
+        except RuntimeError as error:
+            self.graph = None
+            warnings.warn(f"decoding goes on without a CUDA graph, more slowly ({error})", stacklevel=2)
 
     def _one_step(self) -> Tensor:
         bias = self.bias.masked_fill(self.order > self.place[-1], -torch.inf)

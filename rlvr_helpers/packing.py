@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from rlvr_helpers.decoding import has_window
+
 PROMPT, EMPTY = -1, -2  # owners of a place, beside the rows of a group
 LARGEST_LOGITS = 2**26  # numbers of logits that are held at once: a quarter of a gigabyte in float32
 
@@ -34,7 +36,8 @@ class Packed(NamedTuple):
 
 def can_pack(model) -> bool:
     """Whether a model takes a mask of its own for every pair of places, and has its logits from one last matrix."""
-    return model.config.model_type in ("llama", "qwen2") and model.config._attn_implementation == "sdpa"
+    known = model.config.model_type in ("llama", "qwen2") and model.config._attn_implementation == "sdpa"
+    return known and not has_window(model.config)
 
 
 def pack(prompt_ids: Tensor, prompt_mask: Tensor, completion_ids: Tensor, mask: Tensor, group_size: int) -> Packed:

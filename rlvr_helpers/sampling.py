@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlvr_helpers.decoding import decoder_for
+from rlvr_helpers.decoding import decoder_for, read_all
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.packing import can_pack, score_logits, score_packed
 from rlvr_helpers.problems import Problem
@@ -108,7 +108,8 @@ def sample_groups(
     The whole distribution is sampled (no top-k, top-p or penalty), so that the log-probs are those of what was sampled.
     The noise is one uniform number for each row and position, drawn before the first token: what a row says does not
     depend on which other rows have finished. Each prompt is read once for its group and finished rows are dropped.
-    Raises ValueError on a group size or budget below 1 or a negative temperature.
+    Raises ValueError on a group size or budget below 1 or a negative temperature, and FloatingPointError if the model's
+    logits are not finite.
     """
     if group_size < 1 or max_tokens < 1 or not 0 <= temperature < math.inf:
         raise ValueError(
@@ -123,7 +124,19 @@ def sample_groups(
     with torch.inference_mode():  # a tenth faster than no_grad; what leaves it is copied, for use under autograd
         ids, logprobs = _decode(policy, prompt_ids, prompt_mask, group_size, noise, temperature)
     policy.model.train(was_training)
+    # NaN, infinity and a row of minus infinities each make every log-prob of their row NaN, so one look at the end is enough
+    if not logprobs.isfinite().all():
+        raise FloatingPointError(_not_finite(policy))
     return _rollout(policy, prompt_ids, prompt_mask, ids.clone(), logprobs.clone(), group_size)
+
+
+def _not_finite(policy: Policy) -> str:
+    found = "the model's logits are not finite (NaN or infinite), so nothing can be sampled from them: "
+    if torch.float16 in (policy.compute, policy.dtype):
+        return (
+            found + "in float16 numbers above 65504 overflow, so load the policy with torch.bfloat16 or torch.float32"
+        )
+    return found + "some of its weights are NaN, infinite or far too large, so load it again from good ones"
 
 
 def _decode(policy, prompt_ids, prompt_mask, group_size, noise: Tensor, temperature) -> tuple[Tensor, Tensor]:
@@ -239,11 +252,8 @@ def score_tokens(
         )
     if group_size > 1 and can_pack(model):
         return score_packed(model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature, group_size)
-    mask = torch.cat([prompt_mask, completion_mask], dim=1)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    ids = torch.cat([prompt_ids, completion_ids], dim=1)
-    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=width + 1, use_cache=False)
-    return masked_scores(out.logits, completion_ids, completion_mask, temperature)
+    ids, mask = torch.cat([prompt_ids, completion_ids], dim=1), torch.cat([prompt_mask, completion_mask], dim=1)
+    return masked_scores(read_all(model, ids, mask, width + 1), completion_ids, completion_mask, temperature)
 
 
 def logprobs_from_logits(

@@ -11,6 +11,8 @@ tokenizer's, the two others stand in the generation config only.
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -77,6 +79,19 @@ def make_model(family="llama", seed=0, dtype=torch.float32, **changes):
                 value.normal_(std=0.3)
     model.generation_config.eos_token_id = [STOP, POINT]
     return model.to(dtype).eval()
+
+
+def make_any(family, **changes):
+    """A random model of any family that transformers knows, as a rule with hidden size 32 and two layers."""
+    torch.manual_seed(0)
+    shape = {
+        "vocab_size": len(WORDS), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128, "initializer_range": 0.3,
+        "bos_token_id": END, "eos_token_id": END, "pad_token_id": PAD,
+    }  # fmt: skip
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[family](**shape | changes))
+    model.generation_config.eos_token_id = [STOP, POINT]
+    return model.eval()
 
 
 def make_tiny(family="llama", seed=0, dtype=torch.float32, **changes):

@@ -145,6 +145,20 @@ def test_a_step_of_one_shape_in_16_bits(monkeypatch):
     assert (rollouts[0].logprobs - rollouts[1].logprobs).abs().max() < 0.1
 
 
+def test_a_recording_that_fails_is_done_without_unless_the_memory_is_full(monkeypatch):
+    def fail(error):
+        def record(self):
+            raise error
+
+        monkeypatch.setattr(GraphDecoder, "_record", record)
+        return GraphDecoder(make_tiny().model, 3)
+
+    with pytest.warns(UserWarning, match="without a CUDA graph.*no capture"):
+        fail(RuntimeError("no capture"))._record_if_possible()
+    with pytest.raises(torch.OutOfMemoryError):
+        fail(torch.OutOfMemoryError("full"))._record_if_possible()
+
+
 def test_fewer_rows_are_dropped_where_that_costs_a_recording(monkeypatch):
     kept = {}
     for kind in (LayerDecoder, GraphDecoder):

@@ -8,10 +8,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_policies import END, END_IDS, ID, PAD, POINT, STOP, WORDS, make_model, make_tiny, make_tokenizer
+from small_policies import (
+    END,
+    END_IDS,
+    ID,
+    PAD,
+    POINT,
+    STOP,
+    WORDS,
+    make_any,
+    make_model,
+    make_tiny,
+    make_tokenizer,
+)
 
 from rlvr_helpers import decoding, sampling
-from rlvr_helpers.decoding import CacheDecoder, LayerDecoder, decoder_for
+from rlvr_helpers.decoding import CacheDecoder, GraphDecoder, LayerDecoder, PlainDecoder, decoder_for
+from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.models import format_prompt, make_policy
 from rlvr_helpers.sampling import (
     encode_prompts,
@@ -781,6 +794,112 @@ def test_completions_longer_than_the_model_s_positions_are_refused_clearly():
     policy = make_tiny("gpt2")
     with pytest.raises(ValueError, match="96"):
         roll(policy, ["5 " * 90], max_tokens=20)
+
+
+# --- logits that are not finite -------------------------------------------------------------------
+
+INF = float("inf")
+BAD_LOGITS = {
+    "NaN": [0.0, float("nan"), 1.0],
+    "infinity": [0.0, INF, 1.0],
+    "two infinities": [INF, INF, 1.0],
+    "minus infinity everywhere": [-INF, -INF, -INF],
+}
+
+
+@pytest.mark.parametrize("logits", BAD_LOGITS.values(), ids=BAD_LOGITS.keys())
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+def test_one_bad_logit_shows_in_the_log_prob_of_whatever_is_picked(logits, temperature):
+    for noise in (0.0, 0.5, 0.999):
+        _, logprobs = pick_tokens(torch.tensor([logits, [0.0, -INF, 1.0]]), torch.full((2,), noise), temperature)
+        assert logprobs.isfinite().tolist() == [False, True]
+
+
+def spoil(model, value):
+    """One weight of the last layer, whatever the family calls it."""
+    with torch.no_grad():
+        list(model.parameters())[-1].view(-1)[0] = value
+
+
+@pytest.mark.parametrize("value", [float("nan"), INF, -INF])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_one_bad_weight_is_not_sampled_from(any_policy, problems, value, temperature):
+    spoil(any_policy.model, value)
+    with pytest.raises(FloatingPointError, match="not finite.*weights.*load it again"):
+        roll(any_policy, prompts_of(any_policy, problems), temperature=temperature)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        evaluate(any_policy, problems, 4)
+
+
+@pytest.mark.parametrize("kind", [CacheDecoder, LayerDecoder, GraphDecoder, PlainDecoder])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_an_overflow_in_float16_says_what_to_do(monkeypatch, problems, kind, temperature):
+    policy = make_tiny()
+    with torch.no_grad():
+        policy.model.model.layers[1].mlp.down_proj.weight *= 1e6
+    monkeypatch.setattr(sampling, "decoder_for", kind)
+    assert roll(policy, prompts_of(policy, problems)).texts, "float32 holds such numbers"
+    policy.compute = torch.float16
+    with pytest.raises(FloatingPointError, match="float16.*overflow.*bfloat16 or torch.float32"):
+        roll(policy, prompts_of(policy, problems), temperature=temperature)
+
+
+# --- models without a cache of keys and values ----------------------------------------------------
+
+LINEAR = {
+    "linear_num_value_heads": 2, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+    "layer_types": ["linear_attention", "full_attention"], "head_dim": 8,
+}  # fmt: skip
+EXPERTS = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16}
+STATEFUL = {
+    "lfm2": {"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
+    "mamba": {"state_size": 4},
+    "mamba2": {"state_size": 4, "num_heads": 8, "head_dim": 8, "n_groups": 1},
+    "jamba": {
+        "mamba_d_state": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 2, "num_experts_per_tok": 1,
+        "use_mamba_kernels": False,
+    },
+    "qwen3_next": LINEAR | EXPERTS | {"shared_expert_intermediate_size": 16},
+    "openai-gpt": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", STATEFUL)
+def test_a_model_with_a_recurrent_state_or_no_cache_is_decoded_the_plain_way(problems, family):
+    policy = make_policy(make_any(family, **STATEFUL[family]), make_tokenizer(), family)
+    prompts = prompts_of(policy, problems[:4])
+    assert isinstance(decoder_for(policy.model, 5), PlainDecoder)
+    rollout = roll(policy, prompts, group_size=3, max_tokens=8, seed=5)
+    assert completions(rollout) == literal_samples(policy, prompts, 3, 8, 1.0, seed=5)
+    assert largest_gap(rollout.logprobs, literal_logprobs(policy.model, rollout)) < 1e-4
+    assert largest_gap(rollout.logprobs, score(policy, rollout, group_size=3)) < 1e-4
+
+
+WINDOWS = {
+    "in every layer": {"max_window_layers": 0},
+    "in the second layer": {"max_window_layers": 1},
+    "in no layer after all": {"max_window_layers": 2},
+    "as the layers' kinds": {"layer_types": ["full_attention", "sliding_attention"]},
+}
+
+
+@pytest.mark.parametrize("changes", WINDOWS.values(), ids=WINDOWS.keys())
+def test_a_sliding_window_is_scored_as_it_is_sampled(problems, changes):
+    """Prompts and completions longer than the window; a group scored in one row and row by row."""
+    policy = make_tiny("qwen2", use_sliding_window=True, sliding_window=6, **changes)
+    rollout = roll(policy, prompts_of(policy, problems), group_size=3, max_tokens=12)
+    assert largest_gap(rollout.logprobs, literal_logprobs(policy.model, rollout)) < 2e-5
+    for group_size in (1, 3):
+        assert largest_gap(rollout.logprobs, score(policy, rollout, group_size=group_size)) < 2e-5
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_window_that_the_model_does_not_use_cuts_nothing(problems, family):
+    """transformers makes the cache by the configuration, whether or not the model has such a window."""
+    policy = make_tiny(family)
+    policy.model.config.sliding_window = 6
+    rollout = roll(policy, prompts_of(policy, problems), group_size=2, max_tokens=8)
+    assert largest_gap(rollout.logprobs, literal_logprobs(policy.model, rollout)) < 2e-5
 
 
 @pytest.mark.parametrize("group_size", [4, 5])

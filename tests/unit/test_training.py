@@ -1036,8 +1036,11 @@ class NoPositions(torch.nn.Module):
     def device(self):
         return self.transformer.device
 
-    def forward(self, position_ids=None, use_cache=True, **inputs):
-        return self.transformer(position_ids=position_ids if use_cache else None, use_cache=use_cache, **inputs)
+    def forward(self, position_ids=None, past_key_values=None, use_cache=True, **inputs):
+        position_ids = position_ids if use_cache else None
+        return self.transformer(
+            position_ids=position_ids, past_key_values=past_key_values, use_cache=use_cache, **inputs
+        )
 
 
 def test_one_warning_per_run_if_the_model_is_not_scored_as_it_is_sampled(problems):
