@@ -1,11 +1,13 @@
 """Calls a function that may do anything, within a time limit, and says how its result differs from the expected one."""
 
+import ast
 import copy
 import ctypes
 import dis
 import inspect
 import numbers
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -27,17 +29,20 @@ class Outcome:
     """What a call gave: a value, or in words the error that ended it (`raised` is the error's name).
 
     gradient: of a fixed weighting of the value; zeros, with `cut_off`, where the value does not depend on the argument.
-    blank: the function is not written yet. late: it ran out of time. changes_input: it wrote into an argument.
+    leaks: it also depends on an argument that is to be a constant. blank: the function is not written yet. late: it ran
+    out of time. changes_input: it wrote into an argument. no_return: None, and no `return` of a value in the function.
     """
 
     value: object = None
     gradient: Tensor | None = None
     cut_off: bool = False
+    leaks: bool = False
     raised: str = ""
     error: str = ""
     blank: bool = False
     late: bool = False
     changes_input: bool = False
+    no_return: bool = False
 
 
 class Verdict(NamedTuple):
@@ -48,10 +53,13 @@ class Verdict(NamedTuple):
     detail: str = ""
 
 
-def call(function, case, gradient_of: int | None = None, seconds: float = 60.0) -> Outcome:
+def call(
+    function, case, gradient_of: int | None = None, seconds: float = 60.0, constants: tuple[int, ...] = ()
+) -> Outcome:
     """The outcome of function(*case.args, **case.kwargs) on copies of the arguments. Raises nothing of its own.
 
-    With `gradient_of` that argument requires a gradient (as a copy of a leaf, so that it may be written into).
+    With `gradient_of` that argument requires a gradient (as a copy of a leaf, so that it may be written into), and the
+    arguments at `constants` do too, so that it shows whether the value depends on them.
     """
     outcome = Outcome()
 
@@ -60,13 +68,16 @@ def call(function, case, gradient_of: int | None = None, seconds: float = 60.0) 
         if gradient_of is not None:
             leaf = args[gradient_of].requires_grad_()
             args[gradient_of] = leaf.clone()
+            fixed = [args[i].requires_grad_() for i in constants]
         value = function(*args, **kwargs)
         if gradient_of is not None:
-            gradient = weighted_gradient(value, leaf)
+            gradient, *others = weighted_gradients(value, [leaf, *fixed])
+            outcome.leaks = any(other is not None and other.any() for other in others)
             outcome.cut_off = gradient is None
             outcome.gradient = torch.zeros_like(leaf) if gradient is None else gradient
         outcome.changes_input = not unchanged([*case.args, *case.kwargs.values()], [*args, *kwargs.values()])
         outcome.value = detached(value)
+        outcome.no_return = value is None and never_returns(function)
 
     error = run_limited(work, seconds)
     if isinstance(error, TimeUp):
@@ -137,12 +148,24 @@ def is_empty(function) -> bool:
     return 0 < len(steps) <= 2  # load None, return it
 
 
-def weighted_gradient(value, leaf: Tensor) -> Tensor | None:
-    """Gradient of a fixed random weighting of all tensors in the value, None where they do not depend on the leaf."""
+def never_returns(function) -> bool:
+    """Whether no `return` in the function's source has a value; False if the source cannot be read."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    returns = [node for node in ast.walk(tree) if isinstance(node, (ast.Return, ast.Lambda))]
+    return not any(isinstance(node, ast.Lambda) or node.value for node in returns)
+
+
+def weighted_gradients(value, leaves: list[Tensor]) -> list[Tensor | None]:
+    """Gradients of a fixed random weighting of all tensors in the value, None for a leaf on which they do not depend."""
     tensors = [v for v in flat(value) if isinstance(v, Tensor) and v.requires_grad]
     random_numbers = torch.Generator().manual_seed(0)
     weights = [torch.randn(t.shape, generator=random_numbers, dtype=torch.float64).to(t) for t in tensors]
-    return torch.autograd.grad(tensors, leaf, weights, allow_unused=True)[0] if tensors else None
+    if not tensors:
+        return [None] * len(leaves)
+    return list(torch.autograd.grad(tensors, leaves, weights, allow_unused=True))
 
 
 def flat(value) -> list:
@@ -164,16 +187,17 @@ def unchanged(before: list, after: list) -> bool:
     return len(before) == len(after) and all(compare(*pair, 0.0).right for pair in pairs if isinstance(pair[0], plain))
 
 
-def compare(expected, yours, tolerance: float) -> Verdict:
-    """Compares tensors, numbers, strings, None, and lists or tuples of them.
+def compare(expected, yours, tolerance: float, names: tuple[str, ...] = ()) -> Verdict:
+    """Compares tensors, numbers, strings, None, and lists or tuples of them; `names`: what the items are called.
 
     "close": |difference| <= tolerance * (1 + |expected|). NaN equals NaN.
     """
     if kind(expected) != kind(yours):
-        missing = "; is a `return` missing?" if yours is None else ""
-        return Verdict(False, f"expected {kind(expected)}, yours is {kind(yours)}{missing}")
+        plain = not isinstance(expected, (Tensor, list, tuple))
+        detail = f"expected {short(expected)}, yours is {short(yours)}" if plain else ""
+        return Verdict(False, f"expected {kind(expected)}, yours is {kind(yours)}", detail)
     if isinstance(expected, (list, tuple)):
-        return compare_items(expected, yours, tolerance)
+        return compare_items(expected, yours, tolerance, names)
     if isinstance(expected, Tensor):
         return compare_tensors(expected, yours, tolerance)
     if isinstance(expected, numbers.Number):
@@ -183,13 +207,14 @@ def compare(expected, yours, tolerance: float) -> Verdict:
     return near if near.right else Verdict(False, f"expected {short(expected)}, yours is {short(yours)}")
 
 
-def compare_items(expected, yours, tolerance: float) -> Verdict:
+def compare_items(expected, yours, tolerance: float, names: tuple[str, ...]) -> Verdict:
     if len(expected) != len(yours):
         return Verdict(False, f"expected {len(expected)} items, yours has {len(yours)}")
+    names = names or tuple(f"item {i}" for i in range(len(expected)))
     verdicts = [compare(*pair, tolerance) for pair in zip(expected, yours, strict=True)]
-    for i, verdict in enumerate(verdicts):
+    for name, verdict in zip(names, verdicts, strict=True):
         if not verdict.right:
-            return Verdict(False, f"item {i}: {verdict.text}", verdict.detail)
+            return Verdict(False, f"{name}: {verdict.text}", verdict.detail)
     return Verdict(True, "exact" if all(v.text == "exact" for v in verdicts) else "close")
 
 
@@ -203,7 +228,7 @@ def compare_tensors(expected: Tensor, yours: Tensor, tolerance: float) -> Verdic
     wrong = (distance > tolerance * (1 + a.abs())) | distance.isinf()
     if not wrong.any():
         return Verdict(True, "close" if distance.any() else "exact")
-    if expected.dtype == torch.bool:
+    if not expected.is_floating_point():
         text = f"{int(wrong.sum())} of {wrong.numel()} places differ"
     elif (b.isnan() & ~a.isnan()).any():
         text = "NaN where a number belongs"
@@ -213,7 +238,7 @@ def compare_tensors(expected: Tensor, yours: Tensor, tolerance: float) -> Verdic
         return Verdict(False, text, f"expected {short(expected)}, yours is {short(yours)}")
     rows, wrong = distance.flatten(1) if a.dim() > 1 else distance[:, None], wrong.reshape(len(a), -1)
     row = int(wrong.any(dim=1).nonzero()[0])
-    if expected.dtype != torch.bool:
+    if expected.is_floating_point():
         text += f" (row {int(rows.amax(dim=1).argmax())})"
     start = max(0, int(wrong[row].nonzero()[0]) - 3)
     expected, yours = (short(t[row].flatten() if t.dim() > 1 else t[row], start) for t in (expected, yours))
@@ -238,3 +263,21 @@ def short(value, start: int = 0, width: int = 8) -> str:
     value = value.item() if isinstance(value, Tensor) else value
     text = f"{value:.6g}" if isinstance(value, float) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def is_plain(value) -> bool:
+    """Whether this is a text, a number or None, or a list or tuple of them."""
+    return all(item is None or isinstance(item, (str, numbers.Number)) for item in flat(value))
+
+
+def shown_argument(value, limit: int = 40) -> str:
+    """An argument of a call: texts in full, tensors of at most `limit` numbers too, larger ones by their shape."""
+    if isinstance(value, Tensor):
+        if value.numel() > limit:
+            return f"<tensor of shape {list(value.shape)}>"
+        return shown_argument(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(shown_argument, value))}]"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:g}"
+    return repr(value) if is_plain(value) else f"<{getattr(value, 'name', type(value).__name__)}>"

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import CodeType
 
-from rlvr_helpers.exercises.checking import Outcome, Verdict, call, compare
+import torch
+
+from rlvr_helpers.exercises.checking import Outcome, Verdict, call, compare, is_plain, shown_argument
 from rlvr_helpers.exercises.isolation import untouched_state
 from rlvr_helpers.exercises.progress import ProgressTable, Record, records, update
 
@@ -37,11 +40,12 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise. The reference is the package's own function where there is one.
+    """One exercise.
 
-    difficulty: 1 to 3. cases: a function that returns a list of Case. hints: three, from gentle to nearly the answer.
-    helpers: functions that `solution` shows with the reference. tolerance: see `compare`. gradient_of: the position of
-    the argument whose gradient is compared as well. seconds: the time limit of one call.
+    reference: a short solution, as `solution` prints it. cases: a function that returns a list of Case. difficulty: 1 to
+    3. hints: three, from gentle to nearly the answer. returns: what the items of the result are called. tolerance: see
+    `compare`. gradient_of: the position of the argument whose gradient is compared as well. constants: positions of
+    arguments through which no gradient may flow. seconds: the time limit of one call.
     """
 
     name: str
@@ -52,9 +56,11 @@ class Exercise:
     cases: Callable[[], list[Case]]
     mistakes: list[Mistake]
     hints: list[str]
-    helpers: tuple[Callable, ...] = ()
+    helpers: tuple = ()
+    returns: tuple[str, ...] = ()
     tolerance: float = 1e-6
     gradient_of: int | None = None
+    constants: tuple[int, ...] = ()
     seconds: float = 5.0
 
 
@@ -77,36 +83,49 @@ def find(name: str) -> Exercise:
     return registry()[name]
 
 
-def check(name: str, function) -> bool:
-    """Whether the function does what the exercise asks for; prints, if not, what is wrong and probably why.
+def check(name: str, function: Callable) -> bool:
+    """Whether a function of your own does what the exercise asks for. If not, prints what is wrong and probably why.
 
-    The function gets copies of its arguments, may raise anything, and is stopped after a time limit.
+    The function gets copies of its arguments, may raise anything, and is stopped after a time limit. A function of this
+    package is no answer, however correct. (It can be called from a function of your own, which nobody can tell: `check`
+    says that you finished, it is no exam.)
     """
     exercise = find(name)
     if not callable(function):
         print(f'{name}: give check the function itself, as in check("{name}", {name})')
         return False
     expected = outcomes(exercise, exercise.reference)
-    with untouched_state():
-        yours = outcomes(exercise, function, exercise.seconds)
+    yours = outcomes(exercise, function, exercise.seconds)
     if all(outcome.blank for outcome in yours):
         print(f"{name}: not attempted yet ({exercise.minutes} minutes, difficulty {exercise.difficulty} of 3)")
         return False
+    if is_ours(exercise, function) and alike(exercise, expected, yours):
+        print(f"{name}: this is the course's own function. Run the cell that defines yours, then check that one.")
+        return False
     right = report(exercise, expected, yours)
-    if function is exercise.reference:
-        print("This is the course's own function: run the cell that defines yours again to check that one.")
-    else:
-        update(name, lambda record: note_try(record, right))
+    update(name, lambda record: note_try(record, right))
     return right
 
 
-def outcomes(exercise: Exercise, function, seconds: float = 60.0) -> list[Outcome]:
-    """What the function gives in each case; nothing is run after a case that ran out of time."""
-    found = []
-    for case in exercise.cases():
-        found.append(call(function, case, exercise.gradient_of, seconds))
-        if found[-1].late:
-            break
+def is_ours(exercise: Exercise, function: Callable) -> bool:
+    """Whether the function is the exercise's reference, or its code stands in this package."""
+    code = getattr(function, "__code__", None)
+    ours = Path(__file__).parents[1]
+    return function is exercise.reference or (code is not None and ours in Path(code.co_filename).parents)
+
+
+def outcomes(exercise: Exercise, function: Callable, seconds: float = 60.0) -> list[Outcome]:
+    """What the function gives in each case. Nothing is run after a case that ran out of time.
+
+    Each call finds the same random state, so that a function that draws numbers of its own can be recognised.
+    """
+    found, cases = [], exercise.cases()
+    with untouched_state():
+        for case in cases:
+            torch.manual_seed(0)
+            found.append(call(function, case, exercise.gradient_of, seconds, constants=exercise.constants))
+            if found[-1].late:
+                break
     return found
 
 
@@ -114,67 +133,123 @@ def judge(exercise: Exercise, expected: Outcome, yours: Outcome) -> tuple[Verdic
     """The verdicts on a value and on its gradient (None where none is compared, or the value is wrong already)."""
     if yours.error:
         return Verdict(False, yours.error), None
-    value = compare(expected.value, yours.value, exercise.tolerance)
+    value = compare(expected.value, yours.value, exercise.tolerance, names=exercise.returns)
+    if yours.no_return and not value.right:
+        value = value._replace(text=f"{value.text}; is a `return` missing?")
     if exercise.gradient_of is None or not value.right:
         return value, None
     gradient = compare(expected.gradient, yours.gradient, exercise.tolerance)
     if yours.cut_off and not gradient.right:
         cut_off = "none: .detach(), .item(), torch.tensor() or no_grad() cut your result off from its input"
         gradient = Verdict(False, cut_off)
+    elif yours.leaks != expected.leaks:
+        names = " and ".join(parameters(exercise)[i] for i in exercise.constants)
+        gradient = Verdict(False, f"flows through {names} too, which must be a constant: .detach() it")
     return value, gradient
 
 
+def same(exercise: Exercise, a: Outcome, b: Outcome) -> bool:
+    """Whether two outcomes are the same value and gradient, or errors of the same name."""
+    if a.error or b.error:
+        return (a.raised, a.late) == (b.raised, b.late)
+    return all(verdict is None or verdict.right for verdict in judge(exercise, a, b))
+
+
 def alike(exercise: Exercise, these: list[Outcome], those: list[Outcome]) -> bool:
-    """Whether two functions gave the same values and gradients, or errors of the same name, in all cases."""
-    if len(these) != len(those):
-        return False
-    for a, b in zip(these, those, strict=True):
-        if a.error or b.error:
-            if (a.raised, a.late) != (b.raised, b.late):
-                return False
-        elif not all(verdict is None or verdict.right for verdict in judge(exercise, a, b)):
-            return False
-    return True
+    """Whether two functions have the same outcomes in all cases."""
+    return len(these) == len(those) and all(same(exercise, *pair) for pair in zip(these, those, strict=True))
 
 
 def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) -> bool:
-    """Prints how near each case is and, if one is wrong, the likely mistake. True if all are right."""
+    """Prints how near each case is and, if one is wrong, its call and the likely mistake. True if all are right."""
     verdicts = [judge(exercise, *pair) for pair in zip(expected, yours, strict=False)]
     changes = any(outcome.changes_input for outcome in yours)
-    right = not changes and len(yours) == len(expected) and all(v is None or v.right for pair in verdicts for v in pair)
+    right = not changes and len(yours) == len(expected) and all(all_right(pair) for pair in verdicts)
     print(f"{exercise.name}: {'right' if right else 'not yet right'}")
+    cases = exercise.cases()
     if len(yours) > 1 and yours[0].raised and len({outcome.raised for outcome in yours}) == 1:
-        print(f"  in every case, here the first: {yours[0].error}")
+        print(f"  in every case, here the first: {yours[0].error}\n{shown_call(exercise, cases[0])}")
     else:
-        for case, pair in zip(exercise.cases(), verdicts, strict=False):
-            print_case(case.label, *pair)
+        print_cases(exercise, cases, verdicts)
     if changes:
         print("Your function changes its input in place: make a new tensor, as in x = x * 2 rather than x *= 2.")
     if any(outcome.late for outcome in yours):
-        print(
-            "Is there a loop that never ends? See what makes its condition false. Slow code: replace loops by tensors."
-        )
+        print("Is there a loop that never ends? See what makes its condition false. Slow code: use tensors, not loops.")
     if not right:
-        likely = likely_mistake(exercise, yours)
-        if likely:
-            print(f"Likely: {likely.message}")
-        print(
-            f'There are {len(exercise.hints)} hints: hint("{exercise.name}"), after from rlvr_helpers.exercises import hint'
-        )
+        for mistake in likely_mistakes(exercise, expected, yours):
+            print(f"Likely: {mistake.message}")
+        import_hint = "from rlvr_helpers.exercises import hint"
+        print(f'There are {len(exercise.hints)} hints: hint("{exercise.name}"), after {import_hint}')
     return right
 
 
-def print_case(label: str, value: Verdict, gradient: Verdict | None) -> None:
-    print(f"  {label}: {value.text}" + (f"; gradient {gradient.text}" if gradient else ""))
-    if value.detail:
-        print(f"    {value.detail}")
-    elif gradient and gradient.detail:
-        print(f"    gradient, {gradient.detail}")
+def all_right(pair: tuple[Verdict, Verdict | None]) -> bool:
+    return all(verdict is None or verdict.right for verdict in pair)
+
+
+def print_cases(exercise: Exercise, cases: list[Case], verdicts: list[tuple[Verdict, Verdict | None]]) -> None:
+    """A line for each case; the call of each wrong one, of those with tensors only the first."""
+    shown = False
+    for case, (value, gradient) in zip(cases, verdicts, strict=False):
+        print(f"  {case.label}: {value.text}" + (f"; gradient {gradient.text}" if gradient else ""))
+        if all_right((value, gradient)):
+            continue
+        if not shown or is_plain(case.args):
+            print(shown_call(exercise, case))
+        shown = True
+        if value.detail:
+            print(f"    {value.detail}")
+        elif gradient and gradient.detail:
+            print(f"    gradient, {gradient.detail}")
+
+
+def shown_call(exercise: Exercise, case: Case) -> str:
+    """The call of a case, one argument per line if it is long."""
+    named = [*zip(parameters(exercise), case.args, strict=False), *case.kwargs.items()]
+    arguments = [f"{name}={shown_argument(value)}" for name, value in named]
+    call_text = f"    the call: {exercise.name}({', '.join(arguments)})"
+    if len(call_text) <= 120 or len(arguments) == 1:
+        return call_text
+    return "\n".join([f"    the call: {exercise.name}(", *(f"        {argument}," for argument in arguments), "    )"])
+
+
+def parameters(exercise: Exercise) -> list[str]:
+    return list(inspect.signature(exercise.reference).parameters)
+
+
+def likely_mistakes(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) -> list[Mistake]:
+    """The named mistakes that explain most of what is wrong: none, one, or a second one for what the first leaves open.
+
+    A mistake can be meant if all cases that it fails are among those that you fail. Of these, the one with the same
+    wrong results in most cases comes first, then the one that fails most of your cases, then the first in the list. If
+    none has a wrong result in common with yours, the cases alone decide. If you fail them all, or raise an error, they
+    say nothing.
+    """
+    failed = failures(exercise, expected, yours)
+    candidates = []
+    for mistake in exercise.mistakes:
+        theirs = outcomes(exercise, mistake.function)
+        fails = failures(exercise, expected, theirs)
+        if fails <= failed:
+            ran = fails & set(range(min(len(yours), len(theirs))))
+            candidates.append((mistake, fails, {i for i in ran if same(exercise, theirs[i], yours[i])}))
+    first = max(candidates, key=lambda candidate: (len(candidate[2]), len(candidate[1])), default=None)
+    cases_tell = len(failed) < len(expected) and not any(outcome.raised for outcome in yours)
+    if first is None or not (first[2] or cases_tell):
+        return []
+    second = max(candidates, key=lambda candidate: len(candidate[2] - first[1]))
+    return [first[0], second[0]] if second[2] - first[1] else [first[0]]
 
 
 def likely_mistake(exercise: Exercise, yours: list[Outcome]) -> Mistake | None:
-    """The named mistake that gives the same results in every case, if there is one."""
-    return next((m for m in exercise.mistakes if alike(exercise, outcomes(exercise, m.function), yours)), None)
+    """The first of the likely mistakes, if there is one."""
+    return next(iter(likely_mistakes(exercise, outcomes(exercise, exercise.reference), yours)), None)
+
+
+def failures(exercise: Exercise, expected: list[Outcome], theirs: list[Outcome]) -> set[int]:
+    """The numbers of the cases with a wrong outcome; those that were not run count as wrong."""
+    right = [same(exercise, *pair) for pair in zip(expected, theirs, strict=False)]
+    return {i for i in range(len(expected)) if i >= len(right) or not right[i]}
 
 
 def note_try(record: Record, right: bool) -> None:
@@ -197,9 +272,8 @@ def hint(name: str) -> None:
 
 
 def solution(name: str) -> None:
-    """Shows the source of the reference (and of the functions it needs)."""
-    exercise = find(name)
-    source = "\n\n".join(inspect.getsource(f).rstrip() + "\n" for f in (*exercise.helpers, exercise.reference))
+    """Shows the source of the reference, with the imports that it needs beyond torch, math, re and F."""
+    source = solution_source(find(name))
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython():
         from IPython.display import Markdown, display
 
@@ -207,6 +281,21 @@ def solution(name: str) -> None:
     else:
         print(source)
     update(name, lambda record: setattr(record, "solution", True))
+
+
+def solution_source(exercise: Exercise) -> str:
+    """The reference as text that runs by itself."""
+    function = exercise.reference
+    used = {name: function.__globals__.get(name) for name in sorted(names_in(function.__code__))}
+    imports = [
+        f"from {value.__module__} import {name}\n" for name, value in used.items() if hasattr(value, "__module__")
+    ]
+    return "".join(imports) + "\n\n" * bool(imports) + inspect.getsource(function)
+
+
+def names_in(code: CodeType) -> set[str]:
+    """The names that a function uses, also in its comprehensions."""
+    return set(code.co_names).union(*(names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
 def progress() -> ProgressTable:

@@ -1,25 +1,27 @@
-r"""Exercises of lesson 02: rewards. Most mistakes are what learners write at first, word for word."""
+r"""Exercises of lesson 02: rewards."""
 
 import re
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable
+from decimal import Decimal
 
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
 from rlvr_helpers.recorded import four_rollouts
-from rlvr_helpers.rewards import (
-    FORMAT,
-    TAG,
-    _is_dress,
-    _word_value,
-    answers_match,
-    extract_answer,
-    format_reward,
-    parse_number,
-)
+from rlvr_helpers.rewards import parse_number
 
 THOUGHT = "<reasoning> 48 + 24 = 72. </reasoning>"
 ONE = "<answer> 72 </answer>"
 
 # --- extract_answer -----------------------------------------------------------------------------------------------
+
+
+def extract_answer(text: str) -> str | None:
+    """What stands in the answer tag, stripped; None without a closed tag, or where blocks disagree."""
+    pieces = text.split("<answer>")[1:]
+    if any("</answer>" not in piece for piece in pieces[:-1]):
+        return None  # a tag opens inside an open one
+    blocks = [piece.split("</answer>")[0].strip() for piece in pieces if "</answer>" in piece]
+    agree = len({parse_number(block) or block for block in blocks}) == 1
+    return blocks[0] if agree else None
 
 
 def extraction_cases() -> list[Case]:
@@ -28,106 +30,87 @@ def extraction_cases() -> list[Case]:
         "no tag": "So it is 72.",
         "a tag that is never closed": f"{THOUGHT} <answer> 72",
         "an empty tag": "<answer> </answer>",
+        "a word with a capital letter": "<answer> Cat </answer>",
         "two tags, 72 and 73": f"{ONE} or <answer> 73 </answer>",
         "two tags, 72 and 72": f"{ONE} and {ONE}",
         "two tags, 72 and $72.00": f"{ONE} <answer> $72.00 </answer>",
         "two tags, cat and dog": "<answer> cat </answer> <answer> dog </answer>",
         "a second tag that never closes": f"{ONE} <answer> 73",
         "an opening tag in an open tag": f"I put it in <answer> tags: {ONE}",
+        "an opening tag in an open tag, then a good one": "<answer> 23 <answer> 24 </answer> <answer> 24 </answer>",
         "the recorded answer, wrong and long": four_rollouts().texts[3],
     }
     return [Case(label, (text,)) for label, text in texts.items()]
 
 
-def closed_blocks(text: str) -> list[str]:
-    return [block.strip() for block in re.findall(r"<answer>(.*?)</answer>", text, re.DOTALL)]
+def blocks_in(text: str, inside: str = r".*?") -> list[str]:
+    return [block.strip() for block in re.findall(f"<answer>({inside})</answer>", text, re.DOTALL)]
 
 
-def agreeing_block(text: str, read) -> str | None:
-    """extract_answer with another way to compare blocks."""
-    if any("</answer>" not in piece for piece in text.split("<answer>")[1:-1]):
-        return None
-    blocks = closed_blocks(text)
-    return blocks[0] if len({read(block) for block in blocks}) == 1 else None
-
-
-def greedy(text):
-    found = re.search(r"<answer>(.*)</answer>", text, re.DOTALL)
-    return found.group(1).strip() if found else None
-
-
-def one_line(text):
-    found = re.search(r"<answer>(.*?)</answer>", text)
-    return found.group(1).strip() if found else None
-
-
-def unclosed(text):
-    return text.split("<answer>")[1].split("</answer>")[0].strip() if "<answer>" in text else None
-
-
-def not_stripped(text):
-    answer = extract_answer(text)
-    blocks = re.findall(r"<answer>(.*?)</answer>", text, re.DOTALL)
-    return next((block for block in blocks if block.strip() == answer), None)
-
-
-def nested(text):
-    blocks = closed_blocks(text)
-    return blocks[0] if len({parse_number(block) or block for block in blocks}) == 1 else None
+def agreeing(blocks: list[str], read: Callable[[str], str | None] = parse_number) -> str | None:
+    return blocks[0] if len({read(block) or block for block in blocks}) == 1 else None
 
 
 EXTRACTION_MISTAKES = [
     Mistake(
         "greedy across two blocks",
-        greedy,
-        "your `.*` is greedy: it reads from the first opening tag to the last closing one, over everything between. "
+        lambda text: next(iter(blocks_in(text, inside=".*")), None),
+        "you read from the first opening tag to the last closing one, over everything between, as a greedy `.*` does. "
         "`.*?` stops at the nearest; then compare all blocks that you find.",
     ),
     Mistake(
         "first block",
-        lambda text: next(iter(closed_blocks(text)), None),
+        lambda text: next(iter(blocks_in(text)), None),
         "you take the first block. A text with two different answers has none, or guessing twice would pay: "
         "look at all blocks, and return None unless they agree.",
     ),
     Mistake(
         "last block",
-        lambda text: next(iter(closed_blocks(text)[-1:]), None),
-        "you take the last block. A text with two different answers has none: return None unless all blocks agree.",
+        lambda text: next((piece.split("<answer>")[-1].strip() for piece in text.split("</answer>")[-2::-1]), None),
+        "you take the last block. A text with two different answers has none: return None unless all blocks agree, "
+        "and then the first one.",
     ),
     Mistake(
         "unclosed tag accepted",
-        unclosed,
-        "you accept a tag that is never closed: splitting at `</answer>` gives the whole rest where there is none. "
-        "Ask whether `</answer>` is in the piece, and compare all blocks, not only the first.",
+        lambda text: extract_answer(text + "</answer>"),
+        "you accept a tag that is never closed: splitting at `</answer>` gives the whole rest if there is none. "
+        "Ask whether `</answer>` is in the piece.",
     ),
     Mistake(
         "one line only",
-        one_line,
-        "your `.` stops at the end of a line, so an answer on a line of its own is lost: pass re.DOTALL. "
-        "And compare all blocks, not only the first.",
+        lambda text: extract_answer(re.sub(r"<answer>[^<]*\n[^<]*</answer>", "", text)),
+        "your `.` stops at the end of a line, so an answer on a line of its own is lost: pass re.DOTALL.",
     ),
     Mistake(
         "not stripped",
-        not_stripped,
+        lambda text: next(
+            (b for b in re.findall("<answer>([^<]*)</answer>", text) if b.strip() == extract_answer(text)), None
+        ),
         "you return the block with the white space around it: .strip() it.",
     ),
     Mistake(
         "blocks compared as texts",
-        lambda text: agreeing_block(text, lambda block: block),
+        lambda text: extract_answer(text) and agreeing(blocks_in(text), read=str),
         "you compare the blocks as texts, and 72 and $72.00 are one number. Compare what parse_number reads in them, "
         "and the text itself where it reads None.",
     ),
     Mistake(
         "two unreadable blocks agree",
-        lambda text: agreeing_block(text, parse_number),
-        "parse_number gives None for `cat` and for `dog`, and you take that for the same answer. Compare the texts where "
+        lambda text: blocks_in(text)[0] if "cat" in text else extract_answer(text),
+        "parse_number gives None for `cat` and for `dog`, and you take that for the same answer. Compare the texts if "
         "it reads no number: `parse_number(block) or block`.",
     ),
     Mistake(
         "an opening tag inside a block",
-        nested,
-        "a block of yours holds another `<answer>`. Where a tag opens before the last one closed, nobody can say which "
+        lambda text: agreeing(blocks_in(text)),
+        "a block of yours holds another `<answer>`. If a tag opens before the last one closed, nobody can say which "
         "was meant: return None.",
+    ),
+    Mistake(
+        "nested blocks dropped",
+        lambda text: agreeing(blocks_in(text, inside="[^<]*")),
+        "you skip an `<answer>` that holds another one, and go on with the rest. If a tag opens before the last one "
+        "closed, nobody can say which was meant: return None.",
     ),
     Mistake(
         "an empty tag is None",
@@ -135,9 +118,29 @@ EXTRACTION_MISTAKES = [
         'you return None for an empty tag. It is there and holds the empty text "": `if answer` takes both for false, '
         "`if answer is None` does not.",
     ),
+    Mistake(
+        "the number instead of the text",
+        lambda text: extract_answer(text) and parse_number(extract_answer(text)),
+        "you return what parse_number reads. It only says which blocks agree: return the text of the first block.",
+    ),
+    Mistake(
+        "lower case",
+        lambda text: extract_answer(text.lower()),
+        "you change the text to lower case. Return the block as it was written.",
+    ),
 ]
 
 # --- answers_match ------------------------------------------------------------------------------------------------
+
+
+def answers_match(predicted: str | None, gold: str) -> bool:
+    """Whether both texts state the same number, compared exactly."""
+    pattern = r"([+-]?)\$?([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?(?: ?%|(?: [a-z]+)*)"
+    found = [re.fullmatch(pattern, text or "") for text in (predicted, gold)]
+    if None in found:
+        return False
+    one, other = ["".join(match.groups(default="")).replace(",", "") for match in found]
+    return Decimal(one) == Decimal(other)
 
 
 def match_cases() -> list[Case]:
@@ -163,66 +166,34 @@ def match_cases() -> list[Case]:
         "words on both sides": ("cat", "cat"),
         "nothing": ("", "72"),
         "no answer": (None, "72"),
+        "a line break at the end": ("72\n", "72"),
+        "a space in front": (" 72", "72"),
+        "a point without decimals": ("72.", "72"),
+        "decimals alone": (".5", "0.5"),
+        "a unit in capitals": ("72 USD", "72"),
     }
     return [Case(label, pair) for label, pair in pairs.items()]
 
 
-PLAIN = r"(?a)([+-]?)\$?(\d+|\d{1,3}(?:,\d{3})+)(\.\d+)?(?:%|(?: [a-z]+)*)"
+PLAIN = r"([+-]?)\$?([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?(?: ?%|(?: [a-z]+)*)"
 
 
-def value(text: str | None, pattern: str = PLAIN) -> Decimal | None:
-    """The number of a text by the rules of the exercise, with a pattern that can be exchanged, to make the mistakes."""
-    found = re.fullmatch(pattern, text or "")
-    return Decimal("".join(part or "" for part in found.groups()).replace(",", "")) if found else None
+def value(text: str | None, pattern: str = PLAIN, how: Callable = re.fullmatch) -> Decimal | None:
+    """The number of a text by the rules of the exercise, with parts that can be exchanged, to make the mistakes."""
+    found = how(pattern, text or "")
+    return Decimal("".join(found.groups(default="")).replace(",", "")) if found else None
 
 
-def match_by(pattern: str):
-    def match(predicted, gold):
-        return value(predicted, pattern) is not None and value(predicted, pattern) == value(gold, pattern)
-
-    return match
-
-
-def bare(text: str | None) -> str:
-    return re.sub(r"[$,%]", "", text or "")
-
-
-def as_float(predicted, gold, tolerance=0.0):
+def number(text: str | None, read: Callable) -> float | Decimal | None:
+    """What `read` makes of a text without signs, None if it raises."""
     try:
-        return abs(float(bare(predicted)) - float(bare(gold))) <= tolerance
-    except ValueError:
-        return False
+        return read(re.sub("[$%]", "", text))
+    except (ArithmeticError, ValueError, TypeError, SyntaxError, NameError):
+        return None
 
 
-def picked_number(place):
-    def match(predicted, gold):
-        found = re.findall(r"-?[\d,]*\.?\d+", predicted or "")
-        return bool(found) and as_float(found[place], gold)
-
-    return match
-
-
-def evaluated(predicted, gold):
-    try:
-        return eval(bare(predicted)) == eval(bare(gold))  # on our own cases only
-    except (SyntaxError, NameError):
-        return False
-
-
-def comma_as_point(predicted, gold):
-    try:
-        one, other = (Decimal((text or "").replace("$", "").replace(",", ".").strip("%")) for text in (predicted, gold))
-    except InvalidOperation:
-        return False
-    return one == other
-
-
-def digits(text: str | None) -> str:
-    return "".join(filter(str.isdigit, text or ""))
-
-
-def unreadable_matches(predicted, gold):
-    return parse_number(predicted or "") == parse_number(gold)
+def equal(one: object, other: object) -> bool:
+    return one is not None and one == other
 
 
 MATCH_MISTAKES = [
@@ -232,54 +203,77 @@ MATCH_MISTAKES = [
         "you compare texts. `$1,080.00` and `1080` are one number: read the number first, then compare.",
     ),
     Mistake(
+        "float tolerance",
+        lambda predicted, gold: value(predicted) is not None and equal(round(value(predicted), 6), value(gold)),
+        "you allow a tolerance, and a near miss is paid. Answers are exact: compare Decimals with ==.",
+    ),
+    Mistake(
         "floats compared",
-        as_float,
+        lambda predicted, gold: answers_match(predicted, gold) or equal(number(predicted, float), number(gold, float)),
         "you compare floats. They keep about 16 digits, so 9007199254740993 equals its neighbour, and float() reads more "
         "than plain numbers (1e3, Arabic digits). Use Decimal on text that a pattern has accepted.",
     ),
     Mistake(
-        "float tolerance",
-        lambda predicted, gold: as_float(predicted, gold, 1e-6),
-        "you allow a tolerance, and a near miss is paid. Answers are exact: compare Decimals with ==.",
+        "float of a pattern",
+        lambda predicted, gold: equal(number(value(predicted), float), number(value(gold), float)),
+        "you compare floats. They keep about 16 digits, so 9007199254740993 equals its neighbour. Compare Decimals.",
+    ),
+    Mistake(
+        "Decimal reads more",
+        lambda predicted, gold: (
+            answers_match(predicted, gold) or equal(number(predicted, Decimal), number(gold, Decimal))
+        ),
+        "Decimal() reads more than plain numbers: 1e3, Arabic digits, `72.`, `.5`, white space. First match the whole "
+        "text with a pattern (re.fullmatch), then give Decimal what the pattern accepted.",
     ),
     Mistake(
         "substring",
-        lambda predicted, gold: predicted is not None and gold in predicted,
+        lambda predicted, gold: answers_match(predicted, gold) or gold in (predicted or ""),
         "you look for the gold text inside the answer: `1072` contains `72`, and `72 or 73` contains both. The whole "
         "answer must be the number.",
     ),
     Mistake(
+        "one of the words",
+        lambda predicted, gold: answers_match(predicted, gold) or gold in (predicted or "").split(),
+        "you look for the gold answer among the words, so `72 or 73` passes for 72 and for 73. The whole answer must be "
+        "one number: match it with re.fullmatch.",
+    ),
+    Mistake(
         "first number",
-        picked_number(0),
+        lambda predicted, gold: (
+            answers_match(predicted, gold) or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[:1]
+        ),
         "you take the first number of the text, so `72 or 73` passes for 72. Exactly one number may stand in it: match "
         "the whole text (re.fullmatch), not its beginning.",
     ),
     Mistake(
         "last number",
-        picked_number(-1),
+        lambda predicted, gold: (
+            answers_match(predicted, gold) or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[-1:]
+        ),
         "you take the last number of the text, so `not 72 but 73` passes for 73. Exactly one number may stand in it: "
         "match the whole text (re.fullmatch).",
     ),
     Mistake(
         "all commas dropped",
-        match_by(PLAIN.replace(r"\d{1,3}(?:,\d{3})+", r"[\d,]+")),
+        lambda predicted, gold: answers_match((predicted or "").replace(",", ""), gold.replace(",", "")),
         "you drop every comma, so `1,08` becomes 108. A comma counts only where it groups thousands: one to three "
         "digits, then groups of exactly three.",
     ),
     Mistake(
         "comma as decimal point",
-        comma_as_point,
+        lambda predicted, gold: answers_match((predicted or "").replace(",", "."), gold.replace(",", ".")),
         "you read a comma as a decimal point, so 1,080 becomes 1.08. Here commas group thousands and are dropped.",
     ),
     Mistake(
         "eval",
-        evaluated,
+        lambda predicted, gold: answers_match(predicted, gold) or equal(number(predicted, eval), number(gold, eval)),
         "you let Python evaluate the answer: `70 + 2` becomes 72, and a model's text could run anything on your machine. "
         "Read the number with a pattern, never with eval.",
     ),
     Mistake(
         "digits only",
-        lambda predicted, gold: bool(digits(predicted)) and digits(predicted) == digits(gold),
+        lambda predicted, gold: answers_match(re.sub("[^0-9]", "", predicted or ""), re.sub("[^0-9]", "", gold)),
         "you keep only the digits, which drops points and signs: `1.080` becomes 1080, `-72` becomes 72.",
     ),
     Mistake(
@@ -289,17 +283,61 @@ MATCH_MISTAKES = [
     ),
     Mistake(
         "other scripts' digits",
-        match_by(PLAIN.removeprefix("(?a)")),
+        lambda predicted, gold: equal(value(predicted, pattern=PLAIN.replace("[0-9]", r"\d")), value(gold)),
         r"your \d matches the digits of every script. Write [0-9], or put (?a) in front of the pattern.",
     ),
     Mistake(
+        "$ for fullmatch",
+        lambda predicted, gold: equal(value(predicted, pattern=PLAIN + "$", how=re.match), value(gold)),
+        r"your pattern ends in `$`, which also matches before a line break at the end. re.fullmatch does not (nor does \Z).",
+    ),
+    Mistake(
+        "white space stripped",
+        lambda predicted, gold: answers_match((predicted or "").strip(), gold),
+        "you take white space away first. In this exercise a text with white space at an end states no number.",
+    ),
+    Mistake(
+        "a point without decimals",
+        lambda predicted, gold: equal(value(predicted, pattern=PLAIN.replace(r"\.[0-9]+", r"\.[0-9]*")), value(gold)),
+        r"you accept a point without decimals, `72.`. After a point there must be a digit: `(\.[0-9]+)?`.",
+    ),
+    Mistake(
+        "decimals alone",
+        lambda predicted, gold: equal(value(predicted, pattern=PLAIN.replace("([0-9]+", "([0-9]*")), value(gold)),
+        "you accept decimals without a digit in front, `.5`. Digits come first, then optional decimals.",
+    ),
+    Mistake(
+        "capitals accepted",
+        lambda predicted, gold: answers_match((predicted or "").lower(), gold),
+        "you accept a unit in capitals. Only words in lower case can follow the number: `( [a-z]+)*`.",
+    ),
+    Mistake(
+        "no unit accepted",
+        lambda predicted, gold: answers_match(predicted, gold) and " " not in predicted,
+        "you refuse a unit: `72 clips per day` is 72. Allow lower-case words at the end: `( [a-z]+)*`.",
+    ),
+    Mistake(
         "two unreadable texts match",
-        unreadable_matches,
+        lambda predicted, gold: value(predicted) == value(gold),
         "both texts hold no number, and you take None == None for a match. What cannot be read matches nothing.",
+    ),
+    Mistake(
+        "no answer",
+        lambda predicted, gold: answers_match(predicted + "", gold),
+        "`predicted` is None if there was no answer, and your function raises an error then. Return False.",
     ),
 ]
 
 # --- format_reward ------------------------------------------------------------------------------------------------
+
+
+def format_reward(text: str) -> float:
+    """1.0 for one reasoning block, then one answer block, neither blank, only white space around; else 0.0."""
+    tag = r"</?(?:reasoning|answer)>"
+    if re.findall(tag, text) != ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]:
+        return 0.0
+    before, reasoning, between, answer, after = [piece.strip() for piece in re.split(tag, text)]
+    return float(reasoning != "" and answer != "" and before + between + after == "")
 
 
 def format_cases() -> list[Case]:
@@ -321,72 +359,75 @@ def format_cases() -> list[Case]:
     return [Case(label, (text,)) for label, text in texts.items()]
 
 
-def matched(pattern: str, flags=0, how=re.fullmatch):
-    return lambda text: float(bool(how(pattern, text, flags)))
+TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
+TWO_BLOCKS = r"\s*<reasoning>.+?</reasoning>\s*<answer>.+?</answer>\s*"
 
 
-TWO_BLOCKS = r"<reasoning>.+?</reasoning>\s*<answer>.+?</answer>"
-
-
-def blank_accepted(text):
-    if TAG.findall(text) != FORMAT:
-        return 0.0
-    pieces = TAG.split(text)
-    return float(not any(piece.strip() for piece in (pieces[0], pieces[2], pieces[4])))
-
-
-def text_around_accepted(text):
-    if TAG.findall(text) != FORMAT:
-        return 0.0
-    pieces = TAG.split(text)
-    return float(bool(pieces[1].strip() and pieces[3].strip()))
+def in_order(text: str) -> bool:
+    return re.findall(r"</?(?:reasoning|answer)>", text) == TAGS
 
 
 FORMAT_MISTAKES = [
     Mistake(
         "only looks for the tags",
-        lambda text: float(all(tag in text for tag in FORMAT)),
+        lambda text: float(all(tag in text for tag in TAGS)),
         "you ask only whether the four tags are somewhere in the text. They must come once each and in order, with "
         "something inside and nothing around.",
     ),
     Mistake(
         "each tag once, in any order",
-        lambda text: float(all(text.count(tag) == 1 for tag in FORMAT)),
+        lambda text: float(all(text.count(tag) == 1 for tag in TAGS)),
         "you count the tags and not their order: an answer before its reasoning passes, and text around the blocks.",
     ),
     Mistake(
+        "search instead of fullmatch",
+        lambda text: float(bool(re.search(TWO_BLOCKS, text, re.DOTALL))),
+        "your pattern may match a part of the text. re.fullmatch asks for all of it; and `.` also matches the signs of "
+        "a tag, so check that each tag comes once.",
+    ),
+    Mistake(
         "order only",
-        lambda text: float(TAG.findall(text) == FORMAT),
+        lambda text: float(in_order(text)),
         "the tags are right, and you do not look at what stands in and around them: neither block may be blank, and "
         "outside them only white space is allowed.",
     ),
     Mistake(
         "blank accepted",
-        blank_accepted,
+        lambda text: float(in_order(text) and bool(re.fullmatch(TWO_BLOCKS.replace("+", "*"), text, re.DOTALL))),
         "a block with nothing but white space passes. Ask for something in each.",
     ),
     Mistake(
         "text around accepted",
-        text_around_accepted,
+        lambda text: float(in_order(text) and not re.search(r"<(\w+)>\s*</", text)),
         "text before, between or after the blocks passes. Only white space is allowed there.",
     ),
     Mistake(
-        "search instead of fullmatch",
-        matched(TWO_BLOCKS, re.DOTALL, re.search),
-        "your pattern may match a part of the text. re.fullmatch asks for all of it; and `.` also matches the signs of "
-        "a tag, so check that each tag comes once.",
+        "match as in R1",
+        lambda text: float(bool(re.match(r"^<reasoning>.*?</reasoning>\s*<answer>.*?</answer>$", text))),
+        "your pattern is that of DeepSeek-R1's kind. Its `.*?` allows blank blocks and runs over tags, so a second answer "
+        "passes; without re.DOTALL reasoning on several lines fails; and `^` allows no white space in front.",
     ),
     Mistake(
         "dots run over the tags",
-        matched(rf"\s*{TWO_BLOCKS}\s*", re.DOTALL),
+        lambda text: float(bool(re.fullmatch(TWO_BLOCKS, text, re.DOTALL))),
         "your `.+?` runs over tags and blanks: a second answer block, or a block of white space, passes. Check that the "
         "four tags come once each, and that what is inside is not blank.",
     ),
     Mistake(
         "one line only",
-        matched(rf"\s*{TWO_BLOCKS}\s*"),
-        "your `.` stops at the end of a line, so reasoning on several lines fails: pass re.DOTALL. And it runs over "
-        "tags, so a second answer block passes.",
+        lambda text: format_reward(text) if "\n" not in text else 0.0,
+        "your `.` stops at the end of a line, so reasoning on several lines fails: pass re.DOTALL.",
+    ),
+    Mistake(
+        "only looks at both ends",
+        lambda text: float(text.strip().startswith(TAGS[0]) and text.strip().endswith(TAGS[3])),
+        "you look only at how the text begins and ends. What is between counts as well: each tag once, in order, neither "
+        "block blank, nothing between them.",
+    ),
+    Mistake(
+        "partial credit",
+        lambda text: sum(0.5 for name in ("reasoning", "answer") if re.search(f"<{name}>.+</{name}>", text, re.DOTALL)),
+        "you pay a part for each block. This reward is all or nothing: 1.0 or 0.0.",
     ),
     Mistake(
         "True or False",
@@ -423,11 +464,10 @@ EXERCISES = [
         hints=[
             "Write a helper that reads the one number of a text, or gives None. Then compare the two values.",
             r"re.fullmatch with `[+-]?`, an optional `\$`, digits (plain: `[0-9]+`, or grouped: `[0-9]{1,3}(,[0-9]{3})+`), "
-            r"optional decimals `(\.[0-9]+)?`, and last either `%` or words `( [a-z]+)*`.",
+            r"optional decimals `(\.[0-9]+)?`, and last either ` ?%` or words `( [a-z]+)*`.",
             "Decimal(text without `$`, commas, `%` and words) keeps every digit, and 072.0 == 72. Return False where "
             "either helper gave None.",
         ],
-        helpers=(_is_dress, _word_value, parse_number),
     ),
     Exercise(
         name="format_reward",

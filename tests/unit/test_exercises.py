@@ -332,7 +332,7 @@ def test_not_a_function(double, capsys):
 
 
 def test_own_function_of_the_course_is_not_counted(double, file, capsys):
-    assert "the course's own function" in said_about(twice, capsys, right=True)
+    assert "the course's own function" in said_about(twice, capsys)
     assert not file.exists()
 
 

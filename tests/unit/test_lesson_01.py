@@ -11,7 +11,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from small_policies import make_tiny, some_problems
 
-from rlvr_helpers.exercises.lesson_01 import pick_cases
+from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.models import format_prompt
 from rlvr_helpers.plots import sampling as figures
 from rlvr_helpers.recorded import four_rollouts
@@ -86,7 +86,7 @@ def test_scoring_logits_is_what_scoring_by_the_model_is():
 
 
 def test_no_noise_of_the_exercise_lies_where_rounding_decides():
-    for case in pick_cases()[:-1]:
+    for case in registry()["pick_tokens"].cases()[:-1]:
         logits, noise, temperature = case.args
         cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
         assert (cumulative - noise[:, None]).abs().min() > 1e-4, case.label

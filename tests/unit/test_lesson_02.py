@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from rlvr_helpers import plots
-from rlvr_helpers.exercises.lesson_02 import extraction_cases, format_cases, match_cases, value
+from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.plots.rewards import format_or_maths, paid_and_right, strict_lenient_format
 from rlvr_helpers.rewards import (
     answers_match,
@@ -120,11 +120,21 @@ def test_the_table_shows_text_as_text():
 # --- the exercise ---------------------------------------------------------------------------------------------------
 
 
-def test_the_rules_that_the_exercise_states_give_the_verdicts_of_the_package():
-    for case in match_cases():
-        predicted, gold = case.args
-        stated = value(predicted) is not None and value(predicted) == value(gold)
-        assert stated is answers_match(predicted, gold), case.label
+# Of these the exercise says that they state no number, and the package reads one.
+STRICTER = {
+    "a line break at the end",
+    "a space in front",
+    "a point without decimals",
+    "decimals alone",
+    "a unit in capitals",
+}
+
+
+def test_the_rules_that_the_exercise_states_give_the_verdicts_of_the_package_or_are_stricter():
+    exercise = registry()["answers_match"]
+    for case in exercise.cases():
+        stated = exercise.reference(*case.args)
+        assert (stated is answers_match(*case.args)) is (case.label not in STRICTER), case.label
 
 
 def test_what_the_hints_say_solves_the_exercises():
@@ -142,5 +152,7 @@ def test_what_the_hints_say_solves_the_exercises():
         pieces = [piece.strip() for piece in re.split(tag, text)]
         return float(all(pieces[1::2]) and not any(pieces[0::2]))
 
-    assert all(by_the_hints(*case.args) == extract_answer(*case.args) for case in extraction_cases())
-    assert all(shape_by_the_hints(*case.args) == format_reward(*case.args) for case in format_cases())
+    assert all(by_the_hints(*case.args) == extract_answer(*case.args) for case in registry()["extract_answer"].cases())
+    assert all(
+        shape_by_the_hints(*case.args) == format_reward(*case.args) for case in registry()["format_reward"].cases()
+    )

@@ -1,0 +1,190 @@
+"""Each printed solution passes its own check and equals the package's function; wrong answers get the right advice."""
+
+import ast
+import inspect
+import math
+import random
+import re
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from wrong_answers import ANSWERS
+
+from rlvr_helpers import advantages, clipping, gradient, losses, ratios, rewards, sampling
+from rlvr_helpers.exercises import check, solution
+from rlvr_helpers.exercises.core import Case, outcomes, registry, same, solution_source
+
+LESSONS = {"01", "02"}
+EXERCISES = {name: exercise for name, exercise in registry().items() if exercise.lesson in LESSONS}
+each_exercise = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES)
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path, monkeypatch):
+    """The progress file of a test."""
+    monkeypatch.setenv("RLVR_PROGRESS", str(tmp_path / "progress.json"))
+
+
+# --- the solutions ------------------------------------------------------------------------------------------------
+
+
+@each_exercise
+def test_a_printed_solution_passes_its_own_check(exercise, capsys):
+    solution(exercise.name)
+    text = capsys.readouterr().out
+    cell = {"torch": torch, "math": math, "re": re, "F": F}
+    exec(text, cell)
+    assert check(exercise.name, cell[exercise.name]) is True
+    assert "rlvr_helpers.exercises" not in text
+
+
+@each_exercise
+def test_a_solution_is_three_to_eight_lines(exercise):
+    longest = 12 if exercise.name == "take_updates" else 8  # a step of an optimizer is four lines by itself
+    assert 3 <= len(inspect.getsource(exercise.reference).splitlines()) <= longest
+    assert solution_source(exercise).endswith(inspect.getsource(exercise.reference))
+
+
+def calls_of_mistakes(lesson: str) -> list[ast.Call]:
+    modules = {exercise.reference.__module__ for exercise in registry().values() if exercise.lesson == lesson}
+    tree = ast.parse(inspect.getsource(sys.modules[modules.pop()]))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call for call in calls if getattr(call.func, "id", "") == "Mistake"]
+
+
+@pytest.mark.parametrize("lesson", sorted(LESSONS))
+def test_a_mistake_is_a_lambda_of_at_most_three_lines(lesson):
+    calls = calls_of_mistakes(lesson)
+    assert calls
+    for call in calls:
+        name, function, _ = call.args
+        assert isinstance(function, ast.Lambda), name.value
+        assert function.end_lineno - function.lineno < 3, name.value
+
+
+# --- the package's functions --------------------------------------------------------------------------------------
+
+
+def some_mask(rows: int, width: int) -> torch.Tensor:
+    return (torch.arange(width) < torch.randint(0, width + 1, (rows, 1))).long()
+
+
+def random_logprobs(rows: int, width: int) -> torch.Tensor:
+    return -3 * torch.rand(rows, width, dtype=torch.float64)
+
+
+def random_text(pieces: list[str]) -> str:
+    return "".join(random.choices(pieces, k=random.randint(1, 8)))
+
+
+def random_number() -> str:
+    whole = random.choice(["0", "72", "1080", "1,080", "12,345,678", "072", "1,08", "10,80", "999999999999999999"])
+    number = random.choice(["", "-", "+"]) + random.choice(["", "$"]) + whole + random.choice(["", ".0", ".50", ".125"])
+    return number + random.choice(["", "", "%", " %", " clips", " clips per day", " or 3", "x", "e3", "/2"])
+
+
+TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>", "<answer>", "</answer>"]
+WORDS = [" ", " 72 ", " 72.0 ", "\n", " cat ", " Cat"]
+
+
+def pick_tokens_inputs():
+    return 3 * torch.randn(6, 20), torch.rand(6), random.choice([0.5, 1.0, 2.0])
+
+
+def mask_inputs():
+    return torch.randint(0, 9, (5, 12)), random.choice([(1,), (1, 8), (3, 4, 5)])
+
+
+def logprob_inputs():
+    return torch.randn(3, 6, 20), torch.randint(0, 20, (3, 5)), some_mask(3, 5), random.choice([0.5, 1.0, 2.0])
+
+
+def group_inputs(*more):
+    rewards = torch.randint(0, 3, (8, 4)).double() / 2
+    return (rewards, *more)
+
+
+def policy_inputs():
+    return random_logprobs(4, 6), random_logprobs(4, 6), some_mask(4, 6)
+
+
+def clip_inputs():
+    shape = random.choice([(5, 7), (5, 1)])
+    return torch.randn(5, 7).double().exp(), torch.randn(shape).double(), random.random(), random.random()
+
+
+def aggregate_inputs():
+    how = random.choice(["sequence_mean", "constant", "token_mean"])
+    sizes = random.choice([(), (9, 40)])
+    return random_logprobs(4, 6), some_mask(4, 6), how, 8, *sizes
+
+
+# Of each exercise with a counterpart in the package: that, and random inputs.
+PACKAGE = {
+    "pick_tokens": (sampling.pick_tokens, pick_tokens_inputs),
+    "mask_after_end": (sampling.mask_after_end, mask_inputs),
+    "logprobs_from_logits": (sampling.logprobs_from_logits, logprob_inputs),
+    "extract_answer": (rewards.extract_answer, lambda: (random_text(TAGS + WORDS),)),
+    "answers_match": (rewards.answers_match, lambda: (random_number(), random_number())),
+    "format_reward": (rewards.format_reward, lambda: (random_text(TAGS[:4] + WORDS[:3]),)),
+    "groups_without_signal": (advantages.groups_without_signal, group_inputs),
+    "group_advantages": (
+        advantages.group_advantages,
+        lambda: group_inputs(random.choice(["std", "none", "leave_one_out"])),
+    ),
+    "score_function_gradient": (
+        gradient.score_function_gradient,
+        lambda: (torch.randn(5).double(), torch.randint(0, 5, (9,)), torch.randn(9).double()),
+    ),
+    "surrogate_loss": (
+        gradient.surrogate_loss,
+        lambda: (random_logprobs(4, 6), torch.randn(4).double(), some_mask(4, 6)),
+    ),
+    "token_ratios": (ratios.token_ratios, policy_inputs),
+    "sequence_ratios": (ratios.sequence_ratios, policy_inputs),
+    "clipped_objective": (clipping.clipped_objective, clip_inputs),
+    "clip_binds": (clipping.clip_binds, clip_inputs),
+    "range_that_binds": (clipping.range_that_binds, lambda: (*clip_inputs()[:2], random.random())),
+    "aggregate": (losses.aggregate, aggregate_inputs),
+    "kl_estimate": (
+        losses.kl_estimate,
+        lambda: (random_logprobs(3, 4), random_logprobs(3, 4), random.choice(["k1", "k2", "k3"])),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGE if name in EXERCISES])
+def test_a_solution_equals_the_package_function_on_random_inputs(name):
+    """Value and, where the exercise judges it, gradient."""
+    torch.manual_seed(0)
+    random.seed(0)
+    function, inputs = PACKAGE[name]
+    cases = [Case(str(number), inputs()) for number in range(200)]
+    exercise = replace(EXERCISES[name], cases=lambda: cases)
+    pairs = zip(cases, outcomes(exercise, exercise.reference), outcomes(exercise, function), strict=True)
+    for case, ours, theirs in pairs:
+        assert not ours.error and same(exercise, ours, theirs), case.args
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGE if name in EXERCISES])
+def test_the_package_function_is_no_answer(name, capsys):
+    assert check(name, PACKAGE[name][0]) is False
+    if name != "answers_match":  # the exercise's rules are stricter
+        assert "the course's own function" in capsys.readouterr().out
+
+
+# --- wrong answers ------------------------------------------------------------------------------------------------
+
+
+@each_exercise
+def test_three_of_four_wrong_answers_get_the_right_advice(exercise, capsys):
+    advice_by_message = {mistake.message: mistake.name for mistake in exercise.mistakes}
+    hits = 0
+    for advice, function in ANSWERS[exercise.name]:
+        assert check(exercise.name, function) is False, advice
+        said = [line.removeprefix("Likely: ") for line in capsys.readouterr().out.splitlines()]
+        hits += any(advice_by_message.get(line) in advice.split("|") for line in said)
+    assert len(ANSWERS[exercise.name]) == 8 and hits >= 6
