@@ -4,7 +4,12 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 
 import torch
 
@@ -24,27 +29,44 @@ def side_by_side(work: Callable, tasks: list, workers: int) -> Iterator[tuple[in
     """
     context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may hang
     waiting, news, stop = context.Queue(), context.Queue(), context.Event()
-    for numbered in enumerate(tasks):
+    workers = min(workers, len(tasks))
+    for numbered in [*enumerate(tasks), *[None] * workers]:
         waiting.put(numbered)
     arguments = (work, waiting, news, stop)
-    processes = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(min(workers, len(tasks)))]
+    processes = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(workers)]
     try:
-        for process in processes:
-            process.start()
+        with _interrupts_held_back():
+            for process in processes:
+                process.start()
         yield from _items(news, processes, len(tasks))
     finally:
         stop.set()
         _end(processes, news)
 
 
-def _worker(work: Callable, waiting, news, stop) -> None:
-    """Takes tasks until none is left and sends (kind, number, item): "item", and at last "end" or "error"."""
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """A Ctrl-C reaches this thread afterwards, and never the processes that are started here: they inherit the mask.
+
+    Without it Ctrl-C would end them, with a traceback each, while they still import torch.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _worker(work: Callable, waiting: Queue, news: Queue, stop: Event) -> None:
+    """Takes tasks up to a None and sends (kind, number, item): "item", and at last "end" or "error"."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
     torch.set_num_threads(1)
-    while not stop.is_set():
-        try:
-            number, task = waiting.get(timeout=1.0)
-        except queue.Empty:
+    for number, task in iter(waiting.get, None):
+        if stop.is_set():
             return
         try:
             for item in work(task):
@@ -57,16 +79,21 @@ def _worker(work: Callable, waiting, news, stop) -> None:
         news.put(("end", number, None))
 
 
-def _items(news, processes, tasks: int) -> Iterator[tuple[int, object]]:
+def _end_with_parent() -> None:
+    """Ends this process when its parent does, whatever ended that: a pipe between them closes."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _items(news: Queue, processes: list[BaseProcess], tasks: int) -> Iterator[tuple[int, object]]:
     ended = 0
     while ended < tasks:
         try:
             kind, number, item = news.get(timeout=1.0)
         except queue.Empty:
-            if any(process.exitcode for process in processes):
-                raise RuntimeError(
-                    "a worker process was killed, perhaps for want of memory: run again to go on"
-                ) from None
+            for process in processes:
+                if process.exitcode:
+                    raise RuntimeError(_reason(process.exitcode)) from None
             continue
         if kind == "error":
             raise RuntimeError(item)
@@ -75,7 +102,13 @@ def _items(news, processes, tasks: int) -> Iterator[tuple[int, object]]:
         ended += kind == "end"
 
 
-def _end(processes, news) -> None:
+def _reason(exitcode: int) -> str:
+    if exitcode == -getattr(signal, "SIGKILL", 0):
+        return "a worker process was killed, perhaps for want of memory: run again to go on"
+    return f"a worker process ended unexpectedly (exit code {exitcode}): see what it printed, then run again to go on"
+
+
+def _end(processes: list[BaseProcess], news: Queue) -> None:
     """Waits for the workers, reading what they still send (a process ends only when its queue is read), or ends them."""
     for process in processes:
         waited = 0.0
