@@ -26,6 +26,7 @@ class FourRollouts:
     completion_ids, mask:     [B, T]; the mask covers up to and including the end token
     rewards:                  [B], 1 or 0
     truncated:                [B], True where the budget of `max_tokens` cut the completion off
+    noise:                    [B, T] the uniform numbers that chose the tokens; 0 on padding
     tokens, texts:            the tokens of each row as strings, and the texts without special tokens
     logprobs:                 [B, T] in nats by model: "start", "after 1 steps", "after 30 steps" of GRPO; 0 on padding
     """
@@ -41,6 +42,7 @@ class FourRollouts:
     mask: Tensor
     rewards: Tensor
     truncated: Tensor
+    noise: Tensor
     tokens: list[list[str]]
     texts: list[str]
     logprobs: dict[str, Tensor]
@@ -68,6 +70,7 @@ def four_rollouts() -> FourRollouts:
         mask=_rectangle([[1] * len(row["ids"]) for row in rows]),
         rewards=torch.tensor([row["reward"] for row in rows]),
         truncated=torch.tensor([row["truncated"] for row in rows]),
+        noise=_rectangle([row["noise"] for row in rows]),
         tokens=[row["tokens"] for row in rows],
         texts=[row["text"] for row in rows],
         logprobs={name: _rectangle([row["logprobs"][name] for row in rows]) for name in rows[0]["logprobs"]},
@@ -126,6 +129,55 @@ def recorded_drift() -> RecordedDrift:
         tokens=data["tokens"],
         questions=data["questions"],
         answers=data["answers"],
+    )
+
+
+@dataclass(frozen=True)
+class RecordedGroup:
+    """Eight completions of one problem, and what U = 16 updates on them did under each method (`tools/record_group.py`).
+
+    prompt_ids, prompt_mask:  [B, Tp], the same prompt in every row; B = 8
+    completion_ids, mask:     [B, T], right-padded; the mask covers up to and including the end token
+    rewards:                  [B], 1 or 0
+    noise:                    [B, T] the uniform numbers that chose the tokens; 0 on padding
+    tokens:                   the tokens of each row as strings
+    logprobs:                 [U + 1, B, T] in nats by method, before the first and after each update; 0 on padding
+    """
+
+    question: str
+    answer: str
+    max_tokens: int
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    completion_ids: Tensor
+    mask: Tensor
+    rewards: Tensor
+    noise: Tensor
+    tokens: list[list[str]]
+    logprobs: dict[str, Tensor]
+
+
+def recorded_group() -> RecordedGroup:
+    """Reads the recorded group."""
+    data = json.loads((DATA / "rollouts" / "group.json").read_text(encoding="utf-8"))
+    prompt_ids = torch.tensor(data["prompt_ids"]).expand(len(data["ids"]), -1)
+
+    def over_updates(steps: list) -> Tensor:
+        """The first in full, then differences, in units of 1e-5 nats."""
+        return torch.stack([_rectangle(step) for step in steps]).cumsum(dim=0) * 1e-5
+
+    return RecordedGroup(
+        question=data["question"],
+        answer=data["answer"],
+        max_tokens=data["max_tokens"],
+        prompt_ids=prompt_ids,
+        prompt_mask=torch.ones_like(prompt_ids),
+        completion_ids=_rectangle(data["ids"]),
+        mask=_rectangle([[1] * len(row) for row in data["ids"]]),
+        rewards=torch.tensor(data["rewards"]),
+        noise=_rectangle(data["noise"]),
+        tokens=data["tokens"],
+        logprobs={name: over_updates(steps) for name, steps in data["logprobs"].items()},
     )
 
 

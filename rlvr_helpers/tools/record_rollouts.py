@@ -3,7 +3,7 @@
     python -m rlvr_helpers.tools.record_rollouts --out data/rollouts/four.json
 
 Right and short, right and long, wrong and short, wrong and long; each with the log-probs of its tokens under the start
-model and under the model after one and after thirty steps of GRPO.
+model and under the model after one and after thirty steps of GRPO, and the uniform numbers that chose the tokens.
 """
 
 import argparse
@@ -65,6 +65,8 @@ def main() -> None:
     candidates = problems[-200:]  # not those of the first training steps
     prompts = [format_prompt(policy, problem.question) for problem in candidates]
     rollout = sample_groups(policy, prompts, SAMPLES, 64, generator=torch.Generator().manual_seed(0))
+    # What `sample_groups` draws before the first token.
+    noise = torch.rand(len(rollout.texts), 64, generator=torch.Generator().manual_seed(0))
     place, rows = pick_four(rollout, candidates)
     logprobs = {"start": scores(policy, rollout, rows)}
     for record in train(policy, problems[:-200], GRPO, TrainSettings(steps=30, learning_rate=4e-5)):
@@ -77,6 +79,7 @@ def main() -> None:
             "kind": kind, "text": rollout.texts[row], "reward": correctness_reward(rollout.texts[row], candidates[place].answer),
             "truncated": bool(rollout.truncated[row]), "ids": ids, "tokens": tokenizer.convert_ids_to_tokens(ids),
             "logprobs": {name: values[i] for name, values in logprobs.items()},
+            "noise": noise[row, : len(ids)].tolist(),
         })  # fmt: skip
     problem = candidates[place]
     whole = {

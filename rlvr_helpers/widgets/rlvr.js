@@ -378,7 +378,8 @@ const STYLE = `
   .rlvr { --ink: #1f1f1f; --soft: #595959; --line: #8a8a8a; --faint: #e3e3e3; --page: #ffffff;
     --raised: #f4f4f4; --up: #0072b2; --down: #d55e00; --up-text: #00619a; --down-text: #a84900;
     --grpo: #0072b2; --dr-grpo: #d55e00; --gspo: #009e73; --focus: #0b57d0;
-    color: var(--ink); font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); }
+    container: explorer / inline-size; color: var(--ink);
+    font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); }
   .rlvr.dark { --ink: #ececec; --soft: #b4b4b4; --line: #808080; --faint: #383838; --page: #111111;
     --raised: #1f1f1f; --up: #2b95d6; --down: #e8742a; --up-text: #7cc4f2; --down-text: #ffa66b;
     --grpo: #2b95d6; --dr-grpo: #e8742a; --gspo: #1fb88c; --focus: #8ab4f8; }

@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlvr_helpers.evaluation import evaluate, mcnemar, wilson_interval
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.problems import DATA, load_problems
-from rlvr_helpers.recorded import four_rollouts, recorded_runs
+from rlvr_helpers.recorded import four_rollouts, recorded_group, recorded_runs
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.runs import load_run
-from rlvr_helpers.sampling import mask_after_end, token_logprobs
+from rlvr_helpers.sampling import mask_after_end, pick_tokens, token_logprobs
 from rlvr_helpers.tables import format_table, table_rows
 
 ROOT = DATA.parent
@@ -117,3 +117,29 @@ def test_the_readme_tells_the_whole_recorded_run_of_a_real_model():
     assert len(run.records) == 24 and max(record.clip_fraction_first for record in run.records) == 0
     pairs = mcnemar(run.start.lenient, run.final.lenient)
     assert (pairs.only_first, pairs.only_second) == (12, 12)
+
+
+@pytest.mark.parametrize("read", [four_rollouts, recorded_group])
+def test_the_recorded_noise_chose_the_recorded_tokens(read):
+    recorded, policy = read(), load_policy("tiny")
+    ids = torch.cat([recorded.prompt_ids, recorded.completion_ids], dim=1)
+    with torch.no_grad():
+        logits = policy.model(input_ids=ids, use_cache=False).logits[:, recorded.prompt_ids.shape[1] - 1 : -1]
+    keep = recorded.mask.bool()
+    tokens, _ = pick_tokens(logits[keep], recorded.noise[keep], 1.0)
+    assert tokens.tolist() == recorded.completion_ids[keep].tolist()
+
+
+def test_the_recorded_group_is_real():
+    group, policy = recorded_group(), load_policy("tiny")
+    texts = policy.tokenizer.batch_decode(group.completion_ids, skip_special_tokens=True)
+    assert [correctness_reward(text, group.answer) for text in texts] == group.rewards.tolist()
+    assert list(group.logprobs) == ["GRPO", "Dr. GRPO", "GSPO"]
+    with torch.no_grad():
+        ids = group.prompt_ids, group.prompt_mask, group.completion_ids, group.mask
+        start = token_logprobs(policy.model, *ids)
+    for logprobs in group.logprobs.values():
+        assert logprobs.shape == (17, *group.mask.shape)
+        torch.testing.assert_close(logprobs[0], start, atol=1e-4, rtol=0)
+        assert (logprobs[:, ~group.mask.bool()] == 0).all()
+    assert (DATA / "rollouts" / "group.json").stat().st_size <= 80_000

@@ -1,0 +1,129 @@
+"""Records one group of eight completions, and what sixteen updates on it do to every token, once for each method.
+
+    python -m rlvr_helpers.tools.record_group --out data/rollouts/group.json
+
+The file (read it with `rlvr_helpers.recorded.recorded_group`), for B = 8 completions of one problem by the start model:
+
+    question, answer, prompt, max_tokens
+    rewards     [B]     1 or 0
+    tokens      [B]     a list of strings for each completion, the end token included
+    ids, noise  [B]     a list for each completion: token ids, and the uniform numbers that chose them
+    logprobs            a method's name -> [U + 1][B]: a list of whole numbers for each completion, log-probs of its tokens
+                        in units of 1e-5 nats, before the first and after each of U = 16 updates. The first are whole,
+                        the others differences from the update before.
+    provenance          settings, date, hardware
+
+An update is one step of AdamW on the whole group and nothing else: what it does to a token is due to this group. Every
+method begins with the same completions and the same weights.
+"""
+
+import argparse
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+
+from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
+from rlvr_helpers.models import format_prompt, load_policy
+from rlvr_helpers.problems import Problem, load_problems
+from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.runs import provenance
+from rlvr_helpers.sampling import Rollout, sample_groups, token_logprobs
+from rlvr_helpers.training import (
+    Clock,
+    TrainSettings,
+    make_minibatches,
+    make_optimizer,
+    score_before_updates,
+    score_rewards,
+    update,
+)
+
+SETTINGS = TrainSettings(prompts_per_step=1, epochs=16, minibatches=1, learning_rate=5e-6)
+METHODS = (GRPO, DR_GRPO, GSPO)
+UNIT = 1e-5  # nats
+# Chosen by eye among 800 groups: two correct answers of different length, a guess, misread problems, a missing tag, and
+# one that rambles until its budget ends.
+CANDIDATES = 100  # problems from the end of train, not those of the first training steps
+SEED, GROUP = 1, 40
+
+
+def sample_group(policy) -> tuple[Rollout, torch.Tensor, Problem]:
+    """The chosen group, the uniform numbers that chose its tokens [B, T], and its problem."""
+    problems, size = load_problems("train")[-CANDIDATES:], SETTINGS.group_size
+    prompts = [format_prompt(policy, problem.question) for problem in problems]
+    generator = torch.Generator().manual_seed(SEED)
+    rollout = sample_groups(policy, prompts, size, SETTINGS.max_tokens, generator=generator)
+    # What `sample_groups` draws before the first token.
+    noise = torch.rand(CANDIDATES * size, SETTINGS.max_tokens, generator=torch.Generator().manual_seed(SEED))
+    rows = slice(GROUP * size, (GROUP + 1) * size)
+    whole = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
+    tensors = {name: value[rows] for name, value in whole.items() if isinstance(value, torch.Tensor)}
+    return replace(rollout, texts=rollout.texts[rows], **tensors), noise[rows], problems[GROUP]
+
+
+@torch.no_grad()
+def score(policy, rollout: Rollout) -> torch.Tensor:
+    """Log-probs of the completions' tokens under the policy as it is now, [B, T]."""
+    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+    return token_logprobs(policy.model, *ids, group_size=rollout.group_size)
+
+
+def logprobs_over_updates(method: Method, rollout: Rollout, rewards: torch.Tensor) -> torch.Tensor:
+    """Log-probs before the first and after each update from the start model, [U + 1, B, T]."""
+    policy = load_policy("tiny")
+    (minibatch,) = make_minibatches(rollout, rewards, method, SETTINGS, step=1)
+    score_before_updates([minibatch], policy.model)
+    optimizer = make_optimizer(policy.model, SETTINGS)
+    found = [score(policy, rollout)]
+    for _ in range(SETTINGS.epochs):
+        update(policy.model, optimizer, minibatch, method, SETTINGS, Clock(policy.device), "the recorded group")
+        found.append(score(policy, rollout))
+    return torch.stack(found)
+
+
+def coded(logprobs: torch.Tensor, lengths: list[int]) -> list[list[list[int]]]:
+    """Whole numbers of UNIT: the first in full, then differences. Undone by `recorded.recorded_group`."""
+    whole = (logprobs.double() / UNIT).round().long()
+    steps = torch.cat([whole[:1], whole.diff(dim=0)])
+    return [[row[:n].tolist() for row, n in zip(step, lengths, strict=True)] for step in steps]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    policy = load_policy("tiny")
+    rollout, noise, problem = sample_group(policy)
+    rewards = score_rewards(rollout, [problem], correctness_reward)
+    lengths = rollout.lengths.tolist()
+    ids = [row[:n] for row, n in zip(rollout.completion_ids.tolist(), lengths, strict=True)]
+    noise = [row[:n] for row, n in zip(noise.tolist(), lengths, strict=True)]
+    data = {
+        "question": problem.question,
+        "answer": problem.answer,
+        "prompt": format_prompt(policy, problem.question),
+        "prompt_ids": rollout.prompt_ids[0, rollout.prompt_mask[0].bool()].tolist(),
+        "max_tokens": SETTINGS.max_tokens,
+        "rewards": rewards.flatten().tolist(),
+        "tokens": [policy.tokenizer.convert_ids_to_tokens(row) for row in ids],
+        "ids": ids,
+        "noise": [[round(x, 7) for x in row] for row in noise],
+        "logprobs": {m.name: coded(logprobs_over_updates(m, rollout, rewards), lengths) for m in METHODS},
+        "provenance": provenance(
+            "tiny",
+            "tiny",
+            learning_rate=SETTINGS.learning_rate,
+            updates=SETTINGS.epochs,
+            seed=SEED,
+            temperature=1.0,
+        ),
+    }
+    write_whole(out, lambda file: file.write((json.dumps(data, separators=(",", ":")) + "\n").encode()))
+    print(f"{len(lengths)} completions, {sum(lengths)} tokens, {out.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

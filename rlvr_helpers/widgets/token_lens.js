@@ -1,0 +1,520 @@
+// The token lens: a group of completions as text, each token tinted by what the next update does to
+// it, and the whole calculation of the token that is chosen. Formulas: rlvr.js. Words: words.py.
+
+const LINE = { one: 25, all: 38 }; // pixels of a line of text, for one method and for all
+const STRIP = 4; // pixels of a method's strip below a token
+const ALL = "all";
+
+/** The group as flat arrays: token i stands in completion `row[i]`, log-probs by method and update. */
+function readGroup(data) {
+  const lengths = data.rows.map((row) => row.length);
+  const starts = lengths.map((_, r) => sum(lengths.slice(0, r)));
+  const row = lengths.flatMap((n, r) => Array(n).fill(r));
+  const logprobs = {};
+  for (const [name, steps] of Object.entries(data.logprobs)) {
+    let whole = new Float64Array(row.length);
+    logprobs[name] = steps.map((step) => {
+      const change = step.flat();
+      whole = whole.map((x, i) => x + change[i]);
+      return whole.map((x) => x * data.unit);
+    });
+  }
+  const updates = Object.values(logprobs)[0].length - 1;
+  return { lengths, starts, row, words: data.rows.flat(), logprobs, updates, maxTokens: data.max_tokens };
+}
+
+/** Log-probs under a method's own recorded training, or those that all methods share. */
+const logprobsOf = (group, method) => group.logprobs[method.name] ?? group.logprobs["*"];
+
+/** What one method says of every token at an update: ratio, whether the clip binds, gradient. */
+function judge(group, method, update, rewards) {
+  const advantages = groupAdvantages(rewards, method.advantage_scale);
+  const weights = tokenWeights(group.lengths, method.aggregation, group.maxTokens);
+  const moments = logprobsOf(group, method);
+  const [old, now, next] = [moments[0], moments[update], moments[update + 1]];
+  const n = group.row.length;
+  const found = { method, advantages, weights, old, now, next, total: 0, top: 0 };
+  found.ratio = new Float64Array(n);
+  found.gradient = new Float64Array(n);
+  found.binds = new Uint8Array(n);
+  group.starts.forEach((start, r) => {
+    const logRatios = now.slice(start, start + group.lengths[r]).map((x, t) => x - old[start + t]);
+    const whole = method.ratio_level === "sequence" ? sequenceRatio(logRatios) : null;
+    logRatios.forEach((x, t) => {
+      const q = whole ?? Math.exp(x);
+      const limits = [q, advantages[r], method.clip_low, method.clip_high];
+      found.ratio[start + t] = q;
+      found.binds[start + t] = clipBinds(...limits);
+      found.gradient[start + t] = weights[r] * gradient(...limits);
+    });
+  });
+  for (const g of found.gradient) {
+    found.total += Math.abs(g);
+    found.top = Math.max(found.top, Math.abs(g));
+  }
+  return found;
+}
+
+/** How strongly each token is tinted, -1 to 1: its share of the gradient, or how its log-prob moved. */
+function strengths(verdicts, shows) {
+  const raw = verdicts.map(({ gradient: push, total, now, next }) =>
+    shows === "push"
+      ? push.map((g) => (total ? g / total : 0))
+      : now.map((x, i) => (next ? next[i] - x : 0)),
+  );
+  const top = Math.max(1e-9, ...raw.map((of) => of.reduce((most, x) => Math.max(most, Math.abs(x)), 0)));
+  // A square root, so that a tenth of the strongest is still seen.
+  return raw.map((of) => of.map((x) => Math.sign(x) * Math.sqrt(Math.abs(x) / top)));
+}
+
+// ---------------------------------------------------------------- the text
+
+/** The completions as text over a canvas. choose(i): a token is chosen; flip(row): a reward is. */
+function buildText(group, data, words, { choose, flip, hover, ask }) {
+  const tokens = group.words.map((word, i) =>
+    html("span", { class: "token", role: "option", tabindex: -1, id: `t${i}`, "aria-selected": false }, word),
+  );
+  const rows = group.lengths.map((n, r) => {
+    const reward = html("button", { type: "button", class: "reward", onclick: () => flip(r) });
+    const about = html("span", { class: "about" });
+    const name = fill(words.completion, { row: r + 1, tokens: n });
+    const text = html("div", { class: "words", role: "listbox", "aria-label": name });
+    text.append(...tokens.slice(group.starts[r], group.starts[r] + n));
+    const title = data.names?.[r] ?? `${r + 1}`;
+    return { element: html("div", { class: "row" }, html("div", { class: "side" },
+      html("span", { class: "name" }, title), reward, about), text), reward, about };
+  });
+  const canvas = html("canvas", { "aria-hidden": true });
+  const scroller = html("div", { class: "scroller", onscroll: ask }, ...rows.map(({ element }) => element));
+  const element = html("div", { class: "text" }, canvas, scroller);
+  const tokenAt = (event) => tokens.indexOf(event.target.closest?.(".token"));
+  scroller.addEventListener("click", (event) => tokenAt(event) >= 0 && choose(tokenAt(event)));
+  scroller.addEventListener("pointerover", (event) => hover(tokenAt(event)));
+  scroller.addEventListener("pointerleave", () => hover(-1));
+  scroller.addEventListener("keydown", (event) => {
+    const to = event.target.closest(".token") && neighbour(group, tokens, tokens.indexOf(event.target), event.key);
+    if (to === undefined || to === null) return;
+    event.preventDefault();
+    choose(to);
+    tokens[to].focus();
+  });
+  return { element, canvas, scroller, tokens, rows, places: [] };
+}
+
+/** The token that an arrow key leads to: along the text, or to the same place in the next completion. */
+function neighbour(group, tokens, i, key) {
+  const r = group.row[i];
+  const last = group.starts[r] + group.lengths[r] - 1;
+  const inRow = (to) => group.starts[to] + Math.min(i - group.starts[r], group.lengths[to] - 1);
+  if (key === "ArrowRight") return Math.min(i + 1, tokens.length - 1);
+  if (key === "ArrowLeft") return Math.max(i - 1, 0);
+  if (key === "ArrowDown") return r + 1 < group.lengths.length ? inRow(r + 1) : i;
+  if (key === "ArrowUp") return r > 0 ? inRow(r - 1) : i;
+  return { Home: group.starts[r], End: last }[key];
+}
+
+/** Where every token stands in the scrolled text: measured once for each layout. */
+function measure(text) {
+  text.places = text.tokens.map(({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: h }) => ({ x, y, w, h }));
+  text.size = [text.element.clientWidth, text.element.clientHeight];
+}
+
+/** Paints tint, strike and frame of every token that is in sight. */
+function paint(text, look, colours, { verdicts, tint, framed, lit, chosen, hovered }) {
+  const [width, height] = text.size;
+  const context = fit(text.canvas, width, height);
+  const top = text.scroller.scrollTop;
+  const one = verdicts.length === 1;
+  text.places.forEach(({ x, y, w, h }, i) => {
+    if (y - top > height || y + h < top) return;
+    const at = y - top;
+    verdicts.forEach((verdict, m) => {
+      const box = one ? [x, at, w, h] : [x, at + h + 1 + m * (STRIP + 1), w, STRIP];
+      const strength = tint[m][i];
+      context.globalAlpha = strength ? 0.08 + (one ? 0.52 : 0.92) * Math.abs(strength) : one ? 0 : 0.12;
+      context.fillStyle = strength > 0 ? colours.up : strength < 0 ? colours.down : colours.line;
+      context.fillRect(...box);
+      context.globalAlpha = 1;
+      context.fillStyle = colours.ink;
+      if (verdict.binds[i]) context.fillRect(box[0], box[1] + box[3] / 2 - 0.5, box[2], one ? 1.5 : 1);
+    });
+    if (lit?.(i)) outline(context, x, at, w, h, colours.soft, 1);
+    if (framed?.[i]) outline(context, x, at, w, h, colours.line, 1);
+    if (i === hovered) outline(context, x, at, w, h, colours.focus, 1.5);
+    if (i === chosen) outline(context, x, at, w, h, colours.focus, 2.5);
+  });
+}
+
+function outline(context, x, y, w, h, colour, width) {
+  context.strokeStyle = colour;
+  context.lineWidth = width;
+  context.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
+}
+
+// ---------------------------------------------------------------- the chain
+
+/** The terms of the chain in their order: what is lit in the text when the pointer is on a term. */
+const TERMS = {
+  R: "completion", mean: "group", A: "completion", logp_old: "token", logp_new: "token", ratio: "ratio",
+  clip: "binds", min: "token", weight: "completion", loss: "token", gradient: "token", did: "token",
+};
+
+/** Every number of the calculation for token i under one method. */
+function chainOf(group, verdict, i, rewards) {
+  const { method, advantages, weights, old, now, next } = verdict;
+  const r = group.row[i];
+  const q = verdict.ratio[i];
+  const a = advantages[r];
+  const limits = [1 - method.clip_low, 1 + method.clip_high];
+  const clipped = clamp(q, ...limits);
+  const value = objective(q, a, method.clip_low, method.clip_high);
+  return {
+    R: rewards[r], mean: mean(rewards), std: std(rewards), A: a, logp_old: old[i], logp_new: now[i],
+    ratio: q, low: limits[0], high: limits[1], clip: clipped, min: value, weight: weights[r],
+    loss: -weights[r] * value, gradient: verdict.gradient[i], binds: Boolean(verdict.binds[i]),
+    share: verdict.total ? Math.abs(verdict.gradient[i]) / verdict.total : 0,
+    before: Math.exp(now[i]), after: next ? Math.exp(next[i]) : null,
+    size: rewards.length, length: group.lengths[r], tokens: group.row.length, budget: group.maxTokens,
+  };
+}
+
+/** The formula of each term with its numbers, from the words' templates. */
+function formulas(chain, method, words, { update, recorded }) {
+  const f = words.formulas;
+  const n = (x, digits = 3) => number(x, digits);
+  const terms = { clipped: n(chain.clip * chain.A), plain: n(chain.ratio * chain.A) };
+  const given = {
+    d: n(chain.logp_new - chain.logp_old, 4),
+    ...Object.fromEntries(Object.entries(chain).map(([k, v]) => [k, typeof v === "number" ? n(v) : v])),
+    ...terms, size: chain.size, length: chain.length, tokens: chain.tokens, budget: chain.budget, update,
+    R: n(chain.R, 2), mean: n(chain.mean, 3), weight: number(chain.weight, 5), p_old: percent(Math.exp(chain.logp_old)),
+    p_new: percent(Math.exp(chain.logp_new)), share: percent(chain.share), before: percent(chain.before),
+    after: chain.after === null ? "" : percent(chain.after),
+  };
+  const same = Math.abs(chain.clip - chain.ratio) < 1e-12;
+  const wins = same ? "same" : chain.binds ? "clipped" : "unclipped";
+  const did = chain.after === null ? "last" : recorded ? "done" : "flipped";
+  const forms = {
+    R: f.R, mean: f.mean, A: chain.A === 0 ? f.A_none : f[`A_${method.advantage_scale}`], logp_old: f.logp_old,
+    logp_new: f.logp_new, ratio: f[`ratio_${method.ratio_level}`], clip: f.clip, min: f[`min_${wins}`],
+    weight: f[`weight_${method.aggregation}`], loss: f.loss, gradient: chain.binds ? f.gradient_binds : f.gradient,
+    did: f[`did_${did}`],
+  };
+  return Object.fromEntries(Object.entries(forms).map(([k, text]) => [k, fill(text, given)]));
+}
+
+/** What stands at the right of each term. */
+function results(chain, recorded, short) {
+  const d = short ? 2 : 3;
+  return {
+    R: number(chain.R, 2), mean: `${number(chain.mean, d)}, ${number(chain.std, d)}`, A: number(chain.A, 3, true),
+    logp_old: number(chain.logp_old), logp_new: number(chain.logp_new), ratio: number(chain.ratio, 4),
+    clip: number(chain.clip, 4), min: number(chain.min, 4), weight: number(chain.weight, 5),
+    loss: number(chain.loss, 5, true), gradient: number(chain.gradient, 5, true),
+    did: chain.after === null || !recorded ? "–" : percent(chain.after),
+  };
+}
+
+function buildChain(methods, words, light) {
+  const head = html("h3", {});
+  const names = methods.map((method) => html("th", { scope: "col" }, swatch(method), method.name));
+  const columns = html("tr", {}, html("th", {}), html("th", { class: "formula" }), ...names);
+  const body = Object.entries(TERMS).map(([term, scope]) => {
+    const symbol = html("th", { scope: "row" });
+    const formula = html("td", { class: "formula" });
+    const values = methods.map(() => html("td", { class: "value" }));
+    const line = html("tr", { onpointerenter: () => light(scope), onpointerleave: () => light(null) }, symbol, formula, ...values);
+    return { term, line, symbol, formula, values };
+  });
+  const table = html("table", {}, html("thead", {}, columns), html("tbody", {}, ...body.map(({ line }) => line)));
+  return { element: html("section", { class: "chain", "aria-label": words.chain }, head, table), head, columns, body };
+}
+
+/** Writes the numbers of the chosen token into the chain; formulas where one method is shown. */
+function writeChain(panel, group, verdicts, i, words, state) {
+  const one = verdicts.length === 1;
+  const row = group.row[i];
+  say(panel.head, fill(words.chosen, { token: group.words[i], place: i - group.starts[row] + 1, length: group.lengths[row], row: row + 1 }));
+  const chains = verdicts.map((verdict) => chainOf(group, verdict, i, state.rewards));
+  const texts = formulas(chains[0], verdicts[0].method, words, state);
+  const shown = chains.map((chain) => results(chain, state.recorded, !one));
+  panel.columns.hidden = one;
+  for (const { term, symbol, formula, values } of panel.body) {
+    const levels = new Set(verdicts.map(({ method }) => method.ratio_level));
+    const key = term !== "ratio" ? term : levels.size > 1 ? "ratio_both" : `ratio_${[...levels][0]}`;
+    say(symbol, words.terms[key]);
+    say(formula, one ? texts[term] : term === "did" && !state.recorded ? words.formulas.did_flipped : words.means[key]);
+    values.forEach((cell, m) => {
+      cell.hidden = m >= verdicts.length;
+      if (m >= verdicts.length) return;
+      say(cell, shown[m][term]);
+      cell.classList.toggle("binds", chains[m].binds && ["clip", "min", "gradient"].includes(term));
+    });
+  }
+}
+
+/** A method's line style and colour, as in every figure of the course. */
+function swatch(method) {
+  const line = svg("line", { x1: 0, x2: 22, y1: 4, y2: 4, stroke: `var(${method.colour})`, "stroke-width": 3, "stroke-dasharray": method.dash });
+  return svg("svg", { width: 22, height: 8, "aria-hidden": true, class: "swatch" }, line);
+}
+
+// ---------------------------------------------------------------- what else it could have said
+
+/** The number line of the chosen token's alternatives, the noise as a needle, and bars. */
+function buildAlternatives(words) {
+  const head = html("h3", {});
+  const drawing = svg("svg", { width: 400, height: 96, role: "img" });
+  const bars = html("div", { class: "bars" });
+  const note = html("p", {});
+  return { element: html("section", { class: "chain", "aria-label": words.alternatives }, head, drawing, note, bars), head, drawing, bars, note };
+}
+
+function writeAlternatives(panel, group, data, i, words) {
+  const row = group.row[i];
+  const before = group.words.slice(Math.max(group.starts[row], i - 4), i).join(" ");
+  say(panel.head, fill(words.after, { before: `${i - group.starts[row] > 4 ? "… " : ""}${before || words.nothing}` }));
+  const unit = data.probability_unit;
+  const others = data.alternatives[i].map(([word, start, p]) => ({ word: data.vocabulary[word], start: start * unit, p: p * unit }));
+  const axis = scale(0, 1, 8, 392);
+  const noise = data.noise?.[i];
+  const pieces = others.flatMap(({ word, start, p }) => {
+    const [x, width] = [axis.at(start), Math.max(1, axis.at(start + p) - axis.at(start) - 1)];
+    const taken = word === group.words[i];
+    const piece = svg("rect", { x, y: 30, width, height: 26, rx: 2, class: taken ? "taken" : "other" });
+    const label = svg("text", { x: x + width / 2, y: 47, "text-anchor": "middle", class: "inside" }, word);
+    return width > 7.5 * word.length ? [piece, label] : [piece];
+  });
+  const line = svg("g", {});
+  drawAxis(line, axis, 62, { values: [0, 0.25, 0.5, 0.75, 1] });
+  const rest = svg("rect", { x: 8, y: 30, width: 384, height: 26, rx: 2, class: "rest" });
+  const needle = noise === undefined ? [] : [
+    svg("path", { d: `M${axis.at(noise)} 58V20l-5 -9h10l-5 9`, class: "needle" }),
+    svg("text", { x: clamp(axis.at(noise), 40, 360), y: 6, "text-anchor": "middle", class: "label" }, fill(words.noise, { noise: number(noise, 4) })),
+  ];
+  panel.drawing.replaceChildren(rest, ...pieces, line, ...needle);
+  const taken = others.find(({ word }) => word === group.words[i]);
+  const end = taken.start + taken.p;
+  const text = fill(noise === undefined ? words.interval : words.chose, {
+    token: group.words[i], start: number(taken.start, 4), end: number(end, 4), p: percent(taken.p),
+    surprise: number(-Math.log(taken.p), 2),
+  });
+  say(panel.note, text);
+  set(panel.drawing, "aria-label", text);
+  const sorted = [...others].sort((a, b) => b.p - a.p);
+  panel.bars.replaceChildren(...sorted.map(({ word, p }) => html("div", { class: word === group.words[i] ? "bar taken" : "bar" },
+    html("span", {}, word), html("i", { style: `width:${(180 * p).toFixed(1)}px` }), html("b", {}, percent(p)))));
+}
+
+// ---------------------------------------------------------------- the lens
+
+function explorer(root, values, data, words) {
+  const group = readGroup(data);
+  const first = { ...values.values };
+  const simple = Boolean(data.alternatives);
+  const links = new Values({ hovered: -1, scope: null });
+  const chosen = () => group.starts[values.get("token")[0]] + values.get("token")[1];
+  const choose = (i) => values.set("token", [group.row[i], i - group.starts[group.row[i]]]);
+  const flip = (r) => values.set("rewards", values.get("rewards").map((x, i) => (i === r ? (x > 0 ? 0 : 1) : x)));
+  const shownMethods = () => data.methods.filter(({ name }) => [name, ALL].includes(values.get("method")));
+
+  const draw = () => {
+    const state = { rewards: values.get("rewards"), update: values.get("update") };
+    state.recorded = JSON.stringify(state.rewards) === JSON.stringify(data.rewards);
+    const verdicts = shownMethods().map((method) => judge(group, method, state.update, state.rewards));
+    const tint = simple ? [surprise(group)] : strengths(verdicts, values.get("shows"));
+    const framed = verdicts.length > 1 && group.words.map((_, i) => new Set(verdicts.map((v) => v.binds[i])).size > 1);
+    const lit = scopeOf(group, verdicts[0], chosen(), links.get("scope"));
+    const view = { verdicts: simple ? [{ binds: [] }] : verdicts, tint, framed, lit, chosen: chosen(), hovered: links.get("hovered") };
+    paint(text, null, colours, view);
+    if (simple) writeAlternatives(panel, group, data, chosen(), words);
+    else writeChain(panel, group, verdicts, chosen(), words, state);
+    writeSides(text, group, verdicts, state, words, simple);
+    nameChosen(text, group, verdicts, chosen(), words, simple);
+    keys.update(verdicts.length === 1, values.get("shows"));
+    controls?.update();
+  };
+  const ask = onFrame(root, draw);
+  const text = buildText(group, data, words, { choose, flip, ask, hover: (i) => links.set("hovered", i) });
+  const panel = simple ? buildAlternatives(words) : buildChain(data.methods, words, (scope) => links.set("scope", scope));
+  const controls = simple ? null : buildControls(values, group, data, words, first);
+  const keys = buildLegend(data, words, simple);
+  root.classList.toggle("simple", simple);
+  let colours = {};
+  const layout = () => {
+    colours = Object.fromEntries(["up", "down", "ink", "soft", "line", "focus"].map((name) => [name, colour(root, `--${name}`)]));
+    root.classList.toggle("compare", shownMethods().length > 1);
+    measure(text);
+    ask();
+  };
+  const question = html("p", { class: "question" }, fill(words.question, data));
+  root.append(question, ...(controls ? [controls.element] : []), html("div", { class: "main" }, text.element, panel.element), keys.element);
+  values.on((name) => (name === "method" ? layout() : ask()));
+  links.on(ask);
+  new ResizeObserver(layout).observe(text.element);
+  return layout;
+}
+
+/** In the simplest form a token is tinted by its surprise: 5 nats and more are the strongest. */
+const surprise = (group) => logprobsOf(group, { name: "*" })[0].map((x) => Math.sqrt(Math.min(1, -x / 5)) || 0);
+
+/** Which tokens a term of the chain concerns, as a function of a token's number. */
+function scopeOf(group, verdict, chosen, scope) {
+  const inRow = (i) => group.row[i] === group.row[chosen];
+  const whole = verdict?.method?.ratio_level === "sequence";
+  return {
+    completion: inRow, group: () => true, ratio: whole ? inRow : (i) => i === chosen,
+    binds: (i) => verdict.binds[i], token: (i) => i === chosen,
+  }[scope];
+}
+
+/** Reward, advantage and length beside each completion. */
+function writeSides(text, group, verdicts, { rewards }, words, simple) {
+  text.rows.forEach(({ reward, about }, r) => {
+    say(reward, fill(words.reward, { reward: number(rewards[r], rewards[r] % 1 ? 2 : 0) }));
+    set(reward, "aria-label", fill(words.flip, { row: r + 1, reward: number(rewards[r], 2) }));
+    reward.hidden = simple;
+    const a = verdicts.length === 1 && !simple ? fill(words.advantage, { a: number(verdicts[0].advantages[r], 2, true) }) : "";
+    say(about, a || fill(words.length, { tokens: group.lengths[r] }));
+    reward.classList.toggle("correct", rewards[r] > 0);
+  });
+}
+
+/** One token can be reached by Tab, and tells a screen reader everything that its colours say. */
+function nameChosen(text, group, verdicts, i, words, simple) {
+  const before = text.named;
+  if (before !== undefined && before !== i) {
+    for (const [name, value] of [["tabindex", -1], ["aria-selected", false], ["aria-label", null]]) set(text.tokens[before], name, value);
+    reveal(text, i);
+  }
+  text.named = i;
+  const says = verdicts.map((verdict) => {
+    const g = verdict.gradient[i];
+    const way = verdict.binds[i] ? words.clip_binds : g > 0 ? words.pushed_up : g < 0 ? words.pushed_down : words.no_push;
+    const share = percent(verdict.total ? Math.abs(g) / verdict.total : 0);
+    return fill(words.says, { method: verdict.method.name, way, share });
+  });
+  const r = group.row[i];
+  const p = percent(Math.exp(verdicts[0].now[i]));
+  const where = fill(words.token, { token: group.words[i], place: i - group.starts[r] + 1, length: group.lengths[r], row: r + 1, p });
+  set(text.tokens[i], "tabindex", 0);
+  set(text.tokens[i], "aria-selected", true);
+  set(text.tokens[i], "aria-label", [where, ...(simple ? [] : says)].join(" "));
+}
+
+/** Scrolls the text, never the page, until a token is in sight. */
+function reveal(text, i) {
+  const { y, h } = text.places[i] ?? { y: 0, h: 0 };
+  const [top, height] = [text.scroller.scrollTop, text.scroller.clientHeight];
+  if (y < top + 4) text.scroller.scrollTop = y - 12;
+  else if (y + h + 20 > top + height) text.scroller.scrollTop = y + h + 28 - height;
+}
+
+function buildControls(values, group, data, words, first) {
+  const write = (name) => (value) => values.set(name, value);
+  const read = (name) => () => values.get(name);
+  const names = data.methods.map(({ name }) => [name, name]);
+  const methods = choice({ name: words.method, options: [...names, [ALL, words.all]], read: read("method"), write: write("method") });
+  const shows = choice({ name: words.tint, options: [["push", words.push], ["change", words.change]], read: read("shows"), write: write("shows") });
+  const when = (n) => data.moments?.[n] ?? fill(n === 1 ? words.one_update : words.updates, { n });
+  const update = slider({ name: words.update, text: when, read: read("update"), write: write("update"), min: 0, max: group.updates });
+  const playing = player(() => {
+    const next = values.get("update") + 1;
+    if (next <= group.updates) values.set("update", next);
+    if (next >= group.updates) stop();
+  }, lessMotion() ? 1000 : 350);
+  const stop = () => {
+    playing.stop();
+    say(play, words.play);
+  };
+  const play = html("button", { type: "button", onclick: () => {
+    if (playing.playing()) return stop();
+    if (values.get("update") >= group.updates) values.set("update", 0);
+    playing.start();
+    say(play, words.stop);
+  } }, words.play);
+  const reset = html("button", { type: "button", onclick: () => {
+    stop();
+    for (const [name, value] of Object.entries(first)) values.set(name, value);
+  } }, words.reset);
+  const element = html("div", { class: "controls" }, methods.element, shows.element, update.element, play, reset);
+  return { element, update: () => [methods, shows, update].forEach((control) => control.update()) };
+}
+
+/** What the colours mean; returns the element and a function that fits it to what is shown. */
+function buildLegend(data, words, simple) {
+  if (simple) return { element: html("p", { class: "legend" }, html("span", {}, html("i", { class: "key up" }), words.key_surprise)), update() {} };
+  const key = (name) => {
+    const text = html("b", {}, words[`key_${name}`] ?? "");
+    return [html("span", {}, html("i", { class: `key ${name}` }), text), text];
+  };
+  const [[up, upText], [down, downText], [clipped], [framed]] = ["up", "down", "clipped", "framed"].map(key);
+  const strips = html("span", {}, fill(words.strips, { methods: data.methods.map(({ name }) => name).join(", ") }));
+  const update = (one, shows) => {
+    say(upText, words[`key_up_${shows}`]);
+    say(downText, words[`key_down_${shows}`]);
+    framed.hidden = strips.hidden = one;
+  };
+  return { element: html("p", { class: "legend" }, up, down, clipped, framed, strips), update };
+}
+
+const style = `
+  .rlvr p { margin: 0; }
+  .question { font-weight: 600; padding-bottom: 6px; }
+  .controls { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; padding-bottom: 8px; }
+  .controls output { min-width: 118px; }
+  .controls input[type=range] { width: 130px; }
+  .main { display: grid; grid-template-columns: minmax(0, 1fr) 432px; gap: 14px; height: 508px; }
+  .simple .main { height: 400px; }
+  .text { position: relative; border: 1px solid var(--faint); border-radius: 6px; min-height: 0; }
+  .text canvas { position: absolute; inset: 0; pointer-events: none; }
+  .scroller { position: absolute; inset: 0; overflow: auto; padding: 6px 8px; }
+  .row { display: grid; grid-template-columns: 90px minmax(0, 1fr); padding: 4px 0; }
+  .row + .row { border-top: 1px solid var(--faint); }
+  .side { display: grid; grid-template-columns: auto auto; gap: 1px 6px; align-content: start; justify-content: start; }
+  .side .name { grid-column: 1; font-weight: 600; align-self: center; }
+  .side .about { grid-column: 1 / 3; font-size: 12px; color: var(--soft); font-variant-numeric: tabular-nums; }
+  .rlvr .reward { padding: 0 6px; min-height: 22px; line-height: 18px; font-size: 12px; }
+  .rlvr .reward.correct { border-color: var(--up); border-width: 2px; font-weight: 600; }
+  .words { line-height: 23px; }
+  .compare .words { line-height: 36px; margin: -7px 0 3px; }
+  .token { display: inline-block; line-height: 18px; padding: 0 3px; margin: 0 1px; cursor: pointer; border-radius: 2px; white-space: pre; }
+  .chain { min-width: 0; border: 1px solid var(--faint); border-radius: 6px; padding: 8px 12px; overflow: hidden; }
+  .chain h3 { font-size: 13px; margin: 0 0 4px; }
+  .chain table { border-collapse: collapse; width: 100%; table-layout: fixed; }
+  .chain th { text-align: left; font-weight: 600; padding: 0; width: 92px; vertical-align: middle; }
+  .chain td, .chain th { height: 36px; border-top: 1px solid var(--faint); }
+  .chain thead th { height: 34px; border: 0; font-size: 12px; }
+  .chain .formula { font-size: 12px; color: var(--soft); line-height: 1.25; padding: 0 6px 0 0; width: auto; }
+  .chain .value { text-align: right; font-variant-numeric: tabular-nums; width: 92px; }
+  .compare .chain .value, .compare .chain thead th + th + th { width: 71px; text-align: right; }
+  .compare .chain th { width: 76px; }
+  .compare .chain td, .compare .chain tbody th { height: 35px; font-size: 12.5px; }
+  .chain tbody tr:hover { background: var(--raised); }
+  .chain .value.binds { color: var(--down-text); font-weight: 600; }
+  .swatch { margin-left: auto; margin-bottom: 3px; }
+  .chain p { padding: 4px 0 8px; min-height: 62px; }
+  .chain .rest { fill: var(--faint); }
+  .chain .other { fill: var(--soft); }
+  .chain .taken { fill: var(--up); }
+  .rlvr svg text.inside { fill: var(--page); font-size: 11px; }
+  .needle { stroke: var(--ink); fill: var(--ink); stroke-width: 2; }
+  .bar { display: grid; grid-template-columns: 110px 190px auto; align-items: center; height: 26px; }
+  .bar i { height: 14px; background: var(--soft); border-radius: 2px; }
+  .bar b { font-weight: 400; font-variant-numeric: tabular-nums; }
+  .bar.taken { font-weight: 600; }
+  .bar.taken i { background: var(--up); }
+  .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; padding-top: 7px !important; color: var(--soft); font-size: 12px; }
+  .legend span { display: inline-flex; align-items: center; }
+  .legend b { font-weight: 400; }
+  .rlvr [hidden] { display: none !important; }
+  .key { display: inline-block; width: 22px; height: 13px; margin-right: 6px; border-radius: 2px; }
+  .key.up { background: color-mix(in srgb, var(--up) 50%, transparent); }
+  .key.down { background: color-mix(in srgb, var(--down) 50%, transparent); }
+  .key.clipped { background: linear-gradient(var(--ink), var(--ink)) center / 100% 2px no-repeat; }
+  .key.framed { border: 1px solid var(--line); }
+  @container explorer (max-width: 899px) {
+    .main { grid-template-columns: minmax(0, 1fr); height: auto; }
+    .text { height: 250px; }
+  }
+`;
