@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from rlvr_helpers.checkpoints import identity_of, write_whole
 from rlvr_helpers.interrupts import finishing_steps
 from rlvr_helpers.large import DTYPES, add_lora, merge_lora
+from rlvr_helpers.locks import one_owner
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, METHODS, Method, method_by_name
 from rlvr_helpers.models import KNOWN, Policy, load_policy, save_policy
 from rlvr_helpers.problems import Problem, load_problems
@@ -153,8 +154,17 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
 
 
 def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord, bool] | Run]:
-    """One run: each record and whether it was read back from a finished run, and at last the run as it is saved."""
-    comparison, method, seed = task
+    """One run: each record and whether it was read back from a finished run, and at last the run as it is saved.
+
+    Raises ValueError if another command is at work on this run.
+    """
+    folder = task[0].folder(*task[1:])
+    finished = folder and (folder / "run.json").exists()  # it is read only
+    with one_owner(None if finished else folder):
+        yield from _run_case(*task)
+
+
+def _run_case(comparison: Comparison, method: Method, seed: int) -> Iterator[tuple[StepRecord, bool] | Run]:
     folder, run = comparison.folder(method, seed), comparison.new_run(method, seed)
     finished = read_finished(folder, method, run.settings)
     if finished:
@@ -268,6 +278,13 @@ PILOT_OF = ("policy", "problems", "reward", "lora_rank", "compute", "faults")  #
 def run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
     """`calibrate_clip_range` for a comparison's policy, problems and settings: eight steps of GSPO without the clip. With
     an `out` folder the pilot is kept there in `pilot.json`, so that a comparison goes on with the range that it had."""
+    folder = Path(comparison.out) if comparison.out is not None else None
+    finished = folder and (folder / "pilot.json").exists()
+    with one_owner(None if finished else folder):
+        return _run_pilot(comparison)
+
+
+def _run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
     file = Path(comparison.out) / "pilot.json" if comparison.out is not None else None
     settings = replace(comparison.settings, steps=8, seed=1000)
     mine = comparison.new_run(GSPO, settings.seed)

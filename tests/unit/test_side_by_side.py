@@ -6,13 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 import worker_tasks
 
+from rlvr_helpers.compare import Comparison, main, run_case, run_pilot
+from rlvr_helpers.locks import one_owner
+from rlvr_helpers.methods import GRPO
+from rlvr_helpers.runs import load_run
 from rlvr_helpers.side_by_side import side_by_side
+from rlvr_helpers.training import TrainSettings
 
 HERE = Path(__file__).parent
 LIMIT = 300  # seconds, for a machine that is busy
@@ -52,16 +58,25 @@ def start(command: list[str], **more) -> subprocess.Popen:
         signal.signal(signal.SIGINT, before)
 
 
+def wait_for(what: Callable):
+    """What it gives as soon as it gives something."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.01)
+    pytest.fail("it did not come")
+
+
 def workers_of(parent: subprocess.Popen, count: int) -> list[psutil.Process]:
     """The workers of a process, as soon as there are so many."""
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end and parent.poll() is None:
+
+    def found():
         children = psutil.Process(parent.pid).children()
         workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-        if len(workers) == count:
-            return workers
-        time.sleep(0.01)
-    pytest.fail(f"no {count} workers: {parent.communicate(timeout=LIMIT)}")
+        return workers if len(workers) == count else None
+
+    return wait_for(found)
 
 
 @slow
@@ -100,8 +115,9 @@ def end_group(parent: subprocess.Popen) -> None:
     parent.wait()
 
 
+SMALL = ["--set", "prompts_per_step=4", "--set", "group_size=4", "--set", "minibatches=2", "--set", "max_tokens=16"]
 COMMAND = ["-m", "rlvr_helpers.compare", "--methods", "grpo", "--seeds", "2", "--workers", "2", "--eval-count", "4"]
-COMMAND += ["--set", "prompts_per_step=4", "--set", "group_size=4", "--set", "minibatches=2", "--set", "max_tokens=16"]
+COMMAND += SMALL
 
 
 @slow
@@ -122,3 +138,55 @@ def test_ctrl_c_while_workers_start(tmp_path, seconds, presses):
         end_group(parent)
     assert parent.returncode == 130, said
     assert said.count("stopped; ") == 1 and "Traceback" not in said and "memory" not in said, said
+
+
+def with_rate(rate: float, out: Path, steps: int) -> list[str]:
+    usual = ["--methods", "grpo", "--seeds", "1", "--workers", "1", "--eval-count", "4", *SMALL]
+    return [*usual, "--steps", str(steps), "--set", f"learning_rate={rate}", "--out", str(out)]
+
+
+@slow
+@posix
+def test_a_run_has_one_owner_until_that_ends_or_is_killed(tmp_path, capsys):
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = start(["-m", "rlvr_helpers.compare", *with_rate(1e-4, tmp_path, steps=5000)], **quiet)
+    try:
+        wait_for(lambda: (tmp_path / "grpo-seed0" / "checkpoint" / "checkpoint.pt").exists())
+        assert main(with_rate(2e-4, tmp_path, steps=1)) == 2
+        assert "another command is at work in 'grpo-seed0'" in capsys.readouterr().err
+        assert main(with_rate(1e-4, tmp_path, steps=1)) == 2, "the same command twice"
+        assert "another command is at work in 'grpo-seed0'" in capsys.readouterr().err
+    finally:
+        end_group(first)
+    assert main(with_rate(2e-4, tmp_path, steps=1)) == 2
+    assert "holds a run with learning_rate" in capsys.readouterr().err
+
+
+@slow
+@posix
+def test_of_two_commands_at_once_one_gets_the_new_folder(tmp_path):
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    rates = (1e-4, 2e-4)
+    both = [start(["-m", "rlvr_helpers.compare", *with_rate(rate, tmp_path, steps=2)], **pipes) for rate in rates]
+    said = [process.communicate(timeout=LIMIT)[1] for process in both]
+    codes = [process.returncode for process in both]
+    assert sorted(codes) == [0, 2], said
+    refused = said[codes.index(2)]
+    assert "another command is at work" in refused or "holds a run with" in refused
+    run = load_run(tmp_path / "grpo-seed0" / "run.json")
+    assert len(run.records) == 2 and run.settings.learning_rate == rates[codes.index(0)]
+
+
+def test_a_pilot_has_one_owner_too(tmp_path):
+    comparison = Comparison("nowhere", out=tmp_path, calibrate=True)
+    with one_owner(tmp_path), pytest.raises(ValueError, match="another command is at work"):
+        run_pilot(comparison)
+
+
+def test_a_finished_run_is_read_back_while_another_command_holds_its_folder(tmp_path):
+    settings = TrainSettings(steps=1, prompts_per_step=2, group_size=2, minibatches=1, max_tokens=4)
+    task = (Comparison(settings=settings, eval_count=2, out=tmp_path), GRPO, 0)
+    list(run_case(task))
+    with one_owner(tmp_path / "grpo-seed0"):
+        (record, read_back), run = run_case(task)
+    assert read_back and run.records == [record]
