@@ -1,54 +1,77 @@
 """Checkpoints of a training run: written whole or not at all, and resumed bit for bit."""
 
+import functools
+import hashlib
+import inspect
 import os
+import pickle
 import random
+import types
+import zipfile
+from contextlib import suppress
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 import torch
 
 from rlvr_helpers.large import lora_layers
-from rlvr_helpers.records import StepRecord
+from rlvr_helpers.records import StepRecord, read_records
 
 # Settings that may differ when a run goes on: they change its length, memory or files, not what it computes.
 FREE = ("steps", "micro_batch_rows", "micro_batch_tokens", "gradient_checkpointing", "checkpoint_every")
 
 
 class Checkpoints:
-    """The checkpoint of one run in a folder: `checkpoint.pt` (replaced at every step) and `start.pt` (the reference).
+    """The checkpoint of one run in a folder: `checkpoint.pt` (replaced each time) and `start.pt` (the reference).
 
-    With LoRA it holds what is trained alone. Raises ValueError where the folder holds a run with another method or other
-    settings (those in FREE may differ).
+    With LoRA it holds only what is trained. data: what the run is made of beside method and settings, by name, as text
+    (`name_of`, `name_of_problems`). start_file: where runs with the same start model keep it together. Raises ValueError
+    if the folder holds another run (settings in FREE may differ) or if its checkpoint is damaged. A checkpoint of an
+    older version does not say what `data` was: it is resumed.
     """
 
-    def __init__(self, folder, method, settings):
+    def __init__(self, folder, method, settings, data: dict[str, str] | None = None, start_file=None):
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(
                 f"{self.folder.name!r} is a file, and checkpoints need a folder: choose another name"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
+        remove_dead_parts(self.folder)
         self.file, self.start_file = self.folder / "checkpoint.pt", self.folder / "start.pt"
-        self.identity = {"method": asdict(method), "settings": identity_of(settings)}
-        self.defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}  # of older runs
+        self.shared = start_file is not None and not self.start_file.exists()
+        if self.shared:
+            self.start_file = Path(start_file)
+        self.identity = {"method": asdict(method), "settings": identity_of(settings), "data": data or {}}
+        defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}
+        self.older = defaults | self.identity["data"]  # what a checkpoint of an older version does not say
         if self.file.exists():
             self._check(self._load_state()["identity"])
 
     def _check(self, found: dict) -> None:
-        for part in ("method", "settings"):
-            for key, value in self.identity[part].items():
-                there = found[part].get(key, self.defaults.get(key))
+        for part, own in self.identity.items():
+            for key, value in own.items():
+                there = found.get(part, {}).get(key, self.older.get(key))
                 if there != value:
                     raise ValueError(
                         f"{self.folder.name!r} holds a run with {key} = {there!r}, not {value!r}: "
                         "choose another folder, or the same settings to go on with that run"
                     )
 
-    def save(self, model, optimizer, reference, records: list[StepRecord], scaler=None) -> None:
+    def _keep_start(self, reference, device) -> None:
+        """Saves the start model of a new run. One that lies there is another run's, or that of all runs together."""
+        if self.shared and self.start_file.exists():
+            kept, own = self._load(self.start_file, device), reference.state_dict()
+            if not (kept.keys() == own.keys() and all(torch.equal(kept[name], own[name]) for name in own)):
+                raise ValueError(
+                    f"start.pt in the folder {self.start_file.parent.name!r} is another start model, of other runs there: "
+                    "choose another folder"
+                )
+            return
+        write_whole(self.start_file, lambda file: torch.save(reference.state_dict(), file))
+
+    def save(self, model, optimizer, records: list[StepRecord], scaler=None) -> None:
         """Saves the run after a step. Raises OSError that says what to do; the checkpoint before stays as it was."""
-        begun = self.file.exists() and self.start_file.exists()  # a start model without a checkpoint is another run's
-        if reference not in (None, model) and not begun:
-            write_whole(self.start_file, lambda file: torch.save(reference.state_dict(), file))
         state = {
             "identity": self.identity,
             "model": trained_state(model),
@@ -60,39 +83,74 @@ class Checkpoints:
         write_whole(self.file, lambda file: torch.save(state, file))
 
     def resume(self, model, optimizer, reference, device, scaler=None) -> list[StepRecord]:
-        """Puts model, optimizer, reference and random states where the checkpoint left them; the records so far."""
+        """Puts model, optimizer, reference and random states where the checkpoint left them; the records so far. A new run
+        has none, and its start model is saved."""
         if not self.file.exists():
+            if reference not in (None, model):
+                self._keep_start(reference, device)
             return []
-        state = self._load_state(device)
-        shapes = {name: tensor.shape for name, tensor in trained_state(model).items()}
-        if shapes != {name: tensor.shape for name, tensor in state["model"].items()}:
-            raise ValueError(f"the checkpoint in {self.folder.name!r} is of another model: choose another folder")
-        model.load_state_dict(state["model"], strict=not lora_layers(model))
+        state = self._load_state(device, checked=True)
+        try:
+            records = read_records(state["records"])
+        except ValueError as error:
+            raise self._unreadable(self.file, str(error)) from error
+        if reference not in (None, model):
+            start = self._load(self.start_file, device)
+            if not all_finite(list(start.values())):
+                raise self._unreadable(self.start_file, "it holds numbers that are not finite")
+        self.load_weights(model, state)
+        if reference not in (None, model):
+            reference.load_state_dict(start)
         optimizer.load_state_dict(state["optimizer"])
         if scaler:
             scaler.load_state_dict(state.get("scaler", {}))
-        if reference not in (None, model):
-            reference.load_state_dict(self._load(self.start_file, device))
         random.setstate(state["random"]["python"])
         torch.set_rng_state(state["random"]["torch"].cpu())
-        return [StepRecord.from_dict(record) for record in state["records"]]
+        return records
 
-    def _load_state(self, device="cpu") -> dict:
-        state = self._load(self.file, device)
-        if not isinstance(state, dict) or not {"identity", "model", "optimizer", "records", "random"} <= set(state):
+    def load_weights(self, model, state: dict | None = None) -> None:
+        """Gives a model the weights of the checkpoint. Raises ValueError if they are another model's or not finite."""
+        state = state or self._load_state(model.device)
+        shapes = {name: tensor.shape for name, tensor in trained_state(model).items()}
+        if shapes != {name: tensor.shape for name, tensor in state["model"].items()}:
+            raise ValueError(f"the checkpoint in {self.folder.name!r} is of another model: choose another folder")
+        moments = [moment for of_weight in state["optimizer"]["state"].values() for moment in of_weight.values()]
+        if not all_finite([*state["model"].values(), *moments]):
+            raise self._unreadable(self.file, "it holds numbers that are not finite")
+        model.load_state_dict(state["model"], strict=not lora_layers(model))
+
+    def _load_state(self, device="cpu", checked: bool = False) -> dict:
+        state = self._load(self.file, device, checked)
+        parts = {"identity": dict, "model": dict, "optimizer": dict, "records": list, "random": dict}
+        if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in parts.items()):
             raise self._unreadable(self.file, "it is no checkpoint of a run")
+        if not all(isinstance(state["identity"].get(part), dict) for part in ("method", "settings")):
+            raise self._unreadable(self.file, "it does not say of which run it is")
         return state
 
-    def _load(self, file: Path, device="cpu") -> dict:
+    def _load(self, file: Path, device="cpu", checked: bool = False) -> dict:
+        """What torch.save wrote. It is a zip file with a checksum of each part, at which torch.load does not look."""
         try:
+            if not checked:
+                with zipfile.ZipFile(file) as parts:
+                    if parts.testzip():
+                        raise zipfile.BadZipFile
             return torch.load(file, map_location=device, weights_only=True)
+        except FileNotFoundError as error:
+            raise self._unreadable(file, "it is missing") from error
+        except pickle.UnpicklingError as error:  # torch's own message says how to switch the protection off
+            raise self._unreadable(file, "it holds more than tensors and numbers, which could run code") from error
         except Exception as error:
-            raise self._unreadable(file, error) from error
+            raise self._unreadable(file, "it is damaged, or no checkpoint") from error
 
-    def _unreadable(self, file: Path, why) -> ValueError:
+    def _unreadable(self, file: Path, why: str) -> ValueError:
         return ValueError(
-            f"{file.name} in the folder {self.folder.name!r} cannot be read ({why}): move it away to start anew"
+            f"{file.name} in the folder {file.parent.name!r} cannot be read ({why}): move it away to start anew"
         )
+
+
+def all_finite(tensors: list[torch.Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors if torch.is_floating_point(tensor))
 
 
 def identity_of(settings) -> dict:
@@ -100,10 +158,89 @@ def identity_of(settings) -> dict:
     return {key: value for key, value in asdict(settings).items() if key not in FREE}
 
 
+def name_of(value) -> str:
+    """What identifies a reward function, or another that a run is made of, as text.
+
+    A function of this package goes by its name. Any other goes by its name and a digest of what it does: byte code,
+    constants, defaults, and what its closure, partial or object holds. It does not see the functions and global values
+    that it uses. A function under `functools.wraps` goes by the one that it wraps.
+    """
+    value = inspect.unwrap(value)
+    inner = value
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    named = inner if hasattr(inner, "__qualname__") else type(inner)
+    name = f"{named.__module__}.{named.__qualname__}"
+    content = _content(value)
+    return name if content == name else f"{name} ({_digest(content)})"
+
+
+def _content(value, outer: tuple = ()):
+    """Nested tuples that are equal for values that do the same."""
+    inside = (*outer, value)
+    if any(value is one for one in outer):  # a function that calls itself
+        return "itself"
+    if isinstance(value, functools.partial):
+        return "partial", *(_content(part, inside) for part in (value.func, value.args, value.keywords))
+    if isinstance(value, types.MethodType):
+        return _content(value.__func__, inside), _content(vars(value.__self__), inside)
+    if isinstance(value, types.FunctionType):
+        name = f"{value.__module__}.{value.__qualname__}"
+        if name.startswith("rlvr_helpers.") and "<" not in name:
+            return name
+        held = [cell.cell_contents for cell in value.__closure__ or ()]
+        texts = [constant for constant in value.__code__.co_consts if constant != value.__doc__]
+        parts = value.__code__.co_code, value.__code__.co_names, texts, value.__defaults__, value.__kwdefaults__, held
+        return name, *(_content(part, inside) for part in parts)
+    if isinstance(value, types.CodeType):
+        return value.co_code, value.co_names, _content(value.co_consts, inside)
+    if isinstance(value, (tuple, list)):
+        return type(value).__name__, *(_content(item, inside) for item in value)
+    if isinstance(value, (set, frozenset)):
+        return "set", *sorted(map(repr, value))
+    if isinstance(value, dict):
+        return "dict", *((repr(key), _content(value[key], inside)) for key in sorted(value, key=repr))
+    if not outer and hasattr(value, "__dict__") and not isinstance(value, type):  # an object with __call__
+        return _content(type(value).__call__, inside), _content(vars(value), inside)
+    text = repr(value)
+    return type(value).__qualname__ if " at 0x" in text else text
+
+
+def name_of_problems(problems) -> str:
+    """How many problems, and a digest of their texts and answers in their order."""
+    return f"{len(problems)} ({_digest([(problem.question, problem.answer) for problem in problems])})"
+
+
+def _digest(content) -> str:
+    return hashlib.sha256(repr(content).encode(errors="surrogatepass")).hexdigest()[:12]
+
+
 def trained_state(model) -> dict:
     """What training changes: all of a model's state, or with LoRA its trained matrices alone."""
     state = model.state_dict()
     return {name: tensor for name, tensor in state.items() if "lora_" in name} if lora_layers(model) else state
+
+
+def remove_dead_parts(folder: Path) -> None:
+    """Removes the half-written files of `write_whole` whose process has ended."""
+    for part in folder.glob(".*.part*"):
+        pid = part.name.rpartition(".part")[2]
+        if pid.isdigit() and not is_alive(int(pid)):
+            with suppress(OSError):  # on Windows a file that is still being written cannot be removed
+                part.unlink()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number runs. Windows has no signal that only asks: False."""
+    if os.name == "nt":
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def write_whole(path: Path, write) -> None:

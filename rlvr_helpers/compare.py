@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from rlvr_helpers.checkpoints import identity_of, write_whole
 from rlvr_helpers.interrupts import finishing_steps
+from rlvr_helpers.json_files import read_json
 from rlvr_helpers.large import DTYPES, add_lora, merge_lora
 from rlvr_helpers.locks import one_owner
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, METHODS, Method, method_by_name
@@ -202,7 +203,7 @@ def check_identity(folder: Path, comparison: Comparison) -> None:
     """Raises ValueError where the folder holds a run that is something else: a checkpoint of it must not be gone on with,
     nor its result be taken for this one's."""
     file = folder / "comparison.json"
-    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else comparison.identity
+    found = read_json(file) if file.exists() else comparison.identity
     for name, value in comparison.identity.items():
         if found.get(name) != value:
             raise ValueError(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from rlvr_helpers.json_files import typed
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
 from rlvr_helpers.rewards import correctness_reward, format_reward, lenient_correct
@@ -26,6 +27,11 @@ class Evaluation:
     formatted: list[bool]
     lengths: list[int]
     truncated: list[bool]
+
+    def __post_init__(self):
+        counts = {len(getattr(self, name)) for name in self.__dataclass_fields__}
+        if len(counts) > 1 or 0 in counts:
+            raise ValueError(f"an evaluation needs as many verdicts of each kind, at least 1, not {sorted(counts)}")
 
     @property
     def accuracy(self) -> float:
@@ -51,7 +57,8 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, data: dict) -> "Evaluation":
-        return cls(**{key: v if key == "lengths" else [bool(x) for x in v] for key, v in data.items()})
+        """Raises ValueError on data that are no evaluation."""
+        return typed(cls, data)
 
 
 def judge(rollout: Rollout, problems: list[Problem]) -> Evaluation:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rlvr_helpers.evaluation import Evaluation
+from rlvr_helpers.json_files import typed
 
 LEVELS = (0.0, 0.01, 0.05, 0.16, 0.25, 0.5, 0.75, 0.84, 0.95, 0.99, 1.0)  # the quantiles that are kept
 BINS = 60
@@ -118,9 +119,15 @@ class StepRecord:
 
     @classmethod
     def from_dict(cls, data: dict) -> "StepRecord":
-        data = dict(data)
-        for name, kind in (("eval", Evaluation.from_dict), ("start_eval", Evaluation.from_dict)):
-            data[name] = kind(data[name]) if data.get(name) else None
-        for name in ("token_log_ratio", "sequence_log_ratio"):
-            data[name] = Distribution(**data[name]) if data.get(name) else None
-        return cls(**data)
+        """Raises ValueError on data that are no record."""
+        return typed(cls, data)
+
+
+def read_records(data: list[dict]) -> list[StepRecord]:
+    """The records of a run, from step 1 on. Raises ValueError where they are none, or not those."""
+    if not isinstance(data, list) or not data:
+        raise ValueError("it holds no records")
+    records = [StepRecord.from_dict(record) for record in data]
+    if [record.step for record in records] != list(range(1, len(records) + 1)):
+        raise ValueError("its records are not those of step after step")
+    return records

@@ -12,8 +12,9 @@ import transformers
 
 from rlvr_helpers.checkpoints import write_whole
 from rlvr_helpers.evaluation import Evaluation
+from rlvr_helpers.json_files import read_json
 from rlvr_helpers.methods import Method
-from rlvr_helpers.records import StepRecord
+from rlvr_helpers.records import StepRecord, read_records
 from rlvr_helpers.training import TrainSettings
 
 
@@ -85,14 +86,21 @@ def save_run(run: Run, path: str | Path) -> Path:
 def load_run(path: str | Path) -> Run:
     """Reads a run. Raises ValueError that names the file if it is no run."""
     path = Path(path)
+    where = f"{path.name} in the folder {path.parent.name!r}"
+    if not path.exists():
+        raise ValueError(f"there is no run {where}")
+    data = read_json(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        records = [StepRecord.from_dict(record) for record in data["records"]]
-        return Run(Method(**data["method"]), TrainSettings(**data["settings"]), records, data["provenance"])
-    except FileNotFoundError:
-        raise ValueError(f"there is no run {path.name} in the folder {path.parent.name!r}") from None
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} is no run that this version can read ({error!r})") from error
+        method, settings = Method(**data["method"]), TrainSettings(**data["settings"])
+        records = read_records(data["records"])
+        if len(records) != settings.steps:
+            raise ValueError(f"it holds {len(records)} records of {settings.steps} steps")
+        if not isinstance(data["provenance"], dict):
+            raise ValueError("it does not say where it comes from")
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(f"{where} is no run that this version can read ({why}): move it away") from error
+    return Run(method, settings, records, data["provenance"])
 
 
 def rounded(value):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
-from rlvr_helpers.checkpoints import Checkpoints
+from rlvr_helpers.checkpoints import Checkpoints, name_of, name_of_problems
 from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.evaluation import Evaluation, evaluate, judge
 from rlvr_helpers.large import (
@@ -257,16 +257,19 @@ def train(
     eval_problems: list[Problem] | None = None,
     checkpoint_dir=None,
     loss: Callable[..., PolicyLoss] | None = None,
+    start_file=None,
 ) -> Iterator[StepRecord]:
     """Trains the policy's model in place and yields a record after each step.
 
-    reward(text, gold) -> float judges a completion. `loss` stands in for `losses.policy_loss` and takes its arguments;
-    a resumed run must be given the same. Stop taking records at any time: what was learnt is kept. With a
-    `checkpoint_dir` the run is saved every `checkpoint_every` steps and where it is stopped between two, and a run that
-    finds a checkpoint there goes on from it: it first yields the records of the steps that are done, then trains on. On a
-    CPU the resumed run equals the unbroken one bit for bit. Raises ValueError on input that makes no run, and
-    FloatingPointError, naming the step, where a loss, a gradient or a log-ratio is not finite; the model then has the
-    weights of its last good update, or where these are at fault themselves, those of the last good step.
+    reward(text, gold) -> float judges a completion. `loss` stands in for `losses.policy_loss` and takes its arguments.
+    Stop taking records at any time: what was learnt is kept. With a `checkpoint_dir` the run is saved every
+    `checkpoint_every` steps and where it is stopped between two, and a run that finds a checkpoint there goes on from it:
+    it first yields the records of the steps that are done, then trains on. On a CPU the resumed run equals the unbroken
+    one bit for bit. It needs the same method, settings, problems, `reward` and `loss` (`checkpoints.name_of`).
+    start_file: where runs from one start model keep it together, for the KL; by default each keeps its own.
+    Raises ValueError on input that makes no run, and FloatingPointError, naming the step, where a loss, a gradient or a
+    log-ratio is not finite. The model then has the weights of its last good update or, where these are at fault
+    themselves, those of the last good step.
     """
     settings = settings or TrainSettings()
     if not isinstance(method, Method):
@@ -274,7 +277,11 @@ def train(
     if not problems:
         raise ValueError("there are no problems to train on")
     check_prompts(policy, [*problems, *(eval_problems or [])], settings.max_tokens)
-    checkpoints = Checkpoints(checkpoint_dir, method, settings) if checkpoint_dir is not None else None
+    checkpoints = None
+    if checkpoint_dir is not None:
+        data = {"reward": name_of(reward), "loss": name_of(loss or policy_loss), "problems": name_of_problems(problems)}
+        data["eval_problems"] = name_of_problems(eval_problems or [])
+        checkpoints = Checkpoints(checkpoint_dir, method, settings, data, start_file)
     return _train(policy, problems, method, settings, reward, eval_problems, checkpoints, loss)
 
 
@@ -316,7 +323,7 @@ def _train(policy, problems, method, settings, reward, eval_problems, checkpoint
         total_tokens += record.tokens
         record = replace(record, total_tokens=total_tokens, start_eval=first_eval)
         records, first_eval = [*records, record], None
-        save = checkpoints and partial(checkpoints.save, model, optimizer, reference, records, scaler)
+        save = checkpoints and partial(checkpoints.save, model, optimizer, records, scaler)
         due = step % settings.checkpoint_every == 0 or step == settings.steps
         if save and due:
             save()

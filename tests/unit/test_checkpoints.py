@@ -1,6 +1,9 @@
 """Checkpoints: resumed bit for bit, whatever ended the run before; written whole or not at all; refused with a reason."""
 
+import functools
 import os
+import pickle
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,8 +13,9 @@ import pytest
 import torch
 from small_policies import make_tiny, some_problems
 
-from rlvr_helpers import checkpoints
-from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers import checkpoints, rewards, training
+from rlvr_helpers.checkpoints import Checkpoints, name_of, write_whole
+from rlvr_helpers.json_files import read_json
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
 from rlvr_helpers.models import save_policy
 from rlvr_helpers.training import TrainSettings, train
@@ -89,6 +93,7 @@ def test_the_records_of_the_steps_that_are_done_come_first(tmp_path, unbroken):
     run(tmp_path, 3)
     asked = []
 
+    @functools.wraps(letters)
     def reward(text, gold):
         asked.append(text)
         return letters(text, gold)
@@ -102,6 +107,7 @@ def test_the_records_of_the_steps_that_are_done_come_first(tmp_path, unbroken):
 def test_a_finished_run_is_there_again_at_once(tmp_path, unbroken):
     run(tmp_path)
 
+    @functools.wraps(letters)
     def reward(text, gold):
         raise AssertionError("there was nothing to do")
 
@@ -121,6 +127,7 @@ def test_a_stop_between_two_checkpoints_loses_no_step(tmp_path, unbroken, done):
     seldom = replace(SETTINGS, checkpoint_every=3)
     run(tmp_path, steps=done, settings=seldom)
 
+    @functools.wraps(letters)
     def nothing_to_do(text, gold):
         raise AssertionError("a step that was done is made again")
 
@@ -168,7 +175,6 @@ def test_resuming_where_no_group_has_a_signal(tmp_path, steps):
 
 def test_python_s_and_torch_s_random_states_are_resumed(tmp_path):
     """A reward function may draw numbers of its own."""
-    import random
 
     def reward(text, gold):
         return random.random() + float(torch.rand(()))
@@ -195,12 +201,13 @@ def test_a_run_started_anew_keeps_its_own_start_model(tmp_path):
 # --- killed ---------------------------------------------------------------------------------------
 
 KILLED = """
-import os, signal, sys
+import functools, os, signal, sys
 import torch
 from test_checkpoints import KILLED_STEP, letters, run
 
 def die_while_rewarding(folder):
     calls = iter(range(10**6))
+    @functools.wraps(letters)
     def reward(text, gold):
         if next(calls) == 16 * (KILLED_STEP - 1) + 5:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -460,3 +467,250 @@ def test_a_run_and_a_saved_policy_may_share_a_folder(tmp_path, unbroken):
     run(tmp_path, 2, policy=policy)
     save_policy(policy, tmp_path)
     assert_same(run(tmp_path), unbroken)
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def same(one, two) -> bool:
+    """Whether two nested states hold the same numbers."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(two) and all(map(same, one, two))
+    return one == two
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "start.pt"])
+def test_a_single_flipped_bit_is_noticed_or_changes_nothing(tmp_path, name):
+    """torch.load reads such a file without a word."""
+    run(tmp_path, 1)
+    kept = Checkpoints(tmp_path, GRPO, SETTINGS)
+    whole, state = (tmp_path / name).read_bytes(), kept._load(tmp_path / name)
+    draw, refused = random.Random(0), 0
+    for _ in range(150):
+        place, bit = draw.randrange(len(whole)), draw.randrange(8)
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << bit
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            assert same(kept._load(tmp_path / name), state), f"bit {bit} of byte {place}"
+        except ValueError as error:
+            assert "cannot be read" in str(error)
+            refused += 1
+    assert refused > 50, "the rest of the file pads the tensors"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["model", "optimizer", "start"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, part, value):
+    run(tmp_path, 1)
+    file = tmp_path / ("start.pt" if part == "start" else "checkpoint.pt")
+    state = torch.load(file)
+    tensors = {"model": state.get("model"), "optimizer": state.get("optimizer", {}).get("state", {}).get(0)}.get(
+        part, state
+    )
+    next(iter(t for t in tensors.values() if t.dim())).view(-1)[3] = value
+    torch.save(state, file)
+    policy = make_tiny()
+    with pytest.raises(ValueError, match=f"{file.name} in the folder .* numbers that are not finite"):
+        run(tmp_path, policy=policy)
+    assert torch.equal(weights(policy), weights(make_tiny()))
+
+
+BAD_RECORDS = {
+    "none": lambda records: records.clear(),
+    "null": lambda records: records.__setitem__(0, None),
+    "no number": lambda records: records[0].update(loss=None),
+    "NaN": lambda records: records[0].update(reward_mean=float("nan")),
+    "a field less": lambda records: records[0].pop("loss"),
+    "a field more": lambda records: records[0].update(fun=1),
+    "a text for a number": lambda records: records[0].update(tokens="9"),
+    "another step": lambda records: records[0].update(step=2),
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_RECORDS.values(), ids=BAD_RECORDS.keys())
+def test_a_checkpoint_with_bad_records_is_refused(tmp_path, spoil):
+    run(tmp_path, 1)
+    state = torch.load(tmp_path / "checkpoint.pt")
+    spoil(state["records"])
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="checkpoint.pt in the folder .* cannot be read .*[rR]ecord"):
+        run(tmp_path)
+
+
+def test_a_checkpoint_that_could_run_code_is_refused_without_advice_to_let_it(tmp_path):
+    for save in (torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))):
+        save({"identity": Path("x")}, tmp_path / "checkpoint.pt")
+        with pytest.raises(ValueError, match="cannot be read") as caught:
+            run(tmp_path)
+        assert "weights_only" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_what_a_dead_process_left_half_written_is_removed_at_the_start(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name, pid in (("checkpoint.pt", dead.pid), ("start.pt", dead.pid), ("checkpoint.pt", os.getppid())):
+        (tmp_path / f".{name}.part{pid}").write_bytes(b"half")
+    train(make_tiny(), some_problems(), GRPO, SETTINGS, letters, checkpoint_dir=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [f".checkpoint.pt.part{os.getppid()}"]
+
+
+# --- what a run is made of ------------------------------------------------------------------------
+
+
+def other_letters(text, gold):
+    return len(text) % 3 / 3
+
+
+def paying(bonus, words=("a",)):
+    return lambda text, gold: bonus * (text in words)
+
+
+def other_loss(*args):
+    return training.policy_loss(*args)
+
+
+class Paying:
+    def __init__(self, bonus):
+        self.bonus = bonus
+
+    def __call__(self, text, gold):
+        return self.bonus
+
+    def reward(self, text, gold):
+        return self.bonus
+
+
+def edited(source):
+    """A function as a cell of a notebook defines it: edited, it keeps its name."""
+    scope = {"__name__": "__main__"}
+    exec(f"def reward(text, gold):\n    {source}", scope)
+    return scope["reward"]
+
+
+REWARDS = {
+    "functions": (letters, other_letters),
+    "lambdas": (lambda text, gold: 1.0 * len(text), lambda text, gold: 2.0 * len(text)),
+    "closures": (paying(0.5), paying(0.25)),
+    "lists that closures hold": (paying(0.5, ["a", "b"]), paying(0.5, ["a", "c"])),
+    "partials": (functools.partial(letters, gold="1"), functools.partial(letters, gold="2")),
+    "partials of others": (functools.partial(letters), functools.partial(other_letters)),
+    "objects": (Paying(0.5), Paying(0.25)),
+    "methods": (Paying(0.5).reward, Paying(0.25).reward),
+    "an edited cell": (edited("return 1.0 * ('a' in text)"), edited("return 1.0 * ('b' in text)")),
+    "other constants in a set": (edited("return text in {'a', 'b'}"), edited("return text in {'a', 'c'}")),
+    "of the course": (rewards.correctness_reward, rewards.format_reward),
+}
+
+
+@pytest.mark.parametrize("one, other", REWARDS.values(), ids=REWARDS.keys())
+def test_another_reward_has_another_name(one, other):
+    assert name_of(one) != name_of(other)
+    assert " at 0x" not in name_of(one)
+
+
+def test_the_same_reward_has_the_same_name():
+    for make in (lambda: paying(0.5), lambda: Paying(0.5), lambda: Paying(0.5).reward, lambda: edited("return 'a'")):
+        assert name_of(make()) == name_of(make())
+    documented = edited("'''What it does.'''; return 'a'")
+    assert name_of(documented) == name_of(edited("'''In other words.'''; return 'a'"))
+    assert name_of(functools.wraps(letters)(paying(1))) == name_of(letters)
+    assert name_of(rewards.correctness_reward) == "rlvr_helpers.rewards.correctness_reward"
+
+
+def test_a_reward_has_the_same_name_in_another_process():
+    code = "from test_checkpoints import *; print([name_of(r) for pair in REWARDS.values() for r in pair])"
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    seeds = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert seeds[0] == seeds[1] and "test_checkpoints.letters" in seeds[0]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"reward": other_letters}, "reward = 'test_checkpoints.letters .*', not 'test_checkpoints.other_letters"),
+        ({"problems": some_problems()[::-1]}, r"problems = '6 \(.*', not '6 \("),
+        ({"problems": some_problems()[:5]}, r"problems = '6 \(.*', not '5 \("),
+        ({"eval_problems": some_problems()[:2]}, r"eval_problems = '3 \(.*', not '2 \("),
+        ({"eval_problems": None}, r"eval_problems = '3 \(.*', not '0 \("),
+        ({"loss": other_loss}, "loss = 'rlvr_helpers.losses.policy_loss', not 'test_checkpoints.other_loss"),
+    ],
+)
+def test_a_run_is_not_resumed_with_another_reward_or_other_problems(tmp_path, unbroken, changes, message):
+    run(tmp_path, 1)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    given = {"problems": some_problems(), "reward": letters, "eval_problems": some_problems()[:3]} | changes
+    with pytest.raises(ValueError, match=f"'{tmp_path.name}' holds a run with {message}"):
+        train(make_tiny(), method=GRPO, settings=SETTINGS, checkpoint_dir=tmp_path, **given)
+    assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert_same(run(tmp_path), unbroken)
+
+
+def test_a_checkpoint_of_an_older_version_does_not_say_what_its_reward_was(tmp_path, unbroken):
+    """It is resumed, and the next one says it."""
+    run(tmp_path, 2)
+    state = torch.load(tmp_path / "checkpoint.pt")
+    del state["identity"]["data"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert_same(run(tmp_path), unbroken)
+    with pytest.raises(ValueError, match="reward = "):
+        run(tmp_path, reward=other_letters)
+
+
+# --- a start model that runs share ----------------------------------------------------------------
+
+
+def run_beside(folder, method, steps=None, policy=None):
+    """A run in a folder of its own, whose start model lies beside it."""
+    policy, records = policy or make_tiny(), []
+    own = folder / method.name
+    for record in train(
+        policy, some_problems(), method, SETTINGS, letters, some_problems()[:3], own, start_file=folder / "start.pt"
+    ):
+        records.append(record)
+        if record.step == steps:
+            break
+    return without_seconds(records), weights(policy)
+
+
+def test_runs_from_one_start_model_keep_it_once(tmp_path, unbroken):
+    run_beside(tmp_path, GRPO, 2)
+    run_beside(tmp_path, DR_GRPO, 1)
+    assert [file.relative_to(tmp_path).name for file in tmp_path.rglob("start.pt")] == ["start.pt"]
+    assert_same(run_beside(tmp_path, GRPO), unbroken)
+
+
+def test_a_start_model_that_runs_share_is_not_overwritten(tmp_path, unbroken):
+    run_beside(tmp_path, GRPO, 2)
+    with pytest.raises(ValueError, match="start.pt in the folder .* is another start model, of other runs there"):
+        run_beside(tmp_path, DR_GRPO, policy=make_tiny(seed=5))
+    assert_same(run_beside(tmp_path, GRPO), unbroken)
+
+
+def test_a_run_that_kept_its_own_start_model_is_resumed_with_it(tmp_path, unbroken):
+    run(tmp_path / "GRPO", 2)
+    assert_same(run_beside(tmp_path, GRPO), unbroken)
+    assert not (tmp_path / "start.pt").exists()
+
+
+# --- JSON that is read back -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "3", "{", '{"a": NaN}', "[" * 200_000, '{"a":' * 200_000, "\udcff", "not json"]
+)
+def test_json_that_is_no_object_is_one_clear_error(tmp_path, text):
+    file = tmp_path / "comparison.json"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match="comparison.json in the folder .* move it away"):
+        read_json(file)

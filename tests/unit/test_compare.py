@@ -1,5 +1,6 @@
 """The comparison, its table and its files, on the tiny model at a small size."""
 
+import json
 import multiprocessing
 import signal
 from dataclasses import replace
@@ -274,3 +275,55 @@ def test_the_pilot_measures_a_range_in_the_paper_s_proportion():
 def test_exceeded_by_finds_the_quantile_of_a_known_distribution():
     flat = Distribution(6000, 0.0, 0.577, [], -1.0, 1.0, [100] * BINS)
     assert exceeded_by(flat, 0.30) == pytest.approx(0.70, abs=1e-6)
+
+
+# --- run.json, pilot.json and comparison.json, read back ------------------------------------------
+
+
+def changed(**changes):
+    return lambda data: data | changes
+
+
+def record_changed(**changes):
+    return lambda data: data | {"records": [data["records"][0] | changes, *data["records"][1:]]}
+
+
+BAD_RUNS = {
+    "no records": changed(records=[]),
+    "null for the records": changed(records=None),
+    "fewer records than steps": lambda data: data | {"records": data["records"][:-1]},
+    "more records than steps": lambda data: data | {"records": [*data["records"], data["records"][-1]]},
+    "another order": lambda data: data | {"records": data["records"][::-1]},
+    "a record of null": lambda data: data | {"records": [None, *data["records"][1:]]},
+    "a number of null": record_changed(reward_mean=None),
+    "NaN": record_changed(loss=float("nan")),
+    "infinity": record_changed(loss=float("inf")),
+    "an evaluation without verdicts": record_changed(
+        eval={"strict": [], "lenient": [], "formatted": [], "lengths": [], "truncated": []}
+    ),
+    "no settings": lambda data: {key: value for key, value in data.items() if key != "settings"},
+    "no provenance": changed(provenance=None),
+    "null": lambda data: None,
+    "a list": lambda data: [data],
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_RUNS.values(), ids=BAD_RUNS.keys())
+def test_a_file_that_is_no_run_is_one_clear_error(tmp_path, spoil):
+    data = json.loads(next((DATA / "runs" / "tiny").glob("*.json")).read_text(encoding="utf-8"))
+    (tmp_path / "run.json").write_text(json.dumps(spoil(data)), encoding="utf-8")
+    with pytest.raises(ValueError, match="^run.json in the folder .*: move it away") as caught:
+        load_run(tmp_path / "run.json")
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["pilot.json", "grpo-seed0/run.json", "grpo-seed0/comparison.json"])
+def test_a_file_nested_too_deep_ends_the_command_with_one_clear_error(tmp_path, name, capsys):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("[" * 200_000)
+    pilot = ["--calibrate"] if name == "pilot.json" else []
+    assert main(["--methods", "grpo", "--seeds", "1", "--workers", "1", "--out", str(tmp_path), *pilot]) == 2
+    said = capsys.readouterr().err
+    assert (
+        f"error: {name.split('/')[-1]} in the folder" in said and "nested too deep" in said and "Traceback" not in said
+    )
