@@ -25,17 +25,12 @@ class ProblemBox:
         self.answer()
 
     def answer(self, _=None) -> None:
-        """Fills in the answers; words that a policy cannot read are named."""
+        """Fills in what each policy answers."""
         question = self.text.value.strip()
         if not question:
             self.out.value = "Type a problem first."
             return
-        lines = []
-        for name, policy in self.policies.items():
-            unknown = unknown_words(policy, question)
-            note = f" <i>(cannot read: {html.escape(', '.join(unknown))})</i>" if unknown else ""
-            reply = html.escape(answer(policy, question)).replace("\n", "<br>")
-            lines.append(f"<b>{html.escape(name)}</b>: {reply}{note}")
+        lines = [f"<b>{html.escape(name)}</b>: {_answer(policy, question)}" for name, policy in self.policies.items()]
         self.out.value = "<br>".join(lines)
 
     def show(self) -> None:
@@ -44,3 +39,13 @@ class ProblemBox:
         still = f"<p>{html.escape(self.text.value)}</p><p>{self.out.value}</p>"
         plain = html.unescape(re.sub(r"<[^>]+>", "", still.replace("<br>", "\n").replace("</p>", "\n")))
         display({**box._repr_mimebundle_(), "text/html": still, "text/plain": plain}, raw=True)
+
+
+def _answer(policy: Policy, question: str) -> str:
+    """As HTML: the answer and the words that the policy cannot read, or why there is none (ipywidgets swallows errors)."""
+    try:
+        unknown = unknown_words(policy, question)
+        note = f" <i>(cannot read: {html.escape(', '.join(unknown))})</i>" if unknown else ""
+        return html.escape(answer(policy, question)).replace("\n", "<br>") + note
+    except Exception as error:
+        return f"<i>no answer: {html.escape(str(error) or type(error).__name__)}</i>"
