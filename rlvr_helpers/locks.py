@@ -18,18 +18,28 @@ def while_saving(file: Path) -> FileLock:
 
 @contextmanager
 def one_owner(folder: Path | None) -> Iterator[None]:
-    """Holds a folder of runs while its owner writes there; None: there is none. Raises ValueError if it is held."""
+    """Holds a folder of runs while its owner writes there; None: there is none.
+
+    Raises ValueError if another holds it, and OSError that says what to do if it cannot be written.
+    """
     if folder is None:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=SECONDS_TO_END)
     except Timeout:
         raise ValueError(
             f"another command is at work in {folder.name!r}: wait until it ends, or choose another folder for `out`"
         ) from None
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"the folder {folder.name!r} cannot be written ({error.strerror}): choose another folder for `out`. In a "
+            "course that you cannot write to, set the environment variable RLVR_MY_WORK to a folder that you can write "
+            "to, copy the notebooks there with copy_notebooks() of lesson 00, and open this one there",
+        ) from error
     try:
         yield
     finally:

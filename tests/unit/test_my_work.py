@@ -1,5 +1,11 @@
 """The learner's copy of the notebooks is made once and never replaced."""
 
+import os
+import stat
+
+import pytest
+
+from rlvr_helpers.compare import Comparison, run_pilot
 from rlvr_helpers.course_map import EXTRAS, LESSONS
 from rlvr_helpers.my_work import COURSE, copy_notebooks, my_work_folder
 
@@ -37,3 +43,38 @@ def test_it_lies_beside_the_notebooks_and_git_ignores_it(monkeypatch):
     monkeypatch.delenv("RLVR_MY_WORK", raising=False)
     assert my_work_folder() == COURSE / "notebooks" / "my_work"
     assert "my_work/" in (COURSE / ".gitignore").read_text().split()
+
+
+def read_only(*_, **__):
+    raise OSError(30, "Read-only file system", "/somewhere")
+
+
+@pytest.mark.parametrize("where", ["pathlib.Path.mkdir", "shutil.copyfile", "pathlib.Path.rename"])
+def test_a_course_that_cannot_be_written_names_the_variable(where, tmp_path, monkeypatch):
+    monkeypatch.setenv("RLVR_MY_WORK", str(tmp_path / "mine"))
+    monkeypatch.setattr(where, read_only)
+    with pytest.raises(OSError, match="'mine' cannot be written .Read-only file system.: set .* RLVR_MY_WORK"):
+        copy_notebooks()
+
+
+def test_a_file_in_the_place_of_the_folder_names_the_variable(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/mine"):
+        monkeypatch.setenv("RLVR_MY_WORK", str(tmp_path / place))
+        with pytest.raises(OSError, match="RLVR_MY_WORK"):
+            copy_notebooks()
+
+
+@pytest.mark.skipif(os.name != "posix" or not os.geteuid(), reason="the owner of the machine may write anywhere")
+def test_a_folder_without_the_right_to_write(tmp_path, monkeypatch):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    monkeypatch.setenv("RLVR_MY_WORK", str(tmp_path / "mine"))
+    with pytest.raises(PermissionError, match="RLVR_MY_WORK"):
+        copy_notebooks()
+
+
+@pytest.mark.parametrize("where", ["pathlib.Path.mkdir", "filelock.FileLock.acquire"])
+def test_lesson_09_names_the_variable_too(where, tmp_path, monkeypatch):
+    monkeypatch.setattr(where, read_only)
+    with pytest.raises(OSError, match="'runs' cannot be written .Read-only file system.: .* RLVR_MY_WORK"):
+        run_pilot(Comparison(out=tmp_path / "runs"))
