@@ -26,6 +26,16 @@ def autocast(device: torch.device, compute: torch.dtype):
     return nullcontext() if compute == torch.float32 else torch.autocast(device.type, compute)
 
 
+def without_cudnn_attention(device: str | torch.device) -> None:
+    """On a GPU, takes cuDNN out of PyTorch's choice of attention kernels, for the whole process.
+
+    From PyTorch 2.11 it comes first on Hopper cards. It plans every new shape anew (0.02 to 0.5 s each, by public
+    reports), and with a mask of ever-new width nearly every call here has a new one.
+    """
+    if torch.device(device).type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 class LossScaler:
     """float16 ends at 6e-8: the loss is multiplied before the backward pass and gradients divided after it. Where they
     overflow, the update is left out and the factor halved; after many good ones it is doubled (P. Micikevicius et al.,
@@ -59,8 +69,11 @@ class LossScaler:
 
 def make_optimizer(model, settings) -> torch.optim.Optimizer:
     """AdamW over what is trained; with `eight_bit_optimizer` its two moments take one byte each instead of four
-    (T. Dettmers et al., arXiv 2110.02861). Raises ValueError that names the package where it is not installed."""
+    (T. Dettmers et al., arXiv 2110.02861). Raises ValueError that names the package where it is not installed, and on a
+    model of which nothing is trained."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ValueError("all weights of this model are frozen: call model.requires_grad_(True), or add_lora")
     options = {"lr": settings.learning_rate, "betas": settings.betas, "weight_decay": settings.weight_decay}
     if not settings.eight_bit_optimizer:
         return torch.optim.AdamW(parameters, **options, fused=True)

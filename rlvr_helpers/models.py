@@ -10,12 +10,13 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import try_to_load_from_cache
-from jinja2 import TemplateError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from rlvr_helpers.large import best_compute
+from rlvr_helpers.decoding import check_model
+from rlvr_helpers.large import best_compute, without_cudnn_attention
 from rlvr_helpers.problems import DATA
+from rlvr_helpers.rewards import extract_answer, format_reward
 
 FORMAT_REQUEST = (
     "Solve the problem step by step. Write your steps between <reasoning> and </reasoning>, "
@@ -54,6 +55,8 @@ class Policy:
     pad_id:  fills rectangles; never an end token. Masks are carried along, never guessed from it.
     compute: what matrix products are made in; the weights keep their own dtype
     examples: (question, answer) pairs that stand in every prompt as earlier turns
+    like:    name of the known policy whose settings suit this one; None: told by its size (see `settings`)
+    settings: training settings of its own, where they differ from those, by name
     chat:    prompts go through the chat template; False (bare text) is a fault that `presets` can put back
     """
 
@@ -67,6 +70,8 @@ class Policy:
     compute: torch.dtype = torch.float32
     chat: bool = True
     examples: tuple[tuple[str, str], ...] = ()
+    like: str | None = None
+    settings: dict = field(default_factory=dict, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -105,8 +110,8 @@ def load_policy(
     Raises ValueError with the alternatives if the model cannot be loaded.
     """
     known = KNOWN.get(name)
-    where = known.where if known else name
-    if not known and not Path(name).is_dir():
+    where = known.where if known else os.path.expanduser(name)
+    if not known and not Path(where).is_dir():
         raise ValueError(f"no model {name!r}: choose from {', '.join(KNOWN)}, or give the folder of a model")
     device = torch.device(device or default_device(name))
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -115,20 +120,76 @@ def load_policy(
         model, tokenizer = _load(where, dtype, known.package if known else None)
     model.to(device).eval()
     policy = make_policy(model, tokenizer, name, known)
-    for field_name, value in ({} if known else kept_prompt(where) or {}).items():
-        setattr(policy, field_name, value)
+    policy.like = name if known else None
+    if not known and (kept := kept_prompt(where)):
+        for field_name, value in kept.items():
+            setattr(policy, field_name, value)
+        policy.pad_id = find_pad_id(tokenizer, policy.end_ids)
+        check_ids(policy)
     policy.compute = compute or best_compute(device)
     return policy
 
 
 def make_policy(model, tokenizer, name: str = "policy", known: Known | None = None) -> Policy:
-    """A Policy around a model and tokenizer that are loaded already; finds end tokens and a pad token."""
+    """A Policy around a model and tokenizer that are loaded already; finds end tokens and a pad token.
+
+    Raises ValueError on a model that cannot be sampled, scored and trained here, and on a tokenizer that does not fit it
+    or loses the tags of the answer format.
+    """
+    if getattr(model.config, "quantization_config", None):
+        raise ValueError(f"{name!r} has quantised weights, {NOT_TRAINED}: {TAKE_ORIGINAL}")
+    if hasattr(model, "peft_config"):
+        raise ValueError(f"{name!r} has an adapter beside its weights: {MERGE_FIRST}")
+    check_model(model)
+    check_tags(tokenizer, name)
     end_ids = find_end_ids(model, tokenizer)
     tokenizer.padding_side = "left"
     if known is None:
         known = Known("", _problems_of(tokenizer), None if _is_tiny(tokenizer) else FORMAT_REQUEST)
     pad_id = find_pad_id(tokenizer, end_ids)
-    return Policy(name, model, tokenizer, end_ids, pad_id, known.problems, known.system_prompt, examples=known.examples)
+    policy = Policy(
+        name, model, tokenizer, end_ids=end_ids, pad_id=pad_id, problems=known.problems,
+        system_prompt=known.system_prompt, examples=known.examples,
+    )  # fmt: skip
+    check_ids(policy)
+    without_cudnn_attention(policy.device)
+    return policy
+
+
+NOT_TRAINED = "which cannot be trained here"
+TAKE_ORIGINAL = "take the model that it was made from, in 16 or 32 bits"
+MERGE_FIRST = "merge it into its model (peft's merge_and_unload) and save that, or train LoRA anew with large.add_lora"
+TAGS = "<reasoning> 2 </reasoning> <answer> 2 </answer>"
+
+
+def check_tags(tokenizer, name: str) -> None:
+    """Raises ValueError if the answer format does not survive encoding and decoding: every reward would be 0."""
+    ids = tokenizer(TAGS, add_special_tokens=False).input_ids
+    read_back = tokenizer.decode(ids, skip_special_tokens=True)
+    if not format_reward(read_back) or extract_answer(read_back) != "2":
+        raise ValueError(
+            f"the tokenizer of {name!r} loses the tags of the answer format: {TAGS!r} reads back as {read_back!r}, so no "
+            "answer could earn a reward. Make the tags ordinary tokens (add_tokens), not special ones, and words that it "
+            "knows"
+        )
+
+
+def check_ids(policy: Policy) -> None:
+    """Raises ValueError if the tokenizer or an end token has an id for which the model has no embedding."""
+    known = policy.model.get_input_embeddings().weight.shape[0]
+    largest = max(policy.tokenizer.get_vocab().values(), default=0)
+    if largest >= known or policy.pad_id >= known:
+        raise ValueError(
+            f"the tokenizer of {policy.name!r} has ids up to {max(largest, policy.pad_id)}, the model's embedding only "
+            f"{known} rows: resize it (model.resize_token_embeddings(len(tokenizer))) and save both, or take the "
+            "tokenizer that belongs to the model"
+        )
+    beyond = [i for i in policy.end_ids if not 0 <= i < known]
+    if beyond:
+        raise ValueError(
+            f"{policy.name!r} has end tokens {beyond} beyond the model's {known} tokens: set eos_token_id right in its "
+            "generation_config.json (or end_ids in policy.json)"
+        )
 
 
 def _is_tiny(tokenizer) -> bool:
@@ -175,6 +236,10 @@ def _load(where: str, dtype, package: str | None = None):
     source, options, gguf = where, {}, _gguf_file(package)
     if gguf is not None and not _in_cache(where):
         source, options = gguf.parent, {"gguf_file": gguf.name}
+    elif Path(where).is_dir():
+        _refuse_by_config(Path(where))
+    # if left out, transformers asks on the terminal, and "y" runs the folder's code
+    options["trust_remote_code"] = False
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model, report = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, output_loading_info=True, **options)
@@ -182,10 +247,29 @@ def _load(where: str, dtype, package: str | None = None):
         raise ValueError(_what_is_wrong(where, error, package)) from error
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ValueError(_what_is_wrong(where, "some of its weights are missing or of another shape"))
-    if options:  # the weights are plain numbers now, and can be saved as such
+    if not all(weight.isfinite().all() for weight in model.parameters()):
+        raise ValueError(_what_is_wrong(where, "some of its weights are NaN or infinite"))
+    if "gguf_file" in options:  # the weights are plain numbers now, and can be saved as such
         model.hf_quantizer = None
         del model.config.quantization_config
     return model, tokenizer
+
+
+def _refuse_by_config(folder: Path) -> None:
+    """Raises ValueError on a folder that transformers would load, or ask about, but that cannot be used here."""
+    if (folder / "adapter_config.json").is_file():
+        raise ValueError(f"the folder {folder.name!r} holds an adapter, not a whole model: {MERGE_FIRST}")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # transformers says what is wrong with it
+        return
+    if isinstance(config, dict) and config.get("quantization_config"):
+        raise ValueError(f"the folder {folder.name!r} holds quantised weights, {NOT_TRAINED}: {TAKE_ORIGINAL}")
+    if isinstance(config, dict) and config.get("auto_map") and config.get("model_type") not in CONFIG_MAPPING:
+        raise ValueError(
+            f"the folder {folder.name!r} holds a model of a kind that transformers does not know, with code of its own, "
+            "which is never run here: take a model that transformers knows"
+        )
 
 
 def _what_is_wrong(where: str, why, package: str | None = None) -> str:
@@ -205,14 +289,24 @@ def _what_is_wrong(where: str, why, package: str | None = None) -> str:
 def find_end_ids(model, tokenizer) -> tuple[int, ...]:
     """Every end token: the tokenizer's and all those of the model's generation config.
 
-    Raises ValueError where there is none: every completion would then run to its budget.
+    Raises ValueError where there is none: every completion would then run to its budget. And where one is no whole number.
     """
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    configured = configured if isinstance(configured, (list, tuple)) else [configured]
-    ids = {i for i in (tokenizer.eos_token_id, *configured) if i is not None}
+    listed = configured if isinstance(configured, (list, tuple)) else [configured]
+    found = [i for i in (tokenizer.eos_token_id, *listed) if i is not None]
+    if not all(_is_id(i) for i in found):
+        raise ValueError(
+            f"eos_token_id must be a token's number or a list of them, not {configured!r}: set it right in the model's "
+            "generation_config.json"
+        )
+    ids = set(found)
     if not ids:
         raise ValueError("the model has no end token: set tokenizer.eos_token before making a policy of it")
     return tuple(sorted(ids))
+
+
+def _is_id(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def find_pad_id(tokenizer, end_ids: tuple[int, ...]) -> int:
@@ -231,10 +325,10 @@ def format_prompt(policy: Policy, question: str) -> str:
     messages.append({"role": "user", "content": question})
     try:
         return policy.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    except (TemplateError, ValueError) as error:  # some templates refuse a system turn, some models have none
+    except Exception as error:  # a template is a program: some refuse a system turn, some divide by zero
         raise ValueError(
-            f"{policy.name!r} cannot be prompted by its chat template ({error}): give its tokenizer a template that takes "
-            "system and user turns, or set policy.system_prompt = None"
+            f"{policy.name!r} cannot be prompted by its chat template ({str(error)[:200] or repr(error)}): give its "
+            "tokenizer a template that takes system and user turns, or set policy.system_prompt = None"
         ) from error
 
 
@@ -251,7 +345,7 @@ def unknown_words(policy: Policy, question: str) -> list[str]:
 def save_policy(policy: Policy, folder: str | os.PathLike) -> Path:
     """Saves model and tokenizer in Hugging Face format, and in `policy.json` how it is prompted; `load_policy(folder)`
     reads them again. Raises OSError that says what to do where the disk is full."""
-    folder = Path(folder)
+    folder = Path(os.path.expanduser(folder)).resolve()
     # Whole or not at all: a model that lies there stays until this one is complete.
     part = folder.with_name(f".{folder.name}.part")
     prompt = {name: getattr(policy, name) for name in PROMPT}
@@ -273,19 +367,45 @@ def save_policy(policy: Policy, folder: str | os.PathLike) -> Path:
     return folder
 
 
-PROMPT = ("problems", "system_prompt", "examples", "chat", "end_ids")  # how a policy is talked to
+PROMPT = ("problems", "system_prompt", "examples", "chat", "end_ids", "like", "settings")  # what policy.json keeps
 
 
 def kept_prompt(folder: str | os.PathLike) -> dict | None:
-    """What `save_policy` wrote of how a policy is prompted; None where a folder has no `policy.json`."""
-    file = Path(folder) / "policy.json"
-    if not file.is_file():
+    """What `save_policy` wrote of how a policy is prompted and trained; None where a folder has no `policy.json`.
+
+    Raises ValueError on one that cannot be read or holds something else."""
+    file = Path(os.path.expanduser(folder)) / "policy.json"
+    if not file.exists():
         return None
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        examples = tuple((str(asked), str(answered)) for asked, answered in kept["examples"])
-        return {name: kept[name] for name in PROMPT} | {"examples": examples, "end_ids": tuple(kept["end_ids"])}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"policy.json in {file.parent.name!r} cannot be read ({error!r}): mend it or remove it"
-        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{_policy_json(file)} cannot be read ({str(error)[:80]}): {OR_REMOVE}") from error
+    kept = kept if isinstance(kept, dict) else {}
+    wrong = [name for name, fits in KEPT.items() if not fits(kept.get(name, BEFORE.get(name)))]
+    if wrong:
+        raise ValueError(f"{_policy_json(file)} cannot be read ({', '.join(wrong)} missing or wrong): {OR_REMOVE}")
+    kept = {name: kept.get(name, BEFORE.get(name)) for name in PROMPT}
+    examples = tuple((asked, answered) for asked, answered in kept["examples"])
+    return kept | {"examples": examples, "end_ids": tuple(kept["end_ids"])}
+
+
+def _policy_json(file: Path) -> str:
+    return f"policy.json in {file.resolve().parent.name!r}"
+
+
+OR_REMOVE = "correct it or remove it"
+BEFORE = {"like": None, "settings": {}}  # fields that older files lack
+KEPT = {
+    "problems": lambda value: isinstance(value, str),
+    "system_prompt": lambda value: value is None or isinstance(value, str),
+    "examples": lambda value: isinstance(value, list) and all(_is_pair(pair) for pair in value),
+    "chat": lambda value: isinstance(value, bool),
+    "end_ids": lambda value: isinstance(value, list) and value and all(_is_id(i) for i in value),
+    "like": lambda value: value is None or value in tuple(KNOWN),
+    "settings": lambda value: isinstance(value, dict),
+}
+
+
+def _is_pair(value) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)

@@ -25,18 +25,31 @@ SETTINGS = {
 
 
 def like(policy: str) -> str:
-    """The known policy whose settings and problems suit a policy: itself, or for a folder `tiny` where the model in it is
-    as small, else Qwen2.5-0.5B."""
+    """The known policy whose settings and problems suit a policy: itself; for a folder that `save_policy` made, the one
+    that it was made from; for another folder `tiny` where the model in it is as small, else Qwen2.5-0.5B."""
     if policy in SETTINGS:
         return policy
+    if (kept := kept_prompt(policy)) and kept["like"]:
+        return kept["like"]
     shape = shape_for(policy)
     return "tiny" if shape and shape.parameters < 10**7 else "qwen2.5-0.5b"
 
 
+def own_settings(policy: str) -> TrainSettings:
+    """The settings that suit a policy on any machine; for a folder those of `like`, with what its policy.json changes.
+
+    Raises ValueError on a policy.json whose settings make no run."""
+    kept = kept_prompt(policy) if policy not in SETTINGS else None
+    try:
+        return replace(SETTINGS[like(policy)], **(kept["settings"] if kept else {}))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"policy.json in {Path(policy).name!r} has settings that make no run ({error})") from error
+
+
 def settings_for(policy: str) -> TrainSettings:
-    """The settings that suit a policy; for a folder see `like`. Without a GPU a checkpoint is small beside a step's time,
-    so there every step has one."""
-    settings = SETTINGS[like(policy)]
+    """The settings that suit a policy here; for a folder see `own_settings`. Without a GPU a checkpoint is small beside a
+    step's time, so there every step has one."""
+    settings = own_settings(policy)
     return settings if torch.cuda.is_available() else replace(settings, checkpoint_every=1)
 
 
@@ -58,7 +71,8 @@ def shape_for(policy: str) -> Shape | None:
     if policy in SHAPES:
         return SHAPES[policy]
     try:
-        return Shape.of(AutoConfig.from_pretrained(policy)) if Path(policy).is_dir() else None
+        folder = Path(policy).expanduser()
+        return Shape.of(AutoConfig.from_pretrained(folder, trust_remote_code=False)) if folder.is_dir() else None
     except Exception:  # no configuration in it, a broken one, or another family: load_policy says it better
         return None
 

@@ -176,6 +176,8 @@ def run(options) -> None:
         "before": before,
         "after": after,
     }
+    # so that training after it takes the same problems, with the settings of the model that it began with
+    policy.problems, policy.settings = options.problems, policy.settings | {"max_tokens": options.max_tokens}
     save_policy(policy, options.out)
     text = json.dumps(rounded(report), indent=1) + "\n"
     write_whole(options.out / "warm_start.json", lambda file: file.write(text.encode()))

