@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 from rlvr_helpers.clipping import clip_binds, range_that_binds
 from rlvr_helpers.experiments import collapse as collapse_runs
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, PAPER_SETTINGS
+from rlvr_helpers.my_work import COURSE
 from rlvr_helpers.plots import clipping, house, to_svg
 from rlvr_helpers.plots.clipping import FourQuadrants, Ratios, collapse, four_quadrants, share_against_range
 from rlvr_helpers.problems import DATA
 from rlvr_helpers.ratios import sequence_ratios
-from rlvr_helpers.recorded import recorded_drift
+from rlvr_helpers.recorded import recorded_drift, recorded_runs
 from rlvr_helpers.training import TrainSettings
 from rlvr_helpers.widgets.clipping import RANGES, clip_explorer, range_explorer, ratios_after, shares_clipped
 
@@ -211,3 +213,25 @@ def test_the_recorded_collapse_is_that_of_the_lesson():
     accuracy = collapse_runs.recorded_collapse()
     assert sorted(accuracy) == [0, 1, 2]
     assert all(row["without the clip"] < row["with the clip"] - 0.1 for row in accuracy.values())
+
+
+@pytest.mark.parametrize("steps", [(0, 0), (0, 3), (3, 0), (1, 2)])
+def test_interrupting_the_live_cell_twice_leaves_later_cells_working(steps, monkeypatch, capsys):
+    """Each of the two runs is interrupted twice in the step after so many; twice in the first, it has no records."""
+    left = iter(steps)
+
+    def interrupted(policy, problems, method, settings, eval_problems):
+        yield from recorded_runs()["GRPO"][0].records[: next(left)]
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    notebook = json.loads((COURSE / "notebooks" / "06_clipping.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    live = next(i for i, cell in enumerate(cells) if "TrainingDashboard(" in cell)
+    names = {}
+    exec(cells[0], names)
+    names["train"] = interrupted
+    for cell in cells[live : live + 3]:
+        exec(cell, names)
+    said = capsys.readouterr().out
+    assert said.count("seed ") == 3 and said.count("of the last rollout") == sum(count > 0 for count in steps)
