@@ -9,6 +9,22 @@ refused only has to be written more plainly. So whatever could mean two things m
 """
 
 import re
+from itertools import pairwise
+
+from rlvr_helpers.answer_words import (
+    AND_MORE,
+    BEFORE,
+    CHANGES_VALUE,
+    FINAL_LINE,
+    LAST,
+    LETTERS,
+    LINKS,
+    OPENS_ANSWER,
+    OPENS_QUESTION,
+    PHRASES,
+    SPELLED,
+    UNIT,
+)
 
 TAG = re.compile(r"</?(?:reasoning|answer)>")
 FORMAT = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
@@ -16,44 +32,19 @@ FORMAT = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
 CURRENCY = "$€£¥₹₩¢"
 AROUND = "\"'“”‘’`*_#()[]{}" + CURRENCY  # may stand on either side of a number
 AFTER = AROUND + ".,;:%"  # may follow it
+OPERATORS = "+-–—/<>|~±×÷·√≈≃≅∼≠≤≥∓¬&@"  # may stand inside a word ("clips/day"), not at its edge ("x< 72")
 
 # LaTeX that changes how a number looks, and not which number it is.
 LATEX_DRESS = re.compile(
-    r"\\(?:(?:boxed|fbox|text|textbf|mathrm|mathbf|underline|displaystyle|left|right|quad)(?![A-Za-z])|[ ,;:!()\[\]])"
+    r"\\(?:(?:boxed|fbox|text|text(?:bf|it|rm|sf|tt|sl)|math(?:rm|bf|it|sf|tt)|emph|underline|displaystyle|left|right"
+    r"|quad)(?![A-Za-z])|[ ,;:!()\[\]])"
 )
 
-# With these, the digits are only a part of the number: minus 3, 2 million, x^ 3, \sqrt 9 (any command left), not 9. Words
-# that may be a unit as well (times, quarters, thirds) are no part of the list, nor are numbers in words.
-CHANGES_VALUE = re.compile(
-    r"(?i)[\\^]|\b(?:minus|negative|not|half|twice|squared|cubed|root|k|bn|(?:dozen|hundred|thousand|[mbt]r?illion)s?)\b"
-)
+WORD = re.compile(r"[^\W_]+")
+HYPHENATED = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 
-# A sign, a currency, digits (plain, or in correct groups of three), decimals; (?a): ASCII digits only.
-NUMBER = re.compile(rf"(?a)([+-]?)[{CURRENCY}]?(?=\.?\d)(\d*|[1-9]\d{{0,2}}(?:,\d{{3}})+)(?:\.(\d+))?")
-
-# Who or what asks. "### Problem breakdown" is the start of a solution.
-ASKING = (
-    r"(?:(?:next|new|another|second|follow-?up|bonus|practice|similar|math|word|user)\s+){0,2}"
-    r"(?:(?:question|problem|exercise|query|prompt|instruction)s?\b|example(?=\s\d))"
-    r"(?!\s+(?:is|solved|solving|solution|analysis|breakdown)\b)"
-)
-ASKER = r"(?:user|human|student|system|q)\s?\d{0,3}(?![\w'’])"
-
-# A line that opens a question or the asker's turn: it holds nothing else, or a colon follows ("Question 2:", "<|user|>",
-# "Q1."), or the word begins a Markdown heading or bold text ("### Question", "**Problem 2** Ben has").
-OPENS_QUESTION = re.compile(
-    rf"""(?ix) \s{{0,9}}(?:\#|\*\*|__)[\W_]{{0,9}}(?:{ASKING}|{ASKER})
-    | [\W_]{{0,20}}(?:<\|?\w{{1,20}}\|?>[\W_]{{0,5}})?
-      (?: \[?INST\]
-        | {ASKING}(?: [^:]{{0,20}}: | > | [\W\d_]{{0,12}}$ | \s*\d{{0,3}}(?:\d[.)]|\s[-–—]\s) )
-        | {ASKER}(?: [\W_]{{0,12}}(?::|$) | [.)]\s ) )"""
-)
-
-# On the same line as its question: "Question: How many? Answer: 72", or only "Question: How many? 72".
-OPENS_ANSWER = re.compile(r"(?i)(?<!\w)(?:(?-i:A)|answer|solution|assistant|response|output)[\W_]{0,6}:|\?(?=\s*\S)")
-
-# GSM8K's mark, with no more than a number and its unit: "#### 72 clips", but not "#### 1. Find the total".
-FINAL_LINE = re.compile(r"[\W_]{0,9}#{4}\s*[^\s\w]{0,3}\d(?:[\d,.]*\d)?(?:[.:)]?[\W_]*|%?\s+[^\W\d]\D*)")
+# A sign, a currency, digits (plain, or in correct groups of three), decimals, a unit; (?a): ASCII digits only.
+NUMBER = re.compile(rf"(?a)([+-]?)[{CURRENCY}]?(?=\.?\d)(\d*|[1-9]\d{{0,2}}(?:,\d{{3}})+)(?:\.(\d+))?({UNIT})")
 
 
 def _require_text(**values) -> None:
@@ -69,7 +60,12 @@ def _holds_digit(word: str) -> bool:
 
 def _is_dress(word: str) -> bool:
     """Whether this is a word without digits, or signs that may stand apart: not `-` or `*`, the operators."""
-    return not _holds_digit(word) and (any(map(str.isalpha, word)) or not word.strip(AFTER.replace("*", "")))
+    if _holds_digit(word):
+        return False
+    if not any(map(str.isalpha, word)):
+        return not word.strip(AFTER.replace("*", ""))
+    bare = word.strip(AFTER)
+    return bare[0] not in OPERATORS and bare[-1] not in OPERATORS
 
 
 def _word_value(word: str) -> str | None:
@@ -77,10 +73,27 @@ def _word_value(word: str) -> str | None:
     number = NUMBER.fullmatch(word.lstrip(AROUND).rstrip(AFTER))
     if number is None or ".." in word:  # 3.33... is not 3.33
         return None
-    sign, whole, decimals = number.groups(default="")
-    whole, decimals = whole.replace(",", "").lstrip("0") or "0", decimals.rstrip("0")
+    sign, whole, decimals, unit = number.groups(default="")
+    # $72m is 72 million
+    if unit[:1].isalpha() and any(char in CURRENCY for char in word):
+        return None
+    whole = whole.replace(",", "").lstrip("0") or "0"
+    decimals = decimals.rstrip("0")
     value = f"{whole}.{decimals}" if decimals else whole
     return "-" + value if sign == "-" and value != "0" else value
+
+
+def _neighbours_change(before: list[str], after: list[str]) -> bool:
+    """Whether the words next to a number make it another one: "a quarter of" 72, 72 "M", 72 "and a bit"."""
+    before = [word.strip(AROUND).lower() for word in before]
+    after = [word.strip(AFTER) for word in after]
+    while before and before[-1] in LINKS:
+        before.pop()
+    if before and before[-1] in BEFORE:
+        return True
+    if after and (after[0] in LETTERS or len(after) == 1 and after[0].lower() in LAST):
+        return True
+    return any(word == "and" and more in AND_MORE for word, more in pairwise(after))
 
 
 def _without_latex(text: str) -> str:
@@ -92,10 +105,15 @@ def _without_latex(text: str) -> str:
 def parse_number(text: str) -> str | None:
     r"""The one number that `text` states, as a canonical string; None if there is none or more than one.
 
-    Around it may stand a currency or percent sign, a unit in words, a short sentence, LaTeX or Markdown.
-    Few words are understood (CHANGES_VALUE). Every word with a digit must be a whole number or a decimal, so an exponent, a
-    fraction, a date, a range or `72x` makes the text unreadable, and no part of it is taken. Nothing is
-    calculated. Only an equals sign may repeat the number (`72 = 72.0`). A string keeps every digit.
+    The rule in two sentences: the text states one number in digits, and any words may stand around it, such as a
+    short sentence before and a noun phrase after, its unit. But a second number, and every word or sign that changes
+    the value (`double`, `million`, `!`), loosens it (`about`, `or`) or denies it (`not`, `wrong`), makes it unreadable.
+
+    The words are listed in `answer_words`. A currency or percent sign, LaTeX and Markdown change nothing. Every word
+    with a digit must be a whole number or a decimal, alone or with a known unit (`72kg`, `72/day`), so an exponent, a
+    fraction, a date, a range or `72x` makes the text unreadable, and no part of it is taken. Nothing is calculated.
+    Only an equals sign or a number in words may repeat the number (`72 = 72.0`, `72 (seventy-two)`). A string keeps
+    every digit.
 
     >>> parse_number("$1,080.00"), parse_number(r"\boxed{72} clips"), parse_number("-0.50")
     ('1080', '72', '-0.5')
@@ -103,16 +121,24 @@ def parse_number(text: str) -> str | None:
     [None, None, None, None, None, None, None]
     """
     _require_text(text=text)
-    text = _without_latex(text)
-    if CHANGES_VALUE.search(text):
+    text = " ".join(_without_latex(text).split())
+    if PHRASES.search(text) or not CHANGES_VALUE.isdisjoint(WORD.findall(text.lower())):
         return None
     values = set()
-    for side in text.split("="):
-        numbers = [_word_value(word) for word in side.split() if not _is_dress(word)]
-        if len(numbers) > 1:  # equal ones too: "5 of 5" is no 5, and "100 100" may be 100100
+    for side in set(text.split("=")):
+        words = side.split()
+        places = [place for place, word in enumerate(words) if not _is_dress(word)]
+        # equal ones too: "5 of 5" is no 5, and "100 100" may be 100100
+        if len(places) > 1:
             return None
-        values.update(numbers)
-    return values.pop() if len(values) == 1 else None
+        for place in places:
+            changed = _neighbours_change(words[:place], words[place + 1 :])
+            values.add(None if changed else _word_value(words[place]))
+        if len(values) > 1:
+            return None
+    value = values.pop() if values else None
+    spelled = {SPELLED[word] for word in HYPHENATED.findall(text.lower()) if word in SPELLED}
+    return value if spelled <= {value} else None
 
 
 def extract_answer(text: str) -> str | None:

@@ -512,7 +512,8 @@ NOT_ONE_NUMBER = """
 2,5 | 0,5 | -2,5 | 12,34 | 2,50 € | $2,50 | 1,08 | 1.080,00 | 1.080.000 | 1,00,000 | 10,80 | 1080,000 | 1,080,5 | ,5
 1,,080 | 0,125 | 1 234 | 1 234,5 | 1'234 | 1_234 | 1·5 | 1/2 | 1 1/2 | 3:2 | ½ | 2½ | 5e3 | 5E3 | 5×10^3 | 10^3 | 2**3
 ٣ | ７ | 5² | 0x10 | 70-72 | 70 to 72 | 72 or 73 | 72, 73 | 72; 73 | 72 and 73 | 70 + 2 | 72 million | half of 72 | 72!
-√72 | ±72 | ~72 | not 72 | 12:30 | 2024-01-02 | nan | inf | seventy-two | 72x | \\frac{1}{2} | 3.33...
+√72 | ±72 | ~72 | about 72 | not 72 | 12:30 | 2024-01-02 | nan | inf | seventy-two | 72x | \\frac{1}{2} | 3.33...
+72 or so | 72 k | double 72 | wrong: 72
 """
 NOT_ONE_NUMBER = [answer for row in NOT_ONE_NUMBER.strip().splitlines() for answer in row.split(" | ")]
 

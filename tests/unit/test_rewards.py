@@ -64,6 +64,34 @@ sign        | -72   | -72 | −72 | -$72 | $-72 | $-72$ | -\$72 | (-72) | \boxed
 sign        | 0     | -0 | −0 | -0.00 | +0
 equals sign | 72    | x = 72 | x=72 | = $72 | 72 = 72.0 | $x=72$
 exact       | 0.30000000000000001 | 0.300000000000000010 | .30000000000000001
+issue | 72 | 72 clips | 72 clips per day | 72 clips/day | 72/day | 72 km/h | 72 °C | 72°C | 72kg | $72.00 | 72 %
+issue | 72 | the answer is 72
+issue | 72 | \textit{72} | **72**
+glued units | 72 | 72m | 72cm | 72km/h | 72ml | 72h | 72min | 72% | 72° | 72°F | $72/hour | 72/week | 72kWh
+glued units | 72 | 72mph | $72.00/day | 72lbs
+units | 72 | 72 miles per hour | 72 square meters | 72 cubic feet | 72 third-graders | 72 two-litre bottles
+units | 72 | 72 degrees Celsius
+units | 72 | 72 apples and oranges | 72 men and women | 72 left over | 72 more clips | 72 fewer clips
+units | 72 | 72 trips around the lake
+units | 72 | 72 books about cats | 72 T-shirts | 72 quarters | 72 times | 72 percent of the class
+units | 72 | 72 odd numbers | 72 grand pianos
+units | 72 | 72 years old | 72 cents | 72 m | 72 t | 72 a day | 72 clips a day | 72 kg/m
+units | 72 | 72 people who live here | 72 U.S. dollars
+units | 72 | 72 over there, on the table | 72 dollars in total | 72 percentage points | 72 per cent | 72 weeks
+sentences | 72 | She has $72 left; | It is 72, I think. | So x is 72.
+sentences | 72 | Natalia sold 72 clips altogether in April and May.
+sentences | 72 | It adds up to 72. | a total of 72 | a sum of 72 dollars | an average of 72
+sentences | 72 | The square has an area of 72.
+sentences | 72 | The minimum is 72. | Number of times: 72 | This comes to 72 | It is equal to 72
+sentences | 72 | Great! The answer is 72. | Final answer: 72
+sentences | 72 | exactly 72 | precisely 72 clips | only 72 | just 72 | another 72 | Maybe 72 | positive 72
+sentences | 72 | 72 is the one | for one day: 72
+sentences | 72 | On the third day she sold 72 | All in all 72 | It grew to 72 | The depth is 72 | a length of 72
+sentences | 72 | After 72 days
+in words | 72 | 72 (seventy-two) | seventy-two (72) | 72, seventy-two
+dress | 72 | \emph{72} | \textrm{72} | \mathit{72} | \mathsf{72} | ***72*** | 72 \textit{clips} | (72)
+dress | 72 | **Answer:** 72 | _72 clips_
+equals | 72 | x = 72 | x=72 | total = 72 clips | 72 = 72.0
 """)
 WRONG = table(r"""
 other number     | 72   | 73 | 7 | 2 | 720 | 7.2 | 27 | 172
@@ -120,6 +148,49 @@ exact            | 9007199254740992 | 9007199254740993
 exact            | 72   | 72.0000000001 | 71.9999999999 | 72.00000000000000000000000000000001
 gold no number   | 1/2  | 1/2 | 0.5 | 1
 gold no number   | cat  | cat
+issue | 72 | sqrt 72 | double 72 | half of 72 | isn't 72 | cannot be 72 | less than 72 | 72 below zero
+issue | 72 | 72 factorial | 72! | 72 lakh
+issue | 72 | 72 M | 72 k | 72 or 73 | 72 or seventy-three | neg 72 | wrong: 72
+arithmetic | 72 | minus 72 | negative 72 | square root of 72 | the square of 72 | triple 72 | twice 72
+arithmetic | 72 | thrice 72 | quarter of 72
+arithmetic | 72 | a third of 72 | two thirds of 72 | three times 72 | several times 72 | ten percent of 72
+arithmetic | 72 | log 72 | cube 72 | square 72
+arithmetic | 72 | divided by 72 | multiply by 72 | 72 squared | 72 cubed | 72 percent of 10 | 72 plus two
+arithmetic | 72 | 72 doubled | 72 halved | 72 mod x
+arithmetic | 72 | one fifth of 72 | 72 hundredths | 72 thirds | 72 to the power | 72 to the third power
+arithmetic | 72 | 72 to the n-th power | reciprocal of 72
+arithmetic | 72 | the opposite of 72 | a multiple of 72 | out of 72 | one of 72 | part of the 72 | x 72 | 72 x
+arithmetic | 72 | 72 n | 72 pi | 72 π | 72 i
+arithmetic | 72 | 72 times itself | 72 times three | sin 72 | |72| | x< 72 | x- 72 | -x = 72 | x> 72 | &lt; 72
+arithmetic | 72 | n + = 72 | √( 72 ) | 72 ! | ! 72
+arithmetic | 72 | point 72 | zero point 72 | 72 point five | 72 in hexadecimal | subtract 72 | quadruple 72
+arithmetic | 72 | 72 less two | 72 less a dozen
+magnitudes | 72 | 72 thousand | 72 million | 72 dozen | 72 hundreds | 72 K | 72 B | 72 T | 72 bn | 72 crore
+magnitudes | 72 | 72 crores | 72 tens | 72 grand
+magnitudes | 72 | 72k | 72M | 72K | $72m | $72 M | $72m/year | 72 mio | 72 Billion | thousand 72 | 72 score
+magnitudes | 72 | 72 gross | 72 G | seventy 72
+bounds | 72 | at least 72 | at most 72 | more than 72 | greater than 72 | fewer than 72 | no more than 72
+bounds | 72 | up to 72 | over 72 | under 72
+bounds | 72 | above 72 | between 72 and eighty | within 72 | 72 or more | 72 or less | 72 at least | 72 max
+bounds | 72 | minimum 72 | max 72 | exceeds 72
+bounds | 72 | 72 to eighty | short of 72 | 72 short of the goal | shy of 72 | beyond 72 | 72 and up
+bounds | 72 | 72 and counting | 72 and over | 72 plus | 72+
+guesses | 72 | about 72 | around 72 | almost 72 | nearly 72 | roughly 72 | approximately 72 | approx. 72
+guesses | 72 | circa 72 | close to 72 | some 72
+guesses | 72 | an estimated 72 | 72 or so | 72 or thirty | 72ish | 72 ish | 72-odd | 72 odd | 72 give or take
+guesses | 72 | ~72 | 72 and a bit | 72 and some | 72?
+denials | 72 | no 72 | never 72 | not 72 | won't be 72 | isn’t 72 | isnt 72 | can't be 72 | cant be 72
+denials | 72 | ain't 72 | it wasn't 72 | nothing but 72
+denials | 72 | neither 72 | 72 is wrong | 72 is incorrect | 72 is false | 72 is not it | 72, no
+denials | 72 | 72 is impossible | incorrect: 72 | false: 72
+denials | 72 | anything but 72 | all but 72 | other than 72 | rather than 72 | instead of 72 | without 72
+denials | 72 | except 72 | far from 72 | hardly 72
+denials | 72 | 72 would be too high | mistaken: 72 | 72 is a mistake | 72 was ruled out | non 72 | ¬72 | ≠ 72
+denials | 72 | \neq 72 | \neg 72 | != 72 | nor 72
+two numbers | 72 | 72 (seventy-three) | 72, that is twelve | twenty 72 | 72 clips in two days | 72 fifty
+two numbers | 72 | 72/two | 72 and three | 72 hundred
+glued | 72 | 72x | 72nd | 72e | 72i | 72th | 72fold | 72-fold | 72s-x | 72/x | 72/2 | 72/pi | 72kgs2 | 72_x
+glued | 72 | 72clips2
 """)
 LONG = "1234567890" * 40  # 400 digits; floats, and Decimal's 28 places, would round it
 HUGE = "9" * 5000  # more digits than int() reads
@@ -667,6 +738,7 @@ HOSTILE_UNITS = r"""<answer> </answer> <answer></answer> <answer>1</answer> <ans
 , 1 1, ,111 1. . .1 - --1 1- − \ \boxed{ \text { {,} \, \\ $ % = 1= * **1 ( )" 1: 1e /1 ^ a ٧ ½
 minus million""".split()
 HOSTILE_UNITS += ["#", "####", "#### 1,", "\n#### ", "next new ", "Question: A: ", "<|a|>", "\n**Question", "?"]
+HOSTILE_UNITS += ["and a ", "seventy-", "ths ", "n't ", "to the ", "adds up to ", "one of ", "not ", "72kg ", "km/"]
 HOSTILE_UNITS += [" ", "1 ", "\n", "\t\n", " \n", "Q ", "\nQ ", "\nQuestion 1", "<answer>1 or 2</answer>"]
 
 
