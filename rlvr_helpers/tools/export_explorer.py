@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rlvr_helpers.recorded import recorded_group
+from rlvr_helpers.widgets.clip_stage import clip_stage
 from rlvr_helpers.widgets.live import LiveExplorer
 from rlvr_helpers.widgets.token_lens import token_lens
 
 # name -> the page's title, and what makes the explorer
 EXPLORERS: dict[str, tuple[str, Callable[[], LiveExplorer]]] = {
+    "clip_stage": ("The clip stage", clip_stage),
     "token_lens": ("The token lens", lambda: token_lens(recorded_group())),
 }
 
