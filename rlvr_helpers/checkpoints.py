@@ -25,9 +25,8 @@ class Checkpoints:
     """The checkpoint of one run in a folder: `checkpoint.pt` (replaced each time) and `start.pt` (the reference).
 
     With LoRA it holds only what is trained. data: what the run is made of beside method and settings, by name, as text
-    (`name_of`, `name_of_problems`). start_file: where runs with the same start model keep it together. Raises ValueError
-    if the folder holds another run (settings in FREE may differ) or if its checkpoint is damaged. A checkpoint of an
-    older version does not say what `data` was: it is resumed.
+    (`name_of`, `name_of_problems`). A checkpoint of an older version does not say it, and is resumed. start_file: where
+    runs with the same start model keep it together.
     """
 
     def __init__(self, folder, method, settings, data: dict[str, str] | None = None, start_file=None):
@@ -45,10 +44,12 @@ class Checkpoints:
         self.identity = {"method": asdict(method), "settings": identity_of(settings), "data": data or {}}
         defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}
         self.older = defaults | self.identity["data"]  # what a checkpoint of an older version does not say
-        if self.file.exists():
-            self._check(self._load_state()["identity"])
 
-    def _check(self, found: dict) -> None:
+    def check(self) -> None:
+        """Raises ValueError if the folder holds another run (settings in FREE may differ) or a damaged checkpoint."""
+        if not self.file.exists():
+            return
+        found = self._load_state()["identity"]
         for part, own in self.identity.items():
             for key, value in own.items():
                 there = found.get(part, {}).get(key, self.older.get(key))
@@ -108,8 +109,9 @@ class Checkpoints:
         torch.set_rng_state(state["random"]["torch"].cpu())
         return records
 
-    def load_weights(self, model, state: dict | None = None) -> None:
-        """Gives a model the weights of the checkpoint. Raises ValueError if they are another model's or not finite."""
+    def load_weights(self, model, state: dict | None = None) -> int:
+        """Gives a model the weights of the checkpoint, and returns of which step they are. Raises ValueError if they are
+        another model's or not finite."""
         state = state or self._load_state(model.device)
         shapes = {name: tensor.shape for name, tensor in trained_state(model).items()}
         if shapes != {name: tensor.shape for name, tensor in state["model"].items()}:
@@ -118,6 +120,7 @@ class Checkpoints:
         if not all_finite([*state["model"].values(), *moments]):
             raise self._unreadable(self.file, "it holds numbers that are not finite")
         model.load_state_dict(state["model"], strict=not lora_layers(model))
+        return len(state["records"])
 
     def _load_state(self, device="cpu", checked: bool = False) -> dict:
         state = self._load(self.file, device, checked)

@@ -11,8 +11,10 @@ import ast
 import json
 import logging
 import math
+import shutil
 import statistics
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from rlvr_helpers.checkpoints import identity_of, write_whole
+from rlvr_helpers.checkpoints import Checkpoints, identity_of, remove_dead_parts, write_whole
 from rlvr_helpers.interrupts import finishing_steps
 from rlvr_helpers.json_files import read_json
 from rlvr_helpers.large import DTYPES, add_lora, merge_lora
@@ -127,7 +129,7 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
     """Runs what is not done yet and yields every record; runs are put into `results` by method name, seeds in order.
 
     With an `out` folder each run is checkpointed (`TrainSettings.checkpoint_every`), saved when it ends and read back
-    next time.
+    next time. Its checkpoint is removed once it is saved, and the start model that the runs share once all are.
     """
     cases = comparison.cases()
     tasks = [(comparison, method, seed) for method, seed in cases]
@@ -148,6 +150,8 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
             runs[number].records.append(record)
             done += 1
             yield Progress(*cases[number], record, done, total, comparison.settings.steps, read_back)
+        if comparison.out is not None:
+            remove_start_model(Path(comparison.out))
     finally:  # also where the reader stops in the middle of a run: what there is can be looked at
         items.close()
         for number in sorted(runs):
@@ -170,6 +174,7 @@ def _run_case(comparison: Comparison, method: Method, seed: int) -> Iterator[tup
     finished = read_finished(folder, method, run.settings)
     if finished:
         check_identity(folder, comparison)
+        remove_checkpoint(folder)  # the command may have been killed before it came to that
         yield from ((record, True) for record in finished.records)
         yield finished
         return
@@ -177,19 +182,30 @@ def _run_case(comparison: Comparison, method: Method, seed: int) -> Iterator[tup
         check_identity(folder, comparison)
     policy, (problems, eval_problems) = start_policy(comparison, seed), split_problems(comparison)
     if folder:  # only now: a model or problems that are not there leave the folder free for a corrected command
+        remove_dead_parts(folder)
         keep_identity(folder, comparison)
-    checkpoints = folder / "checkpoint" if folder else None
-    for record in train(
-        policy, problems, method, run.settings, REWARDS[comparison.reward],
-        eval_problems=eval_problems, checkpoint_dir=checkpoints,
-    ):  # fmt: skip
+    kept = {"checkpoint_dir": folder / "checkpoint", "start_file": folder.parent / "start.pt"} if folder else {}
+    reward = REWARDS[comparison.reward]
+    for record in train(policy, problems, method, run.settings, reward, eval_problems=eval_problems, **kept):
         run.records.append(record)
         yield record, False
     merge_lora(policy.model)
     if folder:
         save_policy(policy, folder / "model")
         save_run(run, folder / "run.json")
+        remove_checkpoint(folder)
     yield run
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Frees the disk of a checkpoint, several times as large as the model, whose run is saved."""
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def remove_start_model(out: Path) -> None:
+    """Removes the start model that the runs of a comparison share, unless one of them may be resumed."""
+    if not any(out.glob("*/checkpoint")):
+        (out / "start.pt").unlink(missing_ok=True)
 
 
 def keep_identity(folder: Path, comparison: Comparison) -> None:
@@ -327,11 +343,22 @@ def exceeded_by(distribution, share: float) -> float:
 
 
 def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple[Policy, Policy]:
-    """The start policy, and the one that a run of the comparison trained, from its folder; prompted alike."""
+    """The start policy, and the one that a run of the comparison trained, from its folder; prompted alike.
+
+    Of a run that was stopped it is the one of its last checkpoint, and a warning says of which step. Raises ValueError if
+    there is none yet.
+    """
     folder = comparison.folder(method, seed)
-    if folder is None or not (folder / "model").is_dir():
-        raise ValueError(f"{method.name} with seed {seed} has no trained model yet: let its run end first")
-    start, trained = start_policy(replace(comparison, lora_rank=None)), load_policy(str(folder / "model"))
+    if folder is not None and (folder / "model").is_dir():
+        trained = load_policy(str(folder / "model"))
+    elif folder is not None and (folder / "checkpoint" / "checkpoint.pt").exists():
+        trained = start_policy(comparison, seed)
+        step = Checkpoints(folder / "checkpoint", method, comparison.settings).load_weights(trained.model)
+        merge_lora(trained.model)
+        warnings.warn(f"{method.name} with seed {seed} was stopped: this is its model after step {step}", stacklevel=2)
+    else:
+        raise ValueError(f"{method.name} with seed {seed} has no trained model yet: let its run take a step first")
+    start = start_policy(replace(comparison, lora_rank=None))
     for name in ("problems", "system_prompt", "examples", "chat", "end_ids", "compute"):
         setattr(trained, name, getattr(start, name))
     return start, trained

@@ -28,14 +28,23 @@ class Run:
     provenance: dict
 
     @property
-    def start(self) -> Evaluation:
-        """The held-out evaluation before training."""
-        return self.records[0].start_eval
+    def start(self) -> Evaluation | None:
+        """The held-out evaluation before training; None if there is none."""
+        return self.records[0].start_eval if self.records else None
 
     @property
     def final(self) -> Evaluation:
         """The last held-out evaluation; that of the start where a run was stopped before its first."""
         return next((record.eval for record in reversed(self.records) if record.eval), self.start)
+
+    @property
+    def final_step(self) -> int:
+        """The step after which `final` was taken; 0 before training."""
+        return next((record.step for record in reversed(self.records) if record.eval), 0)
+
+    @property
+    def stopped(self) -> bool:
+        return not self.records or self.records[-1].step < self.settings.steps
 
 
 def hardware() -> str:

@@ -282,6 +282,7 @@ def train(
         data = {"reward": name_of(reward), "loss": name_of(loss or policy_loss), "problems": name_of_problems(problems)}
         data["eval_problems"] = name_of_problems(eval_problems or [])
         checkpoints = Checkpoints(checkpoint_dir, method, settings, data, start_file)
+        checkpoints.check()
     return _train(policy, problems, method, settings, reward, eval_problems, checkpoints, loss)
 
 

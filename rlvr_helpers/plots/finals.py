@@ -27,7 +27,7 @@ def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> F
         for row, y in zip(rows, places, strict=True):
             _before_after(ax, y, row, kind)
         house.heading(ax, f"{kind} accuracy")
-        house.rows_axis(ax, places, [f"seed {row.seed}" for row in rows] if kind == "strict" else None)
+        house.rows_axis(ax, places, [_label(row) for row in rows] if kind == "strict" else None)
         ax.set(xlim=(0, 1), ylim=(bottom + 0.7, -0.7))
         house.percent_axis(ax.xaxis, 0.25)
     for name in names:
@@ -66,12 +66,17 @@ def paired_differences(differences: Mapping[str, Sequence[float]], title: str | 
     return house.finish(fig, "Paired differences between methods", lines)
 
 
+def _label(row: Row) -> str:
+    return f"seed {row.seed}" + (f", step {row.step}" if row.stopped else "")
+
+
 def _before_after(ax: Axes, y: float, row: Row, kind: str) -> None:
     """One run: hollow start and filled end with their Wilson intervals, joined by a thin line."""
     values = (row.initial, row.final) if kind == "strict" else (row.lenient_initial, row.lenient_final)
     color, shares = house.color_of(row.method), [value / 100 for value in values]
     ax.plot(shares, [y, y], color=color, lw=0.8, alpha=0.5)
-    for share, face in zip(shares, ("none", color), strict=True):
+    faces = ("none", color) if row.step else ("none",)  # not evaluated after training: nothing to fill
+    for share, face in zip(shares, faces, strict=False):
         interval = wilson_interval(round(share * row.problems), row.problems)
         ax.plot(interval, [y, y], color=color, lw=2.2, solid_capstyle="butt", alpha=0.6)
         ax.plot(

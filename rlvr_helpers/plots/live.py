@@ -23,6 +23,9 @@ def dashboard(
     evals = [(0, r.start_eval) for r in records[:1] if r.start_eval] + [(r.step, r.eval) for r in records if r.eval]
     now = f"reward {last.reward_mean:.2f}" if last else "waiting for the first step"
     held_out = f", held-out accuracy {house.percent(evals[-1][1].accuracy)}" if evals else ""
+    if evals and evals[-1][0] != last.step:
+        when = f"after step {evals[-1][0]}" if evals[-1][0] else "before training"
+        held_out = f", held-out {house.percent(evals[-1][1].accuracy)} {when}"
     place = f"step {last.step if last else 0} of {total_steps}"
     title = f"{name or (method.name if method else 'Training')}, {place}: {now}{held_out}"
     fig, axes = house.figure(4.3, title, 2, 3, left=0.5, right=0.25, top=0.3, bottom=0.5, wgap=0.48, hgap=0.5)

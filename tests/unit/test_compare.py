@@ -13,6 +13,7 @@ from rlvr_helpers.compare import Comparison, calibrate_clip_range, exceeded_by, 
 from rlvr_helpers.evaluation import Evaluation, mcnemar, wilson_interval
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import load_policy, save_policy
+from rlvr_helpers.plots.live import dashboard
 from rlvr_helpers.problems import DATA, load_problems
 from rlvr_helpers.records import BINS, Distribution
 from rlvr_helpers.runs import Run, load_run
@@ -327,3 +328,120 @@ def test_a_file_nested_too_deep_ends_the_command_with_one_clear_error(tmp_path, 
     assert (
         f"error: {name.split('/')[-1]} in the folder" in said and "nested too deep" in said and "Traceback" not in said
     )
+
+
+# --- what a comparison leaves on the disk, and what a stopped one has -----------------------------
+
+
+def names(folder) -> set[str]:
+    return {str(file.relative_to(folder)) for file in folder.rglob("*.pt")}
+
+
+def test_a_checkpoint_is_removed_once_its_run_is_saved_and_the_start_model_once_all_are(tmp_path):
+    comparison = replace(small(tmp_path), seeds=(0,))
+    seen = [(progress.done, names(tmp_path)) for progress in run_comparison(comparison, {})]
+    one, other = "grpo-seed0/checkpoint/checkpoint.pt", "gspo-seed0/checkpoint/checkpoint.pt"
+    assert seen == [(done, {"start.pt", one if done <= 2 else other}) for done in (1, 2, 3, 4)]
+    assert not names(tmp_path) and len(list(tmp_path.glob("*/run.json"))) == 2
+    assert not list(tmp_path.glob("*/checkpoint"))
+
+
+def test_a_command_that_is_killed_before_it_removes_the_checkpoint_loses_nothing(tmp_path, monkeypatch):
+    comparison = replace(small(tmp_path), methods=(GRPO,), seeds=(0,))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "remove_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        finish(comparison)
+    assert names(tmp_path) == {"start.pt", "grpo-seed0/checkpoint/checkpoint.pt"}
+    monkeypatch.undo()
+    assert all(progress.read_back for progress in run_comparison(comparison, {}))
+    assert not names(tmp_path)
+
+
+def test_a_stopped_run_s_last_checkpoint_can_be_tried(tmp_path):
+    for progress in run_comparison(small(tmp_path), {}):
+        if progress.done == 1:
+            break
+    file = tmp_path / "grpo-seed0" / "checkpoint" / "checkpoint.pt"
+    state = torch.load(file)
+    state["model"]["lm_head.weight"] *= 2  # of a step without a signal the weights are those of the start
+    torch.save(state, file)
+    with pytest.warns(UserWarning, match="GRPO with seed 0 was stopped: this is its model after step 1"):
+        start, trained = load_trained(small(tmp_path), GRPO, seed=0)
+    assert all(torch.equal(value, state["model"][name]) for name, value in trained.model.state_dict().items())
+    assert trained.end_ids == start.end_ids
+    assert torch.equal(2 * start.model.lm_head.weight, trained.model.lm_head.weight)
+    with pytest.raises(ValueError, match="GSPO with seed 0 has no trained model yet"):
+        load_trained(small(tmp_path), GSPO, seed=0)
+
+
+# --- a comparison that was stopped ----------------------------------------------------------------
+
+
+def recorded(cuts: dict[str, dict[int, int]]) -> dict[str, list[Run]]:
+    """The recorded runs of these methods and seeds, each stopped after so many steps of 32."""
+    runs = [load_run(file) for file in sorted((DATA / "runs" / "tiny").glob("*.json"))]
+    by_name = {name: [run for run in runs if run.method.name == name] for name in cuts}
+    return {
+        name: [
+            replace(r, records=r.records[: seeds[r.settings.seed]]) for r in by_name[name] if r.settings.seed in seeds
+        ]
+        for name, seeds in cuts.items()
+    }
+
+
+def test_stopped_runs_are_marked_and_are_not_compared_with_an_untrained_model():
+    results = recorded({"GRPO": {0: 14}, "Dr. GRPO": {0: 8}, "GSPO": {0: 3}})
+    rows = table_rows(results)
+    assert [(row.step, row.done, row.steps, row.stopped) for row in rows] == [
+        (10, 14, 32, True), (5, 8, 32, True), (0, 3, 32, True),
+    ]  # fmt: skip
+    text = format_table(rows)
+    assert "* GRPO, seed 0: stopped after 14 of 32 steps; its final figures are those after step 10." in text
+    assert "* GSPO, seed 0: stopped after 3 of 32 steps; not evaluated since it began." in text
+    assert "+0.0" not in text and text.count("no run has ended") == 3
+    assert format_differences(results).startswith("No differences")
+    assert not any(paired_differences(results).values())
+
+
+def test_differences_are_taken_at_the_last_step_that_all_have():
+    results = recorded({"GRPO": {0: 14, 1: 32}, "Dr. GRPO": {0: 32, 1: 9}, "GSPO": {0: 6, 1: 32}})
+    points = paired_differences(results)
+    at_5 = {name: [run.records[4].eval.accuracy for run in runs] for name, runs in results.items()}
+    for pair, found in points.items():
+        first, second = pair.split(" - ")
+        assert found == pytest.approx([100 * (a - b) for a, b in zip(at_5[first], at_5[second], strict=True)])
+    text = format_differences(results)
+    assert text.startswith("Not all runs have ended: differences after step 5, the last that all have, seeds 0, 1.")
+    p_values = [line.partition("checkpoint: ")[2] for line in text.splitlines()]
+    assert "0.00" not in " ".join(p_values).replace("<0.005", "") and "<0.005" in text
+
+
+def test_a_seed_that_not_every_method_has_is_left_out():
+    results = recorded({"GRPO": {0: 32, 1: 14}, "GSPO": {0: 32, 1: 3}})
+    (points,) = paired_differences(results).values()
+    assert points == pytest.approx([100 * (results["GRPO"][0].final.accuracy - results["GSPO"][0].final.accuracy)])
+    text = format_differences(results)
+    assert "after step 32, the last that all have, seeds 0." in text
+    assert "(one seed: no statement)" in text and "told apart" not in text
+
+
+def test_finished_runs_are_compared_at_their_end_without_a_remark():
+    results = recorded({name: dict.fromkeys((0, 1, 2), 32) for name in ("GRPO", "GSPO")})
+    assert format_differences(results).startswith("GRPO - GSPO") and "*" not in format_table(table_rows(results))
+
+
+def test_nothing_was_evaluated_yet():
+    assert format_table(table_rows({"GRPO": [Run(GRPO, SMALL, [], {})]})) == "No run has been evaluated yet."
+    assert format_differences({"GRPO": [Run(GRPO, SMALL, [], {})]}).startswith("No differences")
+
+
+@pytest.mark.parametrize("steps, said", [(2, "before training"), (5, "%"), (7, "after step 5")])
+def test_the_dashboard_says_of_which_step_the_held_out_accuracy_is(steps, said):
+    (run,) = recorded({"GRPO": {0: steps}})["GRPO"]
+    title = dashboard(run.records, 32, GRPO)._suptitle
+    shown = title.get_text() if title else " ".join(t.get_text() for t in dashboard(run.records, 32, GRPO).texts)
+    assert said in " ".join(shown.split()) and f"step {steps} of 32" in " ".join(shown.split())
