@@ -81,4 +81,5 @@ def in_words(name: str, a_run: float | None, runs: int) -> str:
         card = this_card()
         return f"speed not known on this {card.name}" if card else "a time not yet measured"
     source = "on two CPU cores" if name in SECONDS_A_RUN else "by calculation, evaluations not counted"
-    return f"about {a_run * runs / 60:.0f} minutes {source}"
+    minutes = round(a_run * runs / 60)
+    return f"about {minutes} minute{'s' * (minutes > 1)} {source}" if minutes else f"less than a minute {source}"

@@ -3,8 +3,8 @@
     uv run --group test python -m rlvr_helpers.tools.benchmark --out figures.json
 
 Machines are noisy: both sides take turns (A B A B), medians stand beside the least and the largest value, and the load
-of the machine is printed at both ends. `--quick` runs every part at a small size, to see that it works. With `--original`
-it is the original comparison's workload on a GPU instead (`gpu_benchmark`).
+of the machine is printed at both ends. `--quick` runs every part at a small size, to see that it works. The original
+comparison's workload on a GPU is measured by `gpu_benchmark`.
 """
 
 import argparse
@@ -12,20 +12,17 @@ import copy
 import importlib.util
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, median
 
 import torch
 import torch.nn.functional as F
 from torch.profiler import profile
-from transformers import GenerationConfig, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from rlvr_helpers import training
 from rlvr_helpers.evaluation import evaluate
@@ -33,7 +30,8 @@ from rlvr_helpers.methods import GRPO, METHODS
 from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
-from rlvr_helpers.sampling import Rollout, encode_prompts, mask_after_end, sample_groups
+from rlvr_helpers.sampling import Rollout, mask_after_end, sample_groups
+from rlvr_helpers.tools.measuring import generated, header, now, peak_memory, timed
 
 COMMAND = "python -m rlvr_helpers.tools.benchmark"
 TARGET, EVALUATE_EVERY = 0.9, 5
@@ -70,19 +68,6 @@ def make_work(args) -> Work:
     return Work(policy, train, test[:200], settings, 8)
 
 
-def timed(function, *arguments) -> tuple[dict, object]:
-    """Seconds and CPU seconds of a call, and what it returned."""
-    start, result, end = now(), function(*arguments), now()
-    return {"seconds": end[0] - start[0], "cpu_seconds": end[1] - start[1]}, result
-
-
-def now() -> tuple[float, float]:
-    """Wall clock and CPU seconds of this process, once a GPU has done all that it was given."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter(), time.process_time()
-
-
 def measure_sampling(work: Work) -> dict:
     """Both samplers on the same prompts, in turns; useful tokens are those up to and including the end token."""
     runs = {"sample_groups": [], "generate": []}
@@ -101,16 +86,9 @@ def our_samples(work: Work, turn: int, prompts: list[str]) -> Rollout:
     return sample_groups(work.policy, prompts, s.group_size, s.max_tokens, generator=generator)
 
 
-@torch.no_grad()
 def generated_samples(work: Work, turn: int, prompts: list[str]) -> torch.Tensor:
-    torch.manual_seed(turn)
-    policy, s = work.policy, work.settings
-    ids, mask = encode_prompts(policy, [prompt for prompt in prompts for _ in range(s.group_size)])
-    config = GenerationConfig(
-        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0, max_new_tokens=s.max_tokens,
-        eos_token_id=list(policy.end_ids), pad_token_id=policy.pad_id,
-    )  # fmt: skip
-    return policy.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)[:, ids.shape[1] :]
+    s = work.settings
+    return generated(work.policy, prompts, s.group_size, s.max_tokens, seed=turn)[2]
 
 
 def measure_step(work: Work) -> dict:
@@ -268,30 +246,6 @@ def reach(work: Work, method: str) -> dict:
     }  # fmt: skip
 
 
-def peak_memory(device: torch.device) -> float:
-    """MB at most so far: of the GPU's memory where the model is on one, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    if sys.platform == "linux":  # ru_maxrss would begin with that of the process that started this one
-        return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 2**10
-    import resource  # not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def header() -> dict:
-    info = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
-    packages = [name for name in ("torch", "transformers", "trl") if importlib.util.find_spec(name)]
-    return {
-        "date": time.strftime("%Y-%m-%d %H:%M"),
-        "command": " ".join([COMMAND, *sys.argv[1:]]),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
-        "cpu": info.partition("model name")[2].partition("\n")[0].strip("\t :") or platform.processor(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "cores, threads, load at the start": [os.cpu_count(), torch.get_num_threads(), round(os.getloadavg()[0], 1)],
-    }
-
-
 def show_sides(sides: dict, columns: dict[str, str], over: str, under: str) -> None:
     """A line for each side: median (least to most) of every column; then the ratio of two sides, turn by turn."""
     for name, runs in sides.items():
@@ -338,36 +292,40 @@ def show_reach(results: dict) -> None:
               f"({r['peak_mb_before']:.0f} before training)")  # fmt: skip
 
 
-PARTS = {
-    "sampling": "Sampling, both on the same prompts: median (least to most)",
-    "step": "A rollout with all its updates, both from the same start with the same problems: median (least to most)",
-    "trace": "Where the time goes, and the floor: the matrix products that must be, at this machine's rate",
-    "reach": f"From the start to {TARGET:.0%} held-out accuracy (greedy, strict), evaluated every {EVALUATE_EVERY} steps",
+PARTS = {  # title, measured by, shown by
+    "sampling": ("Sampling, both on the same prompts: median (least to most)", measure_sampling, show_sampling),
+    "step": (
+        "A rollout with all its updates, both from the same start with the same problems: median (least to most)",
+        measure_step,
+        show_step,
+    ),
+    "trace": (
+        "Where the time goes, and the floor: the matrix products that must be, at this machine's rate",
+        measure_trace,
+        show_trace,
+    ),
+    "reach": (
+        f"From the start to {TARGET:.0%} held-out accuracy (greedy, strict), evaluated every {EVALUATE_EVERY} steps",
+        measure_reach,
+        show_reach,
+    ),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", help="a policy's name, or a model folder; default: tiny, or the original's")
+    parser.add_argument("--model", default="tiny", help="a policy's name, or a model folder; default: tiny")
     parser.add_argument("--problems", help="where the problems come from; default: those of the model")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="everything at a small size")
     parser.add_argument("--out", type=Path, help="a JSON file for all raw figures")
-    parser.add_argument("--original", action="store_true", help="the original's workload on a GPU; see gpu_benchmark")
     parser.add_argument("--reach-with", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.original:
-        from rlvr_helpers.tools import gpu_benchmark  # made of this file's parts
-
-        given = ["--model", args.model] if args.model else []
-        given += (["--quick"] if args.quick else []) + (["--out", str(args.out)] if args.out else [])
-        return gpu_benchmark.main(given)
     if args.threads < 1:
         parser.error("--threads must be at least 1")
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)  # before anything is measured
-    args.model = args.model or "tiny"
     torch.set_num_threads(args.threads)
     try:
         work = make_work(args)
@@ -375,12 +333,13 @@ def main() -> None:
         parser.error(str(error))
     if args.reach_with:
         return print(json.dumps(reach(work, args.reach_with)))
-    results = {"header": header()}
+    results = {"header": header(" ".join([COMMAND, *sys.argv[1:]]))}
     print(*(f"{name}: {value}" for name, value in results["header"].items()), sep="\n")
     for part in args.parts:
-        print(f"\n{PARTS[part]}", flush=True)
-        results[part] = globals()[f"measure_{part}"](args if part == "reach" else work)
-        globals()[f"show_{part}"](results[part])
+        title, measure, show = PARTS[part]
+        print(f"\n{title}", flush=True)
+        results[part] = measure(args if part == "reach" else work)
+        show(results[part])
     print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     if args.out:
         args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -14,24 +14,33 @@ import gc
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 import torch
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from rlvr_helpers import sampling, training
-from rlvr_helpers.decoding import CacheDecoder, GraphDecoder, LayerDecoder
 from rlvr_helpers.large import add_lora, best_compute, make_optimizer, merge_lora
-from rlvr_helpers.memory import SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
+from rlvr_helpers.memory import GIB, SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
 from rlvr_helpers.methods import GRPO
-from rlvr_helpers.models import KNOWN, Policy, format_prompt, is_here, load_policy, make_policy
+from rlvr_helpers.models import (
+    KNOWN,
+    Policy,
+    default_device,
+    format_prompt,
+    is_here,
+    load_policy,
+    make_policy,
+)
 from rlvr_helpers.problems import load_problems
-from rlvr_helpers.sampling import encode_prompts, masked_scores, sample_groups
+from rlvr_helpers.sampling import masked_scores, sample_groups
 from rlvr_helpers.settings import fit_to_card, this_card, workload
-from rlvr_helpers.tools.benchmark import header, peak_memory, timed
+from rlvr_helpers.tools.measuring import generated, header, peak_memory, timed
 
+COMMAND = "python -m rlvr_helpers.tools.gpu_benchmark"
 METHOD = replace(GRPO, kl_coef=0.04)
 SETTINGS = training.TrainSettings(
     prompts_per_step=2,
@@ -65,7 +74,7 @@ class Work:
     """A policy, its prompts of about 100 tokens, and the settings that fit this machine."""
 
     def __init__(self, args):
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = default_device()
         known = KNOWN.get(args.model)
         self.shape = SMALL if args.quick else SHAPES[args.model]
         self.real = not args.quick and known is not None and is_here(known)
@@ -122,10 +131,6 @@ def script_side(work: Work):
         copied.requires_grad_(trained)
     training.remake_activations(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=s.learning_rate)
-    config = GenerationConfig(
-        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=s.max_tokens,
-        eos_token_id=list(policy.end_ids), pad_token_id=policy.pad_id,
-    )  # fmt: skip
 
     def score(which, ids, mask, width):
         logits = which(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, -width - 1 : -1]
@@ -133,11 +138,12 @@ def script_side(work: Work):
 
     def step(turn: int) -> dict:
         clock = training.Clock(policy.device)
-        torch.manual_seed(turn)
-        with clock.time("generation"), torch.no_grad():
-            prompt, prompt_mask = encode_prompts(policy, [p for p in work.prompts for _ in range(s.group_size)])
-            ids = model.generate(input_ids=prompt, attention_mask=prompt_mask, generation_config=config)
-        done = sampling.mask_after_end(ids[:, prompt.shape[1] :], policy.end_ids)
+        with clock.time("generation"):
+            prompt, prompt_mask, completions = generated(
+                policy, work.prompts, s.group_size, s.max_tokens, seed=turn, model=model
+            )
+        ids = torch.cat([prompt, completions], dim=1)
+        done = sampling.mask_after_end(completions, policy.end_ids)
         mask, width = torch.cat([prompt_mask, done], dim=1), done.shape[1]
         with clock.time("scoring"), torch.no_grad():
             old, ref = (score(which, ids, mask, width) for which in (model, reference))
@@ -163,14 +169,23 @@ def peak_gib(step, work: Work) -> float:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     step(0)
-    return peak_memory(torch.device(work.device)) / 1024
+    return peak_memory(work.device) / 1024
 
 
-def measure_sides(work: Work, with_script: bool) -> dict:
-    """Steps of both sides in turns; the first of each warms up. Peak memory in GiB is read while the other side is not
-    there, but for the float32 weights of the policy, of which the script's side is a copy."""
+def script_gib(work: Work) -> float:
+    """About what the script's side takes: five tensors of 16-bit weights, and its logits in 16 bits and three times in
+    float32."""
+    s = work.settings
+    places = s.prompts_per_step * s.group_size * (100 + s.max_tokens)
+    return (5 * 2 * work.shape.parameters + places * work.shape.vocab * (2 + 3 * 4)) / GIB
+
+
+def measure_sides(work: Work, with_script: bool, report: Callable[..., None] = print) -> dict:
+    """Steps of both sides in turns; the first of each warms up. Each is reported as it ends. Peak memory in GiB is read
+    while the other side is not there, but for the float32 weights of the policy, of which the script's side is a copy."""
     peaks = {"script": peak_gib(script_side(work), work)} if with_script else {}
-    steps = {"ours": our_side(work)}  # made once: it trains the policy itself, and may add LoRA to it
+    # Made once: it trains the policy itself, and may add LoRA to it.
+    steps = {"ours": our_side(work)}
     peaks["ours"] = peak_gib(steps["ours"], work)
     if with_script:
         steps["script"] = script_side(work)
@@ -179,30 +194,13 @@ def measure_sides(work: Work, with_script: bool) -> dict:
         for name, step in steps.items():
             run, shown = timed(step, turn)
             runs[name].append(run | shown | {"peak_gib": peaks[name]})
+            report(f"turn {turn}, {name}: {run['seconds']:.2f} s")
     return {name: rows[1:] for name, rows in runs.items()}
-
-
-def measure_decoders(work: Work) -> dict:
-    """Useful tokens a second of the three decoders on the same prompts and noise, in turns."""
-    kinds, runs, s = (CacheDecoder, LayerDecoder, GraphDecoder), {}, work.settings
-    chosen = sampling.decoder_for
-    try:
-        for _turn in range(work.repeats + 1):
-            for kind in kinds:
-                sampling.decoder_for = kind
-                sample = [work.policy, work.prompts, s.group_size, s.max_tokens]
-                run, rollout = timed(
-                    lambda sample=sample: sample_groups(*sample, generator=torch.Generator().manual_seed(0))
-                )
-                runs.setdefault(kind.__name__, []).append(int(rollout.mask.sum()) / run["seconds"])
-    finally:
-        sampling.decoder_for = chosen
-    return {name: rates[1:] for name, rates in runs.items()}
 
 
 def measure_machine(work: Work) -> dict:
     """Bytes a second of a large copy (read and written) and FLOPs a second of a large product in the compute dtype."""
-    side = 256 if work.device == "cpu" else 8192
+    side = 256 if work.device.type == "cpu" else 8192
     dtype = work.policy.compute
     a, big = (torch.randn(n, side, device=work.device, dtype=dtype) for n in (side, side * 16))
     other = torch.empty_like(big)
@@ -241,8 +239,6 @@ def show(results: dict, work: Work) -> None:
         print(f"  script / ours: {ratio:.1f}")
     print(f"  before the update {max(r['clip_first'] for r in ours):.2%} of tokens are clipped; decoding and scoring differ by "
           f"at most {max(r['sampler_gap'] for r in ours):.3f} nats")  # fmt: skip
-    for name, rates in results["decoders"].items():
-        print(f"  {name}: {median(rates):,.0f} useful tokens/s")
     machine, floor = results["machine"], results["roofline"]
     spent = {"generation": median(r["parts"]["generation"] for r in ours)}
     spent["training"] = median(sum(r["parts"][p] for p in ("scoring", "forward", "backward")) for r in ours)
@@ -253,35 +249,47 @@ def show(results: dict, work: Work) -> None:
         print(f"  calculated: {results['calculated']['gib']:.1f} GiB, {results['calculated']['seconds']}")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", default="qwen2.5-1.5b", choices=tuple(SHAPES))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--lora-rank", type=int, help="default: what fits this GPU")
-    parser.add_argument(
-        "--checkpointing", action="store_true", help="gradient checkpointing also where it is not needed"
-    )
-    parser.add_argument("--no-script", action="store_true", help="leave the script's side out, where memory is short")
-    parser.add_argument("--quick", action="store_true", help="a small model and a small workload, also on a CPU")
-    parser.add_argument("--out", type=Path, help="a JSON file for all figures")
-    args = parser.parse_args(arguments)
-    if args.repeats < 1 or (args.lora_rank or 0) < 0:
-        parser.error("--repeats must be at least 1 and --lora-rank at least 0")
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)  # before anything is measured
-    if not torch.cuda.is_available() and not args.quick:
-        parser.error("there is no GPU here; --quick runs every part at a small size on a CPU")
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--model", default="qwen2.5-1.5b", choices=tuple(SHAPES))
+    add("--repeats", type=int, default=5)
+    add("--lora-rank", type=int, help="default: what fits this GPU")
+    add("--checkpointing", action="store_true", help="gradient checkpointing also where it is not needed")
+    add("--no-script", action="store_true", help="leave the script's side out; so it is if it does not fit")
+    add("--quick", action="store_true", help="a small model and a small workload, also on a CPU")
+    add("--out", type=Path, help="a JSON file for all figures")
+    return parser
+
+
+def measure(args, command: str, report: Callable[..., None] = print) -> tuple[dict, Work]:
+    """All figures of the benchmark, and what they were measured on."""
     work = Work(args)
-    given = " ".join(sys.argv[1:] if arguments is None else arguments)
-    results = {"header": header() | {"command": f"python -m rlvr_helpers.tools.gpu_benchmark {given}".strip()}}
-    print(*(f"{name}: {value}" for name, value in results["header"].items()), sep="\n")
-    results["sides"] = measure_sides(work, not args.no_script)
-    results["decoders"], results["machine"] = measure_decoders(work), measure_machine(work)
-    results["roofline"] = roofline(work, results["machine"], results["sides"]["ours"][-1])
+    results = {"header": header(command)}
     load = workload(work.settings, work.lora_rank)
+    calculated = memory_gib(work.shape, load)
+    fits = work.card is None or calculated + script_gib(work) + 1.5 <= work.card.memory_gib
+    results["sides"] = measure_sides(work, fits and not args.no_script, report)
+    results["machine"] = measure_machine(work)
+    results["roofline"] = roofline(work, results["machine"], results["sides"]["ours"][-1])
     known = work.card is not None and work.card.speed_is_known
     seconds = seconds_parts(work.shape, load, work.card) if known else "speed not known"
-    results["calculated"] = work.card and {"gib": memory_gib(work.shape, load), "seconds": seconds}
+    results["calculated"] = work.card and {"gib": calculated, "seconds": seconds}
+    return results, work
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parser()
+    args = options.parse_args(arguments)
+    if args.repeats < 1 or (args.lora_rank or 0) < 0:
+        options.error("--repeats must be at least 1 and --lora-rank at least 0")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)  # before anything is measured
+    if default_device().type != "cuda" and not args.quick:
+        options.error("there is no GPU here; --quick runs every part at a small size on a CPU")
+    given = " ".join(sys.argv[1:] if arguments is None else arguments)
+    results, work = measure(args, f"{COMMAND} {given}".strip())
+    print(*(f"{name}: {value}" for name, value in results["header"].items()), sep="\n")
     show(results, work)
     print(f"load at the end: {os.getloadavg()[0]:.1f}")
     if args.out:

@@ -21,8 +21,6 @@ def test_every_part_is_measured(tmp_path, capsys):
             assert set(run["parts"]) == {"generation", "scoring", "forward", "backward", "optimizer"}
             assert 8 <= run["tokens"] <= 2 * 4 * 8 and sum(run["parts"].values()) <= run["seconds"]
     assert all(run["clip_first"] == 0 and run["sampler_gap"] < 1e-3 for run in figures["sides"]["ours"])
-    assert set(figures["decoders"]) == {"CacheDecoder", "LayerDecoder", "GraphDecoder"}
-    assert all(rate > 0 for rates in figures["decoders"].values() for rate in rates)
     assert figures["machine"]["flops_per_second"] > 0 and figures["roofline"]["generation"] > 0
     assert "script / ours" in printed and "random weights" in printed and "--quick" in figures["header"]["command"]
 
@@ -74,7 +72,7 @@ def test_a_side_s_memory_is_read_while_the_other_is_not_there(monkeypatch):
     monkeypatch.setattr(gpu_benchmark, "our_side", side("ours"))
     monkeypatch.setattr(gpu_benchmark, "script_side", side("script"))
     monkeypatch.setattr(gpu_benchmark, "timed", lambda step, turn: ({"seconds": 1.0}, {}))
-    work = type("Work", (), {"device": "cpu", "repeats": 1})
+    work = type("Work", (), {"device": torch.device("cpu"), "repeats": 1})
     assert set(gpu_benchmark.measure_sides(work, True)) == {"ours", "script"}
     assert seen == [["script"], ["ours"]]
 
