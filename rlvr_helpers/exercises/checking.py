@@ -66,15 +66,15 @@ def call(
     def work():
         args, kwargs = copy.deepcopy((list(case.args), case.kwargs))
         if gradient_of is not None:
-            leaf = args[gradient_of].requires_grad_()
-            args[gradient_of] = leaf.clone()
-            fixed = [args[i].requires_grad_() for i in constants]
+            leaves = {i: args[i].requires_grad_() for i in (gradient_of, *constants)}
+            for i, leaf in leaves.items():
+                args[i] = leaf.clone()
         value = function(*args, **kwargs)
         if gradient_of is not None:
-            gradient, *others = weighted_gradients(value, [leaf, *fixed])
+            gradient, *others = weighted_gradients(value, list(leaves.values()))
             outcome.leaks = any(other is not None and other.any() for other in others)
             outcome.cut_off = gradient is None
-            outcome.gradient = torch.zeros_like(leaf) if gradient is None else gradient
+            outcome.gradient = torch.zeros_like(leaves[gradient_of]) if gradient is None else gradient
         outcome.changes_input = not unchanged([*case.args, *case.kwargs.values()], [*args, *kwargs.values()])
         outcome.value = detached(value)
         outcome.no_return = value is None and never_returns(function)

@@ -3,12 +3,13 @@
 A file `lesson_NN.py` beside this one holds the exercises of a lesson as plain data, in a list EXERCISES.
 """
 
+import dis
 import importlib
 import inspect
 import pkgutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import CodeType
@@ -142,16 +143,17 @@ def judge(exercise: Exercise, expected: Outcome, yours: Outcome) -> tuple[Verdic
     if yours.cut_off and not gradient.right:
         cut_off = "none: .detach(), .item(), torch.tensor() or no_grad() cut your result off from its input"
         gradient = Verdict(False, cut_off)
-    elif yours.leaks != expected.leaks:
+    elif gradient.right and yours.leaks != expected.leaks:
         names = " and ".join(parameters(exercise)[i] for i in exercise.constants)
         gradient = Verdict(False, f"flows through {names} too, which must be a constant: .detach() it")
     return value, gradient
 
 
-def same(exercise: Exercise, a: Outcome, b: Outcome) -> bool:
-    """Whether two outcomes are the same value and gradient, or errors of the same name."""
+def same(exercise: Exercise, a: Outcome, b: Outcome, leaks: bool = True) -> bool:
+    """Whether two outcomes are the same value and gradient (and leaks), or errors of the same name."""
     if a.error or b.error:
         return (a.raised, a.late) == (b.raised, b.late)
+    b = b if leaks else replace(b, leaks=a.leaks)
     return all(verdict is None or verdict.right for verdict in judge(exercise, a, b))
 
 
@@ -221,7 +223,8 @@ def likely_mistakes(exercise: Exercise, expected: list[Outcome], yours: list[Out
     """The named mistakes that explain most of what is wrong: none, one, or a second one for what the first leaves open.
 
     A mistake can be meant if all cases that it fails are among those that you fail. Of these, the one with the same
-    wrong results in most cases comes first, then the one that fails most of your cases, then the first in the list. If
+    wrong results in most cases comes first. Ties go to the one with the fewest other results, then to the one that fails
+    most of your cases, then to the first in the list. If
     none has a wrong result in common with yours, the cases alone decide. If you fail them all, or raise an error, they
     say nothing.
     """
@@ -232,8 +235,8 @@ def likely_mistakes(exercise: Exercise, expected: list[Outcome], yours: list[Out
         fails = failures(exercise, expected, theirs)
         if fails <= failed:
             ran = fails & set(range(min(len(yours), len(theirs))))
-            candidates.append((mistake, fails, {i for i in ran if same(exercise, theirs[i], yours[i])}))
-    first = max(candidates, key=lambda candidate: (len(candidate[2]), len(candidate[1])), default=None)
+            candidates.append((mistake, fails, {i for i in ran if same(exercise, theirs[i], yours[i], leaks=False)}))
+    first = max(candidates, key=lambda c: (len(c[2]), len(c[2]) / len(c[1]), len(c[1])), default=None)
     cases_tell = len(failed) < len(expected) and not any(outcome.raised for outcome in yours)
     if first is None or not (first[2] or cases_tell):
         return []
@@ -286,16 +289,19 @@ def solution(name: str) -> None:
 def solution_source(exercise: Exercise) -> str:
     """The reference as text that runs by itself."""
     function = exercise.reference
-    used = {name: function.__globals__.get(name) for name in sorted(names_in(function.__code__))}
-    imports = [
-        f"from {value.__module__} import {name}\n" for name, value in used.items() if hasattr(value, "__module__")
-    ]
+    imports = []
+    for name in sorted(names_in(function.__code__)):
+        value = function.__globals__.get(name)
+        source = getattr(value, "__module__", None) or getattr(value, "__package__", None)
+        if source and name not in ("torch", "math", "re", "F"):
+            imports.append(f"from {source} import {name}\n")
     return "".join(imports) + "\n\n" * bool(imports) + inspect.getsource(function)
 
 
 def names_in(code: CodeType) -> set[str]:
-    """The names that a function uses, also in its comprehensions."""
-    return set(code.co_names).union(*(names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
+    """The global names that a function uses, also in its comprehensions."""
+    used = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+    return used.union(*(names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
 def progress() -> ProgressTable:

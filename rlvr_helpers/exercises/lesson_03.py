@@ -3,31 +3,33 @@
 import torch
 from torch import Tensor
 
-from rlvr_helpers.advantages import STD_EPSILON, group_advantages, groups_without_signal
+from rlvr_helpers import advantages
+from rlvr_helpers.exercises.cases import numbers
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
 
-# Graded rewards [3, 4]; the second group is all wrong.
-GRADED = [[1.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0], [2.0, -1.0, 0.25, 1.0]]
-# In float32 the mean of seven such rewards is often not quite the reward itself, in whatever order they are added; the
+GRADED = [[1.0, 0.0, 0.5, 0.0], [2.0, -1.0, 0.25, 1.0], [0.5, 0.0, 0.5, 1.0]]
+# In float32 the mean of seven such rewards is often not quite the reward itself, in whatever order they are added. The
 # std of a single group of equal rewards is not quite 0 for many sizes.
 EQUAL = [[value] * 7 for value in (0.1, 0.3, 0.6, 0.7, 0.8, 0.9)]
-SINGLE = [(0.01, 8), (0.2, 8), (0.24, 5), (0.1, 12)]
-
-
-def rewards(values) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
+SINGLE = [(0.01, 8), (0.2, 8), (0.24, 5), (0.1, 12), (100.1, 8)]
 
 # --- groups_without_signal ----------------------------------------------------------------------------------------
 
 
+def groups_without_signal(rewards):
+    """True for each group whose rewards are all equal, [P, G] -> [P]."""
+    return rewards.amax(dim=1) == rewards.amin(dim=1)
+
+
 def signal_cases() -> list[Case]:
     return [
-        Case("all right, all wrong, mixed", (rewards([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1]]),)),
-        Case("graded rewards", (rewards([[0.5, 0.5, 0.5], [0.5, 1.0, 0.5], [1.0, 0.5, 0.0]]),)),
+        Case("all right, all wrong, mixed", (numbers([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1]]),)),
+        Case("graded rewards", (numbers([[0.5, 0.5, 0.5], [0.5, 1.0, 0.5], [1.0, 0.5, 0.0]]),)),
         Case("equal rewards in float32", (torch.tensor(EQUAL),)),
         *(Case(f"{size} rewards of {value} in float32", (torch.full((1, size), value),)) for value, size in SINGLE),
-        Case("a group of 2", (rewards([[1, 0], [1, 1]]),)),
+        Case("a group of 2", (numbers([[1, 0], [1, 1]]),)),
+        Case("one reward that differs, in each place", (torch.eye(6, dtype=torch.float64)[:5],)),
+        Case("a difference of 1e-9", (numbers([[1.0, 1.0, 1.0 + 1e-9], [1.0, 1.0, 1.0]]),)),
     ]
 
 
@@ -45,14 +47,20 @@ SIGNAL_MISTAKES = [
     Mistake(
         "compared with the mean",
         lambda rewards: (rewards == rewards.mean(dim=1, keepdim=True)).all(dim=1),
-        "you compare with the mean. In float32 the mean of equal rewards is often not quite "
-        "the reward itself: compare the largest reward with the smallest.",
+        "you compare with the mean. In float32 the mean of equal rewards is often not quite the reward itself: compare "
+        "the largest reward with the smallest.",
     ),
     Mistake(
         "whether the std is 0",
         lambda rewards: rewards.std(dim=1) == 0,
-        "you ask whether the std is 0 (or compare with the mean). In float32 the std of equal rewards is often not quite 0: "
-        "compare the largest reward with the smallest.",
+        "you ask whether the std is 0 (or compare with the mean). In float32 the std of equal rewards is often not "
+        "quite 0: compare the largest reward with the smallest.",
+    ),
+    Mistake(
+        "a tolerance",
+        lambda rewards: rewards.amax(dim=1) - rewards.amin(dim=1) < 1e-6,
+        "you allow a tolerance. Rewards that differ a little differ, and a std of large equal rewards can exceed any "
+        "tolerance: compare the largest reward with the smallest, exactly.",
     ),
     Mistake(
         "the other way round",
@@ -65,103 +73,141 @@ SIGNAL_MISTAKES = [
         "you compare down the columns (dim=0), over different prompts. A group is a row: dim=1.",
     ),
     Mistake(
-        "first and last only",
-        lambda rewards: rewards[:, 0] == rewards[:, -1],
-        "you compare only the first and the last reward of a group; one between them may differ.",
+        "only some rewards compared",
+        lambda rewards: (rewards[:, :3] == rewards[:, -1:]).all(dim=1),
+        "you compare only some rewards of a group. Any of the others can differ: compare the largest with the smallest.",
+    ),
+    Mistake(
+        "any in place of all",
+        lambda rewards: (rewards == rewards[:, :1]).any(dim=1),
+        "you ask whether any reward equals the first, and the first always does. Ask for all of them: .all(dim=1).",
+    ),
+    Mistake(
+        "one value for the batch",
+        lambda rewards: groups_without_signal(rewards).all(),
+        "you give one value for all groups. Each row gets its own: .all(dim=1).",
     ),
 ]
 
 # --- group_advantages ---------------------------------------------------------------------------------------------
 
 
+def group_advantages(rewards, scale="std"):
+    """Advantages within each group, [P, G] -> [P, G]. scale: "std", "none" or "leave_one_out"."""
+    result = rewards - rewards.mean(dim=1, keepdim=True)
+    if scale == "std":
+        result = result / (rewards.std(dim=1, keepdim=True) + 1e-4)
+    if scale == "leave_one_out":
+        result = result * rewards.shape[1] / (rewards.shape[1] - 1)
+    return result.masked_fill((rewards == rewards[:, :1]).all(dim=1, keepdim=True), 0.0)
+
+
 def advantage_cases() -> list[Case]:
-    pass_or_fail = rewards([[1, 0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 1, 1, 1]])
+    pass_or_fail = numbers([[1, 0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 1, 1, 1]])
     return [
         Case("right and wrong answers, std", (pass_or_fail,)),
-        Case("graded rewards, std", (rewards(GRADED), "std")),
-        Case("graded rewards, none", (rewards(GRADED), "none")),
-        Case("graded rewards, leave_one_out", (rewards(GRADED), "leave_one_out")),
+        *(Case(f"graded rewards, {scale}", (numbers(GRADED), scale)) for scale in ("std", "none", "leave_one_out")),
         Case("equal rewards in float32, std", (torch.tensor(EQUAL), "std")),
+        *(
+            Case(f"large equal rewards, {scale}", (1001 * torch.tensor(EQUAL), scale))
+            for scale in ("none", "leave_one_out")
+        ),
     ]
 
 
-def advantages(rewards, scale="std", mean=None, std=None, epsilon=STD_EPSILON, factor=None, silent=True) -> Tensor:
+def assembled(rewards: Tensor, scale: str, mean=None, std=None, epsilon: float = 1e-4, silent: bool = True) -> Tensor:
     """group_advantages with parts that can be exchanged, to make the mistakes."""
+    size = rewards.shape[1]
     mean = rewards.mean(dim=1, keepdim=True) if mean is None else mean
     std = rewards.std(dim=1, keepdim=True) if std is None else std
-    size = rewards.shape[1]
-    factor = size / (size - 1) if factor is None else factor
-    divisor = {"std": std + epsilon, "none": 1.0, "leave_one_out": 1 / factor}[scale]
-    result = (rewards - mean) / divisor
+    result = (rewards - mean) * {"std": 1 / (std + epsilon), "none": 1.0, "leave_one_out": size / (size - 1)}[scale]
     return result.masked_fill(groups_without_signal(rewards)[:, None], 0.0) if silent else result
+
+
+def leaving_out(rewards: Tensor, scale: str, result: Tensor) -> Tensor:
+    """group_advantages with another result for "leave_one_out"."""
+    result = result.masked_fill(groups_without_signal(rewards)[:, None], 0.0)
+    return result if scale == "leave_one_out" else group_advantages(rewards, scale)
 
 
 ADVANTAGE_MISTAKES = [
     Mistake(
         "mean over the batch",
-        lambda rewards, scale="std": advantages(rewards, scale, mean=rewards.mean()),
+        lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean()),
         "you subtract the mean of all rewards. An answer is compared with the others to the same prompt: "
         "take the mean along a row, dim=1 with keepdim=True.",
     ),
     Mistake(
         "mean over the prompts",
-        lambda rewards, scale="std": advantages(rewards, scale, mean=rewards.mean(dim=0)),
+        lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean(dim=0)),
         "your mean runs down the columns (dim=0), over different prompts. A group is a row: dim=1.",
     ),
     Mistake(
         "biased std",
-        lambda rewards, scale="std": advantages(rewards, scale, std=rewards.std(dim=1, keepdim=True, correction=0)),
+        lambda rewards, scale="std": assembled(rewards, scale, std=rewards.std(dim=1, keepdim=True, correction=0)),
         "your std divides by G. The unbiased one divides by G - 1, which is what torch.std does by default.",
     ),
     Mistake(
         "variance",
-        lambda rewards, scale="std": advantages(rewards, scale, std=rewards.var(dim=1, keepdim=True)),
+        lambda rewards, scale="std": assembled(rewards, scale, std=rewards.var(dim=1, keepdim=True)),
         "you divide by the variance, not by its square root, the standard deviation.",
     ),
     Mistake(
         "std of the batch",
-        lambda rewards, scale="std": advantages(rewards, scale, std=rewards.std()),
+        lambda rewards, scale="std": assembled(rewards, scale, std=rewards.std()),
         "you divide by the std of all rewards. Each group has its own: dim=1 with keepdim=True.",
     ),
     Mistake(
         "no epsilon",
-        lambda rewards, scale="std": advantages(rewards, scale, epsilon=0.0, silent=False),
+        lambda rewards, scale="std": assembled(rewards, scale, epsilon=0.0, silent=scale != "std"),
         "you divide by the std alone, so a group of equal rewards gives 0 / 0. Add 1e-4 to the std.",
     ),
     Mistake(
-        "epsilon forgotten beside the guard",
-        lambda rewards, scale="std": advantages(rewards, scale, epsilon=0.0),
-        "you divide by the std alone, or add less than 1e-4 to it. The difference is small, and TRL and verl add 1e-4.",
+        "another epsilon",
+        lambda rewards, scale="std": assembled(rewards, scale, epsilon=0.0),
+        "you add less than 1e-4 to the std, or nothing. The difference is small, and TRL and verl add 1e-4.",
     ),
     Mistake(
         "the other sign",
-        lambda rewards, scale="std": -advantages(rewards, scale),
+        lambda rewards, scale="std": -group_advantages(rewards, scale),
         "your signs are reversed: a reward above the mean has a positive advantage, R - mean.",
     ),
     Mistake(
         "rounding errors kept",
-        lambda rewards, scale="std": advantages(rewards, scale, silent=False),
+        lambda rewards, scale="std": assembled(rewards, scale, silent=scale == "leave_one_out"),
         "a group of equal rewards gets a small rounding error instead of 0, and all its answers the same sign. "
         "Set the advantages of such a group to exactly 0.",
     ),
     Mistake(
+        "rounding errors kept beside std",
+        lambda rewards, scale="std": assembled(rewards, scale, silent=scale != "none"),
+        'with "none" a group of equal rewards keeps a rounding error. Set its advantages to exactly 0 '
+        "whatever the scale.",
+    ),
+    Mistake(
         "always divided by the std",
-        lambda rewards, scale="std": advantages(rewards),
+        lambda rewards, scale="std": group_advantages(rewards),
         'you divide by the std whatever `scale` says. Only "std" does; "none" leaves R - mean as it is.',
     ),
     Mistake(
+        "leave_one_out divided by the std",
+        lambda r, scale="std": leaving_out(r, scale, group_advantages(r, "std") * r.shape[1] / (r.shape[1] - 1)),
+        'your "leave_one_out" is divided by the std. Only "std" is.',
+    ),
+    Mistake(
         "leave_one_out keeps the answer itself",
-        lambda rewards, scale="std": advantages(rewards, scale, factor=1.0),
+        lambda r, scale="std": leaving_out(r, scale, group_advantages(r, "none")),
         'your "leave_one_out" subtracts the mean of all G rewards. Leave the answer\'s own reward out: that mean is '
         "(sum - R) / (G - 1), and the advantage G / (G - 1) times R - mean.",
     ),
     Mistake(
+        "leave_one_out divided by G",
+        lambda r, scale="std": leaving_out(r, scale, r - (r.sum(dim=1, keepdim=True) - r) / r.shape[1]),
+        'your "leave_one_out" divides the sum of the other rewards by G. They are G - 1: (sum - R) / (G - 1).',
+    ),
+    Mistake(
         "leave_one_out divides the whole sum",
-        lambda rewards, scale="std": (
-            advantages(rewards, "none", mean=rewards.sum(dim=1, keepdim=True) / (rewards.shape[1] - 1))
-            if scale == "leave_one_out"
-            else advantages(rewards, scale)
-        ),
+        lambda r, scale="std": leaving_out(r, scale, r - r.sum(dim=1, keepdim=True) / (r.shape[1] - 1)),
         'your "leave_one_out" divides the sum of all G rewards by G - 1. Take the answer\'s own reward out of the sum '
         "first: (sum - R) / (G - 1).",
     ),
@@ -170,11 +216,10 @@ ADVANTAGE_MISTAKES = [
 # --- problem_weight -----------------------------------------------------------------------------------------------
 
 
-def problem_weight(right: int, group_size: int, scale: str = "std") -> float:
-    """Sum of |A| over a group of `group_size` answers of which `right` are right (reward 1) and the others wrong (0)."""
-    rewards = torch.zeros(1, group_size, dtype=torch.float64)
-    rewards[0, :right] = 1.0
-    return group_advantages(rewards, scale).abs().sum().item()
+def problem_weight(right, group_size, scale="std"):
+    """Sum of |A| over a group in which `right` of `group_size` answers have reward 1 and the others 0."""
+    rewards = torch.tensor([[1.0] * right + [0.0] * (group_size - right)])
+    return advantages.group_advantages(rewards, scale).abs().sum().item()
 
 
 def weight_cases() -> list[Case]:
@@ -183,13 +228,15 @@ def weight_cases() -> list[Case]:
         Case("4 of 8 right, std", (4, 8, "std")),
         Case("1 of 8 right, none", (1, 8, "none")),
         Case("3 of 5 right, none", (3, 5, "none")),
+        Case("2 of 6 right, leave_one_out", (2, 6, "leave_one_out")),
         Case("8 of 8 right, std", (8, 8, "std")),
         Case("0 of 4 right, none", (0, 4, "none")),
     ]
 
 
-def _spread(right, group_size, correction=1) -> float:
-    return torch.tensor([1.0] * right + [0.0] * (group_size - right)).std(correction=correction).item()
+def of_group(right: int, group_size: int, scale: str) -> Tensor:
+    """The advantages of a group, [G]."""
+    return group_advantages(numbers([[1.0] * right + [0.0] * (group_size - right)]), scale)[0]
 
 
 WEIGHT_MISTAKES = [
@@ -214,26 +261,39 @@ WEIGHT_MISTAKES = [
         "you divide by the std whatever `scale` says: pass `scale` on to group_advantages.",
     ),
     Mistake(
+        "the mean alone taken off",
+        lambda right, group_size, scale="std": problem_weight(right, group_size, "none"),
+        'you take off the mean and do no more, whatever `scale` says. "std" divides by the std, and "leave_one_out" '
+        "multiplies by G / (G - 1): pass `scale` on to group_advantages.",
+    ),
+    Mistake(
         "biased std",
         lambda right, group_size, scale="std": (
-            problem_weight(right, group_size, "none")
-            / (_spread(right, group_size, 0) + STD_EPSILON if scale == "std" else 1.0)
+            problem_weight(right, group_size, scale) * (group_size / (group_size - 1)) ** (0.5 * (scale == "std"))
         ),
         "your std divides by G; the unbiased one divides by G - 1.",
     ),
     Mistake(
         "sum of squares",
-        lambda right, group_size, scale="std": (
-            group_advantages(torch.tensor([[1.0] * right + [0.0] * (group_size - right)]), scale).square().sum().item()
-        ),
+        lambda right, group_size, scale="std": of_group(right, group_size, scale).square().sum().item(),
         "you add up squares of A. The weight is the sum of |A|.",
+    ),
+    Mistake(
+        "the length",
+        lambda right, group_size, scale="std": of_group(right, group_size, scale).norm().item(),
+        "you give the length of A as a vector, the root of the sum of squares. The weight is the sum of |A|.",
     ),
     Mistake(
         "the multiplier alone",
         lambda right, group_size, scale="std": (
-            1 / (_spread(right, group_size) + STD_EPSILON) if scale == "std" else 1.0
+            1 / (numbers([1.0] * right + [0.0] * (group_size - right)).std().item() + 1e-4) if scale == "std" else 1.0
         ),
         "you give what R - mean is multiplied by. The weight is what the whole group's |A| adds up to.",
+    ),
+    Mistake(
+        "a tensor",
+        lambda right, group_size, scale="std": of_group(right, group_size, scale).abs().sum(),
+        "you return a tensor. Its .item() is the number that is asked for.",
     ),
 ]
 
@@ -267,7 +327,6 @@ EXERCISES = [
             "Last, set the groups of equal rewards to exactly 0: "
             "`advantages.masked_fill(rewards.amax(1, keepdim=True) == rewards.amin(1, keepdim=True), 0.0)`.",
         ],
-        helpers=(groups_without_signal,),
     ),
     Exercise(
         name="problem_weight",

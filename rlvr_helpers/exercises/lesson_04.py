@@ -1,22 +1,23 @@
 """Exercises of lesson 04: the policy gradient."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from rlvr_helpers.exercises.cases import numbers, ragged_mask, random_numbers
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
-from rlvr_helpers.gradient import score_function_gradient, surrogate_loss
-
-
-def numbers(values) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
 
 # --- score_function_gradient --------------------------------------------------------------------------------------
 
 
+def score_function_gradient(logits, actions, advantages):
+    """logits [K] float, actions [n] whole numbers (which arm each sample took), advantages [n] -> [K]."""
+    scores = F.one_hot(actions, len(logits)) - logits.softmax(dim=0)
+    return (advantages[:, None] * scores).mean(dim=0)
+
+
 def sampled_cases() -> list[Case]:
-    noise = torch.Generator().manual_seed(0)
-    many = torch.randint(0, 5, (40,), generator=noise)
+    many = torch.randint(0, 5, (40,), generator=torch.Generator().manual_seed(0))
     return [
         Case(
             "four samples of four arms",
@@ -27,26 +28,24 @@ def sampled_cases() -> list[Case]:
             (numbers([0.2, -0.4, 0.1]), torch.tensor([2, 2, 0, 1, 0]), numbers([1.0, 1.0, 0.0, 2.0, -0.5])),
         ),
         Case("one sample", (numbers([0.0, 2.0]), torch.tensor([0]), numbers([1.0]))),
-        Case(
-            "40 samples",
-            (numbers([0.1, 0.7, -1.0, 0.0, 0.4]), many, torch.randn(40, generator=noise, dtype=torch.float64)),
-        ),
+        Case("40 samples", (numbers([0.1, 0.7, -1.0, 0.0, 0.4]), many, random_numbers(40, seed=1))),
     ]
 
 
-def taken(logits, actions) -> Tensor:
+def taken(logits: Tensor, actions: Tensor) -> Tensor:
     """1 where the arm was taken, [n, K]."""
-    return torch.nn.functional.one_hot(actions, len(logits)).to(logits.dtype)
+    return F.one_hot(actions, len(logits)).double()
 
 
-def scores(logits, actions) -> Tensor:
-    return taken(logits, actions) - logits.softmax(dim=0)
+def votes(logits: Tensor, actions: Tensor, advantages: Tensor) -> Tensor:
+    """The advantage of each sample times the score of its arm, [n, K]."""
+    return advantages[:, None] * (taken(logits, actions) - logits.softmax(dim=0))
 
 
 SAMPLED_MISTAKES = [
     Mistake(
         "sum in place of mean",
-        lambda logits, actions, advantages: (advantages[:, None] * scores(logits, actions)).sum(dim=0),
+        lambda logits, actions, advantages: votes(logits, actions, advantages).sum(dim=0),
         "you add the samples up. Divide by their number, or more samples would mean a longer step.",
     ),
     Mistake(
@@ -56,21 +55,28 @@ SAMPLED_MISTAKES = [
         "a minus.",
     ),
     Mistake(
-        "only the arm that was taken",
+        "no normaliser",
         lambda logits, actions, advantages: (advantages[:, None] * taken(logits, actions)).mean(dim=0),
         "your score is 1 for the arm that was taken and 0 elsewhere. The normaliser of the softmax adds - p for every arm.",
     ),
     Mistake(
+        "only the taken arm's entry",
+        lambda logits, actions, advantages: (taken(logits, actions) * votes(logits, actions, advantages)).mean(dim=0),
+        "you change only the entry of the arm that was taken. Each sample also pushes all other arms, by - p_k.",
+    ),
+    Mistake(
         "probability instead of log-probability",
-        lambda logits, actions, advantages: (
-            (advantages * logits.softmax(dim=0)[actions])[:, None] * scores(logits, actions)
-        ).mean(dim=0),
+        lambda logits, actions, advantages: score_function_gradient(
+            logits, actions, advantages * logits.softmax(dim=0)[actions]
+        ),
         "you differentiate p, not log p. Sampling already takes each arm with its probability; with p in it twice, rare "
         "arms are pushed far too little.",
     ),
     Mistake(
         "means multiplied",
-        lambda logits, actions, advantages: advantages.mean() * scores(logits, actions).mean(dim=0),
+        lambda logits, actions, advantages: (
+            advantages.mean() * score_function_gradient(logits, actions, torch.ones_like(advantages))
+        ),
         "you multiply the mean advantage by the mean score. Each sample's score has its own advantage: multiply first, "
         "then take the mean.",
     ),
@@ -81,34 +87,52 @@ SAMPLED_MISTAKES = [
     ),
     Mistake(
         "divided by the arms",
-        lambda logits, actions, advantages: (
-            score_function_gradient(logits, actions, advantages) * len(actions) / len(logits)
-        ),
+        lambda logits, actions, advantages: votes(logits, actions, advantages).sum(dim=0) / len(logits),
         "you divide by the number of arms. The mean is over the samples.",
+    ),
+    Mistake(
+        "advantages along the arms",
+        lambda logits, actions, advantages: (advantages * (taken(logits, actions) - logits.softmax(dim=0))).mean(dim=0),
+        "[n] times [n, K] sets the advantages along the arms. Each sample has one: advantages[:, None]. (If n and K are "
+        "equal, nothing complains.)",
+    ),
+    Mistake(
+        "one number",
+        lambda logits, actions, advantages: votes(logits, actions, advantages).mean(),
+        "you take the mean over samples and arms. The gradient has an entry for each arm: .mean(dim=0).",
+    ),
+    Mistake(
+        "one row a sample",
+        lambda logits, actions, advantages: votes(logits, actions, advantages),
+        "you return a row for each sample. The estimate is their mean: .mean(dim=0).",
     ),
 ]
 
 # --- surrogate_loss -----------------------------------------------------------------------------------------------
 
 
-def rows_of(lengths: list[int], width: int, seed: int, advantages: list[float]) -> tuple:
-    """logp, advantages, mask with rows of these lengths and numbers in the padding that must not count."""
-    noise = torch.Generator().manual_seed(seed)
-    logp = -2 * torch.rand(len(lengths), width, generator=noise, dtype=torch.float64)
-    mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
-    return logp, numbers(advantages), mask
+def surrogate_loss(logp, advantages, mask):
+    """logp [B, T] in nats, advantages [B], mask [B, T] of 0 and 1 -> a scalar tensor."""
+    of_completions = torch.where(mask.bool(), logp, 0.0).sum(dim=1)
+    return -(advantages * of_completions).mean()
 
 
 def loss_cases() -> list[Case]:
+    """Numbers in the padding that must not count."""
+
+    def case(label: str, lengths: list[int], width: int, seed: int, advantages: list[float]) -> Case:
+        logp = -random_numbers(len(lengths), width, seed=seed).abs()
+        return Case(label, (logp, numbers(advantages), ragged_mask(lengths, width)))
+
     return [
-        Case("no padding", rows_of([4, 4, 4], 4, 0, [1.0, -0.5, -0.5])),
-        Case("ragged lengths", rows_of([5, 2, 3, 1], 6, 1, [0.5, 0.5, -0.5, -0.5])),
-        Case("as many rows as tokens", rows_of([3, 2, 3], 3, 2, [2.0, -1.0, 0.25])),
-        Case("an empty row", rows_of([3, 0], 4, 3, [0.7, 1.1])),
+        case("no padding", [4, 4, 4], 4, seed=0, advantages=[1.0, -0.5, -0.5]),
+        case("ragged lengths", [5, 2, 3, 1], 6, seed=1, advantages=[0.5, 0.5, -0.5, -0.5]),
+        case("as many rows as tokens", [3, 2, 3], 3, seed=2, advantages=[2.0, -1.0, 0.25]),
+        case("an empty row", [3, 0], 4, seed=3, advantages=[0.7, 1.1]),
     ]
 
 
-def of_rows(logp, mask) -> Tensor:
+def of_rows(logp: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask.bool(), logp, 0.0).sum(dim=1)
 
 
@@ -120,24 +144,35 @@ LOSS_MISTAKES = [
     ),
     Mistake(
         "padding left in",
-        lambda logp, advantages, mask: -(advantages * logp.sum(dim=1)).mean(),
+        lambda logp, advantages, mask: surrogate_loss(logp, advantages, torch.ones_like(mask)),
         "you do not use the mask: the numbers in the padding belong to no token.",
     ),
     Mistake(
         "mean over padding",
-        lambda logp, advantages, mask: -(advantages * of_rows(logp, mask) / mask.shape[1]).mean(),
+        lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) / mask.shape[1],
         "you divide each row by the padded width. The log-prob of a completion is the plain sum over its tokens.",
     ),
     Mistake(
+        "mean over all tokens",
+        lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) * len(mask) / mask.sum(),
+        "you divide by the number of all tokens. The log-prob of a completion is the sum over its tokens, and the mean is "
+        "over completions.",
+    ),
+    Mistake(
         "mean over the row's tokens",
-        lambda logp, advantages, mask: -(advantages * of_rows(logp, mask) / mask.sum(dim=1).clamp(min=1)).mean(),
+        lambda logp, advantages, mask: surrogate_loss(logp, advantages / mask.sum(dim=1).clamp(min=1), mask),
         "you divide each row by its number of tokens. GRPO does so too (lesson 07), but it is no longer the log-prob of the "
         "completion, which is the sum.",
     ),
     Mistake(
         "sum in place of mean",
-        lambda logp, advantages, mask: -(advantages * of_rows(logp, mask)).sum(),
+        lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) * len(mask),
         "you add the rows up. The estimate is a mean over completions.",
+    ),
+    Mistake(
+        "not averaged",
+        lambda logp, advantages, mask: -advantages * of_rows(logp, mask),
+        "you return a number for each row. The loss is one number: their mean.",
     ),
     Mistake(
         "probability instead of log-probability",
@@ -147,7 +182,7 @@ LOSS_MISTAKES = [
     ),
     Mistake(
         "probability of each token",
-        lambda logp, advantages, mask: -(advantages * of_rows(logp.exp(), mask)).mean(),
+        lambda logp, advantages, mask: surrogate_loss(logp.exp(), advantages, mask),
         "you add up the tokens' probabilities. It is their logs that add up to the log of their product.",
     ),
     Mistake(
@@ -195,8 +230,9 @@ EXERCISES = [
         mistakes=LOSS_MISTAKES,
         hints=[
             "First one number for each row: the log-prob of the whole completion. Probabilities of tokens multiply.",
-            "`(logp * mask).sum(dim=1)` is [B]. Multiply by the advantages, take the mean, and mind the sign.",
-            "`-(advantages.detach() * (logp * mask).sum(dim=1)).mean()`",
+            "`torch.where(mask.bool(), logp, 0.0).sum(dim=1)` is [B]. Multiply by the advantages, take "
+            "the mean, and mind the sign.",
+            "`-(advantages * torch.where(mask.bool(), logp, 0.0).sum(dim=1)).mean()`",
         ],
         gradient_of=0,
     ),

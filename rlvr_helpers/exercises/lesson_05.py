@@ -1,20 +1,9 @@
 """Exercises of lesson 05: importance ratios."""
 
 import torch
-from torch import Tensor
 
+from rlvr_helpers.exercises.cases import batch
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
-from rlvr_helpers.ratios import masked_log_ratios, sequence_ratios, token_ratios
-
-
-def batch(lengths: list[int], width: int, seed: int, spread: float, padding: list[float]) -> tuple:
-    """logp_new, logp_old, mask [rows, width] with rows of the given lengths and `padding` in turn where the mask is 0."""
-    noise = torch.Generator().manual_seed(seed)
-    old = -3 * torch.rand(len(lengths), width, generator=noise, dtype=torch.float64)
-    new = old + spread * torch.randn(len(lengths), width, generator=noise, dtype=torch.float64)
-    mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
-    filler = torch.tensor(padding, dtype=torch.float64).repeat(len(lengths), width)[:, :width]
-    return torch.where(mask.bool(), new, filler), torch.where(mask.bool(), old, filler.flip(1)), mask
 
 
 def ratio_cases() -> list[Case]:
@@ -26,17 +15,25 @@ def ratio_cases() -> list[Case]:
     ]
 
 
-def mean_difference(new, old, mask) -> Tensor:
-    """Mean of logp_new - logp_old over each row's tokens, [B, 1]."""
-    return masked_log_ratios(new, old, mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
-
-
 # --- token_ratios -------------------------------------------------------------------------------------------------
+
+
+def token_ratios(logp_new, logp_old, mask):
+    """exp(logp_new - logp_old) where the mask is 1, and 1 elsewhere; [B, T]. logp_old carries no gradient."""
+    log_ratios = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0)
+    return log_ratios.exp()
+
 
 TOKEN_MISTAKES = [
     Mistake(
+        "old log-probs not detached",
+        lambda new, old, mask: torch.where(mask.bool(), new - old, 0.0).exp(),
+        "a gradient flows into the old log-probs. They are what the model said when it sampled, a constant: "
+        "logp_old.detach().",
+    ),
+    Mistake(
         "padding left in",
-        lambda new, old, mask: (new - old).exp(),
+        lambda new, old, mask: (new - old.detach()).exp(),
         "you do not use the mask. Where it is 0 the ratio is 1, whatever stands there.",
     ),
     Mistake(
@@ -46,34 +43,34 @@ TOKEN_MISTAKES = [
     ),
     Mistake(
         "ratio times the mask",
-        lambda new, old, mask: (new - old).exp() * mask,
+        lambda new, old, mask: (new - old.detach()).exp() * mask,
         "you multiply the ratio by the mask. That gives 0 rather than 1 in the padding, and NaN times 0 stays NaN: "
         "choose with torch.where.",
     ),
     Mistake(
         "difference times the mask",
-        lambda new, old, mask: ((new - old) * mask).exp(),
+        lambda new, old, mask: ((new - old.detach()) * mask).exp(),
         "you multiply by the mask, and NaN times 0 stays NaN. Choose with torch.where(mask.bool(), difference, 0.0).",
     ),
     Mistake(
         "masked after exp",
-        lambda new, old, mask: torch.where(mask.bool(), (new - old).exp(), 1.0),
+        lambda new, old, mask: torch.where(mask.bool(), (new - old.detach()).exp(), 1.0),
         "your values are right but a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. "
         "Mask the difference first, then take exp.",
     ),
     Mistake(
         "upside down",
-        lambda new, old, mask: masked_log_ratios(-new, -old, mask).exp(),
+        lambda new, old, mask: 1 / token_ratios(new, old, mask),
         "your ratio is upside down: the new probability stands above, the old one below.",
     ),
     Mistake(
         "no exp",
-        lambda new, old, mask: torch.where(mask.bool(), masked_log_ratios(new, old, mask), 1.0),
+        lambda new, old, mask: torch.where(mask.bool(), token_ratios(new, old, mask).log(), 1.0),
         "you give the difference of the log-probs, which is the log of the ratio: exp is missing.",
     ),
     Mistake(
         "log-probs divided",
-        lambda new, old, mask: torch.where(mask.bool(), new / old, 1.0),
+        lambda new, old, mask: torch.where(mask.bool(), new / old.detach(), 1.0),
         "you divide the log-probs. A ratio of probabilities is exp of the difference of their logs.",
     ),
     Mistake(
@@ -86,55 +83,75 @@ TOKEN_MISTAKES = [
 # --- sequence_ratios ----------------------------------------------------------------------------------------------
 
 
-def too_large_gradient(new, old, mask) -> Tensor:
-    """The right value, with the gradient of the sum instead of the mean."""
-    total, mean = masked_log_ratios(new, old, mask).sum(dim=1), mean_difference(new, old, mask).squeeze(1)
-    return (mean.detach() + total - total.detach()).exp()
+def sequence_ratios(logp_new, logp_old, mask):
+    """exp of the mean of logp_new - logp_old over each row's own tokens; [B]. logp_old carries no gradient."""
+    log_ratios = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0)
+    return (log_ratios.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp()
 
 
 SEQUENCE_MISTAKES = [
     Mistake(
+        "old log-probs not detached",
+        lambda new, old, mask: sequence_ratios(new, old, mask) / sequence_ratios(old, old, mask),
+        "a gradient flows into the old log-probs. They are what the model said when it sampled, a constant: "
+        "logp_old.detach().",
+    ),
+    Mistake(
         "sum instead of mean",
-        lambda new, old, mask: masked_log_ratios(new, old, mask).sum(dim=1).exp(),
+        lambda new, old, mask: token_ratios(new, old, mask).prod(dim=1),
         "you sum the differences, which gives the product of the token ratios. Divide by the row's number of tokens.",
     ),
     Mistake(
         "mean over the padding",
-        lambda new, old, mask: masked_log_ratios(new, old, mask).mean(dim=1).exp(),
+        lambda new, old, mask: token_ratios(new, old, mask).log().mean(dim=1).exp(),
         "you divide by the padded width. Divide by each row's own number of tokens, mask.sum(dim=1).",
     ),
     Mistake(
         "mean over the batch's tokens",
-        lambda new, old, mask: (masked_log_ratios(new, old, mask).sum(dim=1) / mask.sum()).exp(),
+        lambda new, old, mask: (token_ratios(new, old, mask).log().sum(dim=1) / mask.sum()).exp(),
         "you divide by the number of tokens of the whole batch. Each row has its own: mask.sum(dim=1).",
     ),
     Mistake(
         "mean of the ratios",
-        lambda new, old, mask: ((token_ratios(new, old, mask) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).where(
-            mask.any(dim=1), 1.0
-        ),
+        lambda new, old, mask: (token_ratios(new, old, mask) * mask).sum(1) / mask.sum(1).clamp(min=1) + ~mask.any(1),
         "you average the token ratios. GSPO averages the differences of log-probs and then takes exp (a geometric mean).",
     ),
     Mistake(
+        "mean of the ratios, 0 in an empty row",
+        lambda new, old, mask: (token_ratios(new, old, mask) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1),
+        "you average the token ratios. GSPO averages the differences of log-probs and then takes exp, a geometric mean. "
+        "An empty row then has exp(0) = 1.",
+    ),
+    Mistake(
         "no exp",
-        lambda new, old, mask: mean_difference(new, old, mask).squeeze(1),
+        lambda new, old, mask: sequence_ratios(new, old, mask).log(),
         "you give the mean difference of the log-probs, the log of the ratio: exp is missing.",
     ),
     Mistake(
+        "upside down",
+        lambda new, old, mask: 1 / sequence_ratios(new, old, mask),
+        "your ratio is upside down: the new probability stands above, the old one below.",
+    ),
+    Mistake(
         "empty row",
-        lambda new, old, mask: (masked_log_ratios(new, old, mask).sum(dim=1) / mask.sum(dim=1)).exp(),
+        lambda new, old, mask: (token_ratios(new, old, mask).log().sum(dim=1) / mask.sum(dim=1)).exp(),
         "a row without tokens gives 0 / 0. Divide by at least 1: mask.sum(dim=1).clamp(min=1).",
     ),
     Mistake(
         "difference times the mask",
-        lambda new, old, mask: (((new - old) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp(),
+        lambda new, old, mask: (((new - old.detach()) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp(),
         "you multiply by the mask, and NaN times 0 stays NaN. Choose with torch.where(mask.bool(), difference, 0.0).",
     ),
     Mistake(
         "gradient n times too large",
-        too_large_gradient,
+        lambda new, old, mask: sequence_ratios(new.detach(), old, mask) * token_ratios(new, new, mask).prod(dim=1),
         "your values are right but the gradient is n times too large: it is that of the sum. Divide the sum that "
         "carries the gradient by the row's number of tokens.",
+    ),
+    Mistake(
+        "one column",
+        lambda new, old, mask: sequence_ratios(new, old, mask)[:, None],
+        "your values are right, as a column [B, 1]. One number for each row is asked for, [B]: leave out keepdim.",
     ),
     Mistake(
         "detached",
@@ -146,60 +163,49 @@ SEQUENCE_MISTAKES = [
 # --- gspo_token_ratios --------------------------------------------------------------------------------------------
 
 
-def gspo_token_ratios(logp_new: Tensor, logp_old: Tensor, mask: Tensor) -> Tensor:
-    """s[i,t] = sg(s[i]) exp(l - sg(l)), [B, T] (GSPO-token, arXiv 2507.18071, eq. 14); 1 where the mask is 0.
-
-    sg stops the gradient: the value is the sequence ratio, the gradient flows through the token's own log-prob alone.
-    """
-    of_sequence = sequence_ratios(logp_new, logp_old, mask).detach()[:, None]
-    one = token_ratios(logp_new, logp_new, mask)  # l - sg(l): 0, with the gradient of l
-    return torch.where(mask.bool(), of_sequence * one, 1.0)
-
-
-def gspo_token(new, old, mask, of_sequence=None, one=None, padding=1.0) -> Tensor:
-    """gspo_token_ratios with parts that can be exchanged, to make the mistakes."""
-    of_sequence = sequence_ratios(new, old, mask).detach()[:, None] if of_sequence is None else of_sequence
-    one = token_ratios(new, new, mask) if one is None else one
-    return torch.where(mask.bool(), of_sequence * one, padding)
+def gspo_token_ratios(logp_new, logp_old, mask):
+    """sg(s[i]) * exp(l - sg(l)) where the mask is 1, and 1 elsewhere; [B, T]."""
+    log_ratios = torch.where(mask.bool(), logp_new - logp_old, 0.0).detach()
+    s = (log_ratios.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)).exp()
+    one = torch.where(mask.bool(), logp_new - logp_new.detach(), 0.0).exp()
+    return torch.where(mask.bool(), s * one, 1.0)
 
 
 GSPO_MISTAKES = [
     Mistake(
         "s carries a gradient",
-        lambda new, old, mask: gspo_token(new, old, mask, of_sequence=sequence_ratios(new, old, mask)[:, None]),
+        lambda new, old, mask: torch.where(
+            mask.bool(), sequence_ratios(new, old, mask)[:, None] * token_ratios(new, new, mask), 1.0
+        ),
         "your values are right but s carries a gradient as well, so each token's is counted twice: detach s.",
     ),
     Mistake(
         "the sequence ratio itself",
-        lambda new, old, mask: gspo_token(
-            new, old, mask, of_sequence=sequence_ratios(new, old, mask)[:, None], one=torch.ones_like(new)
-        ),
+        lambda new, old, mask: torch.where(mask.bool(), sequence_ratios(new, old, mask)[:, None], 1.0),
         "your values are right but the gradient runs through s, shared by the row's tokens. In eq. 14 s is a constant "
         "and each token brings its own gradient: sg(s) * exp(l - sg(l)).",
     ),
     Mistake(
-        "no stop in exp",
-        lambda new, old, mask: (
-            gspo_token(new, old, mask, one=masked_log_ratios(new, new, mask).detach().exp())
-            + 0.0 * torch.where(mask.bool(), new, 0.0)
-        ),
-        "your values are right but the gradient is 0: in exp(l - l) it cancels. Detach only the second l.",
+        "no gradient",
+        lambda new, old, mask: gspo_token_ratios(new.detach(), old, mask),
+        "your values are right but the gradient is 0: in exp(l - l) it cancels, and s is a constant. Detach only the "
+        "second l.",
     ),
     Mistake(
         "old log-probs in exp",
-        lambda new, old, mask: gspo_token(new, old, mask, one=token_ratios(new, old, mask)),
+        lambda new, old, mask: gspo_token_ratios(new, old, mask) * token_ratios(new.detach(), old, mask),
         "you multiply s by the token ratio. In eq. 14 the second factor has the value 1: exp(l - sg(l)), l being the new "
         "log-prob both times.",
     ),
     Mistake(
         "token ratios",
-        token_ratios,
+        lambda new, old, mask: token_ratios(new, old, mask),
         "you give the token ratios of GRPO. The value is to be the row's sequence ratio at each of its tokens.",
     ),
     Mistake(
         "sum instead of mean",
-        lambda new, old, mask: gspo_token(
-            new, old, mask, of_sequence=masked_log_ratios(new, old, mask).sum(dim=1, keepdim=True).exp().detach()
+        lambda new, old, mask: torch.where(
+            mask.bool(), token_ratios(new, old, mask).prod(1).detach()[:, None] * token_ratios(new, new, mask), 1.0
         ),
         "your s is the product of the token ratios: the sum in its exponent is to be a mean over the row's tokens.",
     ),
@@ -210,13 +216,15 @@ GSPO_MISTAKES = [
     ),
     Mistake(
         "masked after exp",
-        lambda new, old, mask: gspo_token(new, old, mask, one=(new - new.detach()).exp()),
+        lambda new, old, mask: torch.where(
+            mask.bool(), sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp(), 1.0
+        ),
         "your values are right but a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. "
         "Mask l - sg(l) before exp, or let token_ratios do it.",
     ),
     Mistake(
         "0 in the padding",
-        lambda new, old, mask: gspo_token(new, old, mask, padding=0.0),
+        lambda new, old, mask: torch.where(mask.bool(), gspo_token_ratios(new, old, mask), 0.0),
         "you give 0 where the mask is 0. It is to be 1 there, as in token_ratios.",
     ),
     Mistake(
@@ -226,7 +234,7 @@ GSPO_MISTAKES = [
     ),
 ]
 
-COMMON = {"lesson": "05", "cases": ratio_cases, "gradient_of": 0}
+COMMON = {"lesson": "05", "cases": ratio_cases, "gradient_of": 0, "constants": (1,)}
 
 EXERCISES = [
     Exercise(
@@ -238,9 +246,8 @@ EXERCISES = [
         hints=[
             "Log-probs are logs: how do you get p_new / p_old from log p_new and log p_old?",
             "exp(logp_new - logp_old). The padding may hold NaN, so it has to be out of the way before exp.",
-            "`torch.where(mask.bool(), logp_new - logp_old, 0.0).exp()`: exp(0) is the 1 that the padding needs.",
+            "`torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0).exp()`: exp(0) is the 1 that the padding needs.",
         ],
-        helpers=(masked_log_ratios,),
         **COMMON,
     ),
     Exercise(
@@ -252,10 +259,9 @@ EXERCISES = [
         hints=[
             "One number a row: the geometric mean of its token ratios. What is that in logs?",
             "exp of the mean of logp_new - logp_old, over the row's own tokens and not over the padding.",
-            "With `d = torch.where(mask.bool(), logp_new - logp_old, 0.0)`: "
+            "With `d = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0)`: "
             "`d.sum(dim=1) / mask.sum(dim=1).clamp(min=1)`, then exp.",
         ],
-        helpers=(masked_log_ratios,),
         **COMMON,
     ),
     Exercise(
@@ -270,7 +276,6 @@ EXERCISES = [
             "`s = sequence_ratios(logp_new, logp_old, mask).detach()[:, None]`, times "
             "`token_ratios(logp_new, logp_new.detach(), mask)`, and 1 where the mask is 0.",
         ],
-        helpers=(sequence_ratios, token_ratios, masked_log_ratios),
         **COMMON,
     ),
 ]

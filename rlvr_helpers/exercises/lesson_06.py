@@ -1,28 +1,35 @@
 """Exercises of lesson 06: clipping."""
 
 import torch
+from torch import Tensor
 
-from rlvr_helpers.clipping import clip_binds, clipped_objective, range_that_binds
+from rlvr_helpers.exercises.cases import numbers, random_numbers
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+
+# --- clipped_objective --------------------------------------------------------------------------------------------
+
+
+def clipped_objective(ratios, advantages, clip_low, clip_high):
+    """The smaller of q A and clip(q, 1 - clip_low, 1 + clip_high) A; the shape of ratios and advantages broadcast."""
+    clipped = ratios.clamp(1 - clip_low, 1 + clip_high)
+    return torch.minimum(ratios * advantages, clipped * advantages)
 
 
 def clip_cases() -> list[Case]:
     """Ratios below, inside and above the range with advantages of both signs; never just on the edge."""
-    tokens = torch.tensor([[0.5, 0.9, 1.0, 1.1, 1.5], [1.7, 1.25, 1.0, 0.85, 0.3], [0.2, 0.95, 1.05, 1.3, 2.0]])
-    tokens = tokens.double()
-    signs = torch.tensor([[0.8], [-1.2], [0.0]], dtype=torch.float64)
-    sequences = torch.tensor([1.0006, 0.9995, 1.0002, 0.9999, 1.002, 0.998], dtype=torch.float64)
-    noise = torch.Generator().manual_seed(0)
-    many = (0.5 * torch.randn(4, 12, generator=noise, dtype=torch.float64)).exp()
+    tokens = numbers([[0.5, 0.9, 1.0, 1.1, 1.5], [1.7, 1.25, 1.0, 0.85, 0.3], [0.2, 0.95, 1.05, 1.3, 2.0]])
+    signs = numbers([[0.8], [-1.2], [0.0]])
+    sequences = numbers([1.0006, 0.9995, 1.0002, 0.9999, 1.002, 0.998])
+    many = (0.5 * random_numbers(4, 12, seed=0)).exp()
     return [
         Case("one advantage a row, range 0.2", (tokens, signs, 0.2, 0.2)),
         Case("higher above than below", (tokens, signs, 0.2, 0.28)),
-        Case("sequence ratios, a narrow range", (sequences, sequences.new_tensor([1, -1, -1, 1, -2, 2]), 3e-4, 4e-4)),
-        Case("many tokens", (many, torch.randn(4, 12, generator=noise, dtype=torch.float64), 0.1, 0.3)),
+        Case("sequence ratios, a narrow range", (sequences, numbers([1, -1, -1, 1, -2, 2]), 3e-4, 4e-4)),
+        Case("many tokens", (many, random_numbers(4, 12, seed=1), 0.1, 0.3)),
     ]
 
 
-def clip(ratios, low, high):
+def clip(ratios: Tensor, low: float, high: float) -> Tensor:
     return ratios.clamp(1 - low, 1 + high)
 
 
@@ -36,7 +43,7 @@ OBJECTIVE_MISTAKES = [
     Mistake(
         "clip without the minimum",
         lambda q, a, low, high: clip(q, low, high) * a,
-        "you always use the clipped ratio. Where the move was a bad one the unclipped term is smaller and has to stay, "
+        "you always use the clipped ratio. If the move was a bad one the unclipped term is smaller and has to stay, "
         "or no gradient leads back: take the minimum of both products.",
     ),
     Mistake(
@@ -60,6 +67,11 @@ OBJECTIVE_MISTAKES = [
         "you use clip_low on both sides. Above 1 the range is clip_high.",
     ),
     Mistake(
+        "clip_high on both sides",
+        lambda q, a, low, high: clipped_objective(q, a, high, high),
+        "you use clip_high on both sides. Below 1 the range is clip_low.",
+    ),
+    Mistake(
         "sides exchanged",
         lambda q, a, low, high: clipped_objective(q, a, high, low),
         "the two sides are exchanged: the range is from 1 - clip_low to 1 + clip_high.",
@@ -71,8 +83,13 @@ OBJECTIVE_MISTAKES = [
     ),
     Mistake(
         "range not around 1",
-        lambda q, a, low, high: torch.minimum(q * a, q.clamp(-low, high) * a),
-        "your range is around 0. A ratio that has not moved is 1: clip from 1 - clip_low to 1 + clip_high.",
+        lambda q, a, low, high: torch.minimum(q * a, q.clamp(low, high) * a),
+        "you clip to clip_low and clip_high themselves. They say how far from 1: clip from 1 - clip_low to 1 + clip_high.",
+    ),
+    Mistake(
+        "averaged",
+        lambda q, a, low, high: clipped_objective(q, a, low, high).mean(),
+        "you average. Give the objective of each place; lesson 07 makes one number of them.",
     ),
     Mistake(
         "detached",
@@ -81,12 +98,28 @@ OBJECTIVE_MISTAKES = [
     ),
 ]
 
+# --- clip_binds ---------------------------------------------------------------------------------------------------
+
+
+def clip_binds(ratios, advantages, clip_low, clip_high):
+    """True where the clip stops the gradient; a bool tensor of the shape that ratios and advantages broadcast to."""
+    too_high = (advantages > 0) & (ratios > 1 + clip_high)
+    too_low = (advantages < 0) & (ratios < 1 - clip_low)
+    return too_high | too_low
+
+
 BINDS_MISTAKES = [
     Mistake(
         "outside the range",
-        lambda q, a, low, high: ((q > 1 + high) | (q < 1 - low)).expand(torch.broadcast_shapes(q.shape, a.shape)),
+        lambda q, a, low, high: (clip(q, low, high) != q) & (a == a),
         "you mark every ratio outside the range. The clip binds only where the minimum takes the clipped term, and "
         "that depends on the advantage's sign.",
+    ),
+    Mistake(
+        "outside the range, 0 left out",
+        lambda q, a, low, high: (clip(q, low, high) != q) & (a != 0),
+        "you mark every ratio outside the range if its advantage is not 0. The sign matters too: a positive advantage is "
+        "stopped only above the range, a negative one only below.",
     ),
     Mistake(
         "signs exchanged",
@@ -104,14 +137,34 @@ BINDS_MISTAKES = [
         "you use clip_low on both sides. Above 1 the range is clip_high.",
     ),
     Mistake(
+        "clip_high on both sides",
+        lambda q, a, low, high: clip_binds(q, a, high, high),
+        "you use clip_high on both sides. Below 1 the range is clip_low.",
+    ),
+    Mistake(
         "advantage 0 counted",
+        lambda q, a, low, high: torch.where(a >= 0, q > 1 + high, q < 1 - low),
+        "you count places where the advantage is 0, as with A >= 0. There is no gradient there that a clip could stop.",
+    ),
+    Mistake(
+        "advantage 0 counted on both sides",
         lambda q, a, low, high: ((a >= 0) & (q > 1 + high)) | ((a <= 0) & (q < 1 - low)),
-        "you count places where the advantage is 0. There is no gradient there that a clip could stop.",
+        "you count places where the advantage is 0, on both sides. There is no gradient there that a clip could stop.",
     ),
     Mistake(
         "range not around 1",
         lambda q, a, low, high: ((a > 0) & (q > high)) | ((a < 0) & (q < low)),
         "you compare the ratio with clip_low and clip_high themselves. The range is from 1 - clip_low to 1 + clip_high.",
+    ),
+    Mistake(
+        "times the advantage",
+        lambda q, a, low, high: clip_binds(1 + (q - 1) * a.abs(), a, low, high),
+        "you compare (q - 1) A with the range. The size of the advantage moves no edge: only its sign counts.",
+    ),
+    Mistake(
+        "numbers",
+        lambda q, a, low, high: clip_binds(q, a, low, high).float(),
+        "you give the numbers 1 and 0 in the right places. Give True and False, as comparisons joined with & and | do.",
     ),
     Mistake(
         "a fraction",
@@ -123,13 +176,18 @@ BINDS_MISTAKES = [
 # --- range_that_binds ---------------------------------------------------------------------------------------------
 
 
+def range_that_binds(ratios, advantages, share):
+    """The eps, the same above and below, that clips `share` of the places; a tensor without dimensions."""
+    overshoots = (ratios - 1) * advantages.sign()
+    return torch.quantile(overshoots, 1 - share).clamp(min=0)
+
+
 def range_cases() -> list[Case]:
     """Places that went the way they were pushed and places that did not, rows of both signs and one of advantage 0."""
-    noise = torch.Generator().manual_seed(1)
-    sequences = (0.02 * torch.randn(41, generator=noise, dtype=torch.float64)).exp()
-    each = torch.randn(41, generator=noise, dtype=torch.float64)
-    tokens = (0.1 * torch.randn(5, 21, generator=noise, dtype=torch.float64) + 0.03).exp()
-    rows = torch.tensor([[1.5], [-0.4], [0.0], [-2.0], [0.6]], dtype=torch.float64)
+    sequences = (0.02 * random_numbers(41, seed=1)).exp()
+    each = random_numbers(41, seed=2)
+    tokens = (0.1 * random_numbers(5, 21, seed=3) + 0.03).exp()
+    rows = numbers([[1.5], [-0.4], [0.0], [-2.0], [0.6]])
     return [
         Case("sequences, 15 %", (sequences, each, 0.15)),
         Case("tokens of five rows, 5 %", (tokens, rows, 0.05)),
@@ -138,20 +196,25 @@ def range_cases() -> list[Case]:
     ]
 
 
-def quantile(values, share):
+def everywhere(values: Tensor, advantages: Tensor) -> Tensor:
+    """Values as they stand at every place, broadcast against the advantages."""
+    return values.expand(torch.broadcast_shapes(values.shape, advantages.shape)).flatten()
+
+
+def quantile(values: Tensor, share: float) -> Tensor:
     return torch.quantile(values, 1 - share).clamp(min=0)
 
 
 RANGE_MISTAKES = [
     Mistake(
         "outside the range",
-        lambda q, a, share: quantile((q - 1).abs().expand(torch.broadcast_shapes(q.shape, a.shape)), share),
+        lambda q, a, share: quantile(everywhere((q - 1).abs(), a), share),
         "you take the distance from 1 on both sides. That finds the share outside the range; the clip binds only on the "
         "side to which the advantage pushes.",
     ),
     Mistake(
         "sign ignored",
-        lambda q, a, share: quantile((q - 1).expand(torch.broadcast_shapes(q.shape, a.shape)), share),
+        lambda q, a, share: quantile(everywhere(q - 1, a), share),
         "you look only at ratios above 1. With a negative advantage the clip binds below 1: turn q - 1 round with the sign.",
     ),
     Mistake(
@@ -166,25 +229,38 @@ RANGE_MISTAKES = [
     ),
     Mistake(
         "the wrong end",
-        lambda q, a, share: torch.quantile((q - 1) * a.sign(), share).clamp(min=0),
+        lambda q, a, share: quantile((q - 1) * a.sign(), 1 - share),
         "you take the quantile at `share`. On the share that is clipped the overshoot is larger than eps: 1 - share.",
     ),
     Mistake(
         "below 0",
         lambda q, a, share: torch.quantile((q - 1) * a.sign(), 1 - share),
-        "your range can be negative. Where fewer places went the pushed way than are to be clipped, it is 0.",
+        "your range can be negative. If fewer places went the pushed way than are to be clipped, it is 0.",
+    ),
+    Mistake(
+        "only those that went the pushed way",
+        lambda q, a, share: quantile(((q - 1) * a.sign())[(q - 1) * a.sign() > 0], share),
+        "you leave out the places that went the other way. They are not clipped and still count in the share.",
     ),
     Mistake(
         "advantage 0 left out",
-        lambda q, a, share: quantile(
-            ((q - 1) * a.sign())[(a != 0).expand(torch.broadcast_shapes(q.shape, a.shape))], share
-        ),
+        lambda q, a, share: quantile(((q - 1) * a.sign()).flatten()[everywhere(a, q) != 0], share),
         "you leave out places whose advantage is 0. They are never clipped and still count in the share.",
+    ),
+    Mistake(
+        "no quantile between two places",
+        lambda q, a, share: torch.quantile((q - 1) * a.sign(), 1 - share, interpolation="higher").clamp(min=0),
+        "you take the overshoot of one place. torch.quantile also goes between two neighbours, which the text asks for.",
     ),
     Mistake(
         "the ratio",
         lambda q, a, share: 1 + range_that_binds(q, a, share),
         "you give the ratio at the edge. eps is how far it is from 1.",
+    ),
+    Mistake(
+        "a Python number",
+        lambda q, a, share: range_that_binds(q, a, share).item(),
+        "your number is right. Return it as a tensor: .clamp(min=0) instead of max(0.0, ....item()).",
     ),
 ]
 

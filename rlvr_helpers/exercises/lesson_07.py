@@ -5,117 +5,107 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from rlvr_helpers import losses
 from rlvr_helpers.clipping import clipped_objective
+from rlvr_helpers.exercises.cases import batch, ragged_mask, random_numbers
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
-from rlvr_helpers.exercises.lesson_05 import batch, too_large_gradient
-from rlvr_helpers.losses import aggregate, kl_estimate
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, Method
 from rlvr_helpers.ratios import sequence_ratios, token_ratios
-
-
-def numbers(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
 
 # --- aggregate ----------------------------------------------------------------------------------------------------
 
 
-def rows_of(lengths: list[int], width: int, padding: float = 7.0) -> tuple[Tensor, Tensor]:
-    """Values and mask [rows, width], with `padding` where the mask is 0."""
-    mask = (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
-    return torch.where(mask.bool(), numbers(len(lengths), width, seed=sum(lengths)), padding), mask
+def aggregate(per_token, mask, how, max_tokens, total_rows=None, total_tokens=None):
+    """One number from per-token values [B, T]; how: "sequence_mean", "constant" or "token_mean"."""
+    values = torch.where(mask.bool(), per_token, 0.0)
+    rows = len(mask) if total_rows is None else total_rows
+    if how == "sequence_mean":
+        return (values.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sum() / rows
+    tokens = mask.sum() if total_tokens is None else total_tokens
+    return values.sum() / (rows * max_tokens if how == "constant" else tokens)
 
 
 def aggregate_cases() -> list[Case]:
-    ragged, with_nan = rows_of([5, 2, 3, 1], 6), rows_of([2, 5, 3], 6, padding=float("nan"))
-    empty, part = rows_of([3, 0, 4], 4), rows_of([4, 2], 5)
+    def case(label: str, lengths: list[int], width: int, *sizes, padding: float = 7.0) -> Case:
+        mask = ragged_mask(lengths, width)
+        values = torch.where(mask.bool(), random_numbers(len(lengths), width, seed=sum(lengths)), padding)
+        return Case(f"{label}, {sizes[0]}", (values, mask, *sizes))
+
     return [
-        Case("ragged rows, sequence_mean", (*ragged, "sequence_mean", 8)),
-        Case("ragged rows, constant", (*ragged, "constant", 8)),
-        Case("ragged rows, token_mean", (*ragged, "token_mean", 8)),
-        Case("NaN in the padding, sequence_mean", (*with_nan, "sequence_mean", 9)),
-        Case("an empty row, sequence_mean", (*empty, "sequence_mean", 5)),
-        Case("2 rows of a batch of 6, sequence_mean", (*part, "sequence_mean", 7, 6, 20)),
-        Case("2 rows of a batch of 6, constant", (*part, "constant", 7, 6, 20)),
-        Case("20 tokens in the whole batch, token_mean", (*part, "token_mean", 7, 6, 20)),
+        case("ragged rows", [5, 2, 3, 1], 6, "sequence_mean", 8),
+        case("ragged rows", [5, 2, 3, 1], 6, "constant", 8),
+        case("ragged rows", [5, 2, 3, 1], 6, "token_mean", 8),
+        case("NaN in the padding", [2, 5, 3], 6, "sequence_mean", 9, padding=float("nan")),
+        case("an empty row", [3, 0, 4], 4, "sequence_mean", 5),
+        case("2 rows of a batch of 6", [4, 2], 5, "sequence_mean", 7, 6, 20),
+        case("2 rows of a batch of 6", [4, 2], 5, "constant", 7, 6, 20),
+        case("20 tokens in the whole batch", [4, 2], 5, "token_mean", 7, 6, 20),
     ]
-
-
-def add_up(
-    values, mask, how, max_tokens, total_rows=None, total_tokens=None, *, width=None, rows=None, clean=None
-) -> Tensor:
-    """aggregate with parts that can be exchanged, to make the mistakes. width: a row's divisor in "sequence_mean"."""
-    values = torch.where(mask.bool(), values, 0.0) if clean is None else clean(values, mask)
-    width = mask.sum(dim=1).clamp(min=1) if width is None else width
-    rows = (total_rows or len(mask)) if rows is None else rows
-    if how == "sequence_mean":
-        return (values.sum(dim=1) / width).sum() / rows
-    return values.sum() / (rows * max_tokens if how == "constant" else total_tokens or mask.sum())
 
 
 AGGREGATE_MISTAKES = [
     Mistake(
         "mean over the padding",
-        lambda v, m, how, *sizes: add_up(v, m, how, *sizes, width=m.shape[1]),
+        lambda v, m, how, n, r=None, t=None: (
+            aggregate(v, m, "constant", m.shape[1], r) if how == "sequence_mean" else aggregate(v, m, how, n, r, t)
+        ),
         'your "sequence_mean" divides each row by the padded width. Divide by the row\'s own tokens, mask.sum(dim=1).',
     ),
     Mistake(
         "padded width instead of the budget",
-        lambda v, m, how, max_tokens, *totals: add_up(v, m, how, m.shape[1], *totals),
-        'your "constant" divides by the padded width, which depends on the longest neighbour. Divide by max_tokens.',
+        lambda v, m, how, n, *totals: aggregate(v, m, how, m.shape[1], *totals),
+        'your "constant" divides by the padded width, as .mean() does. It depends on the longest neighbour: use max_tokens.',
     ),
     Mistake(
         "own length in constant",
-        lambda v, m, how, *sizes: add_up(v, m, "sequence_mean" if how == "constant" else how, *sizes),
+        lambda v, m, how, *sizes: aggregate(v, m, how.replace("constant", "sequence_mean"), *sizes),
         'your "constant" still divides each row by its own length: that is "sequence_mean", the very thing that '
         "Dr. GRPO takes away.",
     ),
     Mistake(
         "mean of means as token mean",
-        lambda v, m, how, *sizes: add_up(v, m, "sequence_mean" if how == "token_mean" else how, *sizes),
+        lambda v, m, how, *sizes: aggregate(v, m, how.replace("token_mean", "sequence_mean"), *sizes),
         'your "token_mean" is a mean of the rows\' means. Add up all tokens first, then divide once by their number.',
     ),
     Mistake(
         "token mean as mean of means",
-        lambda v, m, how, *sizes: add_up(v, m, "token_mean" if how == "sequence_mean" else how, *sizes),
+        lambda v, m, how, *sizes: aggregate(v, m, how.replace("sequence_mean", "token_mean"), *sizes),
         'your "sequence_mean" is a mean over all tokens. Take each row\'s mean first, then the mean over rows.',
     ),
     Mistake(
         "constant without the rows",
-        lambda v, m, how, *sizes: add_up(v, m, how, *sizes, rows=1 if how == "constant" else None),
+        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, 1 if how == "constant" else r, t),
         'your "constant" forgets the number of rows: divide by rows * max_tokens.',
     ),
     Mistake(
         "micro-batch divided by its own rows",
-        lambda v, m, how, max_tokens, *totals: add_up(v, m, how, max_tokens),
+        lambda v, m, how, n, *totals: aggregate(v, m, how, n),
         "you divide by the rows and tokens that you see. A micro-batch divides by those of its whole batch, total_rows "
         "and total_tokens, or the micro-batches do not add up to the batch.",
     ),
     Mistake(
         "total tokens ignored",
-        lambda v, m, how, max_tokens, rows=None, tokens=None: add_up(v, m, how, max_tokens, rows),
-        'you use total_rows but not total_tokens: "token_mean" divides by it where it is given.',
+        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r),
+        'you use total_rows but not total_tokens: "token_mean" divides by it if it is given.',
     ),
     Mistake(
         "empty rows left out",
-        lambda v, m, how, max_tokens, rows=None, tokens=None: add_up(
-            v, m, how, max_tokens, rows or int(m.any(dim=1).sum()), tokens
-        ),
+        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r or int(m.any(dim=1).sum()), t),
         "you leave rows without tokens out of the count. They add 0 and still count as rows.",
     ),
     Mistake(
         "0 / 0",
-        lambda v, m, how, *sizes: add_up(v, m, how, *sizes, width=m.sum(dim=1)),
+        lambda v, m, how, *sizes: aggregate(v, m, how, *sizes) + (0.0 if m.any(dim=1).all() else torch.nan),
         "a row without tokens gives 0 / 0. Divide by at least 1: mask.sum(dim=1).clamp(min=1).",
     ),
     Mistake(
         "times the mask",
-        lambda v, m, how, *sizes: add_up(v, m, how, *sizes, clean=lambda values, mask: values * mask),
+        lambda v, m, how, *sizes: aggregate(v, m, how, *sizes) + 0 * (v * m).sum(),
         "you multiply by the mask, and NaN times 0 stays NaN. Choose with torch.where(mask.bool(), per_token, 0.0).",
     ),
     Mistake(
         "padding left in",
-        lambda v, m, how, *sizes: add_up(v, m, how, *sizes, clean=lambda values, mask: values),
+        lambda v, m, how, n, r=None, t=None: aggregate(v, torch.ones_like(m), how, n, r, t or int(m.sum())),
         "your sums run over the padding as well. Set the values to 0 where the mask is 0, before the sum.",
     ),
     Mistake(
@@ -128,9 +118,15 @@ AGGREGATE_MISTAKES = [
 # --- kl_estimate --------------------------------------------------------------------------------------------------
 
 
+def kl_estimate(logp, logp_ref, kind="k3"):
+    """Estimate of KL(policy || reference) in nats at each token; kind: "k1", "k2" or "k3"."""
+    x = logp_ref.detach() - logp
+    return {"k1": -x, "k2": x.square() / 2, "k3": x.exp() - x - 1}[kind]
+
+
 def kl_cases() -> list[Case]:
-    logp, shift = -3 * torch.rand(3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64), 0.6
-    ref = logp + shift * numbers(3, 5, seed=1)
+    logp = -random_numbers(3, 5, seed=0).abs()
+    ref = logp + 0.6 * random_numbers(3, 5, seed=1)
     return [
         *(Case(f"[3, 5], {kind}", (logp, ref, kind)) for kind in ("k1", "k2", "k3")),
         Case("policy and reference equal, k3", (logp[0], logp[0], "k3")),
@@ -138,25 +134,30 @@ def kl_cases() -> list[Case]:
     ]
 
 
-def kl_of(x: Tensor, kind: str) -> Tensor:
-    """The three estimates as functions of x, to make the mistakes."""
+def with_x(x: Tensor, kind: str) -> Tensor:
+    """The three estimates as functions of x, which carries the gradient as it is."""
     return {"k1": -x, "k2": x.square() / 2, "k3": x.exp() - x - 1}[kind]
 
 
 KL_MISTAKES = [
     Mistake(
+        "reference not detached",
+        lambda logp, ref, kind="k3": with_x(ref - logp, kind),
+        "a gradient flows into the reference's log-probs. The reference is a constant: logp_ref.detach().",
+    ),
+    Mistake(
         "x reversed",
-        lambda logp, ref, kind="k3": kl_of(logp - ref, kind),
+        lambda logp, ref, kind="k3": with_x(logp - ref.detach(), kind),
         "your x has the wrong sign: x = logp_ref - logp. In k3 that makes another number; in k2 it would not show.",
     ),
     Mistake(
         "k1 reversed",
-        lambda logp, ref, kind="k3": ref - logp if kind == "k1" else kl_estimate(logp, ref, kind),
+        lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) * (-1 if kind == "k1" else 1),
         "your k1 has the wrong sign. KL(policy || reference) is the mean of logp - logp_ref, so k1 = -x.",
     ),
     Mistake(
         "k3 reversed",
-        lambda logp, ref, kind="k3": kl_of(logp - ref if kind == "k3" else ref - logp, kind),
+        lambda logp, ref, kind="k3": with_x((logp - ref.detach()) * (1 if kind == "k3" else -1), kind),
         "your k3 takes exp(logp - logp_ref). The ratio in k3 is reference over policy: exp(x) with x = logp_ref - logp.",
     ),
     Mistake(
@@ -166,13 +167,18 @@ KL_MISTAKES = [
     ),
     Mistake(
         "k3 without the 1",
-        lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + (1 if kind == "k3" else 0),
+        lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + (kind == "k3"),
         "your k3 is 1 too large: it is e^x - x - 1, which is 0 where policy and reference agree.",
     ),
     Mistake(
         "k3 without the x",
-        lambda logp, ref, kind="k3": (ref - logp).exp() - 1 if kind == "k3" else kl_estimate(logp, ref, kind),
+        lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + (ref.detach() - logp) * (kind == "k3"),
         "your k3 is e^x - 1, which is 0 on average whatever the KL is. The -x is what is measured: e^x - x - 1.",
+    ),
+    Mistake(
+        "k3 with + x",
+        lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + 2 * (ref.detach() - logp) * (kind == "k3"),
+        "your k3 is e^x + x - 1, which can be negative. x is subtracted: e^x - x - 1.",
     ),
     Mistake(
         "k1 made positive",
@@ -195,6 +201,12 @@ KL_MISTAKES = [
         "you average. Give an estimate for each token; `aggregate` makes one number of them.",
     ),
     Mistake(
+        "weighted by the probability",
+        lambda logp, ref, kind="k3": logp.exp() * kl_estimate(logp, ref, kind),
+        "you multiply by the token's probability, as in the sum over all tokens. The token was sampled with that probability "
+        "already: leave the factor out.",
+    ),
+    Mistake(
         "detached",
         lambda logp, ref, kind="k3": kl_estimate(logp.detach(), ref, kind),
         "your values are right but carry no gradient: detach the reference's log-probs, never the policy's.",
@@ -204,127 +216,74 @@ KL_MISTAKES = [
 # --- method_loss --------------------------------------------------------------------------------------------------
 
 
-def method_loss(
-    method: Method,
-    logp_new: Tensor,
-    logp_old: Tensor,
-    advantages: Tensor,
-    mask: Tensor,
-    max_tokens: int,
-    logp_ref: Tensor | None = None,
-) -> Tensor:
-    """The loss of any method, to be minimised: `policy_loss` without its checks and diagnostics.
-
-    logp_new, logp_old, logp_ref, mask: [B, T]; advantages: [B].
-    """
-    clip_range = method.clip_low, method.clip_high
-    if method.ratio_level == "token":
-        objective = clipped_objective(token_ratios(logp_new, logp_old, mask), advantages[:, None], *clip_range)
-    else:
-        ratios = sequence_ratios(logp_new, logp_old, mask)
-        objective = clipped_objective(ratios, advantages, *clip_range)[:, None].expand(mask.shape)
-    per_token = -objective
+def method_loss(method, logp_new, logp_old, advantages, mask, max_tokens, logp_ref=None):
+    ratios = token_ratios(logp_new, logp_old, mask)
+    if method.ratio_level == "sequence":
+        ratios = sequence_ratios(logp_new, logp_old, mask)[:, None].expand(mask.shape)
+    loss = -clipped_objective(ratios, advantages[:, None], method.clip_low, method.clip_high)
     if method.kl_coef > 0:
-        per_token = per_token + method.kl_coef * kl_estimate(logp_new, logp_ref, method.kl_kind)
-    return aggregate(per_token, mask, method.aggregation, max_tokens)
+        loss = loss + method.kl_coef * losses.kl_estimate(logp_new, logp_ref, method.kl_kind)
+    return losses.aggregate(loss, mask, method.aggregation, max_tokens)
 
 
 def method_cases() -> list[Case]:
     def case(label: str, method: Method, lengths: list[int], width: int, seed: int, reference: bool = False) -> Case:
         new, old, mask = batch(lengths, width, seed, spread=0.3, padding=[-1.0, -2.0])
-        advantages = numbers(len(lengths), seed=seed).abs() * torch.tensor([1.0, -1.0]).repeat(len(lengths))[: len(new)]
-        ref = (old + 0.5 * numbers(*old.shape, seed=seed + 50),) if reference else ()
+        signs = torch.tensor([1.0, -1.0]).repeat(len(lengths))[: len(lengths)]
+        advantages = random_numbers(len(lengths), seed=seed).abs() * signs
+        ref = (old + 0.5 * random_numbers(*old.shape, seed=seed + 50),) if reference else ()
         return Case(label, (method, new, old, advantages, mask, width + 3, *ref))
 
     return [
         case("GRPO", GRPO, [5, 2, 6, 1], 6, seed=0),
         case("Dr. GRPO", DR_GRPO, [4, 2, 6], 7, seed=1),
         case("GSPO", replace(GSPO, clip_low=0.1, clip_high=0.15), [3, 5, 1, 4, 6, 2], 6, seed=2),
-        case("DAPO's loss, 4 rows of up to 4 tokens", DAPO, [4, 2, 3, 4], 4, seed=3),
+        case("DAPO's loss", DAPO, [4, 2, 3, 4], 5, seed=3),
         case("GRPO with KL, k3", replace(GRPO, kl_coef=0.5), [5, 3], 6, seed=4, reference=True),
         case("GSPO with KL, k1", replace(GSPO, kl_coef=0.5, kl_kind="k1"), [2, 4, 5], 6, seed=5, reference=True),
     ]
 
 
-def changed(**fields):
-    """A method_loss that takes some of the method's fields for others; a value may be a function of the method."""
-
-    def wrong(method, *rest):
-        new = {name: value(method) if callable(value) else value for name, value in fields.items()}
-        return method_loss(replace(method, **new), *rest)
-
-    return wrong
-
-
-def from_objective(objective_of, method, new, old, advantages, mask, max_tokens, ref=None) -> Tensor:
-    """method_loss with another objective [B, T]; the KL term is the right one."""
-    per_token = -objective_of(method, new, old, advantages, mask)
-    if method.kl_coef > 0:
-        per_token = per_token + method.kl_coef * kl_estimate(new, ref, method.kl_kind)
-    return aggregate(per_token, mask, method.aggregation, max_tokens)
-
-
-def gspo_of_sum(method, new, old, advantages, mask) -> Tensor:
-    """The objective, with sequence ratios whose gradient is that of the sum of log-ratios."""
-    ratios = (
-        token_ratios(new, old, mask) if method.ratio_level == "token" else too_large_gradient(new, old, mask)[:, None]
-    )
-    objective = clipped_objective(ratios, advantages[:, None], method.clip_low, method.clip_high)
-    return objective.expand(mask.shape)
-
-
-def along_the_tokens(method, new, old, advantages, mask) -> Tensor:
-    """The objective, with the advantages laid along the tokens where ratios are [B, T]."""
-    if method.ratio_level == "token":
-        return clipped_objective(token_ratios(new, old, mask), advantages, method.clip_low, method.clip_high)
-    return gspo_of_means(method, new, old, advantages, mask)
-
-
-def gspo_of_means(method, new, old, advantages, mask) -> Tensor:
-    ratios = sequence_ratios(new, old, mask)
-    return clipped_objective(ratios, advantages, method.clip_low, method.clip_high)[:, None].expand(mask.shape)
+def steeper(new: Tensor, mask: Tensor) -> Tensor:
+    """The same log-probs, with a gradient as many times too large as the row has tokens."""
+    return new.detach() + (new - new.detach()) * mask.sum(dim=1, keepdim=True)
 
 
 METHOD_MISTAKES = [
     Mistake(
         "sign",
-        lambda method, new, old, advantages, *rest: (
-            -method_loss(replace(method, kl_coef=0.0), new, old, advantages, *rest)
-            + (method_loss(method, new, old, 0 * advantages, *rest) if method.kl_coef > 0 else 0.0)
-        ),
+        lambda *args: -method_loss(*args),
         "you minimise the objective: a good answer would become less likely. The loss is minus the clipped objective.",
     ),
     Mistake(
         "no clip",
-        changed(clip_low=1e9, clip_high=1e9),
+        lambda method, *rest: method_loss(replace(method, clip_low=1e9, clip_high=1e9), *rest),
         "nothing is clipped. Use clipped_objective with the method's clip_low and clip_high.",
     ),
     Mistake(
         "one range for both sides",
-        changed(clip_high=lambda method: method.clip_low),
+        lambda method, *rest: method_loss(replace(method, clip_high=method.clip_low), *rest),
         "you use clip_low on both sides. Above 1 the range is the method's clip_high.",
     ),
     Mistake(
         "token ratios for all",
-        changed(ratio_level="token"),
-        'you use token ratios for every method. With ratio_level "sequence" there is one ratio a row.',
+        lambda method, *rest: method_loss(replace(method, ratio_level="token"), *rest),
+        'you use token ratios for every method. With ratio_level "sequence" there is one ratio per row.',
     ),
     Mistake(
         "sequence_mean for all",
-        changed(aggregation="sequence_mean"),
+        lambda method, *rest: method_loss(replace(method, aggregation="sequence_mean"), *rest),
         "you aggregate every method as GRPO does. Pass method.aggregation on to aggregate.",
     ),
     Mistake(
         "width instead of the budget",
-        lambda method, new, old, advantages, mask, max_tokens, *ref: method_loss(
-            method, new, old, advantages, mask, mask.shape[1], *ref
-        ),
+        lambda method, new, old, a, mask, n, *ref: method_loss(method, new, old, a, mask, mask.shape[1], *ref),
         "you give aggregate the padded width. Its last argument is the budget, max_tokens.",
     ),
     Mistake(
         "no KL",
-        changed(kl_coef=0.0),
-        "the KL term is missing: where kl_coef is above 0, add kl_coef times kl_estimate to the per-token loss.",
+        lambda method, *rest: method_loss(replace(method, kl_coef=0.0), *rest),
+        "the KL term is missing: if kl_coef is above 0, add kl_coef times kl_estimate to the per-token loss.",
     ),
     Mistake(
         "KL subtracted",
@@ -333,35 +292,27 @@ METHOD_MISTAKES = [
     ),
     Mistake(
         "KL without its coefficient",
-        changed(kl_coef=lambda method: 1.0 if method.kl_coef else 0.0),
+        lambda method, *rest: method_loss(replace(method, kl_coef=float(method.kl_coef > 0)), *rest),
         "your KL term is not multiplied by the method's kl_coef.",
     ),
     Mistake(
         "k3 for all",
-        changed(kl_kind="k3"),
+        lambda method, *rest: method_loss(replace(method, kl_kind="k3"), *rest),
         "you use k3 whatever the method says. Pass method.kl_kind on to kl_estimate.",
     ),
     Mistake(
-        "policy and reference exchanged",
-        lambda method, new, old, advantages, mask, max_tokens, ref=None: (
-            method_loss(replace(method, kl_coef=0.0), new, old, advantages, mask, max_tokens)
-            + (
-                aggregate(method.kl_coef * kl_estimate(ref, new, method.kl_kind), mask, method.aggregation, max_tokens)
-                if method.kl_coef
-                else 0.0
-            )
-        ),
-        "policy and reference are exchanged in your KL term: kl_estimate(logp_new, logp_ref, kind).",
-    ),
-    Mistake(
         "advantages along the tokens",
-        lambda *args: from_objective(along_the_tokens, *args),
+        lambda method, new, old, a, mask, *rest: method_loss(
+            method, new, old, a if method.ratio_level == "sequence" else clipped_objective(new, a, 0, 0), mask, *rest
+        ),
         "an advantage belongs to a row, and [B] is laid along the last dimension, the tokens. For ratios [B, T] give "
-        "advantages[:, None]. (Where B and T are equal nothing complains.)",
+        "advantages[:, None]. (If B and T are equal, nothing complains.)",
     ),
     Mistake(
         "GSPO's gradient n times too large",
-        lambda *args: from_objective(gspo_of_sum, *args),
+        lambda method, new, old, a, mask, *rest: method_loss(
+            method, new if method.ratio_level == "token" else steeper(new, mask), old, a, mask, *rest
+        ),
         "your GSPO values are right, but the gradient is n times too large: it is that of the sum of the log-ratios. "
         "s is exp of their mean.",
     ),
@@ -406,6 +357,7 @@ EXERCISES = [
             "`x = logp_ref.detach() - logp`, then one line for each kind.",
         ],
         gradient_of=0,
+        constants=(1,),
     ),
     Exercise(
         name="method_loss",

@@ -1,29 +1,36 @@
 """Exercises of lesson 08: the updates on one rollout, and micro-batches that add up."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
+from rlvr_helpers.exercises.cases import numbers, ragged_mask
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, Method
 
 LENGTHS = [5, 2, 7, 3, 6, 1, 4, 4]
 WIDTH, VOCABULARY, BUDGET = 7, 6, 10
+# Of both signs; they differ from row to row and do not cancel.
+ADVANTAGES = numbers([1.5, -0.5, 0.7, -1.2, 0.9, -0.3, 1.1, -0.8])
+
+# --- take_updates -------------------------------------------------------------------------------------------------
 
 
-def ragged_mask(lengths: list[int], width: int) -> Tensor:
-    return (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
-
-
-def alternating(rows: int) -> Tensor:
-    """Advantages of both signs that differ from row to row and do not cancel."""
-    return torch.tensor([1.5, -0.5, 0.7, -1.2, 0.9, -0.3, 1.1, -0.8], dtype=torch.float64)[:rows]
-
-
-# --- take_updates -----------------------------------------------------------------------------------------------------
+def take_updates(score, optimizer, minibatches, advantages, mask, method, max_tokens, epochs):
+    """Takes len(minibatches) * epochs optimizer steps; returns the list of losses. advantages [B], mask [B, T]."""
+    logp_old = score(torch.arange(len(mask))).detach()
+    losses = []
+    for rows in minibatches * epochs:
+        loss = policy_loss(method, score(rows), logp_old[rows], advantages[rows], mask[rows], max_tokens).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
 
 
 class Table(torch.nn.Module):
@@ -46,7 +53,7 @@ def updates_case(label: str, method: Method, minibatches: list[list[int]], epoch
     optimizer = torch.optim.SGD(score.parameters(), rate)
     rows = [torch.tensor(numbers) for numbers in minibatches]
     mask = ragged_mask(LENGTHS, WIDTH)
-    return Case(label, (score, optimizer, rows, alternating(len(LENGTHS)), mask, method, BUDGET, epochs))
+    return Case(label, (score, optimizer, rows, ADVANTAGES, mask, method, BUDGET, epochs))
 
 
 def updates_cases() -> list[Case]:
@@ -68,122 +75,109 @@ def big_case(method: Method, minibatches: list[list[int]]) -> Case:
     return Case(case.label, tuple(args))
 
 
-def take_updates(
-    score: Callable, optimizer, minibatches: list[Tensor], advantages: Tensor, mask: Tensor, method: Method,
-    max_tokens: int, epochs: int,
-) -> list[float]:  # fmt: skip
-    """Several passes over one rollout, an optimizer step for each mini-batch; the loss before each step.
-
-    score(rows): log-probs [len(rows), T] of these rows under the model as it is now. minibatches: row numbers of each.
-    advantages: [B]. mask: [B, T]. The norm of the gradient is cut to 1.
-    """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    with torch.no_grad():
-        logp_old = score(torch.arange(len(mask)))
-    losses = []
-    for _ in range(epochs):
-        for rows in minibatches:
-            loss = policy_loss(method, score(rows), logp_old[rows], advantages[rows], mask[rows], max_tokens).loss
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            losses.append(loss.item())
-    return losses
+def without_limit(optimizer: torch.optim.Optimizer) -> SimpleNamespace:
+    """The optimizer with its parameters hidden from clip_grad_norm_."""
+    return SimpleNamespace(param_groups=[], zero_grad=optimizer.zero_grad, step=optimizer.step)
 
 
-def updates(
-    score, optimizer, minibatches, advantages, mask, method, max_tokens, epochs, *, order=None, old="once", clear=True,
-    step="each", clip="before", sign=1, align=True, own_totals=True, keep="all",
-) -> list[float]:  # fmt: skip
-    """take_updates with parts that can be exchanged, to make the mistakes."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    everything, losses = torch.arange(len(mask)), []
-    logp_old = score(everything).detach()
-    visits = list(range(len(minibatches))) * epochs
-    for i in sorted(visits) if order == "batch by batch" else visits:
-        rows = minibatches[i]
-        if old == "each update" or (old == "each pass" and i == 0):
-            logp_old = score(everything).detach()
-        mine = rows if align else torch.arange(len(rows))
-        totals = {} if own_totals else {"total_rows": len(mask), "total_tokens": int(mask.sum())}
-        loss = policy_loss(method, score(rows), logp_old[rows], advantages[mine], mask[rows], max_tokens, **totals).loss
-        if clear and (step == "each" or i == 0):
-            optimizer.zero_grad()
-        (sign * loss).backward()
-        last = i == len(minibatches) - 1
-        if step == "each" or last:
-            if clip == "before":
-                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-        losses.append(loss.item())
-    return losses[-len(minibatches) :] if keep == "last pass" else losses
+def piling_up(optimizer: torch.optim.Optimizer) -> SimpleNamespace:
+    """The optimizer with a zero_grad that does nothing."""
+    return SimpleNamespace(param_groups=optimizer.param_groups, zero_grad=lambda: None, step=optimizer.step)
 
 
-def mistaken(**changes) -> Callable:
-    return lambda *args: updates(*args, **changes)
+def first_rows(values: Tensor, minibatches: list[Tensor]) -> Tensor:
+    """Values such that each mini-batch finds the first ones."""
+    return values[torch.cat([torch.arange(len(rows)) for rows in minibatches])[torch.cat(minibatches).argsort()]]
 
 
 UPDATES_MISTAKES = [
     Mistake(
         "old log-probs at each update",
-        mistaken(old="each update"),
+        lambda score, opt, mb, a, m, method, n, epochs: [
+            loss for rows in mb * epochs for loss in take_updates(score, opt, [rows], a, m, method, n, 1)
+        ],
         "you score logp_old anew before every update, so the ratio is always 1 and the clip never acts. It is what the "
         "model said when it sampled: score all rows once, before the first update.",
     ),
     Mistake(
         "old log-probs at each pass",
-        mistaken(old="each pass"),
+        lambda score, opt, mb, a, m, method, n, epochs: [
+            loss for _ in range(epochs) for loss in take_updates(score, opt, mb, a, m, method, n, 1)
+        ],
         "you score logp_old anew in each pass. The rollout was sampled once: score all rows once, before the loops.",
     ),
     Mistake(
         "gradients pile up",
-        mistaken(clear=False),
+        lambda score, opt, *rest: take_updates(score, piling_up(opt), *rest),
         "the gradients of earlier mini-batches are still there when you step: optimizer.zero_grad() before each backward.",
     ),
     Mistake(
         "one step a pass",
-        mistaken(step="pass"),
-        "you take one optimizer step a pass. Each mini-batch gets its own: zero_grad, backward, clip and step stand in the "
+        lambda score, opt, mb, *rest: take_updates(score, opt, [torch.cat(mb)], *rest),
+        "you take one optimizer step per pass. Each mini-batch gets its own: zero_grad, backward, clip and step stand in the "
         "inner loop.",
     ),
     Mistake(
         "no limit on the gradient",
-        mistaken(clip="never"),
-        "the gradient's norm is not cut to 1, or only after the step, when it is too late: "
+        lambda score, opt, *rest: take_updates(score, without_limit(opt), *rest),
+        "the gradient's norm is not clipped to 1, or only after the step, when it is too late: "
         "torch.nn.utils.clip_grad_norm_(parameters, 1.0) between backward and step.",
     ),
     Mistake(
         "uphill",
-        mistaken(sign=-1),
+        lambda score, opt, *rest: (
+            opt.param_groups[0].update(lr=-opt.param_groups[0]["lr"]) or take_updates(score, opt, *rest)
+        ),
         "your steps make the loss larger: policy_loss is to be minimised already, so backward goes without a minus.",
     ),
     Mistake(
         "advantages of other rows",
-        mistaken(align=False),
+        lambda score, opt, mb, a, *rest: take_updates(score, opt, mb, first_rows(a, mb), *rest),
         "you take the first advantages whatever the mini-batch. Rows, old log-probs, advantages and mask belong together: "
         "index each with `rows`.",
     ),
     Mistake(
         "batch by batch",
-        mistaken(order="batch by batch"),
+        lambda score, opt, mb, a, m, method, n, epochs: take_updates(
+            score, opt, [rows for rows in mb for _ in range(epochs)], a, m, method, n, 1
+        ),
         "you go over one mini-batch several times before the next. A pass goes over all of them: the loop over passes is "
         "the outer one.",
     ),
     Mistake(
         "totals of the rollout",
-        mistaken(own_totals=False),
+        lambda score, opt, mb, a, m, *rest: take_updates(score, opt, mb, a * len(mb[0]) / len(m), m, *rest),
         "you divide by the rows of the whole rollout. One optimizer step averages over its own mini-batch: leave "
         "total_rows and total_tokens out.",
     ),
     Mistake(
         "losses of the last pass",
-        mistaken(keep="last pass"),
-        "you give the losses of the last pass alone: make the list before the loop over passes.",
+        lambda score, opt, mb, *rest: take_updates(score, opt, mb, *rest)[-len(mb) :],
+        "you give only the losses of the last pass: make the list before the loop over passes.",
+    ),
+    Mistake(
+        "one pass",
+        lambda score, opt, mb, a, m, method, n, epochs: take_updates(score, opt, mb, a, m, method, n, 1),
+        "you go over the mini-batches once. Do it `epochs` times.",
+    ),
+    Mistake(
+        "losses as tensors",
+        lambda *args: [torch.tensor(loss, dtype=torch.float64) for loss in take_updates(*args)],
+        "your losses are tensors. Append loss.item(): a tensor keeps its whole graph in memory.",
     ),
 ]
 
-# --- accumulated_loss ---------------------------------------------------------------------------------------------------
+# --- accumulated_loss ---------------------------------------------------------------------------------------------
+
+
+def accumulated_loss(method, logp_new, logp_old, advantages, mask, max_tokens, micro_rows):
+    """Loss of all rows, [], computed micro_rows rows at a time. logp_new, logp_old, mask [B, T]; advantages [B]."""
+    totals = {"total_rows": len(mask), "total_tokens": int(mask.sum())}
+    loss = 0.0
+    for rows in torch.arange(len(mask)).split(micro_rows):
+        part = policy_loss(method, logp_new[rows], logp_old[rows], advantages[rows], mask[rows], max_tokens, **totals)
+        loss = loss + part.loss
+    return loss
 
 
 def accumulated_cases() -> list[Case]:
@@ -192,31 +186,12 @@ def accumulated_cases() -> list[Case]:
     noise = torch.Generator().manual_seed(4)
     old = -2 * torch.rand(len(lengths), 9, generator=noise, dtype=torch.float64)
     new = old + 0.2 * torch.randn(old.shape, generator=noise, dtype=torch.float64)
-    mask, advantages = ragged_mask(lengths, 9), alternating(len(lengths))
+    mask, advantages = ragged_mask(lengths, 9), ADVANTAGES[: len(lengths)]
     methods = {"GRPO": GRPO, "Dr. GRPO": DR_GRPO, "GSPO": GSPO, "DAPO's loss": DAPO}
     return [
         Case(f"{name}, {size} rows at once", (method, new, old, advantages, mask, 12, size))
         for (name, method), size in zip(methods.items(), (3, 2, 4, 3), strict=True)
     ] + [Case("all rows at once", (GRPO, new, old, advantages, mask, 12, 7))]
-
-
-def accumulated_loss(
-    method: Method, logp_new: Tensor, logp_old: Tensor, advantages: Tensor, mask: Tensor, max_tokens: int, micro_rows: int
-) -> Tensor:  # fmt: skip
-    """The loss of a mini-batch, [], computed `micro_rows` rows at a time; the gradient is that of the whole.
-
-    logp_new, logp_old, mask: [B, T]; advantages: [B]. The last micro-batch may be smaller.
-    """
-    totals = {"total_rows": len(mask), "total_tokens": int(mask.sum())}
-    loss = torch.zeros((), dtype=logp_new.dtype)
-    for rows in torch.arange(len(mask)).split(micro_rows):
-        loss = (
-            loss
-            + policy_loss(
-                method, logp_new[rows], logp_old[rows], advantages[rows], mask[rows], max_tokens, **totals
-            ).loss
-        )
-    return loss
 
 
 def accumulated(method, new, old, advantages, mask, max_tokens, size, totals=None, weight=None, parts=None) -> Tensor:

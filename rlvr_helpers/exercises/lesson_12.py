@@ -14,9 +14,8 @@ def bytes_cases() -> list[Case]:
     ]
 
 
-def training_bytes(parameters: int, adapters: int = 0) -> int:
-    """Bytes of float32 weights, gradients and AdamW's two moments. With `adapters` (LoRA) the model's own parameters are
-    frozen: they have weights alone, and the adapters have everything."""
+def training_bytes(parameters, adapters=0):
+    """Bytes of float32 weights, gradients and AdamW's two moments; with adapters, these alone are trained."""
     trained = adapters or parameters
     frozen = parameters if adapters else 0
     return 4 * frozen + 16 * trained
@@ -59,6 +58,16 @@ BYTES_MISTAKES = [
         "under LoRA the model's own weights are missing. They are not trained, and yet they are there: 4 bytes each.",
     ),
     Mistake(
+        "frozen weights in 16 bits",
+        lambda n, a=0: 2 * n + 16 * a if a else 16 * n,
+        "under LoRA you count the frozen weights in 16 bits. They are float32 as well, 4 bytes each.",
+    ),
+    Mistake(
+        "adapters without their weights",
+        lambda n, a=0: 4 * n + 12 * a if a else 16 * n,
+        "under LoRA you count 12 bytes for a number of the adapters. It has a weight, a gradient and two moments: 16.",
+    ),
+    Mistake(
         "adapters ignored",
         lambda n, a=0: 16 * n,
         "`adapters` changes nothing in yours. Where it is above 0, the model's own weights are frozen.",
@@ -83,9 +92,8 @@ def token_cases() -> list[Case]:
     ]
 
 
-def token_seconds(weights: float, rows: int, bandwidth: float, flops: float) -> float:
-    """Seconds that one more token of every row takes: the 16-bit weights are read once for all rows, while two FLOPs a
-    weight and row are computed; the longer of the two counts. bandwidth: bytes a second; flops: FLOPs a second."""
+def token_seconds(weights, rows, bandwidth, flops):
+    """Seconds for one token of each of `rows` completions, whose model has so many weights, read in 16 bits."""
     reading = 2 * weights / bandwidth
     computing = 2 * weights * rows / flops
     return max(reading, computing)
@@ -126,6 +134,16 @@ TOKEN_MISTAKES = [
         "four bytes",
         lambda n, b, w, f: max(4 * n / w, 2 * n * b / f),
         "you read four bytes a weight. Products are made of 16-bit weights: two.",
+    ),
+    Mistake(
+        "one byte",
+        lambda n, b, w, f: max(n / w, 2 * n * b / f),
+        "you read one byte per weight. In 16 bits it is two.",
+    ),
+    Mistake(
+        "tokens per second",
+        lambda n, b, w, f: 1 / max(2 * n / w, 2 * n * b / f),
+        "you give tokens per second. The time of one token is asked for, its inverse.",
     ),
     Mistake(
         "one FLOP",

@@ -701,7 +701,7 @@ def _(logp_new, logp_old, mask):
 # --- sequence_ratios ----------------------------------------------------------------------------------------------
 
 
-@wrong("sequence_ratios", "mean of the ratios")
+@wrong("sequence_ratios", "mean of the ratios|mean of the ratios, 0 in an empty row")
 def _(logp_new, logp_old, mask):
     ratios = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0).exp() * mask
     return ratios.sum(dim=1) / mask.sum(dim=1).clamp(min=1)
@@ -835,7 +835,7 @@ def _(ratios, advantages, clip_low, clip_high):
     return torch.min(ratios * advantages, ratios.clamp(clip_low, clip_high) * advantages)
 
 
-@wrong("clipped_objective", "one range for both sides")
+@wrong("clipped_objective", "clip_high on both sides")
 def _(ratios, advantages, clip_low, clip_high):
     close = (ratios - 1).clamp(-clip_high, clip_high) + 1
     return torch.min(ratios * advantages, close * advantages)
@@ -877,7 +877,7 @@ def _(ratios, advantages, clip_low, clip_high):
     return (advantages > 0).logical_and(ratios - 1 > clip_high)
 
 
-@wrong("clip_binds", "one range for both sides")
+@wrong("clip_binds", "clip_high on both sides")
 def _(ratios, advantages, clip_low, clip_high):
     return (ratios - 1) * advantages.sign() > clip_high
 
@@ -888,7 +888,7 @@ def _(ratios, advantages, clip_low, clip_high):
     return torch.where(advantages > 0, moved > clip_high, moved > clip_low)
 
 
-@wrong("clip_binds", "outside the range")
+@wrong("clip_binds", "outside the range, 0 left out")
 def _(ratios, advantages, clip_low, clip_high):
     return ((ratios - 1 > clip_high) | (1 - ratios > clip_low)) & (advantages != 0)
 
@@ -1066,7 +1066,7 @@ def _(logp, logp_ref, kind="k3"):
     return -torch.log(ratio) if kind == "k1" else torch.log(ratio) ** 2 / 2 if kind == "k2" else ratio - 1
 
 
-@wrong("kl_estimate", "the exact sum")
+@wrong("kl_estimate", "weighted by the probability")
 def _(logp, logp_ref, kind="k3"):
     x = logp_ref.detach() - logp
     per_token = -x if kind == "k1" else x.square() / 2 if kind == "k2" else x.exp() - x - 1

@@ -1,0 +1,26 @@
+"""Tensors for the cases of several lessons."""
+
+import torch
+from torch import Tensor
+
+
+def numbers(values: list) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def random_numbers(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def ragged_mask(lengths: list[int], width: int) -> Tensor:
+    return (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
+
+
+def batch(lengths: list[int], width: int, seed: int, spread: float, padding: list[float]) -> tuple:
+    """logp_new, logp_old, mask [rows, width] with rows of the given lengths and `padding` in turn where the mask is 0."""
+    noise = torch.Generator().manual_seed(seed)
+    old = -3 * torch.rand(len(lengths), width, generator=noise, dtype=torch.float64)
+    new = old + spread * torch.randn(len(lengths), width, generator=noise, dtype=torch.float64)
+    mask = ragged_mask(lengths, width)
+    filler = numbers(padding).repeat(len(lengths), width)[:, :width]
+    return torch.where(mask.bool(), new, filler), torch.where(mask.bool(), old, filler.flip(1)), mask
