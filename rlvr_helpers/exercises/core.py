@@ -39,6 +39,11 @@ class Mistake:
     message: str
 
 
+def named(mistakes: dict[str, tuple[Callable, str]]) -> list[Mistake]:
+    """Mistakes written as name: (function, message)."""
+    return [Mistake(name, function, message) for name, (function, message) in mistakes.items()]
+
+
 @dataclass(frozen=True)
 class Exercise:
     """One exercise.
@@ -57,7 +62,6 @@ class Exercise:
     cases: Callable[[], list[Case]]
     mistakes: list[Mistake]
     hints: list[str]
-    helpers: tuple = ()
     returns: tuple[str, ...] = ()
     tolerance: float = 1e-6
     gradient_of: int | None = None

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.exercises.core import Case, Exercise, named
 
 
 def some_logits(*shape: int, seed: int = 0) -> Tensor:
@@ -40,93 +40,79 @@ def scored(tokens: Tensor, logits: Tensor, temperature: float) -> tuple[Tensor, 
     return tokens, F.log_softmax(logits / temperature, dim=-1).gather(1, tokens[:, None]).squeeze(1)
 
 
-PICK_MISTAKES = [
-    Mistake(
-        "temperature forgotten",
+PICK_MISTAKES = {
+    "temperature forgotten": (
         lambda logits, noise, temperature: pick_tokens(logits, noise, 1.0),
         "you do not use the temperature. Divide the logits by it before the softmax.",
     ),
-    Mistake(
-        "multiplied by the temperature",
+    "multiplied by the temperature": (
         lambda logits, noise, temperature: pick_tokens(logits, noise, 1 / temperature),
         "you multiply the logits by the temperature. Divide by it: below 1 it makes the best token likelier.",
     ),
-    Mistake(
-        "log-probs at temperature 1",
+    "log-probs at temperature 1": (
         lambda logits, noise, temperature: scored(pick_tokens(logits, noise, temperature)[0], logits, 1.0),
         "your tokens are right, but their log-probs are those at temperature 1. Return the log-probs of the "
         "distribution that you sample from.",
     ),
-    Mistake(
-        "own random numbers",
+    "own random numbers": (
         lambda logits, noise, temperature: scored(
             torch.multinomial(F.softmax(logits / temperature, dim=-1), 1).squeeze(1), logits, temperature
         ),
         "you draw random numbers of your own, as torch.multinomial does. The randomness is in `noise` already: take the "
         "first token whose cumulative probability is above it.",
     ),
-    Mistake(
-        "one token early",
+    "one token early": (
         lambda logits, noise, temperature: scored(pick_tokens(logits, noise, temperature)[0] - 1, logits, temperature),
         "your tokens stand one place too early. The token is the first whose cumulative probability, its own "
         "probability included, is above the noise.",
     ),
-    Mistake(
-        "reaching is not passing",
+    "reaching is not passing": (
         lambda logits, noise, temperature: scored(
             (F.softmax(logits / temperature, dim=-1).cumsum(dim=-1) < noise[:, None]).sum(dim=-1), logits, temperature
         ),
         "you take the first token whose cumulative probability is at least the noise. With noise 0 that is token 0 even "
         "if its probability is 0. It must be above the noise: count cumulative <= noise.",
     ),
-    Mistake(
-        "cumulated over the rows",
+    "cumulated over the rows": (
         lambda logits, noise, temperature: scored(
             (F.softmax(logits / temperature, dim=-1).cumsum(dim=0) <= noise[:, None]).sum(dim=-1), logits, temperature
         ),
         "you add up over the rows (dim=0), which are different completions. Add up along a row: cumsum(dim=-1).",
     ),
-    Mistake(
-        "places in sorted order",
+    "places in sorted order": (
         lambda logits, noise, temperature: pick_tokens(logits.sort(dim=-1, descending=True).values, noise, temperature),
         "you sort the probabilities and return places in the sorted order. A token id is its place in the vocabulary: "
         "do not sort, or translate back.",
     ),
-    Mistake(
-        "the best token",
+    "the best token": (
         lambda logits, noise, temperature: scored(logits.argmax(dim=-1), logits, temperature),
         "you always take the likeliest token, whatever the noise. That is greedy decoding, not sampling.",
     ),
-    Mistake(
-        "probabilities",
+    "probabilities": (
         lambda logits, noise, temperature: [
             f(x) for f, x in zip((Tensor.clone, Tensor.exp), pick_tokens(logits, noise, temperature), strict=True)
         ],
         "your tokens are right, but you return their probabilities. Return the logarithms.",
     ),
-    Mistake(
-        "cumulated logits",
+    "cumulated logits": (
         lambda logits, noise, temperature: scored(
             ((logits / temperature).cumsum(dim=-1) <= noise[:, None]).sum(dim=-1), logits, temperature
         ),
         "you cumulate logits. Logits are no probabilities: take the softmax first.",
     ),
-    Mistake(
-        "one noise for all rows",
+    "one noise for all rows": (
         lambda logits, noise, temperature: pick_tokens(logits, noise[:1].expand(len(noise)), temperature),
         "all your rows use the first noise value. Each row has its own: compare with noise[:, None].",
     ),
-    Mistake(
-        "all log-probs",
+    "all log-probs": (
         lambda logits, noise, t: (pick_tokens(logits, noise, t)[0], (logits / t).log_softmax(dim=-1)),
         "your tokens are right, but you return the log-probs of the whole vocabulary. Pick each row's own with gather.",
     ),
-    Mistake(
-        "one column",
+    "one column": (
         lambda logits, noise, temperature: [x[:, None] for x in pick_tokens(logits, noise, temperature)],
         "your values are right, as columns [B, 1]. Take the last dimension away with .squeeze(1).",
     ),
-]
+}
 
 # --- mask_after_end -----------------------------------------------------------------------------------------------
 
@@ -158,74 +144,62 @@ def ends(ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:
     return torch.isin(ids, torch.tensor(end_ids)).long()
 
 
-MASK_MISTAKES = [
-    Mistake(
-        "without the end token",
+MASK_MISTAKES = {
+    "without the end token": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=1) == 0).long(),
         "your mask stops before the end token. The model chose to stop, and that choice is trained as well: the first "
         "end token gets a 1.",
     ),
-    Mistake(
-        "guessed from the pad token",
+    "guessed from the pad token": (
         lambda ids, end_ids: (ids != PAD).long(),
         "you look for the pad token. It can be sampled like any other, and what stands after the end need not be "
         "padding: look for the first end token instead.",
     ),
-    Mistake(
-        "everything but end tokens",
+    "everything but end tokens": (
         lambda ids, end_ids: 1 - ends(ids, end_ids),
         "you only leave out the end tokens themselves. All that follows the first of them gets a 0, and it gets a 1.",
     ),
-    Mistake(
-        "up to the second end",
+    "up to the second end": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=1) <= 1).long(),
         "your mask goes on to the second end token: up to there the count of end tokens is 1. Count only those before "
         "a place, without its own: is_end.cumsum(dim=1) - is_end.long() == 0.",
     ),
-    Mistake(
-        "up to the last end",
+    "up to the last end": (
         lambda ids, end_ids: torch.where(
             ends(ids, end_ids).any(dim=1, keepdim=True), ends(ids, end_ids).flip(1).cummax(dim=1).values.flip(1), 1
         ),
         "your mask goes on to the last end token of a row. The first one ends the completion.",
     ),
-    Mistake(
-        "one kind of end token",
+    "one kind of end token": (
         lambda ids, end_ids: mask_after_end(ids, end_ids[:1]),
         "you look only for the first of end_ids. Every one of them ends a completion: torch.isin takes them all.",
     ),
-    Mistake(
-        "counted over the rows",
+    "counted over the rows": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=0) - ends(ids, end_ids) == 0).long(),
         "you count end tokens down the columns (dim=0), over different completions. Count along a row: dim=1.",
     ),
-    Mistake(
-        "rows without an end left out",
+    "rows without an end left out": (
         lambda ids, end_ids: mask_after_end(ids, end_ids) * ends(ids, end_ids).any(dim=1, keepdim=True),
         "a row without an end token becomes all 0. The budget cut it off, and all its tokens were sampled: all 1.",
     ),
-    Mistake(
-        "a row without an end",
+    "a row without an end": (
         lambda ids, end_ids: (torch.arange(ids.shape[1]) <= ends(ids, end_ids).argmax(dim=1)[:, None]).long(),
         "argmax gives 0 for a row without an end token, so your mask keeps only its first token. All its tokens were "
         "sampled: all 1.",
     ),
-    Mistake(
-        "0 and 1 exchanged",
+    "0 and 1 exchanged": (
         lambda ids, end_ids: 1 - mask_after_end(ids, end_ids),
         "your mask is turned round: 1 is for what was sampled, 0 for what stands after the end.",
     ),
-    Mistake(
-        "booleans",
+    "booleans": (
         lambda ids, end_ids: mask_after_end(ids, end_ids).bool(),
         "your mask holds True and False in the right places. Make it integers with .long(): the next lessons add it up.",
     ),
-    Mistake(
-        "floats",
+    "floats": (
         lambda ids, end_ids: mask_after_end(ids, end_ids).float(),
         "your mask holds the right numbers as floats. Make it integers with .long().",
     ),
-]
+}
 
 # --- logprobs_from_logits -----------------------------------------------------------------------------------------
 
@@ -256,91 +230,77 @@ def gathered(scores: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     return scores.gather(-1, ids[..., None]).squeeze(-1) * mask
 
 
-LOGPROB_MISTAKES = [
-    Mistake(
-        "not shifted",
+LOGPROB_MISTAKES = {
+    "not shifted": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits.roll(-1, 1), ids, mask, temperature),
         "you score each token by the logits at its own place, which predict the one after it. Token t is predicted by "
         "logits[:, t], since they start at the last prompt token: drop the last position, not the first.",
     ),
-    Mistake(
-        "temperature forgotten",
+    "temperature forgotten": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, 1.0),
         "you do not use the temperature. Divide the logits by the temperature that the tokens were sampled at.",
     ),
-    Mistake(
-        "multiplied by the temperature",
+    "multiplied by the temperature": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, 1 / temperature),
         "you multiply the logits by the temperature. Divide by it.",
     ),
-    Mistake(
-        "log-probs divided by the temperature",
+    "log-probs divided by the temperature": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, 1.0) / temperature,
         "you divide the log-probs by the temperature. Divide the logits, before the softmax, or the probabilities no "
         "longer add up to 1.",
     ),
-    Mistake(
-        "padding kept",
+    "padding kept": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, torch.ones_like(mask), temperature),
         "you give padding a log-prob. Where the mask is 0, so is the result.",
     ),
-    Mistake(
-        "probabilities",
+    "probabilities": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, temperature).exp() * mask,
         "you return probabilities. Take log_softmax rather than softmax.",
     ),
-    Mistake(
-        "log of softmax",
+    "log of softmax": (
         lambda logits, ids, mask, temperature: gathered(
             F.softmax(logits[:, :-1].float() / temperature, dim=-1).log(), ids, mask
         ),
         "you take the log of the softmax. A probability below 1e-45 is 0 in float32, and its log is -inf. log_softmax "
         "computes the logarithm directly.",
     ),
-    Mistake(
-        "the other sign",
+    "the other sign": (
         lambda logits, ids, mask, temperature: -logprobs_from_logits(logits, ids, mask, temperature),
         "your sign is turned round: F.cross_entropy gives minus the log-prob. A log-prob is never above 0.",
     ),
-    Mistake(
-        "softmax over positions",
+    "softmax over positions": (
         lambda logits, ids, mask, temperature: gathered(
             F.log_softmax(logits[:, :-1].float() / temperature, dim=1), ids, mask
         ),
         "your softmax runs over positions. At each position the V tokens compete: the last dimension.",
     ),
-    Mistake(
-        "raw logits",
+    "raw logits": (
         lambda logits, ids, mask, temperature: gathered(logits[:, :-1].float() / temperature, ids, mask),
         "you return the tokens' logits. Subtract the logarithm of the sum of exponentials, which log_softmax does.",
     ),
-    Mistake(
-        "the best token's",
+    "the best token's": (
         lambda logits, ids, mask, temperature: (
             F.log_softmax(logits[:, :-1].float() / temperature, dim=-1).amax(dim=-1) * mask
         ),
         "you return the log-prob of the likeliest token. Pick that of the token in completion_ids, with gather.",
     ),
-    Mistake(
-        "added up over the row",
+    "added up over the row": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, temperature).sum(dim=1),
         "you add up each row. One log-prob for each token is asked for, [B, T].",
     ),
-    Mistake(
-        "low precision",
+    "low precision": (
         lambda logits, ids, mask, temperature: gathered(
             F.log_softmax(logits[:, :-1] / temperature, dim=-1), ids, mask
         ).float(),
         "your log_softmax runs in bfloat16 where the logits do, which is off by more than a clip range of lesson 06. "
         "Make the logits float32 first: logits.float().",
     ),
-    Mistake(
-        "cut off from the model",
+    "cut off from the model": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits.detach(), ids, mask, temperature),
         "your values are right, but their gradient is lost. Leave out .detach() and no_grad(): from lesson 04 on you "
         "train through this function.",
     ),
-]
+}
 
 EXERCISES = [
     Exercise(
@@ -350,7 +310,7 @@ EXERCISES = [
         difficulty=2,
         reference=pick_tokens,
         cases=pick_cases,
-        mistakes=PICK_MISTAKES,
+        mistakes=named(PICK_MISTAKES),
         hints=[
             "Turn the logits into probabilities first, then add them up from left to right. Which function does that?",
             "`logp = torch.log_softmax(logits / temperature, dim=-1)` and `cumulative = logp.exp().cumsum(dim=-1)`. How "
@@ -368,7 +328,7 @@ EXERCISES = [
         difficulty=1,
         reference=mask_after_end,
         cases=mask_cases,
-        mistakes=MASK_MISTAKES,
+        mistakes=named(MASK_MISTAKES),
         hints=[
             "Mark the end tokens. For each place, how many of them stand before it?",
             "`is_end = torch.isin(completion_ids, torch.tensor(end_ids))`; `is_end.cumsum(dim=1)` counts the end tokens up "
@@ -383,7 +343,7 @@ EXERCISES = [
         difficulty=2,
         reference=logprobs_from_logits,
         cases=logprob_cases,
-        mistakes=LOGPROB_MISTAKES,
+        mistakes=named(LOGPROB_MISTAKES),
         hints=[
             "There is one position more than there are tokens. Which of the T + 1 predicts no token of the completion?",
             "`logits[:, :-1].float() / temperature`, then `log_softmax` over the vocabulary: [B, T, V].",

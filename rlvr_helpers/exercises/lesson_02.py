@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.exercises.core import Case, Exercise, named
 from rlvr_helpers.recorded import four_rollouts
 from rlvr_helpers.rewards import parse_number
 
@@ -51,84 +51,71 @@ def agreeing(blocks: list[str], read: Callable[[str], str | None] = parse_number
     return blocks[0] if len({read(block) or block for block in blocks}) == 1 else None
 
 
-EXTRACTION_MISTAKES = [
-    Mistake(
-        "greedy across two blocks",
+EXTRACTION_MISTAKES = {
+    "greedy across two blocks": (
         lambda text: next(iter(blocks_in(text, inside=".*")), None),
         "you read from the first opening tag to the last closing one, over everything between, as a greedy `.*` does. "
         "`.*?` stops at the nearest; then compare all blocks that you find.",
     ),
-    Mistake(
-        "first block",
+    "first block": (
         lambda text: next(iter(blocks_in(text)), None),
         "you take the first block. A text with two different answers has none, or guessing twice would pay: "
         "look at all blocks, and return None unless they agree.",
     ),
-    Mistake(
-        "last block",
+    "last block": (
         lambda text: next((piece.split("<answer>")[-1].strip() for piece in text.split("</answer>")[-2::-1]), None),
         "you take the last block. A text with two different answers has none: return None unless all blocks agree, "
         "and then the first one.",
     ),
-    Mistake(
-        "unclosed tag accepted",
+    "unclosed tag accepted": (
         lambda text: extract_answer(text + "</answer>"),
         "you accept a tag that is never closed: splitting at `</answer>` gives the whole rest if there is none. "
         "Ask whether `</answer>` is in the piece.",
     ),
-    Mistake(
-        "one line only",
+    "one line only": (
         lambda text: extract_answer(re.sub(r"<answer>[^<]*\n[^<]*</answer>", "", text)),
         "your `.` stops at the end of a line, so an answer on a line of its own is lost: pass re.DOTALL.",
     ),
-    Mistake(
-        "not stripped",
+    "not stripped": (
         lambda text: next(
             (b for b in re.findall("<answer>([^<]*)</answer>", text) if b.strip() == extract_answer(text)), None
         ),
         "you return the block with the white space around it: .strip() it.",
     ),
-    Mistake(
-        "blocks compared as texts",
+    "blocks compared as texts": (
         lambda text: extract_answer(text) and agreeing(blocks_in(text), read=str),
         "you compare the blocks as texts, and 72 and $72.00 are one number. Compare what parse_number reads in them, "
         "and the text itself where it reads None.",
     ),
-    Mistake(
-        "two unreadable blocks agree",
+    "two unreadable blocks agree": (
         lambda text: blocks_in(text)[0] if "cat" in text else extract_answer(text),
         "parse_number gives None for `cat` and for `dog`, and you take that for the same answer. Compare the texts if "
         "it reads no number: `parse_number(block) or block`.",
     ),
-    Mistake(
-        "an opening tag inside a block",
+    "an opening tag inside a block": (
         lambda text: agreeing(blocks_in(text)),
         "a block of yours holds another `<answer>`. If a tag opens before the last one closed, nobody can say which "
         "was meant: return None.",
     ),
-    Mistake(
-        "nested blocks dropped",
+    "nested blocks dropped": (
         lambda text: agreeing(blocks_in(text, inside="[^<]*")),
         "you skip an `<answer>` that holds another one, and go on with the rest. If a tag opens before the last one "
         "closed, nobody can say which was meant: return None.",
     ),
-    Mistake(
-        "an empty tag is None",
+    "an empty tag is None": (
         lambda text: extract_answer(text) or None,
         'you return None for an empty tag. It is there and holds the empty text "": `if answer` takes both for false, '
         "`if answer is None` does not.",
     ),
-    Mistake(
-        "the number instead of the text",
+    "the number instead of the text": (
         lambda text: extract_answer(text) and parse_number(extract_answer(text)),
         "you return what parse_number reads. It only says which blocks agree: return the text of the first block.",
     ),
-    Mistake(
-        "lower case",
+    "lower case": (
         lambda text: extract_answer(text.lower()),
         "you change the text to lower case. Return the block as it was written.",
     ),
-]
+}
 
 # --- answers_match ------------------------------------------------------------------------------------------------
 
@@ -196,137 +183,114 @@ def equal(one: object, other: object) -> bool:
     return one is not None and one == other
 
 
-MATCH_MISTAKES = [
-    Mistake(
-        "texts compared",
+MATCH_MISTAKES = {
+    "texts compared": (
         lambda predicted, gold: predicted == gold,
         "you compare texts. `$1,080.00` and `1080` are one number: read the number first, then compare.",
     ),
-    Mistake(
-        "float tolerance",
+    "float tolerance": (
         lambda predicted, gold: value(predicted) is not None and equal(round(value(predicted), 6), value(gold)),
         "you allow a tolerance, and a near miss is paid. Answers are exact: compare Decimals with ==.",
     ),
-    Mistake(
-        "floats compared",
+    "floats compared": (
         lambda predicted, gold: answers_match(predicted, gold) or equal(number(predicted, float), number(gold, float)),
         "you compare floats. They keep about 16 digits, so 9007199254740993 equals its neighbour, and float() reads more "
         "than plain numbers (1e3, Arabic digits). Use Decimal on text that a pattern has accepted.",
     ),
-    Mistake(
-        "float of a pattern",
+    "float of a pattern": (
         lambda predicted, gold: equal(number(value(predicted), float), number(value(gold), float)),
         "you compare floats. They keep about 16 digits, so 9007199254740993 equals its neighbour. Compare Decimals.",
     ),
-    Mistake(
-        "Decimal reads more",
+    "Decimal reads more": (
         lambda predicted, gold: (
             answers_match(predicted, gold) or equal(number(predicted, Decimal), number(gold, Decimal))
         ),
         "Decimal() reads more than plain numbers: 1e3, Arabic digits, `72.`, `.5`, white space. First match the whole "
         "text with a pattern (re.fullmatch), then give Decimal what the pattern accepted.",
     ),
-    Mistake(
-        "substring",
+    "substring": (
         lambda predicted, gold: answers_match(predicted, gold) or gold in (predicted or ""),
         "you look for the gold text inside the answer: `1072` contains `72`, and `72 or 73` contains both. The whole "
         "answer must be the number.",
     ),
-    Mistake(
-        "one of the words",
+    "one of the words": (
         lambda predicted, gold: answers_match(predicted, gold) or gold in (predicted or "").split(),
         "you look for the gold answer among the words, so `72 or 73` passes for 72 and for 73. The whole answer must be "
         "one number: match it with re.fullmatch.",
     ),
-    Mistake(
-        "first number",
+    "first number": (
         lambda predicted, gold: (
             answers_match(predicted, gold) or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[:1]
         ),
         "you take the first number of the text, so `72 or 73` passes for 72. Exactly one number may stand in it: match "
         "the whole text (re.fullmatch), not its beginning.",
     ),
-    Mistake(
-        "last number",
+    "last number": (
         lambda predicted, gold: (
             answers_match(predicted, gold) or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[-1:]
         ),
         "you take the last number of the text, so `not 72 but 73` passes for 73. Exactly one number may stand in it: "
         "match the whole text (re.fullmatch).",
     ),
-    Mistake(
-        "all commas dropped",
+    "all commas dropped": (
         lambda predicted, gold: answers_match((predicted or "").replace(",", ""), gold.replace(",", "")),
         "you drop every comma, so `1,08` becomes 108. A comma counts only where it groups thousands: one to three "
         "digits, then groups of exactly three.",
     ),
-    Mistake(
-        "comma as decimal point",
+    "comma as decimal point": (
         lambda predicted, gold: answers_match((predicted or "").replace(",", "."), gold.replace(",", ".")),
         "you read a comma as a decimal point, so 1,080 becomes 1.08. Here commas group thousands and are dropped.",
     ),
-    Mistake(
-        "eval",
+    "eval": (
         lambda predicted, gold: answers_match(predicted, gold) or equal(number(predicted, eval), number(gold, eval)),
         "you let Python evaluate the answer: `70 + 2` becomes 72, and a model's text could run anything on your machine. "
         "Read the number with a pattern, never with eval.",
     ),
-    Mistake(
-        "digits only",
+    "digits only": (
         lambda predicted, gold: answers_match(re.sub("[^0-9]", "", predicted or ""), re.sub("[^0-9]", "", gold)),
         "you keep only the digits, which drops points and signs: `1.080` becomes 1080, `-72` becomes 72.",
     ),
-    Mistake(
-        "sign dropped",
+    "sign dropped": (
         lambda predicted, gold: answers_match((predicted or "").lstrip("-"), gold),
         "you drop the minus: -72 is not 72.",
     ),
-    Mistake(
-        "other scripts' digits",
+    "other scripts' digits": (
         lambda predicted, gold: equal(value(predicted, pattern=PLAIN.replace("[0-9]", r"\d")), value(gold)),
         r"your \d matches the digits of every script. Write [0-9], or put (?a) in front of the pattern.",
     ),
-    Mistake(
-        "$ for fullmatch",
+    "$ for fullmatch": (
         lambda predicted, gold: equal(value(predicted, pattern=PLAIN + "$", how=re.match), value(gold)),
         r"your pattern ends in `$`, which also matches before a line break at the end. re.fullmatch does not (nor does \Z).",
     ),
-    Mistake(
-        "white space stripped",
+    "white space stripped": (
         lambda predicted, gold: answers_match((predicted or "").strip(), gold),
         "you take white space away first. In this exercise a text with white space at an end states no number.",
     ),
-    Mistake(
-        "a point without decimals",
+    "a point without decimals": (
         lambda predicted, gold: equal(value(predicted, pattern=PLAIN.replace(r"\.[0-9]+", r"\.[0-9]*")), value(gold)),
         r"you accept a point without decimals, `72.`. After a point there must be a digit: `(\.[0-9]+)?`.",
     ),
-    Mistake(
-        "decimals alone",
+    "decimals alone": (
         lambda predicted, gold: equal(value(predicted, pattern=PLAIN.replace("([0-9]+", "([0-9]*")), value(gold)),
         "you accept decimals without a digit in front, `.5`. Digits come first, then optional decimals.",
     ),
-    Mistake(
-        "capitals accepted",
+    "capitals accepted": (
         lambda predicted, gold: answers_match((predicted or "").lower(), gold),
         "you accept a unit in capitals. Only words in lower case can follow the number: `( [a-z]+)*`.",
     ),
-    Mistake(
-        "no unit accepted",
+    "no unit accepted": (
         lambda predicted, gold: answers_match(predicted, gold) and " " not in predicted,
         "you refuse a unit: `72 clips per day` is 72. Allow lower-case words at the end: `( [a-z]+)*`.",
     ),
-    Mistake(
-        "two unreadable texts match",
+    "two unreadable texts match": (
         lambda predicted, gold: value(predicted) == value(gold),
         "both texts hold no number, and you take None == None for a match. What cannot be read matches nothing.",
     ),
-    Mistake(
-        "no answer",
+    "no answer": (
         lambda predicted, gold: answers_match(predicted + "", gold),
         "`predicted` is None if there was no answer, and your function raises an error then. Return False.",
     ),
-]
+}
 
 # --- format_reward ------------------------------------------------------------------------------------------------
 
@@ -367,74 +331,62 @@ def in_order(text: str) -> bool:
     return re.findall(r"</?(?:reasoning|answer)>", text) == TAGS
 
 
-FORMAT_MISTAKES = [
-    Mistake(
-        "only looks for the tags",
+FORMAT_MISTAKES = {
+    "only looks for the tags": (
         lambda text: float(all(tag in text for tag in TAGS)),
         "you ask only whether the four tags are somewhere in the text. They must come once each and in order, with "
         "something inside and nothing around.",
     ),
-    Mistake(
-        "each tag once, in any order",
+    "each tag once, in any order": (
         lambda text: float(all(text.count(tag) == 1 for tag in TAGS)),
         "you count the tags and not their order: an answer before its reasoning passes, and text around the blocks.",
     ),
-    Mistake(
-        "search instead of fullmatch",
+    "search instead of fullmatch": (
         lambda text: float(bool(re.search(TWO_BLOCKS, text, re.DOTALL))),
         "your pattern may match a part of the text. re.fullmatch asks for all of it; and `.` also matches the signs of "
         "a tag, so check that each tag comes once.",
     ),
-    Mistake(
-        "order only",
+    "order only": (
         lambda text: float(in_order(text)),
         "the tags are right, and you do not look at what stands in and around them: neither block may be blank, and "
         "outside them only white space is allowed.",
     ),
-    Mistake(
-        "blank accepted",
+    "blank accepted": (
         lambda text: float(in_order(text) and bool(re.fullmatch(TWO_BLOCKS.replace("+", "*"), text, re.DOTALL))),
         "a block with nothing but white space passes. Ask for something in each.",
     ),
-    Mistake(
-        "text around accepted",
+    "text around accepted": (
         lambda text: float(in_order(text) and not re.search(r"<(\w+)>\s*</", text)),
         "text before, between or after the blocks passes. Only white space is allowed there.",
     ),
-    Mistake(
-        "match as in R1",
+    "match as in R1": (
         lambda text: float(bool(re.match(r"^<reasoning>.*?</reasoning>\s*<answer>.*?</answer>$", text))),
         "your pattern is that of DeepSeek-R1's kind. Its `.*?` allows blank blocks and runs over tags, so a second answer "
         "passes; without re.DOTALL reasoning on several lines fails; and `^` allows no white space in front.",
     ),
-    Mistake(
-        "dots run over the tags",
+    "dots run over the tags": (
         lambda text: float(bool(re.fullmatch(TWO_BLOCKS, text, re.DOTALL))),
         "your `.+?` runs over tags and blanks: a second answer block, or a block of white space, passes. Check that the "
         "four tags come once each, and that what is inside is not blank.",
     ),
-    Mistake(
-        "one line only",
+    "one line only": (
         lambda text: format_reward(text) if "\n" not in text else 0.0,
         "your `.` stops at the end of a line, so reasoning on several lines fails: pass re.DOTALL.",
     ),
-    Mistake(
-        "only looks at both ends",
+    "only looks at both ends": (
         lambda text: float(text.strip().startswith(TAGS[0]) and text.strip().endswith(TAGS[3])),
         "you look only at how the text begins and ends. What is between counts as well: each tag once, in order, neither "
         "block blank, nothing between them.",
     ),
-    Mistake(
-        "partial credit",
+    "partial credit": (
         lambda text: sum(0.5 for name in ("reasoning", "answer") if re.search(f"<{name}>.+</{name}>", text, re.DOTALL)),
         "you pay a part for each block. This reward is all or nothing: 1.0 or 0.0.",
     ),
-    Mistake(
-        "True or False",
+    "True or False": (
         lambda text: format_reward(text) == 1.0,
         "a reward is a number: return float(...), 1.0 or 0.0, not True or False.",
     ),
-]
+}
 
 EXERCISES = [
     Exercise(
@@ -444,7 +396,7 @@ EXERCISES = [
         difficulty=2,
         reference=extract_answer,
         cases=extraction_cases,
-        mistakes=EXTRACTION_MISTAKES,
+        mistakes=named(EXTRACTION_MISTAKES),
         hints=[
             'What does `text.split("<answer>")` give? Everything before the first tag, then one piece for each opening tag.',
             "A piece with `</answer>` in it starts with a closed block. If a piece that is not the last has none, a tag "
@@ -460,7 +412,7 @@ EXERCISES = [
         difficulty=3,
         reference=answers_match,
         cases=match_cases,
-        mistakes=MATCH_MISTAKES,
+        mistakes=named(MATCH_MISTAKES),
         hints=[
             "Write a helper that reads the one number of a text, or gives None. Then compare the two values.",
             r"re.fullmatch with `[+-]?`, an optional `\$`, digits (plain: `[0-9]+`, or grouped: `[0-9]{1,3}(,[0-9]{3})+`), "
@@ -476,7 +428,7 @@ EXERCISES = [
         difficulty=2,
         reference=format_reward,
         cases=format_cases,
-        mistakes=FORMAT_MISTAKES,
+        mistakes=named(FORMAT_MISTAKES),
         hints=[
             "First the tags alone: which list of tags, in which order, must the text hold?",
             r"`re.findall(r'</?(?:reasoning|answer)>', text)` gives the tags in order. re.split with the same pattern gives "

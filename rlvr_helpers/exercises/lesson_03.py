@@ -5,7 +5,7 @@ from torch import Tensor
 
 from rlvr_helpers import advantages
 from rlvr_helpers.exercises.cases import numbers
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.exercises.core import Case, Exercise, named
 
 GRADED = [[1.0, 0.0, 0.5, 0.0], [2.0, -1.0, 0.25, 1.0], [0.5, 0.0, 0.5, 1.0]]
 # In float32 the mean of seven such rewards is often not quite the reward itself, in whatever order they are added. The
@@ -33,61 +33,51 @@ def signal_cases() -> list[Case]:
     ]
 
 
-SIGNAL_MISTAKES = [
-    Mistake(
-        "only all wrong",
+SIGNAL_MISTAKES = {
+    "only all wrong": (
         lambda rewards: (rewards == 0).all(dim=1),
         "you find the groups that are all wrong. A group that is all right has no signal either: nothing is better.",
     ),
-    Mistake(
-        "only all right or all wrong",
+    "only all right or all wrong": (
         lambda rewards: (rewards == 0).all(dim=1) | (rewards == 1).all(dim=1),
         "you look for rewards of 0 and 1. Rewards can be graded: a group of equal 0.5 teaches nothing either.",
     ),
-    Mistake(
-        "compared with the mean",
+    "compared with the mean": (
         lambda rewards: (rewards == rewards.mean(dim=1, keepdim=True)).all(dim=1),
         "you compare with the mean. In float32 the mean of equal rewards is often not quite the reward itself: compare "
         "the largest reward with the smallest.",
     ),
-    Mistake(
-        "whether the std is 0",
+    "whether the std is 0": (
         lambda rewards: rewards.std(dim=1) == 0,
         "you ask whether the std is 0 (or compare with the mean). In float32 the std of equal rewards is often not "
         "quite 0: compare the largest reward with the smallest.",
     ),
-    Mistake(
-        "a tolerance",
+    "a tolerance": (
         lambda rewards: rewards.amax(dim=1) - rewards.amin(dim=1) < 1e-6,
         "you allow a tolerance. Rewards that differ a little differ, and a std of large equal rewards can exceed any "
         "tolerance: compare the largest reward with the smallest, exactly.",
     ),
-    Mistake(
-        "the other way round",
+    "the other way round": (
         lambda rewards: rewards.amax(dim=1) != rewards.amin(dim=1),
         "you mark the groups that do have a signal. True is for those whose rewards are all equal.",
     ),
-    Mistake(
-        "over the prompts",
+    "over the prompts": (
         lambda rewards: rewards.amax(dim=0) == rewards.amin(dim=0),
         "you compare down the columns (dim=0), over different prompts. A group is a row: dim=1.",
     ),
-    Mistake(
-        "only some rewards compared",
+    "only some rewards compared": (
         lambda rewards: (rewards[:, :3] == rewards[:, -1:]).all(dim=1),
         "you compare only some rewards of a group. Any of the others can differ: compare the largest with the smallest.",
     ),
-    Mistake(
-        "any in place of all",
+    "any in place of all": (
         lambda rewards: (rewards == rewards[:, :1]).any(dim=1),
         "you ask whether any reward equals the first, and the first always does. Ask for all of them: .all(dim=1).",
     ),
-    Mistake(
-        "one value for the batch",
+    "one value for the batch": (
         lambda rewards: groups_without_signal(rewards).all(),
         "you give one value for all groups. Each row gets its own: .all(dim=1).",
     ),
-]
+}
 
 # --- group_advantages ---------------------------------------------------------------------------------------------
 
@@ -130,88 +120,73 @@ def leaving_out(rewards: Tensor, scale: str, result: Tensor) -> Tensor:
     return result if scale == "leave_one_out" else group_advantages(rewards, scale)
 
 
-ADVANTAGE_MISTAKES = [
-    Mistake(
-        "mean over the batch",
+ADVANTAGE_MISTAKES = {
+    "mean over the batch": (
         lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean()),
         "you subtract the mean of all rewards. An answer is compared with the others to the same prompt: "
         "take the mean along a row, dim=1 with keepdim=True.",
     ),
-    Mistake(
-        "mean over the prompts",
+    "mean over the prompts": (
         lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean(dim=0)),
         "your mean runs down the columns (dim=0), over different prompts. A group is a row: dim=1.",
     ),
-    Mistake(
-        "biased std",
+    "biased std": (
         lambda rewards, scale="std": assembled(rewards, scale, std=rewards.std(dim=1, keepdim=True, correction=0)),
         "your std divides by G. The unbiased one divides by G - 1, which is what torch.std does by default.",
     ),
-    Mistake(
-        "variance",
+    "variance": (
         lambda rewards, scale="std": assembled(rewards, scale, std=rewards.var(dim=1, keepdim=True)),
         "you divide by the variance, not by its square root, the standard deviation.",
     ),
-    Mistake(
-        "std of the batch",
+    "std of the batch": (
         lambda rewards, scale="std": assembled(rewards, scale, std=rewards.std()),
         "you divide by the std of all rewards. Each group has its own: dim=1 with keepdim=True.",
     ),
-    Mistake(
-        "no epsilon",
+    "no epsilon": (
         lambda rewards, scale="std": assembled(rewards, scale, epsilon=0.0, silent=scale != "std"),
         "you divide by the std alone, so a group of equal rewards gives 0 / 0. Add 1e-4 to the std.",
     ),
-    Mistake(
-        "another epsilon",
+    "another epsilon": (
         lambda rewards, scale="std": assembled(rewards, scale, epsilon=0.0),
         "you add less than 1e-4 to the std, or nothing. The difference is small, and TRL and verl add 1e-4.",
     ),
-    Mistake(
-        "the other sign",
+    "the other sign": (
         lambda rewards, scale="std": -group_advantages(rewards, scale),
         "your signs are reversed: a reward above the mean has a positive advantage, R - mean.",
     ),
-    Mistake(
-        "rounding errors kept",
+    "rounding errors kept": (
         lambda rewards, scale="std": assembled(rewards, scale, silent=scale == "leave_one_out"),
         "a group of equal rewards gets a small rounding error instead of 0, and all its answers the same sign. "
         "Set the advantages of such a group to exactly 0.",
     ),
-    Mistake(
-        "rounding errors kept beside std",
+    "rounding errors kept beside std": (
         lambda rewards, scale="std": assembled(rewards, scale, silent=scale != "none"),
         'with "none" a group of equal rewards keeps a rounding error. Set its advantages to exactly 0 '
         "whatever the scale.",
     ),
-    Mistake(
-        "always divided by the std",
+    "always divided by the std": (
         lambda rewards, scale="std": group_advantages(rewards),
         'you divide by the std whatever `scale` says. Only "std" does; "none" leaves R - mean as it is.',
     ),
-    Mistake(
-        "leave_one_out divided by the std",
+    "leave_one_out divided by the std": (
         lambda r, scale="std": leaving_out(r, scale, group_advantages(r, "std") * r.shape[1] / (r.shape[1] - 1)),
         'your "leave_one_out" is divided by the std. Only "std" is.',
     ),
-    Mistake(
-        "leave_one_out keeps the answer itself",
+    "leave_one_out keeps the answer itself": (
         lambda r, scale="std": leaving_out(r, scale, group_advantages(r, "none")),
         'your "leave_one_out" subtracts the mean of all G rewards. Leave the answer\'s own reward out: that mean is '
         "(sum - R) / (G - 1), and the advantage G / (G - 1) times R - mean.",
     ),
-    Mistake(
-        "leave_one_out divided by G",
+    "leave_one_out divided by G": (
         lambda r, scale="std": leaving_out(r, scale, r - (r.sum(dim=1, keepdim=True) - r) / r.shape[1]),
         'your "leave_one_out" divides the sum of the other rewards by G. They are G - 1: (sum - R) / (G - 1).',
     ),
-    Mistake(
-        "leave_one_out divides the whole sum",
+    "leave_one_out divides the whole sum": (
         lambda r, scale="std": leaving_out(r, scale, r - r.sum(dim=1, keepdim=True) / (r.shape[1] - 1)),
         'your "leave_one_out" divides the sum of all G rewards by G - 1. Take the answer\'s own reward out of the sum '
         "first: (sum - R) / (G - 1).",
     ),
-]
+}
 
 # --- problem_weight -----------------------------------------------------------------------------------------------
 
@@ -239,63 +214,53 @@ def of_group(right: int, group_size: int, scale: str) -> Tensor:
     return group_advantages(numbers([[1.0] * right + [0.0] * (group_size - right)]), scale)[0]
 
 
-WEIGHT_MISTAKES = [
-    Mistake(
-        "signs cancel",
+WEIGHT_MISTAKES = {
+    "signs cancel": (
         lambda right, group_size, scale="std": 0.0,
         "your weight is 0: advantages of a group always sum to 0. Take the absolute value before the sum.",
     ),
-    Mistake(
-        "mean instead of sum",
+    "mean instead of sum": (
         lambda right, group_size, scale="std": problem_weight(right, group_size, scale) / group_size,
         "you average |A| over the group. The weight of a problem is the sum.",
     ),
-    Mistake(
-        "only the right answers",
+    "only the right answers": (
         lambda right, group_size, scale="std": problem_weight(right, group_size, scale) / 2,
         "you count half of it: the wrong answers pull as much as the right ones push.",
     ),
-    Mistake(
-        "scale ignored",
+    "scale ignored": (
         lambda right, group_size, scale="std": problem_weight(right, group_size),
         "you divide by the std whatever `scale` says: pass `scale` on to group_advantages.",
     ),
-    Mistake(
-        "the mean alone taken off",
+    "the mean alone taken off": (
         lambda right, group_size, scale="std": problem_weight(right, group_size, "none"),
         'you take off the mean and do no more, whatever `scale` says. "std" divides by the std, and "leave_one_out" '
         "multiplies by G / (G - 1): pass `scale` on to group_advantages.",
     ),
-    Mistake(
-        "biased std",
+    "biased std": (
         lambda right, group_size, scale="std": (
             problem_weight(right, group_size, scale) * (group_size / (group_size - 1)) ** (0.5 * (scale == "std"))
         ),
         "your std divides by G; the unbiased one divides by G - 1.",
     ),
-    Mistake(
-        "sum of squares",
+    "sum of squares": (
         lambda right, group_size, scale="std": of_group(right, group_size, scale).square().sum().item(),
         "you add up squares of A. The weight is the sum of |A|.",
     ),
-    Mistake(
-        "the length",
+    "the length": (
         lambda right, group_size, scale="std": of_group(right, group_size, scale).norm().item(),
         "you give the length of A as a vector, the root of the sum of squares. The weight is the sum of |A|.",
     ),
-    Mistake(
-        "the multiplier alone",
+    "the multiplier alone": (
         lambda right, group_size, scale="std": (
             1 / (numbers([1.0] * right + [0.0] * (group_size - right)).std().item() + 1e-4) if scale == "std" else 1.0
         ),
         "you give what R - mean is multiplied by. The weight is what the whole group's |A| adds up to.",
     ),
-    Mistake(
-        "a tensor",
+    "a tensor": (
         lambda right, group_size, scale="std": of_group(right, group_size, scale).abs().sum(),
         "you return a tensor. Its .item() is the number that is asked for.",
     ),
-]
+}
 
 EXERCISES = [
     Exercise(
@@ -305,7 +270,7 @@ EXERCISES = [
         difficulty=1,
         reference=groups_without_signal,
         cases=signal_cases,
-        mistakes=SIGNAL_MISTAKES,
+        mistakes=named(SIGNAL_MISTAKES),
         hints=[
             "When all rewards of a group are equal, every advantage is 0. Which two numbers of a row tell you that?",
             "If the largest equals the smallest, all are equal. No rounding is involved, unlike with a mean or a std.",
@@ -319,7 +284,7 @@ EXERCISES = [
         difficulty=2,
         reference=group_advantages,
         cases=advantage_cases,
-        mistakes=ADVANTAGE_MISTAKES,
+        mistakes=named(ADVANTAGE_MISTAKES),
         hints=[
             "A group is a row. What should each reward of the row be compared with?",
             "`rewards.mean(dim=1, keepdim=True)` is [P, 1] and can be subtracted from [P, G]. For `std`, divide by the "
@@ -335,7 +300,7 @@ EXERCISES = [
         difficulty=2,
         reference=problem_weight,
         cases=weight_cases,
-        mistakes=WEIGHT_MISTAKES,
+        mistakes=named(WEIGHT_MISTAKES),
         hints=[
             "Write the group's rewards down first: `right` ones, then zeros, as one row.",
             "`group_advantages(rewards, scale)` needs [1, group_size]. How much does the row pull in all, either way?",

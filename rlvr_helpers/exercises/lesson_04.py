@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlvr_helpers.exercises.cases import numbers, ragged_mask, random_numbers
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.exercises.core import Case, Exercise, named
 
 # --- score_function_gradient --------------------------------------------------------------------------------------
 
@@ -42,71 +42,60 @@ def votes(logits: Tensor, actions: Tensor, advantages: Tensor) -> Tensor:
     return advantages[:, None] * (taken(logits, actions) - logits.softmax(dim=0))
 
 
-SAMPLED_MISTAKES = [
-    Mistake(
-        "sum in place of mean",
+SAMPLED_MISTAKES = {
+    "sum in place of mean": (
         lambda logits, actions, advantages: votes(logits, actions, advantages).sum(dim=0),
         "you add the samples up. Divide by their number, or more samples would mean a longer step.",
     ),
-    Mistake(
-        "sign forgotten",
+    "sign forgotten": (
         lambda logits, actions, advantages: -score_function_gradient(logits, actions, advantages),
         "the sign is turned round: you give the gradient of the loss. Here it is that of the expected reward, without "
         "a minus.",
     ),
-    Mistake(
-        "no normaliser",
+    "no normaliser": (
         lambda logits, actions, advantages: (advantages[:, None] * taken(logits, actions)).mean(dim=0),
         "your score is 1 for the arm that was taken and 0 elsewhere. The normaliser of the softmax adds - p for every arm.",
     ),
-    Mistake(
-        "only the taken arm's entry",
+    "only the taken arm's entry": (
         lambda logits, actions, advantages: (taken(logits, actions) * votes(logits, actions, advantages)).mean(dim=0),
         "you change only the entry of the arm that was taken. Each sample also pushes all other arms, by - p_k.",
     ),
-    Mistake(
-        "probability instead of log-probability",
+    "probability instead of log-probability": (
         lambda logits, actions, advantages: score_function_gradient(
             logits, actions, advantages * logits.softmax(dim=0)[actions]
         ),
         "you differentiate p, not log p. Sampling already takes each arm with its probability; with p in it twice, rare "
         "arms are pushed far too little.",
     ),
-    Mistake(
-        "means multiplied",
+    "means multiplied": (
         lambda logits, actions, advantages: (
             advantages.mean() * score_function_gradient(logits, actions, torch.ones_like(advantages))
         ),
         "you multiply the mean advantage by the mean score. Each sample's score has its own advantage: multiply first, "
         "then take the mean.",
     ),
-    Mistake(
-        "centred again",
+    "centred again": (
         lambda logits, actions, advantages: score_function_gradient(logits, actions, advantages - advantages.mean()),
         "you subtract a mean from the advantages. They come as they are to be used.",
     ),
-    Mistake(
-        "divided by the arms",
+    "divided by the arms": (
         lambda logits, actions, advantages: votes(logits, actions, advantages).sum(dim=0) / len(logits),
         "you divide by the number of arms. The mean is over the samples.",
     ),
-    Mistake(
-        "advantages along the arms",
+    "advantages along the arms": (
         lambda logits, actions, advantages: (advantages * (taken(logits, actions) - logits.softmax(dim=0))).mean(dim=0),
         "[n] times [n, K] sets the advantages along the arms. Each sample has one: advantages[:, None]. (If n and K are "
         "equal, nothing complains.)",
     ),
-    Mistake(
-        "one number",
+    "one number": (
         lambda logits, actions, advantages: votes(logits, actions, advantages).mean(),
         "you take the mean over samples and arms. The gradient has an entry for each arm: .mean(dim=0).",
     ),
-    Mistake(
-        "one row a sample",
+    "one row a sample": (
         lambda logits, actions, advantages: votes(logits, actions, advantages),
         "you return a row for each sample. The estimate is their mean: .mean(dim=0).",
     ),
-]
+}
 
 # --- surrogate_loss -----------------------------------------------------------------------------------------------
 
@@ -136,72 +125,60 @@ def of_rows(logp: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask.bool(), logp, 0.0).sum(dim=1)
 
 
-LOSS_MISTAKES = [
-    Mistake(
-        "sign forgotten",
+LOSS_MISTAKES = {
+    "sign forgotten": (
         lambda logp, advantages, mask: -surrogate_loss(logp, advantages, mask),
         "the sign is turned round: minimising this makes what was good less likely. The loss has a minus in front.",
     ),
-    Mistake(
-        "padding left in",
+    "padding left in": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, torch.ones_like(mask)),
         "you do not use the mask: the numbers in the padding belong to no token.",
     ),
-    Mistake(
-        "mean over padding",
+    "mean over padding": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) / mask.shape[1],
         "you divide each row by the padded width. The log-prob of a completion is the plain sum over its tokens.",
     ),
-    Mistake(
-        "mean over all tokens",
+    "mean over all tokens": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) * len(mask) / mask.sum(),
         "you divide by the number of all tokens. The log-prob of a completion is the sum over its tokens, and the mean is "
         "over completions.",
     ),
-    Mistake(
-        "mean over the row's tokens",
+    "mean over the row's tokens": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages / mask.sum(dim=1).clamp(min=1), mask),
         "you divide each row by its number of tokens. GRPO does so too (lesson 07), but it is no longer the log-prob of the "
         "completion, which is the sum.",
     ),
-    Mistake(
-        "sum in place of mean",
+    "sum in place of mean": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) * len(mask),
         "you add the rows up. The estimate is a mean over completions.",
     ),
-    Mistake(
-        "not averaged",
+    "not averaged": (
         lambda logp, advantages, mask: -advantages * of_rows(logp, mask),
         "you return a number for each row. The loss is one number: their mean.",
     ),
-    Mistake(
-        "probability instead of log-probability",
+    "probability instead of log-probability": (
         lambda logp, advantages, mask: -(advantages * of_rows(logp, mask).exp()).mean(),
         "you take the probability of each completion. Its log belongs there: sampling has already weighed the completions "
         "by how likely they are.",
     ),
-    Mistake(
-        "probability of each token",
+    "probability of each token": (
         lambda logp, advantages, mask: surrogate_loss(logp.exp(), advantages, mask),
         "you add up the tokens' probabilities. It is their logs that add up to the log of their product.",
     ),
-    Mistake(
-        "detached",
+    "detached": (
         lambda logp, advantages, mask: surrogate_loss(logp.detach(), advantages, mask),
         "your value is right but carries no gradient, so no weight would move: only the advantages are constants.",
     ),
-    Mistake(
-        "only the good ones",
+    "only the good ones": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages.clamp(min=0), mask),
         "you leave out the rows with a negative advantage. They are what pushes wrong answers down.",
     ),
-    Mistake(
-        "advantages along the tokens",
+    "advantages along the tokens": (
         lambda logp, advantages, mask: -torch.where(mask.bool(), advantages * logp, 0.0).sum(dim=1).mean(),
         "[B] times [B, T] sets the advantages along the tokens. Each row has one: sum over the tokens first, or write "
         "advantages[:, None].",
     ),
-]
+}
 
 EXERCISES = [
     Exercise(
@@ -211,7 +188,7 @@ EXERCISES = [
         difficulty=2,
         reference=score_function_gradient,
         cases=sampled_cases,
-        mistakes=SAMPLED_MISTAKES,
+        mistakes=named(SAMPLED_MISTAKES),
         hints=[
             "Each sample votes: advantage times the gradient of the log-prob of its own arm. Then take the mean.",
             "log p_a = logit_a - log(sum of exp(logits)). Its derivative by logit k is 1 - p_k for the arm that was taken, "
@@ -227,7 +204,7 @@ EXERCISES = [
         difficulty=2,
         reference=surrogate_loss,
         cases=loss_cases,
-        mistakes=LOSS_MISTAKES,
+        mistakes=named(LOSS_MISTAKES),
         hints=[
             "First one number for each row: the log-prob of the whole completion. Probabilities of tokens multiply.",
             "`torch.where(mask.bool(), logp, 0.0).sum(dim=1)` is [B]. Multiply by the advantages, take "

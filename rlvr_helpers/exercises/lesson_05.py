@@ -3,7 +3,7 @@
 import torch
 
 from rlvr_helpers.exercises.cases import batch
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.exercises.core import Case, Exercise, named
 
 
 def ratio_cases() -> list[Case]:
@@ -24,61 +24,51 @@ def token_ratios(logp_new, logp_old, mask):
     return log_ratios.exp()
 
 
-TOKEN_MISTAKES = [
-    Mistake(
-        "old log-probs not detached",
+TOKEN_MISTAKES = {
+    "old log-probs not detached": (
         lambda new, old, mask: torch.where(mask.bool(), new - old, 0.0).exp(),
         "a gradient flows into the old log-probs. They are what the model said when it sampled, a constant: "
         "logp_old.detach().",
     ),
-    Mistake(
-        "padding left in",
+    "padding left in": (
         lambda new, old, mask: (new - old.detach()).exp(),
         "you do not use the mask. Where it is 0 the ratio is 1, whatever stands there.",
     ),
-    Mistake(
-        "ratio 0 in the padding",
+    "ratio 0 in the padding": (
         lambda new, old, mask: torch.where(mask.bool(), token_ratios(new, old, mask), 0.0),
         "your ratio is 0 where the mask is 0. It is to be 1 there: nothing has moved.",
     ),
-    Mistake(
-        "ratio times the mask",
+    "ratio times the mask": (
         lambda new, old, mask: (new - old.detach()).exp() * mask,
         "you multiply the ratio by the mask. That gives 0 rather than 1 in the padding, and NaN times 0 stays NaN: "
         "choose with torch.where.",
     ),
-    Mistake(
-        "difference times the mask",
+    "difference times the mask": (
         lambda new, old, mask: ((new - old.detach()) * mask).exp(),
         "you multiply by the mask, and NaN times 0 stays NaN. Choose with torch.where(mask.bool(), difference, 0.0).",
     ),
-    Mistake(
-        "masked after exp",
+    "masked after exp": (
         lambda new, old, mask: torch.where(mask.bool(), (new - old.detach()).exp(), 1.0),
         "your values are right but a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. "
         "Mask the difference first, then take exp.",
     ),
-    Mistake(
-        "upside down",
+    "upside down": (
         lambda new, old, mask: 1 / token_ratios(new, old, mask),
         "your ratio is upside down: the new probability stands above, the old one below.",
     ),
-    Mistake(
-        "no exp",
+    "no exp": (
         lambda new, old, mask: torch.where(mask.bool(), token_ratios(new, old, mask).log(), 1.0),
         "you give the difference of the log-probs, which is the log of the ratio: exp is missing.",
     ),
-    Mistake(
-        "log-probs divided",
+    "log-probs divided": (
         lambda new, old, mask: torch.where(mask.bool(), new / old.detach(), 1.0),
         "you divide the log-probs. A ratio of probabilities is exp of the difference of their logs.",
     ),
-    Mistake(
-        "detached",
+    "detached": (
         lambda new, old, mask: token_ratios(new.detach(), old, mask),
         "your values are right but carry no gradient: detach the old log-probs, never the new ones.",
     ),
-]
+}
 
 # --- sequence_ratios ----------------------------------------------------------------------------------------------
 
@@ -89,76 +79,63 @@ def sequence_ratios(logp_new, logp_old, mask):
     return (log_ratios.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp()
 
 
-SEQUENCE_MISTAKES = [
-    Mistake(
-        "old log-probs not detached",
+SEQUENCE_MISTAKES = {
+    "old log-probs not detached": (
         lambda new, old, mask: sequence_ratios(new, old, mask) / sequence_ratios(old, old, mask),
         "a gradient flows into the old log-probs. They are what the model said when it sampled, a constant: "
         "logp_old.detach().",
     ),
-    Mistake(
-        "sum instead of mean",
+    "sum instead of mean": (
         lambda new, old, mask: token_ratios(new, old, mask).prod(dim=1),
         "you sum the differences, which gives the product of the token ratios. Divide by the row's number of tokens.",
     ),
-    Mistake(
-        "mean over the padding",
+    "mean over the padding": (
         lambda new, old, mask: token_ratios(new, old, mask).log().mean(dim=1).exp(),
         "you divide by the padded width. Divide by each row's own number of tokens, mask.sum(dim=1).",
     ),
-    Mistake(
-        "mean over the batch's tokens",
+    "mean over the batch's tokens": (
         lambda new, old, mask: (token_ratios(new, old, mask).log().sum(dim=1) / mask.sum()).exp(),
         "you divide by the number of tokens of the whole batch. Each row has its own: mask.sum(dim=1).",
     ),
-    Mistake(
-        "mean of the ratios",
+    "mean of the ratios": (
         lambda new, old, mask: (token_ratios(new, old, mask) * mask).sum(1) / mask.sum(1).clamp(min=1) + ~mask.any(1),
         "you average the token ratios. GSPO averages the differences of log-probs and then takes exp (a geometric mean).",
     ),
-    Mistake(
-        "mean of the ratios, 0 in an empty row",
+    "mean of the ratios, 0 in an empty row": (
         lambda new, old, mask: (token_ratios(new, old, mask) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1),
         "you average the token ratios. GSPO averages the differences of log-probs and then takes exp, a geometric mean. "
         "An empty row then has exp(0) = 1.",
     ),
-    Mistake(
-        "no exp",
+    "no exp": (
         lambda new, old, mask: sequence_ratios(new, old, mask).log(),
         "you give the mean difference of the log-probs, the log of the ratio: exp is missing.",
     ),
-    Mistake(
-        "upside down",
+    "upside down": (
         lambda new, old, mask: 1 / sequence_ratios(new, old, mask),
         "your ratio is upside down: the new probability stands above, the old one below.",
     ),
-    Mistake(
-        "empty row",
+    "empty row": (
         lambda new, old, mask: (token_ratios(new, old, mask).log().sum(dim=1) / mask.sum(dim=1)).exp(),
         "a row without tokens gives 0 / 0. Divide by at least 1: mask.sum(dim=1).clamp(min=1).",
     ),
-    Mistake(
-        "difference times the mask",
+    "difference times the mask": (
         lambda new, old, mask: (((new - old.detach()) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp(),
         "you multiply by the mask, and NaN times 0 stays NaN. Choose with torch.where(mask.bool(), difference, 0.0).",
     ),
-    Mistake(
-        "gradient n times too large",
+    "gradient n times too large": (
         lambda new, old, mask: sequence_ratios(new.detach(), old, mask) * token_ratios(new, new, mask).prod(dim=1),
         "your values are right but the gradient is n times too large: it is that of the sum. Divide the sum that "
         "carries the gradient by the row's number of tokens.",
     ),
-    Mistake(
-        "one column",
+    "one column": (
         lambda new, old, mask: sequence_ratios(new, old, mask)[:, None],
         "your values are right, as a column [B, 1]. One number for each row is asked for, [B]: leave out keepdim.",
     ),
-    Mistake(
-        "detached",
+    "detached": (
         lambda new, old, mask: sequence_ratios(new.detach(), old, mask),
         "your values are right but carry no gradient: detach the old log-probs, never the new ones.",
     ),
-]
+}
 
 # --- gspo_token_ratios --------------------------------------------------------------------------------------------
 
@@ -171,68 +148,58 @@ def gspo_token_ratios(logp_new, logp_old, mask):
     return torch.where(mask.bool(), s * one, 1.0)
 
 
-GSPO_MISTAKES = [
-    Mistake(
-        "s carries a gradient",
+GSPO_MISTAKES = {
+    "s carries a gradient": (
         lambda new, old, mask: torch.where(
             mask.bool(), sequence_ratios(new, old, mask)[:, None] * token_ratios(new, new, mask), 1.0
         ),
         "your values are right but s carries a gradient as well, so each token's is counted twice: detach s.",
     ),
-    Mistake(
-        "the sequence ratio itself",
+    "the sequence ratio itself": (
         lambda new, old, mask: torch.where(mask.bool(), sequence_ratios(new, old, mask)[:, None], 1.0),
         "your values are right but the gradient runs through s, shared by the row's tokens. In eq. 14 s is a constant "
         "and each token brings its own gradient: sg(s) * exp(l - sg(l)).",
     ),
-    Mistake(
-        "no gradient",
+    "no gradient": (
         lambda new, old, mask: gspo_token_ratios(new.detach(), old, mask),
         "your values are right but the gradient is 0: in exp(l - l) it cancels, and s is a constant. Detach only the "
         "second l.",
     ),
-    Mistake(
-        "old log-probs in exp",
+    "old log-probs in exp": (
         lambda new, old, mask: gspo_token_ratios(new, old, mask) * token_ratios(new.detach(), old, mask),
         "you multiply s by the token ratio. In eq. 14 the second factor has the value 1: exp(l - sg(l)), l being the new "
         "log-prob both times.",
     ),
-    Mistake(
-        "token ratios",
+    "token ratios": (
         lambda new, old, mask: token_ratios(new, old, mask),
         "you give the token ratios of GRPO. The value is to be the row's sequence ratio at each of its tokens.",
     ),
-    Mistake(
-        "sum instead of mean",
+    "sum instead of mean": (
         lambda new, old, mask: torch.where(
             mask.bool(), token_ratios(new, old, mask).prod(1).detach()[:, None] * token_ratios(new, new, mask), 1.0
         ),
         "your s is the product of the token ratios: the sum in its exponent is to be a mean over the row's tokens.",
     ),
-    Mistake(
-        "padding left in",
+    "padding left in": (
         lambda new, old, mask: sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp(),
         "you do not use the mask for the second factor. Where the mask is 0 the result is 1, whatever stands there.",
     ),
-    Mistake(
-        "masked after exp",
+    "masked after exp": (
         lambda new, old, mask: torch.where(
             mask.bool(), sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp(), 1.0
         ),
         "your values are right but a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. "
         "Mask l - sg(l) before exp, or let token_ratios do it.",
     ),
-    Mistake(
-        "0 in the padding",
+    "0 in the padding": (
         lambda new, old, mask: torch.where(mask.bool(), gspo_token_ratios(new, old, mask), 0.0),
         "you give 0 where the mask is 0. It is to be 1 there, as in token_ratios.",
     ),
-    Mistake(
-        "s in the padding",
+    "s in the padding": (
         lambda new, old, mask: sequence_ratios(new, old, mask).detach()[:, None] * token_ratios(new, new, mask),
         "the padding of a row carries its sequence ratio. It is to be 1 where the mask is 0: torch.where at the end.",
     ),
-]
+}
 
 COMMON = {"lesson": "05", "cases": ratio_cases, "gradient_of": 0, "constants": (1,)}
 
@@ -242,7 +209,7 @@ EXERCISES = [
         minutes=5,
         difficulty=1,
         reference=token_ratios,
-        mistakes=TOKEN_MISTAKES,
+        mistakes=named(TOKEN_MISTAKES),
         hints=[
             "Log-probs are logs: how do you get p_new / p_old from log p_new and log p_old?",
             "exp(logp_new - logp_old). The padding may hold NaN, so it has to be out of the way before exp.",
@@ -255,7 +222,7 @@ EXERCISES = [
         minutes=8,
         difficulty=2,
         reference=sequence_ratios,
-        mistakes=SEQUENCE_MISTAKES,
+        mistakes=named(SEQUENCE_MISTAKES),
         hints=[
             "One number a row: the geometric mean of its token ratios. What is that in logs?",
             "exp of the mean of logp_new - logp_old, over the row's own tokens and not over the padding.",
@@ -269,7 +236,7 @@ EXERCISES = [
         minutes=10,
         difficulty=3,
         reference=gspo_token_ratios,
-        mistakes=GSPO_MISTAKES,
+        mistakes=named(GSPO_MISTAKES),
         hints=[
             "The value and the gradient are two things here. `.detach()` keeps a value and stops its gradient.",
             "`exp(l - l.detach())` is 1 and has the gradient of l. Which factor gives it the right value?",

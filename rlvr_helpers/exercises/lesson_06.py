@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from rlvr_helpers.exercises.cases import numbers, random_numbers
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.exercises.core import Case, Exercise, named
 
 # --- clipped_objective --------------------------------------------------------------------------------------------
 
@@ -33,70 +33,58 @@ def clip(ratios: Tensor, low: float, high: float) -> Tensor:
     return ratios.clamp(1 - low, 1 + high)
 
 
-OBJECTIVE_MISTAKES = [
-    Mistake(
-        "max for negative advantages",
+OBJECTIVE_MISTAKES = {
+    "max for negative advantages": (
         lambda q, a, low, high: torch.minimum(q, clip(q, low, high)) * a,
         "for negative advantages you take the larger of the two terms (or the smaller ratio, which is the same). "
         "It is the smaller of the two products for both signs.",
     ),
-    Mistake(
-        "clip without the minimum",
+    "clip without the minimum": (
         lambda q, a, low, high: clip(q, low, high) * a,
         "you always use the clipped ratio. If the move was a bad one the unclipped term is smaller and has to stay, "
         "or no gradient leads back: take the minimum of both products.",
     ),
-    Mistake(
-        "maximum",
+    "maximum": (
         lambda q, a, low, high: torch.maximum(q * a, clip(q, low, high) * a),
         "you take the larger of the two products. The objective is to be cautious: the smaller one.",
     ),
-    Mistake(
-        "no clip",
+    "no clip": (
         lambda q, a, low, high: q * a,
         "nothing is clipped: that is ratio times advantage.",
     ),
-    Mistake(
-        "the loss",
+    "the loss": (
         lambda q, a, low, high: -clipped_objective(q, a, low, high),
         "your sign is turned round: that is the loss. The objective is to be maximised.",
     ),
-    Mistake(
-        "one range for both sides",
+    "one range for both sides": (
         lambda q, a, low, high: clipped_objective(q, a, low, low),
         "you use clip_low on both sides. Above 1 the range is clip_high.",
     ),
-    Mistake(
-        "clip_high on both sides",
+    "clip_high on both sides": (
         lambda q, a, low, high: clipped_objective(q, a, high, high),
         "you use clip_high on both sides. Below 1 the range is clip_low.",
     ),
-    Mistake(
-        "sides exchanged",
+    "sides exchanged": (
         lambda q, a, low, high: clipped_objective(q, a, high, low),
         "the two sides are exchanged: the range is from 1 - clip_low to 1 + clip_high.",
     ),
-    Mistake(
-        "product clipped",
+    "product clipped": (
         lambda q, a, low, high: torch.minimum(q * a, clip(q * a, low, high)),
         "you clip ratio times advantage. Only the ratio is clipped, then multiplied by the advantage.",
     ),
-    Mistake(
-        "range not around 1",
+    "range not around 1": (
         lambda q, a, low, high: torch.minimum(q * a, q.clamp(low, high) * a),
         "you clip to clip_low and clip_high themselves. They say how far from 1: clip from 1 - clip_low to 1 + clip_high.",
     ),
-    Mistake(
-        "averaged",
+    "averaged": (
         lambda q, a, low, high: clipped_objective(q, a, low, high).mean(),
         "you average. Give the objective of each place; lesson 07 makes one number of them.",
     ),
-    Mistake(
-        "detached",
+    "detached": (
         lambda q, a, low, high: clipped_objective(q.detach(), a, low, high),
         "your values are right but carry no gradient: detach advantages if you like, never the ratios.",
     ),
-]
+}
 
 # --- clip_binds ---------------------------------------------------------------------------------------------------
 
@@ -108,70 +96,58 @@ def clip_binds(ratios, advantages, clip_low, clip_high):
     return too_high | too_low
 
 
-BINDS_MISTAKES = [
-    Mistake(
-        "outside the range",
+BINDS_MISTAKES = {
+    "outside the range": (
         lambda q, a, low, high: (clip(q, low, high) != q) & (a == a),
         "you mark every ratio outside the range. The clip binds only where the minimum takes the clipped term, and "
         "that depends on the advantage's sign.",
     ),
-    Mistake(
-        "outside the range, 0 left out",
+    "outside the range, 0 left out": (
         lambda q, a, low, high: (clip(q, low, high) != q) & (a != 0),
         "you mark every ratio outside the range if its advantage is not 0. The sign matters too: a positive advantage is "
         "stopped only above the range, a negative one only below.",
     ),
-    Mistake(
-        "signs exchanged",
+    "signs exchanged": (
         lambda q, a, low, high: clip_binds(q, -a, low, high),
         "the signs are exchanged. With a positive advantage the ratio wants to rise, so it is stopped above 1 + clip_high.",
     ),
-    Mistake(
-        "only above",
+    "only above": (
         lambda q, a, low, high: (a > 0) & (q > 1 + high),
         "you see only positive advantages. With a negative one the ratio is stopped below 1 - clip_low.",
     ),
-    Mistake(
-        "one range for both sides",
+    "one range for both sides": (
         lambda q, a, low, high: clip_binds(q, a, low, low),
         "you use clip_low on both sides. Above 1 the range is clip_high.",
     ),
-    Mistake(
-        "clip_high on both sides",
+    "clip_high on both sides": (
         lambda q, a, low, high: clip_binds(q, a, high, high),
         "you use clip_high on both sides. Below 1 the range is clip_low.",
     ),
-    Mistake(
-        "advantage 0 counted",
+    "advantage 0 counted": (
         lambda q, a, low, high: torch.where(a >= 0, q > 1 + high, q < 1 - low),
         "you count places where the advantage is 0, as with A >= 0. There is no gradient there that a clip could stop.",
     ),
-    Mistake(
-        "advantage 0 counted on both sides",
+    "advantage 0 counted on both sides": (
         lambda q, a, low, high: ((a >= 0) & (q > 1 + high)) | ((a <= 0) & (q < 1 - low)),
         "you count places where the advantage is 0, on both sides. There is no gradient there that a clip could stop.",
     ),
-    Mistake(
-        "range not around 1",
+    "range not around 1": (
         lambda q, a, low, high: ((a > 0) & (q > high)) | ((a < 0) & (q < low)),
         "you compare the ratio with clip_low and clip_high themselves. The range is from 1 - clip_low to 1 + clip_high.",
     ),
-    Mistake(
-        "times the advantage",
+    "times the advantage": (
         lambda q, a, low, high: clip_binds(1 + (q - 1) * a.abs(), a, low, high),
         "you compare (q - 1) A with the range. The size of the advantage moves no edge: only its sign counts.",
     ),
-    Mistake(
-        "numbers",
+    "numbers": (
         lambda q, a, low, high: clip_binds(q, a, low, high).float(),
         "you give the numbers 1 and 0 in the right places. Give True and False, as comparisons joined with & and | do.",
     ),
-    Mistake(
-        "a fraction",
+    "a fraction": (
         lambda q, a, low, high: clip_binds(q, a, low, high).double().mean(),
         "you give the clipped fraction. Give True or False for each place; the fraction is its mean.",
     ),
-]
+}
 
 # --- range_that_binds ---------------------------------------------------------------------------------------------
 
@@ -205,64 +181,53 @@ def quantile(values: Tensor, share: float) -> Tensor:
     return torch.quantile(values, 1 - share).clamp(min=0)
 
 
-RANGE_MISTAKES = [
-    Mistake(
-        "outside the range",
+RANGE_MISTAKES = {
+    "outside the range": (
         lambda q, a, share: quantile(everywhere((q - 1).abs(), a), share),
         "you take the distance from 1 on both sides. That finds the share outside the range; the clip binds only on the "
         "side to which the advantage pushes.",
     ),
-    Mistake(
-        "sign ignored",
+    "sign ignored": (
         lambda q, a, share: quantile(everywhere(q - 1, a), share),
         "you look only at ratios above 1. With a negative advantage the clip binds below 1: turn q - 1 round with the sign.",
     ),
-    Mistake(
-        "signs exchanged",
+    "signs exchanged": (
         lambda q, a, share: quantile((1 - q) * a.sign(), share),
         "your sign is turned round. With a positive advantage the ratio is pushed up, so q - 1 counts as it is.",
     ),
-    Mistake(
-        "times the advantage",
+    "times the advantage": (
         lambda q, a, share: quantile((q - 1) * a, share),
         "you multiply by the advantage. Its size moves no edge of the range: take its sign.",
     ),
-    Mistake(
-        "the wrong end",
+    "the wrong end": (
         lambda q, a, share: quantile((q - 1) * a.sign(), 1 - share),
         "you take the quantile at `share`. On the share that is clipped the overshoot is larger than eps: 1 - share.",
     ),
-    Mistake(
-        "below 0",
+    "below 0": (
         lambda q, a, share: torch.quantile((q - 1) * a.sign(), 1 - share),
         "your range can be negative. If fewer places went the pushed way than are to be clipped, it is 0.",
     ),
-    Mistake(
-        "only those that went the pushed way",
+    "only those that went the pushed way": (
         lambda q, a, share: quantile(((q - 1) * a.sign())[(q - 1) * a.sign() > 0], share),
         "you leave out the places that went the other way. They are not clipped and still count in the share.",
     ),
-    Mistake(
-        "advantage 0 left out",
+    "advantage 0 left out": (
         lambda q, a, share: quantile(((q - 1) * a.sign()).flatten()[everywhere(a, q) != 0], share),
         "you leave out places whose advantage is 0. They are never clipped and still count in the share.",
     ),
-    Mistake(
-        "no quantile between two places",
+    "no quantile between two places": (
         lambda q, a, share: torch.quantile((q - 1) * a.sign(), 1 - share, interpolation="higher").clamp(min=0),
         "you take the overshoot of one place. torch.quantile also goes between two neighbours, which the text asks for.",
     ),
-    Mistake(
-        "the ratio",
+    "the ratio": (
         lambda q, a, share: 1 + range_that_binds(q, a, share),
         "you give the ratio at the edge. eps is how far it is from 1.",
     ),
-    Mistake(
-        "a Python number",
+    "a Python number": (
         lambda q, a, share: range_that_binds(q, a, share).item(),
         "your number is right. Return it as a tensor: .clamp(min=0) instead of max(0.0, ....item()).",
     ),
-]
+}
 
 EXERCISES = [
     Exercise(
@@ -272,7 +237,7 @@ EXERCISES = [
         difficulty=2,
         reference=clipped_objective,
         cases=clip_cases,
-        mistakes=OBJECTIVE_MISTAKES,
+        mistakes=named(OBJECTIVE_MISTAKES),
         hints=[
             "Two candidates: ratio times advantage, and clipped ratio times advantage. Which one is cautious?",
             "`ratios.clamp(low, high)` clips; the range lies around 1. Multiply both ratios by the advantage first.",
@@ -287,7 +252,7 @@ EXERCISES = [
         difficulty=2,
         reference=clip_binds,
         cases=clip_cases,
-        mistakes=BINDS_MISTAKES,
+        mistakes=named(BINDS_MISTAKES),
         hints=[
             "Draw the objective over the ratio, once for A > 0 and once for A < 0. Where is it flat?",
             "For A > 0 it is flat above 1 + clip_high. For A < 0 it is flat on the other side.",
@@ -301,7 +266,7 @@ EXERCISES = [
         difficulty=3,
         reference=range_that_binds,
         cases=range_cases,
-        mistakes=RANGE_MISTAKES,
+        mistakes=named(RANGE_MISTAKES),
         hints=[
             "How far has each ratio gone the way its advantage pushes it? A number for each place, negative if it went back.",
             "With `overshoot = (ratios - 1) * advantages.sign()` the clip binds where overshoot > eps.",

@@ -8,7 +8,7 @@ from torch import Tensor
 from rlvr_helpers import losses
 from rlvr_helpers.clipping import clipped_objective
 from rlvr_helpers.exercises.cases import batch, ragged_mask, random_numbers
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.exercises.core import Case, Exercise, named
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, Method
 from rlvr_helpers.ratios import sequence_ratios, token_ratios
 
@@ -43,77 +43,64 @@ def aggregate_cases() -> list[Case]:
     ]
 
 
-AGGREGATE_MISTAKES = [
-    Mistake(
-        "mean over the padding",
+AGGREGATE_MISTAKES = {
+    "mean over the padding": (
         lambda v, m, how, n, r=None, t=None: (
             aggregate(v, m, "constant", m.shape[1], r) if how == "sequence_mean" else aggregate(v, m, how, n, r, t)
         ),
         'your "sequence_mean" divides each row by the padded width. Divide by the row\'s own tokens, mask.sum(dim=1).',
     ),
-    Mistake(
-        "padded width instead of the budget",
+    "padded width instead of the budget": (
         lambda v, m, how, n, *totals: aggregate(v, m, how, m.shape[1], *totals),
         'your "constant" divides by the padded width, as .mean() does. It depends on the longest neighbour: use max_tokens.',
     ),
-    Mistake(
-        "own length in constant",
+    "own length in constant": (
         lambda v, m, how, *sizes: aggregate(v, m, how.replace("constant", "sequence_mean"), *sizes),
         'your "constant" still divides each row by its own length: that is "sequence_mean", the very thing that '
         "Dr. GRPO takes away.",
     ),
-    Mistake(
-        "mean of means as token mean",
+    "mean of means as token mean": (
         lambda v, m, how, *sizes: aggregate(v, m, how.replace("token_mean", "sequence_mean"), *sizes),
         'your "token_mean" is a mean of the rows\' means. Add up all tokens first, then divide once by their number.',
     ),
-    Mistake(
-        "token mean as mean of means",
+    "token mean as mean of means": (
         lambda v, m, how, *sizes: aggregate(v, m, how.replace("sequence_mean", "token_mean"), *sizes),
         'your "sequence_mean" is a mean over all tokens. Take each row\'s mean first, then the mean over rows.',
     ),
-    Mistake(
-        "constant without the rows",
+    "constant without the rows": (
         lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, 1 if how == "constant" else r, t),
         'your "constant" forgets the number of rows: divide by rows * max_tokens.',
     ),
-    Mistake(
-        "micro-batch divided by its own rows",
+    "micro-batch divided by its own rows": (
         lambda v, m, how, n, *totals: aggregate(v, m, how, n),
         "you divide by the rows and tokens that you see. A micro-batch divides by those of its whole batch, total_rows "
         "and total_tokens, or the micro-batches do not add up to the batch.",
     ),
-    Mistake(
-        "total tokens ignored",
+    "total tokens ignored": (
         lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r),
         'you use total_rows but not total_tokens: "token_mean" divides by it if it is given.',
     ),
-    Mistake(
-        "empty rows left out",
+    "empty rows left out": (
         lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r or int(m.any(dim=1).sum()), t),
         "you leave rows without tokens out of the count. They add 0 and still count as rows.",
     ),
-    Mistake(
-        "0 / 0",
+    "0 / 0": (
         lambda v, m, how, *sizes: aggregate(v, m, how, *sizes) + (0.0 if m.any(dim=1).all() else torch.nan),
         "a row without tokens gives 0 / 0. Divide by at least 1: mask.sum(dim=1).clamp(min=1).",
     ),
-    Mistake(
-        "times the mask",
+    "times the mask": (
         lambda v, m, how, *sizes: aggregate(v, m, how, *sizes) + 0 * (v * m).sum(),
         "you multiply by the mask, and NaN times 0 stays NaN. Choose with torch.where(mask.bool(), per_token, 0.0).",
     ),
-    Mistake(
-        "padding left in",
+    "padding left in": (
         lambda v, m, how, n, r=None, t=None: aggregate(v, torch.ones_like(m), how, n, r, t or int(m.sum())),
         "your sums run over the padding as well. Set the values to 0 where the mask is 0, before the sum.",
     ),
-    Mistake(
-        "detached",
+    "detached": (
         lambda v, *rest: aggregate(v.detach(), *rest),
         "your values are right but carry no gradient: keep to tensor operations, without .item() or .detach().",
     ),
-]
+}
 
 # --- kl_estimate --------------------------------------------------------------------------------------------------
 
@@ -139,79 +126,65 @@ def with_x(x: Tensor, kind: str) -> Tensor:
     return {"k1": -x, "k2": x.square() / 2, "k3": x.exp() - x - 1}[kind]
 
 
-KL_MISTAKES = [
-    Mistake(
-        "reference not detached",
+KL_MISTAKES = {
+    "reference not detached": (
         lambda logp, ref, kind="k3": with_x(ref - logp, kind),
         "a gradient flows into the reference's log-probs. The reference is a constant: logp_ref.detach().",
     ),
-    Mistake(
-        "x reversed",
+    "x reversed": (
         lambda logp, ref, kind="k3": with_x(logp - ref.detach(), kind),
         "your x has the wrong sign: x = logp_ref - logp. In k3 that makes another number; in k2 it would not show.",
     ),
-    Mistake(
-        "k1 reversed",
+    "k1 reversed": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) * (-1 if kind == "k1" else 1),
         "your k1 has the wrong sign. KL(policy || reference) is the mean of logp - logp_ref, so k1 = -x.",
     ),
-    Mistake(
-        "k3 reversed",
+    "k3 reversed": (
         lambda logp, ref, kind="k3": with_x((logp - ref.detach()) * (1 if kind == "k3" else -1), kind),
         "your k3 takes exp(logp - logp_ref). The ratio in k3 is reference over policy: exp(x) with x = logp_ref - logp.",
     ),
-    Mistake(
-        "k2 without the half",
+    "k2 without the half": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) * (2 if kind == "k2" else 1),
         "your k2 is twice too large: it is x^2 / 2.",
     ),
-    Mistake(
-        "k3 without the 1",
+    "k3 without the 1": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + (kind == "k3"),
         "your k3 is 1 too large: it is e^x - x - 1, which is 0 where policy and reference agree.",
     ),
-    Mistake(
-        "k3 without the x",
+    "k3 without the x": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + (ref.detach() - logp) * (kind == "k3"),
         "your k3 is e^x - 1, which is 0 on average whatever the KL is. The -x is what is measured: e^x - x - 1.",
     ),
-    Mistake(
-        "k3 with + x",
+    "k3 with + x": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + 2 * (ref.detach() - logp) * (kind == "k3"),
         "your k3 is e^x + x - 1, which can be negative. x is subtracted: e^x - x - 1.",
     ),
-    Mistake(
-        "k1 made positive",
+    "k1 made positive": (
         lambda logp, ref, kind="k3": (logp - ref).abs() if kind == "k1" else kl_estimate(logp, ref, kind),
         "your k1 is an absolute value. k1 may be negative at a token; only its mean is not.",
     ),
-    Mistake(
-        "kind ignored",
+    "kind ignored": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, "k3"),
         "you always give k3. Look at `kind`.",
     ),
-    Mistake(
-        "another default",
+    "another default": (
         lambda logp, ref, kind="k1": kl_estimate(logp, ref, kind),
         'your default is not "k3".',
     ),
-    Mistake(
-        "averaged",
+    "averaged": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind).mean(),
         "you average. Give an estimate for each token; `aggregate` makes one number of them.",
     ),
-    Mistake(
-        "weighted by the probability",
+    "weighted by the probability": (
         lambda logp, ref, kind="k3": logp.exp() * kl_estimate(logp, ref, kind),
         "you multiply by the token's probability, as in the sum over all tokens. The token was sampled with that probability "
         "already: leave the factor out.",
     ),
-    Mistake(
-        "detached",
+    "detached": (
         lambda logp, ref, kind="k3": kl_estimate(logp.detach(), ref, kind),
         "your values are right but carry no gradient: detach the reference's log-probs, never the policy's.",
     ),
-]
+}
 
 # --- method_loss --------------------------------------------------------------------------------------------------
 
@@ -249,79 +222,66 @@ def steeper(new: Tensor, mask: Tensor) -> Tensor:
     return new.detach() + (new - new.detach()) * mask.sum(dim=1, keepdim=True)
 
 
-METHOD_MISTAKES = [
-    Mistake(
-        "sign",
+METHOD_MISTAKES = {
+    "sign": (
         lambda *args: -method_loss(*args),
         "you minimise the objective: a good answer would become less likely. The loss is minus the clipped objective.",
     ),
-    Mistake(
-        "no clip",
+    "no clip": (
         lambda method, *rest: method_loss(replace(method, clip_low=1e9, clip_high=1e9), *rest),
         "nothing is clipped. Use clipped_objective with the method's clip_low and clip_high.",
     ),
-    Mistake(
-        "one range for both sides",
+    "one range for both sides": (
         lambda method, *rest: method_loss(replace(method, clip_high=method.clip_low), *rest),
         "you use clip_low on both sides. Above 1 the range is the method's clip_high.",
     ),
-    Mistake(
-        "token ratios for all",
+    "token ratios for all": (
         lambda method, *rest: method_loss(replace(method, ratio_level="token"), *rest),
         'you use token ratios for every method. With ratio_level "sequence" there is one ratio per row.',
     ),
-    Mistake(
-        "sequence_mean for all",
+    "sequence_mean for all": (
         lambda method, *rest: method_loss(replace(method, aggregation="sequence_mean"), *rest),
         "you aggregate every method as GRPO does. Pass method.aggregation on to aggregate.",
     ),
-    Mistake(
-        "width instead of the budget",
+    "width instead of the budget": (
         lambda method, new, old, a, mask, n, *ref: method_loss(method, new, old, a, mask, mask.shape[1], *ref),
         "you give aggregate the padded width. Its last argument is the budget, max_tokens.",
     ),
-    Mistake(
-        "no KL",
+    "no KL": (
         lambda method, *rest: method_loss(replace(method, kl_coef=0.0), *rest),
         "the KL term is missing: if kl_coef is above 0, add kl_coef times kl_estimate to the per-token loss.",
     ),
-    Mistake(
-        "KL subtracted",
+    "KL subtracted": (
         lambda method, *rest: 2 * method_loss(replace(method, kl_coef=0.0), *rest) - method_loss(method, *rest),
         "you subtract the KL term, which would reward leaving the reference. In a loss it is added.",
     ),
-    Mistake(
-        "KL without its coefficient",
+    "KL without its coefficient": (
         lambda method, *rest: method_loss(replace(method, kl_coef=float(method.kl_coef > 0)), *rest),
         "your KL term is not multiplied by the method's kl_coef.",
     ),
-    Mistake(
-        "k3 for all",
+    "k3 for all": (
         lambda method, *rest: method_loss(replace(method, kl_kind="k3"), *rest),
         "you use k3 whatever the method says. Pass method.kl_kind on to kl_estimate.",
     ),
-    Mistake(
-        "advantages along the tokens",
+    "advantages along the tokens": (
         lambda method, new, old, a, mask, *rest: method_loss(
             method, new, old, a if method.ratio_level == "sequence" else clipped_objective(new, a, 0, 0), mask, *rest
         ),
         "an advantage belongs to a row, and [B] is laid along the last dimension, the tokens. For ratios [B, T] give "
         "advantages[:, None]. (If B and T are equal, nothing complains.)",
     ),
-    Mistake(
-        "GSPO's gradient n times too large",
+    "GSPO's gradient n times too large": (
         lambda method, new, old, a, mask, *rest: method_loss(
             method, new if method.ratio_level == "token" else steeper(new, mask), old, a, mask, *rest
         ),
         "your GSPO values are right, but the gradient is n times too large: it is that of the sum of the log-ratios. "
         "s is exp of their mean.",
     ),
-    Mistake(
-        "new detached",
+    "new detached": (
         lambda method, new, *rest: method_loss(method, new.detach(), *rest),
         "your values are right but carry no gradient: detach the old log-probs, never the new ones.",
     ),
-]
+}
 
 EXERCISES = [
     Exercise(
@@ -331,7 +291,7 @@ EXERCISES = [
         difficulty=2,
         reference=aggregate,
         cases=aggregate_cases,
-        mistakes=AGGREGATE_MISTAKES,
+        mistakes=named(AGGREGATE_MISTAKES),
         hints=[
             "Start with the padding: replace what stands there by 0, whatever it is. Then each of the three is a sum over "
             "a count. Which count?",
@@ -350,7 +310,7 @@ EXERCISES = [
         difficulty=1,
         reference=kl_estimate,
         cases=kl_cases,
-        mistakes=KL_MISTAKES,
+        mistakes=named(KL_MISTAKES),
         hints=[
             "All three are functions of one number at each token: x = logp_ref - logp.",
             "k1 is -x, k2 is x^2 / 2, k3 is e^x - x - 1. Mind the sign of x, which k2 does not show.",
@@ -366,7 +326,7 @@ EXERCISES = [
         difficulty=3,
         reference=method_loss,
         cases=method_cases,
-        mistakes=METHOD_MISTAKES,
+        mistakes=named(METHOD_MISTAKES),
         hints=[
             "Three steps: an objective for each token [B, T], minus it (plus a KL term) as the loss of each token, one number.",
             "For token ratios give clipped_objective `advantages[:, None]`. For sequence ratios everything is [B]: give the "

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlvr_helpers.exercises.cases import numbers, ragged_mask
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.exercises.core import Case, Exercise, named
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, Method
 
@@ -90,82 +90,70 @@ def first_rows(values: Tensor, minibatches: list[Tensor]) -> Tensor:
     return values[torch.cat([torch.arange(len(rows)) for rows in minibatches])[torch.cat(minibatches).argsort()]]
 
 
-UPDATES_MISTAKES = [
-    Mistake(
-        "old log-probs at each update",
+UPDATES_MISTAKES = {
+    "old log-probs at each update": (
         lambda score, opt, mb, a, m, method, n, epochs: [
             loss for rows in mb * epochs for loss in take_updates(score, opt, [rows], a, m, method, n, 1)
         ],
         "you score logp_old anew before every update, so the ratio is always 1 and the clip never acts. It is what the "
         "model said when it sampled: score all rows once, before the first update.",
     ),
-    Mistake(
-        "old log-probs at each pass",
+    "old log-probs at each pass": (
         lambda score, opt, mb, a, m, method, n, epochs: [
             loss for _ in range(epochs) for loss in take_updates(score, opt, mb, a, m, method, n, 1)
         ],
         "you score logp_old anew in each pass. The rollout was sampled once: score all rows once, before the loops.",
     ),
-    Mistake(
-        "gradients pile up",
+    "gradients pile up": (
         lambda score, opt, *rest: take_updates(score, piling_up(opt), *rest),
         "the gradients of earlier mini-batches are still there when you step: optimizer.zero_grad() before each backward.",
     ),
-    Mistake(
-        "one step a pass",
+    "one step a pass": (
         lambda score, opt, mb, *rest: take_updates(score, opt, [torch.cat(mb)], *rest),
         "you take one optimizer step per pass. Each mini-batch gets its own: zero_grad, backward, clip and step stand in the "
         "inner loop.",
     ),
-    Mistake(
-        "no limit on the gradient",
+    "no limit on the gradient": (
         lambda score, opt, *rest: take_updates(score, without_limit(opt), *rest),
         "the gradient's norm is not clipped to 1, or only after the step, when it is too late: "
         "torch.nn.utils.clip_grad_norm_(parameters, 1.0) between backward and step.",
     ),
-    Mistake(
-        "uphill",
+    "uphill": (
         lambda score, opt, *rest: (
             opt.param_groups[0].update(lr=-opt.param_groups[0]["lr"]) or take_updates(score, opt, *rest)
         ),
         "your steps make the loss larger: policy_loss is to be minimised already, so backward goes without a minus.",
     ),
-    Mistake(
-        "advantages of other rows",
+    "advantages of other rows": (
         lambda score, opt, mb, a, *rest: take_updates(score, opt, mb, first_rows(a, mb), *rest),
         "you take the first advantages whatever the mini-batch. Rows, old log-probs, advantages and mask belong together: "
         "index each with `rows`.",
     ),
-    Mistake(
-        "batch by batch",
+    "batch by batch": (
         lambda score, opt, mb, a, m, method, n, epochs: take_updates(
             score, opt, [rows for rows in mb for _ in range(epochs)], a, m, method, n, 1
         ),
         "you go over one mini-batch several times before the next. A pass goes over all of them: the loop over passes is "
         "the outer one.",
     ),
-    Mistake(
-        "totals of the rollout",
+    "totals of the rollout": (
         lambda score, opt, mb, a, m, *rest: take_updates(score, opt, mb, a * len(mb[0]) / len(m), m, *rest),
         "you divide by the rows of the whole rollout. One optimizer step averages over its own mini-batch: leave "
         "total_rows and total_tokens out.",
     ),
-    Mistake(
-        "losses of the last pass",
+    "losses of the last pass": (
         lambda score, opt, mb, *rest: take_updates(score, opt, mb, *rest)[-len(mb) :],
         "you give only the losses of the last pass: make the list before the loop over passes.",
     ),
-    Mistake(
-        "one pass",
+    "one pass": (
         lambda score, opt, mb, a, m, method, n, epochs: take_updates(score, opt, mb, a, m, method, n, 1),
         "you go over the mini-batches once. Do it `epochs` times.",
     ),
-    Mistake(
-        "losses as tensors",
+    "losses as tensors": (
         lambda *args: [torch.tensor(loss, dtype=torch.float64) for loss in take_updates(*args)],
         "your losses are tensors. Append loss.item(): a tensor keeps its whole graph in memory.",
     ),
-]
+}
 
 # --- accumulated_loss ---------------------------------------------------------------------------------------------
 
@@ -208,56 +196,47 @@ def accumulated(method, new, old, advantages, mask, max_tokens, size, totals=Non
     return sum(losses)
 
 
-ACCUMULATED_MISTAKES = [
-    Mistake(
-        "sum of means",
+ACCUMULATED_MISTAKES = {
+    "sum of means": (
         lambda *a: accumulated(*a, totals=()),
         "each micro-batch divides by its own rows or tokens, so the sum is as many times too large as there are "
         "micro-batches. Give policy_loss the total_rows and total_tokens of the whole.",
     ),
-    Mistake(
-        "mean of means",
+    "mean of means": (
         lambda *a: accumulated(*a, totals=(), weight=lambda rows, parts: 1 / len(parts)),
         "you average the micro-batches' losses. A smaller last one then counts too much, and with a token mean every "
         "short one: give policy_loss the totals of the whole and add up.",
     ),
-    Mistake(
-        "weighted by rows",
+    "weighted by rows": (
         lambda *a: accumulated(*a, totals=(), weight=lambda rows, parts: len(rows) / sum(map(len, parts))),
         "you weigh micro-batches by their rows. That is right until the loss is a mean over tokens (DAPO's): "
         "give policy_loss total_tokens too.",
     ),
-    Mistake(
-        "no total of tokens",
+    "no total of tokens": (
         lambda *a: accumulated(*a, totals=("total_rows",)),
         "total_tokens is missing: where the loss is a mean over tokens each micro-batch divides by its own.",
     ),
-    Mistake(
-        "no total of rows",
+    "no total of rows": (
         lambda *a: accumulated(*a, totals=("total_tokens",)),
         "total_rows is missing: where the loss is a mean over rows each micro-batch divides by its own.",
     ),
-    Mistake(
-        "totals and a mean",
+    "totals and a mean": (
         lambda *a: accumulated(*a, weight=lambda rows, parts: 1 / len(parts)),
         "with the totals of the whole each micro-batch brings its own share already: add them up, do not average again.",
     ),
-    Mistake(
-        "last micro-batch lost",
+    "last micro-batch lost": (
         lambda *a: accumulated(*a, parts=lambda n, size: torch.arange(n - n % size).split(size)),
         "the rows left over are not there: 7 rows at 3 a time are three micro-batches. torch.arange(B).split(micro_rows).",
     ),
-    Mistake(
-        "the number of micro-batches",
+    "the number of micro-batches": (
         lambda *a: accumulated(*a, weight=lambda rows, parts: 1 / len(rows)),
         "you divide each loss by its rows once more. policy_loss has divided already.",
     ),
-    Mistake(
-        "detached",
+    "detached": (
         lambda *a: accumulated(a[0], a[1].detach(), *a[2:]),
         "your value is right but carries no gradient: add up the losses themselves, not their .item().",
     ),
-]
+}
 
 EXERCISES = [
     Exercise(
@@ -267,7 +246,7 @@ EXERCISES = [
         difficulty=3,
         reference=take_updates,
         cases=updates_cases,
-        mistakes=UPDATES_MISTAKES,
+        mistakes=named(UPDATES_MISTAKES),
         hints=[
             "Two loops, passes outside and mini-batches inside. One thing is computed before both: which log-probs belong "
             "to the moment of sampling?",
@@ -286,7 +265,7 @@ EXERCISES = [
         difficulty=2,
         reference=accumulated_loss,
         cases=accumulated_cases,
-        mistakes=ACCUMULATED_MISTAKES,
+        mistakes=named(ACCUMULATED_MISTAKES),
         hints=[
             "A mean is a sum divided by a count. Whose count, when only some of the rows are there?",
             "policy_loss takes total_rows and total_tokens. With those of the whole mini-batch the losses of the parts add up.",

@@ -1,6 +1,6 @@
 """Exercises of lesson 12: the bytes that training takes before its first token, the time that one token takes."""
 
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake
+from rlvr_helpers.exercises.core import Case, Exercise, named
 
 # --- training_bytes -----------------------------------------------------------------------------------------------------
 
@@ -21,63 +21,52 @@ def training_bytes(parameters, adapters=0):
     return 4 * frozen + 16 * trained
 
 
-BYTES_MISTAKES = [
-    Mistake(
-        "three of four",
+BYTES_MISTAKES = {
+    "three of four": (
         lambda n, a=0: 4 * n + 12 * a if a else 12 * n,
         "you count 12 bytes for a trained number. It has four float32: its weight, its gradient, and two moments of AdamW.",
     ),
-    Mistake(
-        "weights alone",
+    "weights alone": (
         lambda n, a=0: 4 * (n + a),
         "you count the weights alone. What is trained has a gradient and two moments of AdamW as well, float32 each.",
     ),
-    Mistake(
-        "16-bit weights",
+    "16-bit weights": (
         lambda n, a=0: 2 * n + 14 * a if a else 14 * n,
         "you count the weights in 16 bits. The master weights are float32, 4 bytes; 16-bit copies come and go beside them.",
     ),
-    Mistake(
-        "all in 16 bits",
+    "all in 16 bits": (
         lambda n, a=0: 2 * n + 8 * a if a else 8 * n,
         "you count two bytes a number. Weights, gradients and moments are float32, 4 bytes each.",
     ),
-    Mistake(
-        "LoRA trains all",
+    "LoRA trains all": (
         lambda n, a=0: 16 * (n + a),
         "under LoRA you count gradients and moments of the model's own weights. They are frozen: 4 bytes each.",
     ),
-    Mistake(
-        "LoRA has gradients for all",
+    "LoRA has gradients for all": (
         lambda n, a=0: 8 * n + 16 * a if a else 16 * n,
         "under LoRA you count gradients of the model's own weights. They are frozen and have none.",
     ),
-    Mistake(
-        "frozen weights forgotten",
+    "frozen weights forgotten": (
         lambda n, a=0: 16 * (a or n),
         "under LoRA the model's own weights are missing. They are not trained, and yet they are there: 4 bytes each.",
     ),
-    Mistake(
-        "frozen weights in 16 bits",
+    "frozen weights in 16 bits": (
         lambda n, a=0: 2 * n + 16 * a if a else 16 * n,
         "under LoRA you count the frozen weights in 16 bits. They are float32 as well, 4 bytes each.",
     ),
-    Mistake(
-        "adapters without their weights",
+    "adapters without their weights": (
         lambda n, a=0: 4 * n + 12 * a if a else 16 * n,
         "under LoRA you count 12 bytes for a number of the adapters. It has a weight, a gradient and two moments: 16.",
     ),
-    Mistake(
-        "adapters ignored",
+    "adapters ignored": (
         lambda n, a=0: 16 * n,
         "`adapters` changes nothing in yours. Where it is above 0, the model's own weights are frozen.",
     ),
-    Mistake(
-        "gigabytes",
+    "gigabytes": (
         lambda n, a=0: (4 * n + 16 * a if a else 16 * n) / 1e9,
         "you give gigabytes; bytes are asked for.",
     ),
-]
+}
 
 # --- token_seconds ------------------------------------------------------------------------------------------------------
 
@@ -99,63 +88,52 @@ def token_seconds(weights, rows, bandwidth, flops):
     return max(reading, computing)
 
 
-TOKEN_MISTAKES = [
-    Mistake(
-        "sum",
+TOKEN_MISTAKES = {
+    "sum": (
         lambda n, b, w, f: 2 * n / w + 2 * n * b / f,
         "you add the two times. A GPU reads the next weights while it computes with these: the longer time counts, max.",
     ),
-    Mistake(
-        "the shorter",
+    "the shorter": (
         lambda n, b, w, f: min(2 * n / w, 2 * n * b / f),
         "you take the shorter of the two times. The step is over when both are: max.",
     ),
-    Mistake(
-        "reading alone",
+    "reading alone": (
         lambda n, b, w, f: 2 * n / w,
         "you count the reading alone. With many rows the arithmetic takes longer.",
     ),
-    Mistake(
-        "computing alone",
+    "computing alone": (
         lambda n, b, w, f: 2 * n * b / f,
         "you count the arithmetic alone. With few rows the weights cannot be read as fast as they are used.",
     ),
-    Mistake(
-        "read for each row",
+    "read for each row": (
         lambda n, b, w, f: max(2 * n * b / w, 2 * n * b / f),
         "you read the weights once for each row. All rows use what was read: that is why more rows cost so little.",
     ),
-    Mistake(
-        "rows forgotten",
+    "rows forgotten": (
         lambda n, b, w, f: max(2 * n / w, 2 * n / f),
         "the arithmetic is that of one row. Every row is multiplied with every weight.",
     ),
-    Mistake(
-        "four bytes",
+    "four bytes": (
         lambda n, b, w, f: max(4 * n / w, 2 * n * b / f),
         "you read four bytes a weight. Products are made of 16-bit weights: two.",
     ),
-    Mistake(
-        "one byte",
+    "one byte": (
         lambda n, b, w, f: max(n / w, 2 * n * b / f),
         "you read one byte per weight. In 16 bits it is two.",
     ),
-    Mistake(
-        "tokens per second",
+    "tokens per second": (
         lambda n, b, w, f: 1 / max(2 * n / w, 2 * n * b / f),
         "you give tokens per second. The time of one token is asked for, its inverse.",
     ),
-    Mistake(
-        "one FLOP",
+    "one FLOP": (
         lambda n, b, w, f: max(2 * n / w, n * b / f),
         "you count one FLOP a weight and row. A product and a sum are two.",
     ),
-    Mistake(
-        "for one row",
+    "for one row": (
         lambda n, b, w, f: max(2 * n / w, 2 * n * b / f) / b,
         "you divide by the rows. The time until every row has its token is asked for.",
     ),
-]
+}
 
 EXERCISES = [
     Exercise(
@@ -165,7 +143,7 @@ EXERCISES = [
         difficulty=1,
         reference=training_bytes,
         cases=bytes_cases,
-        mistakes=BYTES_MISTAKES,
+        mistakes=named(BYTES_MISTAKES),
         hints=[
             "What does the optimizer keep of a number that is trained, and what of one that is not?",
             "A float32 is 4 bytes. Trained: weight, gradient, two moments, so 16. Frozen: the weight, so 4.",
@@ -179,7 +157,7 @@ EXERCISES = [
         difficulty=2,
         reference=token_seconds,
         cases=token_cases,
-        mistakes=TOKEN_MISTAKES,
+        mistakes=named(TOKEN_MISTAKES),
         hints=[
             "Two things happen side by side, reading and computing. Which of them has to do with the number of rows?",
             "Reading moves 2 bytes a weight, once for all rows. Computing takes 2 FLOPs a weight, for every row.",
