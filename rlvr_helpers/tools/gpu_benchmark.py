@@ -23,7 +23,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from rlvr_helpers import sampling, training
-from rlvr_helpers.large import add_lora, best_compute, make_optimizer, merge_lora
+from rlvr_helpers.large import add_lora, best_compute, make_optimizer, merge_lora, without_cudnn_attention
 from rlvr_helpers.memory import GIB, SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import (
@@ -67,6 +67,7 @@ def random_policy(shape: Shape, device, name: str = "random") -> Policy:
         model = kind(config(**sizes)).eval()
     policy = make_policy(model, load_policy("tiny").tokenizer, name, KNOWN["tiny"])
     policy.compute = best_compute(device)
+    without_cudnn_attention(device)
     return policy
 
 

@@ -140,21 +140,18 @@ def compare_within(comparison: Comparison, seconds: float, out: Path, command: s
         run = comparison.new_run(method, seed)
         # Without the path of one machine.
         run.provenance.update(policy=Path(comparison.policy).name, command=command)
-        file = out / f"{comparison.folder(method, seed).name}.json"
         for record in train(policy, problems, method, run.settings, eval_problems=held_out):
             run.records.append(record)
             accuracy = record.eval.accuracy if record.eval else None
             say("step", method=method.name, seed=seed, step=record.step, reward=record.reward_mean, accuracy=accuracy,
                 seconds=record.seconds, clip_first=record.clip_fraction_first)  # fmt: skip
-            if record.eval:
-                save_run(run, file)
             if time.monotonic() > ends:
                 break
-        save_run(run, file)
         if len(run.records) < steps:
             done = f"{method.name} with seed {seed} after {len(run.records)} of {steps} steps"
             say("time is up", f"{done}; the rest is left out")
             break
+        save_run(run, out / f"{comparison.folder(method, seed).name}.json")
         results.setdefault(method.name, []).append(run)
     shape = shape_for(comparison.policy)
     load = workload(comparison.settings, comparison.lora_rank)

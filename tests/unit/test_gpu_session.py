@@ -172,5 +172,6 @@ def test_a_comparison_within_seconds_loads_once_and_names_what_it_left_out(tmp_p
     assert len(first) == 1, "each run begins with the same weights"
     assert within(0, "none") == {} and len(loaded) == 2
     assert ("time is up", "GRPO with seed 0 after 1 of 2 steps; the rest is left out") in said
-    assert len(load_run(tmp_path / "none" / "grpo-seed0.json").records) == 1
-    assert sorted(file.name for file in (tmp_path / "none").iterdir()) == ["grpo-seed0.json"]
+    assert not list((tmp_path / "none").iterdir()), "a run that was cut off is no run file"
+    kept = [load_run(tmp_path / "whole" / f"{name}-seed0.json") for name in ("grpo", "dr_grpo", "gspo")]
+    assert [len(run.records) for run in kept] == [2, 2, 2]
