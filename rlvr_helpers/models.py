@@ -1,20 +1,22 @@
 """Models: which policies the course knows, how one is loaded, and how a question becomes a prompt."""
 
+import hashlib
 import importlib.util
 import json
 import os
 import shutil
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import constants, try_to_load_from_cache
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from rlvr_helpers.decoding import check_model
 from rlvr_helpers.large import best_compute, without_cudnn_attention
+from rlvr_helpers.locks import while_saving
 from rlvr_helpers.problems import DATA
 from rlvr_helpers.rewards import extract_answer, format_reward
 
@@ -230,14 +232,48 @@ def _gguf_file(package: str | None) -> Path | None:
     return min(files, default=None)
 
 
-def _load(where: str, dtype, package: str | None = None):
-    """Model and tokenizer, never with code from the model's folder. A folder that lacks a part, or whose weights are not
-    the model's, is refused: transformers itself would go on with random weights in the place of missing ones."""
-    source, options, gguf = where, {}, _gguf_file(package)
-    if gguf is not None and not _in_cache(where):
-        source, options = gguf.parent, {"gguf_file": gguf.name}
-    elif Path(where).is_dir():
-        _refuse_by_config(Path(where))
+def _load(where: str, dtype: torch.dtype, package: str | None = None):
+    """Model and tokenizer. A package's weights are turned into plain numbers once and kept in the user's cache."""
+    gguf = _gguf_file(package)
+    if gguf is None or _in_cache(where):
+        if Path(where).is_dir():
+            _refuse_by_config(Path(where))
+        return _read(where, where, dtype, package)
+    copy = _copy_of(gguf)
+    if not copy.is_dir():
+        _keep(copy, *_read(where, gguf.parent, torch.float32, package, gguf_file=gguf.name))
+    if copy.is_dir():
+        with suppress(ValueError):
+            return _read(where, copy, dtype, package)
+        # damaged since: the package's own file serves, and the next time a new copy is made
+        shutil.rmtree(copy, ignore_errors=True)
+    return _read(where, gguf.parent, dtype, package, gguf_file=gguf.name)
+
+
+def _copy_of(gguf: Path) -> Path:
+    """Where the plain weights of a GGUF file are kept: in Hugging Face's cache folder, under a name made of its content."""
+    with gguf.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return Path(constants.HF_HOME) / "rlvr_helpers" / f"{gguf.stem}-{content[:16]}"
+
+
+def _keep(folder: Path, model, tokenizer) -> None:
+    """Saves a model whole or not at all. Without room, or leave to write there, it is turned anew next time."""
+    part = folder.with_name(f".{folder.name}.part")
+    try:
+        with while_saving(folder):
+            shutil.rmtree(part, ignore_errors=True)
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+            if not folder.is_dir():
+                part.rename(folder)
+    except Exception:  # safetensors has a kind of its own for a full disk
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _read(where: str, source: str | Path, dtype: torch.dtype, package: str | None = None, **options):
+    """Model and tokenizer from a source, never with code from the model's folder. One that lacks a part, or whose weights
+    are not the model's, is refused: transformers itself would go on with random weights in the place of missing ones."""
     # if left out, transformers asks on the terminal, and "y" runs the folder's code
     options["trust_remote_code"] = False
     try:

@@ -633,6 +633,8 @@ def test_a_package_serves_where_the_hub_s_cache_has_nothing(monkeypatch, tmp_pat
         asked.append((source, options))
         raise OSError("broken")
 
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr(models.constants, "HF_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(models, "_gguf_file", lambda package: tmp_path / "model.gguf")
     monkeypatch.setattr(models, "_in_cache", lambda where: in_cache)
     monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", broken)
@@ -641,6 +643,71 @@ def test_a_package_serves_where_the_hub_s_cache_has_nothing(monkeypatch, tmp_pat
     no_code = {"trust_remote_code": False}
     hub, package = (KNOWN["smollm2-135m"].where, no_code), (tmp_path, {"gguf_file": "model.gguf"} | no_code)
     assert asked == [hub if in_cache else package]
+
+
+@pytest.fixture
+def packed(monkeypatch, tmp_path):
+    """A package whose GGUF file stands for a small model, a cache folder for it, and how often it is dequantised."""
+    turned, read = [], models._read
+
+    def counted(where, source, dtype, package=None, **options):
+        if "gguf_file" not in options:
+            return read(where, source, dtype, package)
+        turned.append(dtype)
+        return make_model(dtype=dtype), make_tokenizer()
+
+    gguf, cache = tmp_path / "model.Q4_1.gguf", tmp_path / "cache"
+    gguf.write_bytes(b"GGUF")
+    monkeypatch.setattr(models.constants, "HF_HOME", str(cache))
+    monkeypatch.setattr(models, "_gguf_file", lambda package: gguf)
+    monkeypatch.setattr(models, "_in_cache", lambda where: False)
+    monkeypatch.setattr(models, "_read", counted)
+    return gguf, cache, turned
+
+
+def test_a_package_s_weights_are_turned_once(packed):
+    """And kept in float32, whatever they are loaded in. Another content is another model."""
+    gguf, cache, turned = packed
+    for dtype in (torch.bfloat16, torch.float32, torch.float32):
+        policy = load_policy("smollm2-135m", device="cpu", dtype=dtype)
+        assert policy.dtype == dtype
+    assert turned == [torch.float32]
+    for name, value in make_model().state_dict().items():
+        assert torch.equal(value, policy.model.state_dict()[name]), name
+    assert len(list(cache.rglob("model.safetensors"))) == 1 and not list(cache.rglob("*.part"))
+    gguf.write_bytes(b"GGUF of a later version")
+    load_policy("smollm2-135m", device="cpu")
+    assert len(turned) == 2
+
+
+def test_a_copy_that_was_cut_off_is_not_taken(packed, monkeypatch):
+    """A process that is killed while it saves leaves a part, which the next one writes anew."""
+    _, cache, turned = packed
+    with monkeypatch.context() as killed:
+        killed.setattr(
+            models, "_keep", lambda folder, *parts: folder.with_name(f".{folder.name}.part").mkdir(parents=True)
+        )
+        load_policy("smollm2-135m", device="cpu")
+    assert len(turned) == 2
+    load_policy("smollm2-135m", device="cpu")
+    load_policy("smollm2-135m", device="cpu")
+    assert len(turned) == 3 and not list(cache.rglob("*.part"))
+
+
+def test_a_copy_that_was_damaged_is_made_anew(packed):
+    _, cache, turned = packed
+    load_policy("smollm2-135m", device="cpu")
+    next(cache.rglob("model.safetensors")).write_bytes(b"damaged")
+    for count in (2, 3, 3):
+        load_policy("smollm2-135m", device="cpu")
+        assert len(turned) == count
+
+
+def test_a_cache_that_cannot_be_written_to_is_done_without(packed):
+    _, cache, turned = packed
+    cache.write_text("a file in the place of the folder")
+    assert load_policy("smollm2-135m", device="cpu").dtype == torch.float32
+    assert len(turned) == 2
 
 
 @pytest.mark.slow

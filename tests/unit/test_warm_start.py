@@ -248,9 +248,8 @@ def test_the_command_trains_on_train_measures_on_test_and_saves(folder, tmp_path
 def test_a_warm_started_model_keeps_the_settings_of_the_one_it_began_with(folder, tmp_path):
     file = Path(folder) / "policy.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"like": "smollm2-135m"}))
-    assert command(folder, tmp_path / "warm", "--problems", "addition") == 0
+    assert command(folder, tmp_path / "warm") == 0
     warm = str(tmp_path / "warm")
-    assert problems_for(warm) == "addition"
     assert own_settings(warm) == replace(SETTINGS["smollm2-135m"], max_tokens=8)
 
 
