@@ -72,18 +72,19 @@ def pack(prompt_ids: Tensor, prompt_mask: Tensor, completion_ids: Tensor, mask: 
 
 
 def score_packed(
-    model, prompt_ids, prompt_mask, completion_ids, mask, temperature: float, group_size: int
+    model, prompt_ids, prompt_mask, completion_ids, mask, temperature: float, group_size: int, entropy: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """What `sampling.score_tokens` returns, [B, T] twice, from one packed row a group."""
     packed, mask = pack(prompt_ids, prompt_mask, completion_ids, mask, group_size), mask.bool()
     read = model.model(input_ids=packed.ids, attention_mask=packed.look, position_ids=packed.positions, use_cache=False)
     hidden, tokens = read.last_hidden_state[packed.group, packed.place], completion_ids[mask]
-    scores = score_hidden(model.lm_head, hidden, tokens, temperature)
-    logp, entropy = (x if x is None else x.new_zeros(mask.shape).masked_scatter(mask, x) for x in scores)
-    return logp, entropy
+    scores = score_hidden(model.lm_head, hidden, tokens, temperature, entropy)
+    return tuple(x if x is None else x.new_zeros(mask.shape).masked_scatter(mask, x) for x in scores)
 
 
-def score_hidden(head, hidden: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor | None]:
+def score_hidden(
+    head, hidden: Tensor, tokens: Tensor, temperature: float, entropy: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """Log-prob of each token [N] and, as in `score_logits`, entropy of its distribution [N], from hidden states [N, D].
 
     The logits of a large vocabulary are never held for all tokens at once: they are made part by part, and again in the
@@ -91,24 +92,26 @@ def score_hidden(head, hidden: Tensor, tokens: Tensor, temperature: float) -> tu
     """
 
     def score(hidden: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-        return score_logits(head(hidden), tokens, temperature)
+        return score_logits(head(hidden), tokens, temperature, entropy)
 
     rows = max(1, LARGEST_LOGITS // head.out_features)
     if len(hidden) <= rows:
         return score(hidden, tokens)
     parts = zip(hidden.split(rows), tokens.split(rows), strict=True)
     scores = [checkpoint(score, h, t, use_reentrant=False) for h, t in parts]
-    logp, entropy = (None if x[0] is None else torch.cat(x) for x in zip(*scores, strict=True))
-    return logp, entropy
+    return tuple(None if x[0] is None else torch.cat(x) for x in zip(*scores, strict=True))
 
 
-def score_logits(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor | None]:
+def score_logits(
+    logits: Tensor, tokens: Tensor, temperature: float, entropy: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """Log-prob of each token [...] and entropy of its distribution [...] in nats, float32, from logits [..., V].
 
-    The entropy is only watched, so where a gradient is recorded (in an update) it is left out: None.
+    The entropy is only watched, so where a gradient is recorded (in an update) it is left out, unless asked for: None.
     """
     scaled = logits.float() / temperature
-    normaliser, entropy = scaled.logsumexp(dim=-1), None
-    if not torch.is_grad_enabled():
-        entropy = normaliser - (torch.softmax(scaled, dim=-1) * scaled).sum(dim=-1)
-    return scaled.gather(-1, tokens[..., None]).squeeze(-1) - normaliser, entropy
+    normaliser, spread = scaled.logsumexp(dim=-1), None
+    if entropy or not torch.is_grad_enabled():
+        with torch.no_grad():
+            spread = normaliser - (torch.softmax(scaled, dim=-1) * scaled).sum(dim=-1)
+    return scaled.gather(-1, tokens[..., None]).squeeze(-1) - normaliser, spread

@@ -232,10 +232,10 @@ def token_logprobs(
 
 
 def score_tokens(
-    model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature=1.0, group_size=1
+    model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature=1.0, group_size=1, entropy=False
 ) -> tuple[Tensor, Tensor | None]:
-    """`token_logprobs` and, where no gradient is recorded, the entropy of each position's distribution in nats (else
-    None), both [B, T]."""
+    """`token_logprobs` and, where it is asked for or no gradient is recorded, the entropy of each position's distribution
+    in nats (else None), both [B, T]."""
     rows, width = completion_ids.shape
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be above 0, not {temperature}: nothing is sampled from at 0")
@@ -251,9 +251,10 @@ def score_tokens(
             f"groups of {group_size}"
         )
     if group_size > 1 and can_pack(model):
-        return score_packed(model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature, group_size)
+        packed = prompt_ids, prompt_mask, completion_ids, completion_mask
+        return score_packed(model, *packed, temperature, group_size, entropy)
     ids, mask = torch.cat([prompt_ids, completion_ids], dim=1), torch.cat([prompt_mask, completion_mask], dim=1)
-    return masked_scores(read_all(model, ids, mask, width + 1), completion_ids, completion_mask, temperature)
+    return masked_scores(read_all(model, ids, mask, width + 1), completion_ids, completion_mask, temperature, entropy)
 
 
 def logprobs_from_logits(
@@ -267,8 +268,9 @@ def logprobs_from_logits(
     return masked_scores(logits, completion_ids, completion_mask, temperature)[0]
 
 
-def masked_scores(logits, completion_ids, completion_mask, temperature=1.0) -> tuple[Tensor, Tensor | None]:
+def masked_scores(
+    logits, completion_ids, completion_mask, temperature=1.0, entropy=False
+) -> tuple[Tensor, Tensor | None]:
     """What `score_logits` says of [B, T + 1, V] or [B, T, V] logits, [B, T] each, 0 where the mask is 0."""
-    scores = score_logits(logits[:, : completion_ids.shape[1]], completion_ids, temperature)
-    logp, entropy = (x if x is None else torch.where(completion_mask.bool(), x, 0.0) for x in scores)
-    return logp, entropy
+    scores = score_logits(logits[:, : completion_ids.shape[1]], completion_ids, temperature, entropy)
+    return tuple(x if x is None else torch.where(completion_mask.bool(), x, 0.0) for x in scores)

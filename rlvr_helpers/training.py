@@ -172,7 +172,9 @@ class MicroBatch:
         """Log-probs and entropies of the completion tokens under a model, [B, T] each."""
         ids = self.prompt_ids, self.prompt_mask, self.completion_ids, self.mask
         with autocast(self.mask.device, self.compute):
-            return score_tokens(model, *ids, self.temperature, self.group_size)
+            # the first update of a rollout has not been scored before: it gives the entropy too
+            more = (True,) if torch.is_grad_enabled() and self.entropy is None else ()
+            return score_tokens(model, *ids, self.temperature, self.group_size, *more)
 
 
 @dataclass
@@ -349,7 +351,7 @@ def take_step(
     rewards = score_rewards(rollout, batch, reward).to(policy.device)
     with clock.time("score"):
         minibatches = make_minibatches(rollout, rewards, method, settings, step)
-        score_before_updates(minibatches, model, reference, everywhere=method.kl_coef > 0)
+        score_before_updates(minibatches, model, reference, everywhere=method.kl_coef > 0, first=False)
     updates = [
         update(model, optimizer, minibatch, method, settings, clock, f"step {step}, epoch {epoch + 1}", scaler, loss)
         for epoch in range(settings.epochs)
@@ -492,14 +494,18 @@ def cut_rows(rollout: Rollout, rows: Tensor, advantages: Tensor, group_size: int
 
 
 @torch.no_grad()
-def score_before_updates(minibatches: list[MiniBatch], model, reference=None, everywhere: bool = True) -> None:
+def score_before_updates(
+    minibatches: list[MiniBatch], model, reference=None, everywhere: bool = True, first: bool = True
+) -> None:
     """Log-probs under the model that sampled, in the very micro-batches that are trained on: the same dtype, padding and
     shape, so that the ratio before the first update is exactly 1 on a CPU. And under the reference: everywhere where the
-    loss needs them, else in the first mini-batch with rows, which is enough to watch the KL."""
+    loss needs them, else in the first mini-batch with rows, which is enough to watch the KL. first: the first mini-batch
+    too, whose `update` otherwise takes its own log-probs for the old ones: the same, bit for bit."""
     watched = next((minibatch for minibatch in minibatches if minibatch.micro), None)
     for minibatch in minibatches:
         for micro in minibatch.micro:
-            micro.logp_old, micro.entropy = micro.score(model)
+            if first or minibatch is not minibatches[0]:
+                micro.logp_old, micro.entropy = micro.score(model)
             if reference is not None and (everywhere or minibatch is watched):
                 with without_lora(reference):
                     micro.logp_ref = micro.score(reference)[0]
@@ -513,7 +519,11 @@ def update(
     optimizer.zero_grad(set_to_none=False)
     for micro in minibatch.micro:
         with clock.time("forward"), training_mode(model, settings.gradient_checkpointing):
-            logp_new, _ = micro.score(model)
+            logp_new, entropy = micro.score(model)
+            if micro.logp_old is None:  # nothing has moved since sampling
+                micro.logp_old = logp_new.detach()
+            if micro.entropy is None:
+                micro.entropy = entropy
             out = (loss or policy_loss)(
                 method, logp_new, micro.logp_old, micro.advantages, micro.mask, settings.max_tokens,
                 micro.logp_ref if method.kl_coef > 0 else None, minibatch.total_rows, minibatch.total_tokens,

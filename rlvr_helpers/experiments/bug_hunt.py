@@ -56,14 +56,14 @@ class OneLater(torch.nn.Module):
         return out
 
 
-def score_shifted(model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size):
+def score_shifted(model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size, *rest):
     """Each token is scored by the logits of its own position, which have seen it already."""
-    return score_tokens(OneLater(model), prompt_ids, prompt_mask, completion_ids, mask, temperature)
+    return score_tokens(OneLater(model), prompt_ids, prompt_mask, completion_ids, mask, temperature, 1, *rest)
 
 
-def score_at_one(model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size):
+def score_at_one(model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size, *rest):
     """Logits are not divided by the temperature at which was sampled."""
-    return score_tokens(model, prompt_ids, prompt_mask, completion_ids, mask, 1.0, group_size)
+    return score_tokens(model, prompt_ids, prompt_mask, completion_ids, mask, 1.0, group_size, *rest)
 
 
 def mean_over_width(method, logp_new, logp_old, advantages, mask, max_tokens, *rest) -> PolicyLoss:

@@ -328,6 +328,22 @@ def test_s10_old_log_probs_are_constants(policy, problems):
         assert torch.equal(micro.logp_old, micro.score(policy.model)[0].detach())
 
 
+@pytest.mark.parametrize("rows", [None, 3])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_s10_the_first_update_s_own_log_probs_are_those_of_scoring_before_it(problems, monkeypatch, family, rows):
+    """Bit for bit, also in several micro-batches: records and weights are those of a run that scores everything."""
+    settings, in_place = replace(SMALL, micro_batch_rows=rows), training.score_before_updates
+    saving, scoring = make_tiny(family), make_tiny(family)
+    records = run(saving, problems, GRPO, settings, letters_of_some)
+
+    def everything(*args, first, **options):
+        in_place(*args, first=True, **options)
+
+    monkeypatch.setattr(training, "score_before_updates", everything)
+    assert without_seconds(records) == without_seconds(run(scoring, problems, GRPO, settings, letters_of_some))
+    assert torch.equal(weights(saving), weights(scoring))
+
+
 def test_s11_weights_are_float32_by_default():
     assert inspect.signature(models.load_policy).parameters["dtype"].default is torch.float32
 
@@ -432,10 +448,10 @@ def test_rows_without_signal_are_left_out_unless_there_is_a_kl_term(problems, mo
 
     counts = rows_scored(monkeypatch)
     run(make_tiny(), problems, GRPO, settings, reward)
-    assert counts == [4, 4], "old log-probs, then the update, of one group"
+    assert counts == [4], "the update of one group, whose own log-probs are the old ones"
     counts.clear()
     run(make_tiny(), problems, replace(GRPO, kl_coef=0.1), settings, reward)
-    assert counts == [16, 16, 16], "old, reference, update, of all four groups"
+    assert counts == [16, 16], "reference and update, of all four groups"
 
 
 @every_method
@@ -669,7 +685,7 @@ def test_the_kl_that_is_only_watched_costs_one_mini_batch(problems, monkeypatch)
     rewards = iter([1.0, 0.0] * 8)
     counts = rows_scored(monkeypatch)
     run(make_tiny(), problems, GRPO, settings, lambda text, gold: next(rewards))
-    assert counts == [8, 8, 8, 8, 8], "old and reference of the first mini-batch, old of the second, two updates"
+    assert counts == [8, 8, 8, 8], "reference of the first mini-batch, old of the second, two updates"
 
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.1])
