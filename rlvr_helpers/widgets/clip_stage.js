@@ -5,7 +5,9 @@ const SOFT = 0.01; // log-ratios below it lie on an almost linear stretch of the
 const FAR = 4; // log-ratio at the ends of the axis
 const SNAP = 5; // pixels within which an edge or a dot snaps
 const TICKS = [[1, 16], [1, 4], [1, 2], 0.8, 0.98, 1, 1.02, 1.2, 2, 4, 16];
-const SNAPS = [0.0003, 0.0004, 0.003, 0.004, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.28, 0.5];
+const SNAPS = [
+  0.0003, 0.0004, 0.003, 0.004, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.28, 0.5,
+];
 const MOVE = 420; // milliseconds in which dots flow to new places
 
 // ---------------------------------------------------------------- the rules
@@ -27,6 +29,9 @@ const pushOf = (rule, q, a, low, high) => (STOPS[rule](q, a, low, high) ? 0 : q 
 
 /** Whether a ratio left the range against its advantage. */
 const wentWrong = (q, a, low, high) => (a > 0 && q < 1 - low) || (a < 0 && q > 1 + high);
+
+/** The log-ratios of the two edges of a range. */
+const edgesOf = (v) => [Math.log(1 - v.clip_low), Math.log(1 + v.clip_high)];
 
 /** The ratio at which a push ends: an edge, or null where nothing ends it. */
 function endOfPush(rule, a, low, high) {
@@ -52,39 +57,42 @@ function* wholeNumbers(text) {
   }
 }
 
-/** The rollout by tokens: `logRatios[update][token]`, the row of each, rows' first tokens. */
-function readRollout({ lengths, tokens, vocabulary, log_ratios, updates, unit, rewards, group_size }) {
+/** The rollout by tokens: `logRatios[update][token]`, each one's row, each row's first token. */
+function readRollout(data) {
+  const { lengths, rewards, group_size: size } = data;
   const starts = lengths.map((_, row) => sum(lengths.slice(0, row)));
   const rows = lengths.flatMap((n, row) => Array(n).fill(row));
-  const steps = wholeNumbers(log_ratios);
+  const steps = wholeNumbers(data.log_ratios);
   const logRatios = [new Float64Array(rows.length)];
-  for (let update = 1; update <= updates; update++) {
-    logRatios.push(logRatios[update - 1].map((before) => before + steps.next().value * unit));
+  for (let update = 1; update <= data.updates; update++) {
+    logRatios.push(logRatios.at(-1).map((before) => before + steps.next().value * data.unit));
   }
-  const groups = lengths.flatMap((_, row) => (row % group_size ? [] : [rewards.slice(row, row + group_size)]));
-  const advantages = (scale) => groups.flatMap((group) => groupAdvantages(group, scale));
-  return {
-    lengths, starts, rows, logRatios, rewards, size: group_size,
-    advantages: { std: advantages("std"), none: advantages("none") },
-    words: tokens.map((token) => vocabulary[token]),
-  };
+  const groups = Array.from({ length: rewards.length / size }, (_, k) =>
+    rewards.slice(k * size, (k + 1) * size),
+  );
+  const scaled = (scale) => groups.flatMap((group) => groupAdvantages(group, scale));
+  const advantages = { std: scaled("std"), none: scaled("none") };
+  const words = data.tokens.map((token) => data.vocabulary[token]);
+  return { lengths, starts, rows, logRatios, rewards, size, advantages, words };
 }
 
-/** The log of the ratio that the loss sees at each token: its own, its row's mean or its row's sum. */
+/** The log of the ratio that the loss sees at each token: its own, its row's mean or sum. */
 function unitLogRatios(rollout, unit, update) {
   const d = rollout.logRatios[update];
   if (unit === "token") return Float64Array.from(d);
   const of = unit === "sequence" ? mean : sum;
-  const rows = rollout.lengths.map((n, row) => of([...d.subarray(rollout.starts[row], rollout.starts[row] + n)]));
+  const { lengths, starts } = rollout;
+  const rows = lengths.map((n, row) => of([...d.subarray(starts[row], starts[row] + n)]));
   return Float64Array.from(rollout.rows, (row) => rows[row]);
 }
 
-/** The recorded arm whose range is nearest, its rivals (all of its rule and unit), or null. */
-function nearestArm(arms, { rule, unit, clip_low: low, clip_high: high }) {
-  const rivals = arms.filter((arm) => arm.rule === rule && arm.unit === unit);
-  const far = (arm) => Math.abs(Math.log(arm.clip_low / low)) + Math.abs(Math.log(arm.clip_high / high));
-  const nearest = rule === "none" ? rivals[0] : rivals.toSorted((one, two) => far(one) - far(two))[0];
-  return { nearest: nearest ?? null, rivals };
+/** The recorded arm with the nearest range (or null), and all of its rule and unit. */
+function nearestArm(arms, v) {
+  const rivals = arms.filter((arm) => arm.rule === v.rule && arm.unit === v.unit);
+  const apart = (one, two) => Math.abs(Math.log(one / two));
+  const far = (arm) => apart(arm.clip_low, v.clip_low) + apart(arm.clip_high, v.clip_high);
+  const [nearest = null] = v.rule === "none" ? rivals : rivals.toSorted((a, b) => far(a) - far(b));
+  return { nearest, rivals };
 }
 
 // ---------------------------------------------------------------- where things stand
@@ -102,7 +110,7 @@ function placesFor(width, height) {
   return {
     width, height, middle, half, floor, lane, rise,
     x: (d) => middle + half * clamp(bend(d), -1, 1),
-    logRatio: (x) => SOFT * Math.sinh((clamp(x - middle, -half, half) / half) * Math.asinh(FAR / SOFT)),
+    logRatio: (x) => SOFT * Math.sinh(clamp((x - middle) / half, -1, 1) * Math.asinh(FAR / SOFT)),
     /** The height of an objective of ratio `value` (its size at |A| = 1). */
     y: (side, value) => base[side] + (side ? 1 : -1) * rise * clamp(bend(Math.log(value)), -1, 1),
   };
@@ -115,16 +123,21 @@ function slopeAt(places, side, d, rule, low, high) {
   return places.y(side, Math.abs(value));
 }
 
-/** The path of a slope, from one end of the axis to the other; corners at the edges of the range. */
-function slopePath(places, side, rule, low, high, from = -FAR, to = FAR) {
-  const corners = [from, Math.log(1 - low), Math.log(1 + high), to].filter((d) => d >= from && d <= to);
-  return "M" + corners.map((d) => `${places.x(d).toFixed(1)} ${slopeAt(places, side, d, rule, low, high).toFixed(1)}`).join("L");
+/** The path of a slope across the stage, with corners at the edges of the range. */
+function slopePath(places, side, rule, low, high) {
+  const corners = [-FAR, Math.log(1 - low), Math.log(1 + high), FAR];
+  const at = (d) => [places.x(d), slopeAt(places, side, d, rule, low, high)];
+  return "M" + corners.map((d) => at(d).map((x) => x.toFixed(1)).join(" ")).join("L");
 }
 
-/** What the next update does to each token: places on the stage, push, and whether it is stopped. */
+/** What the next update does to each token: its place, its push, whether it is stopped. */
 function castOf(rollout, places, v, d, advantages) {
   const n = d.length;
-  const cast = { x: new Float64Array(n), y: new Float64Array(n), push: new Float64Array(n), stopped: new Uint8Array(n), wrong: new Uint8Array(n), pile: new Uint16Array(n) };
+  const numbers = (names, Kind) => Object.fromEntries(names.map((name) => [name, new Kind(n)]));
+  const cast = {
+    ...numbers(["x", "y", "push"], Float64Array),
+    ...numbers(["stopped", "wrong", "pile"], Uint16Array),
+  };
   const piles = new Map();
   for (let i = 0; i < n; i++) {
     const a = advantages[rollout.rows[i]];
@@ -144,7 +157,7 @@ function castOf(rollout, places, v, d, advantages) {
   return cast;
 }
 
-/** Pixels above the slope of the k-th dot of a pile: dots rest on each other, high piles are pressed. */
+/** Pixels above the slope of a pile's k-th dot: dots rest on each other, high piles are pressed. */
 function heightInPile(k, unit, places) {
   const [gap, most] = unit === "token" ? [3.6, 0.46 * places.lane] : [8, 0.4 * places.lane];
   return gap * 0.8 + most * (1 - Math.exp((-gap * (k - 1)) / most));
@@ -177,7 +190,8 @@ const EPSILONS = [4, 3, 2, 1]
 
 /** The log-ratios between which 98 % of the dots lie. */
 function mostOf(rollout, d, unit) {
-  const all = (unit === "token" ? [...d] : rollout.starts.map((i) => d[i])).sort((one, two) => one - two);
+  const all = unit === "token" ? [...d] : rollout.starts.map((i) => d[i]);
+  all.sort((one, two) => one - two);
   return [0.01, 0.99].map((share) => all[Math.round(share * (all.length - 1))]);
 }
 
@@ -199,16 +213,21 @@ function stateOf(c) {
     }
   }
   const row = c.rollout.rows[v.chosen];
-  return { v, d, advantages, row, a: advantages[row], q: Math.exp(d[v.chosen]), most: c.cached.most, ...nearestArm(c.arms, v) };
+  const { most } = c.cached;
+  const chosen = { row, a: advantages[row], q: Math.exp(d[v.chosen]) };
+  return { v, d, advantages, most, ...chosen, ...nearestArm(c.data.record.arms, v) };
 }
 
-/** Sets several values; what a learner moved by hand goes back to its place. */
+/** Sets several values; a dot that was pulled goes back to its place, and a guess is over. */
 function setUp(c, changes) {
-  for (const [name, value] of Object.entries({ moved: null, guess: null, ...changes })) c.values.set(name, value);
+  const all = { moved: null, guess: null, predicting: false, ...changes };
+  for (const [name, value] of Object.entries(all)) c.values.set(name, value);
 }
 
-/** Chooses a token; a guess about another is over. */
-const choose = (c, token) => setUp(c, { chosen: token, predicting: false });
+const choose = (c, token) => setUp(c, { chosen: token });
+
+const button = (words, onclick, more = {}) =>
+  html("button", { type: "button", onclick, ...more }, words);
 
 // ---------------------------------------------------------------- the controls on top
 
@@ -219,24 +238,25 @@ function buildControls(c) {
       name: words[name],
       options: given.map((value) => [value, words[`${name}_${value}`]]),
       read: () => values.get(name),
-      write: (value) => setUp(c, { [name]: value, predicting: false }),
+      write: (value) => setUp(c, { [name]: value }),
     });
   const rule = pick("rule", ["none", "clamp", "minimum"]);
   const unit = pick("unit", ["token", "sequence", "product"]);
-  const presets = data.presets.map(({ name, ...changes }) => {
-    const press = () => setUp(c, { ...changes, predicting: false });
-    return { changes, button: html("button", { type: "button", onclick: press }, name) };
-  });
-  const reset = html("button", { type: "button", class: "end", onclick: () => setUp(c, { ...c.first, predicting: false }) }, words.reset);
-  const set_up = html("span", { class: "choice", role: "group", "aria-label": words.presets }, words.presets, ...presets.map((p) => p.button));
+  const presets = data.presets.map(({ name, ...changes }) => ({
+    changes,
+    element: button(name, () => setUp(c, changes)),
+  }));
+  const group = { class: "choice", role: "group", "aria-label": words.presets };
+  const methods = html("span", group, words.presets, ...presets.map((preset) => preset.element));
+  const reset = button(words.reset, () => setUp(c, c.first), { class: "end" });
   return {
-    element: html("div", { class: "controls" }, set_up, rule.element, unit.element, reset),
+    element: html("div", { class: "controls" }, methods, rule.element, unit.element, reset),
     update({ v }) {
       rule.update();
       unit.update();
-      for (const { changes, button } of presets) {
+      for (const { changes, element } of presets) {
         const same = Object.entries(changes).every(([name, value]) => v[name] === value);
-        set(button, "aria-pressed", same);
+        set(element, "aria-pressed", same);
       }
     },
   };
@@ -244,40 +264,49 @@ function buildControls(c) {
 
 function buildSliders(c) {
   const { values, words } = c;
-  const write = (name) => (value) => setUp(c, { [name]: value, predicting: false });
-  const eps = (name) =>
-    slider({ name: words[name], text: epsText, read: () => values.get(name), write: write(name), values: EPSILONS });
-  const low = eps("clip_low");
-  const high = eps("clip_high");
-  const time = slider({
-    name: words.update, text: String, read: () => values.get("update"), write: write("update"), min: 0, max: c.data.rollout.updates,
-  });
-  const step = () => {
-    if (values.get("update") >= c.data.rollout.updates) return stop();
-    write("update")(values.get("update") + 1);
-  };
-  const clock = player(step, lessMotion() ? 900 : MOVE + 60);
-  const stop = () => {
-    clock.stop();
-    say(play, words.play);
-  };
-  const play = html("button", { type: "button", class: "play", onclick: () => {
-    if (clock.playing()) return stop();
-    if (values.get("update") === c.data.rollout.updates) write("update")(0);
-    clock.start();
-    say(play, words.pause);
-  } }, words.play);
-  const trails = html("input", { type: "checkbox", onchange: () => values.set("trails", trails.checked) });
+  const linked = (name, more) =>
+    slider({
+      name: words[name],
+      read: () => values.get(name),
+      write: (value) => setUp(c, { [name]: value }),
+      ...more,
+    });
+  const low = linked("clip_low", { text: epsText, values: EPSILONS });
+  const high = linked("clip_high", { text: epsText, values: EPSILONS });
+  const time = linked("update", { text: String, min: 0, max: c.data.rollout.updates });
+  const play = buildPlay(c);
+  const trails = html("input", { type: "checkbox" });
+  trails.addEventListener("change", () => values.set("trails", trails.checked));
+  const label = html("label", { class: "slider" }, trails, words.trails);
+  const rows = [[play, time.element, label], [low.element, high.element]];
   return {
-    element: html("div", { class: "sliders" },
-      html("div", {}, play, time.element, html("label", { class: "slider" }, trails, words.trails)),
-      html("div", {}, low.element, high.element)),
+    element: html("div", { class: "sliders" }, ...rows.map((row) => html("div", {}, ...row))),
     update({ v }) {
       for (const part of [low, high, time]) part.update();
       low.input.disabled = high.input.disabled = v.rule === "none";
       trails.checked = v.trails;
     },
   };
+}
+
+/** Runs through the updates, from the start again after the last. */
+function buildPlay(c) {
+  const last = c.data.rollout.updates;
+  const to = (update) => setUp(c, { update });
+  const now = () => c.values.get("update");
+  const step = () => (now() < last ? to(now() + 1) : stop());
+  const clock = player(step, lessMotion() ? 900 : MOVE + 60);
+  const stop = () => {
+    clock.stop();
+    say(play, c.words.play);
+  };
+  const start = () => {
+    if (now() === last) to(0);
+    clock.start();
+    say(play, c.words.pause);
+  };
+  const play = button(c.words.play, () => (clock.playing() ? stop() : start()), { class: "play" });
+  return play;
 }
 
 // ---------------------------------------------------------------- the stage: slopes, range, dots
@@ -289,7 +318,8 @@ function buildStage(c) {
   const count = html("p", { class: "count", "aria-live": "polite" });
   const frame = html("div", { class: "frame" }, below, canvas, above);
   c.scene = { below, canvas, above, frame, places: null };
-  const parts = [buildSlopes(c), buildRange(c), { update: (now) => paint(c, now) }, buildGuess(c), buildChosenDot(c)];
+  const painted = { update: (now) => paint(c, now) };
+  const parts = [buildSlopes(c), buildRange(c), painted, buildGuess(c), buildChosenDot(c)];
   watchPointer(c);
   new ResizeObserver(() => c.redraw()).observe(frame);
   return {
@@ -307,7 +337,8 @@ function buildStage(c) {
 
 /** Takes the size that the page leaves, and draws the axis when it has changed. */
 function fitStage(scene) {
-  const { clientWidth: width, clientHeight: height } = scene.frame;
+  // Before it stands in the page it has no size.
+  const [width, height] = [scene.frame.clientWidth || 600, scene.frame.clientHeight || 300];
   if (scene.places?.width === width && scene.places?.height === height) return;
   scene.places = placesFor(width, height);
   for (const picture of [scene.below, scene.above]) dress(picture, { width, height }, []);
@@ -348,11 +379,13 @@ function buildSlopes(c) {
         const rule = v.predicting ? "none" : v.rule;
         set(lane.slope, "d", slopePath(places, side, rule, v.clip_low, v.clip_high));
         set(lane.plain, "d", slopePath(places, side, "none", v.clip_low, v.clip_high));
-        lane.dead.replaceChildren(...deadZones(places, side, rule, v).map((box) => svg("rect", box)));
+        const dead = deadZones(places, side, rule, v);
+        lane.dead.replaceChildren(...dead.map((box) => svg("rect", box)));
       });
       const [low, high] = v.predicting ? [0, 0] : most;
       set(bar, "d", `M${places.x(low)} ${places.floor}H${places.x(high)}`);
-      say(label, fill(c.words[v.predicting ? "axis" : "axis_most"], { low: ratioText(Math.exp(low)), high: ratioText(Math.exp(high)) }));
+      const span = { low: ratioText(Math.exp(low)), high: ratioText(Math.exp(high)) };
+      say(label, fill(c.words[v.predicting ? "axis" : "axis_most"], span));
       if (scene.drawn === places) return;
       scene.drawn = places;
       dress(label, { x: places.middle - places.half, y: places.floor + 53 }, []);
@@ -364,19 +397,21 @@ function buildSlopes(c) {
 /** Where the gradient is 0: rectangles beyond the edges. */
 function deadZones(places, side, rule, v) {
   if (rule === "none") return [];
-  const [low, high] = [places.x(Math.log(1 - v.clip_low)), places.x(Math.log(1 + v.clip_high))];
-  const box = (x, end) => ({ x, width: Math.max(end - x, 0), y: side * places.lane, height: places.lane });
-  const [left, right] = [box(places.middle - places.half, low), box(high, places.middle + places.half)];
+  const { middle, half, lane } = places;
+  const [low, high] = edgesOf(v).map(places.x);
+  const box = (x, end) => ({ x, width: Math.max(end - x, 0), y: side * lane, height: lane });
+  const [left, right] = [box(middle - half, low), box(high, middle + half)];
   return rule === "clamp" ? [left, right] : [side ? left : right];
 }
 
-function drawRatioAxis(group, places) {
-  group.replaceChildren(svg("line", { class: "axis", x1: places.middle - places.half, x2: places.middle + places.half, y1: places.floor, y2: places.floor }));
+function drawRatioAxis(group, { middle, half, floor, x }) {
+  const line = (x1, x2, y2) => svg("line", { class: "axis", x1, x2, y1: floor, y2 });
+  group.replaceChildren(line(middle - half, middle + half, floor));
   for (const tick of TICKS) {
-    const [value, text] = Array.isArray(tick) ? [tick[0] / tick[1], tick.join("/")] : [tick, String(tick)];
-    const x = places.x(Math.log(value));
-    group.append(svg("line", { class: "axis", x1: x, x2: x, y1: places.floor, y2: places.floor + 4 }),
-      svg("text", { class: "tick", x, y: places.floor + 16, "text-anchor": "middle" }, text));
+    const [value, text] = Array.isArray(tick) ? [tick[0] / tick[1], tick.join("/")] : [tick, tick];
+    const at = x(Math.log(value));
+    const where = { class: "tick", x: at, y: floor + 16, "text-anchor": "middle" };
+    group.append(line(at, at, floor + 4), svg("text", where, text));
   }
 }
 
@@ -395,7 +430,8 @@ function buildRange(c) {
       names.forEach((name, side) => set(name, "y", side * places.lane + 15));
       const seeds = now.v.predicting ? [] : (now.nearest?.seeds ?? []);
       const marks = seeds.map((seed) => places.x(Math.log(seed.largest_ratio)));
-      reached.replaceChildren(...marks.map((x) => svg("path", { d: `M${x} ${places.floor + 1}l-5 -9h10z` })));
+      const mark = (x) => svg("path", { d: `M${x} ${places.floor + 1}l-5 -9h10z` });
+      reached.replaceChildren(...marks.map(mark));
       const right = { x: places.middle + places.half, y: places.floor + 53, "text-anchor": "end" };
       if (marks.length) reached.append(svg("text", right, c.words.reached));
     },
@@ -405,7 +441,7 @@ function buildRange(c) {
 /** The edges' own numbers stand in place of the ticks under them. */
 function hideTicksUnder(c, v) {
   const { places } = c.scene;
-  const edges = v.rule === "none" ? [] : [1 - v.clip_low, 1 + v.clip_high].map((q) => places.x(Math.log(q)));
+  const edges = v.rule === "none" ? [] : edgesOf(v).map(places.x);
   for (const tick of c.scene.below.querySelectorAll(".tick")) {
     const near = edges.some((x) => Math.abs(x - tick.getAttribute("x")) < 14);
     tick.style.visibility = near ? "hidden" : "";
@@ -416,7 +452,7 @@ function buildEdge(c, name, frame) {
   const { values, words } = c;
   const side = name === "clip_low" ? -1 : 1;
   const tidy = (q) => Number(q.toPrecision(9));
-  const write = (q) => setUp(c, { [name]: tidy(side * (q - 1)), predicting: false });
+  const write = (q) => setUp(c, { [name]: tidy(side * (q - 1)) });
   const read = () => tidy(1 + side * values.get(name));
   const stops = EPSILONS.map((eps) => tidy(1 + side * eps)).sort((one, two) => one - two);
   const grip = svg("rect", { class: "grip", width: 52, height: 20, rx: 4 });
@@ -440,7 +476,8 @@ function buildEdge(c, name, frame) {
       const { places } = c.scene;
       const x = places.x(Math.log(read()));
       const off = v.rule === "none";
-      for (const part of [line, wide]) dress(part, { x1: x, x2: x, y1: 0, y2: places.floor + 22 }, []);
+      const ends = { x1: x, x2: x, y1: 0, y2: places.floor + 22 };
+      for (const part of [line, wide]) dress(part, ends, []);
       dress(grip, { x: side < 0 ? x - 52 : x, y: places.floor + 20 }, []);
       dress(text, { x: x + 26 * side, y: places.floor + 34 }, []);
       say(text, edgeText(read()));
@@ -452,7 +489,7 @@ function buildEdge(c, name, frame) {
   };
 }
 
-/** The end of a range (a distance from 1) at a place of the axis, at a usual value if one is near. */
+/** The end of a range (a distance from 1) at a place of the axis; usual values draw it in. */
 function snapped(places, x, side) {
   const eps = side * (Math.exp(places.logRatio(x)) - 1);
   const near = SNAPS.find((usual) => Math.abs(places.x(Math.log(1 + side * usual)) - x) <= SNAP);
@@ -466,7 +503,8 @@ function flow(c, v) {
   const { scene } = c;
   const key = `${v.unit} ${v.update} ${v.rule}`;
   const { x, y } = scene.cast;
-  if (scene.key !== undefined && scene.key !== key && scene.places === scene.placesShown && !lessMotion()) {
+  const changed = scene.key !== undefined && scene.key !== key;
+  if (changed && scene.places === scene.placesShown && !lessMotion()) {
     scene.flowing = { x: scene.shown.x, y: scene.shown.y, since: performance.now() };
   }
   Object.assign(scene, { key, placesShown: scene.places });
@@ -490,21 +528,23 @@ function paint(c, { v, advantages, row }) {
   const whole = v.unit !== "token" && !c.scene.flowing;
   const all = whole ? c.rollout.starts : cast.x.map((_, i) => i);
   const side = (i) => (advantages[c.rollout.rows[i]] > 0 ? "up" : "down");
-  const groups = { up: [], down: [], line: [] };
+  const groups = { line: [], up: [], down: [] };
   for (const i of all) groups[cast.stopped[i] ? "line" : side(i)].push(i);
-  if (v.trails) for (const name of ["line", "up", "down"]) drawTrails(c, context, groups[name], ink[name]);
+  const names = Object.keys(groups);
+  if (v.trails) for (const name of names) drawTrails(c, context, groups[name], ink[name]);
   for (const name of ["up", "down"]) drawArrows(context, groups[name], c.scene, ink[name]);
-  for (const name of ["line", "up", "down"]) {
+  for (const name of names) {
     for (const [radius, some] of bySize(c, groups[name], whole)) {
       dots(context, some.map((i) => shown.x[i]), some.map((i) => shown.y[i]), radius, ink[name]);
     }
   }
   const trapped = groups.line.filter((i) => cast.wrong[i]);
   rings(context, trapped, shown, whole ? 7 : 4.5, ink[side(trapped[0])], 1.5);
-  if (!whole) rings(context, all.filter((i) => c.rollout.rows[i] === row), shown, 2.6, ink.ink, 1.2);
+  const mine = whole ? [] : all.filter((i) => c.rollout.rows[i] === row);
+  rings(context, mine, shown, 2.6, ink.ink, 1.2);
 }
 
-/** The colours of the theme, read once per theme: reading them makes the page compute its styles. */
+/** The theme's colours, read once per theme: reading them makes the page compute its styles. */
 function inkOf(c) {
   const theme = c.root.className;
   if (c.ink?.theme !== theme) {
@@ -558,11 +598,12 @@ function rings(context, indices, shown, radius, ink, width) {
   context.stroke();
 }
 
-/** Comet tails: the way of each dot over the last three updates, at its own height over the slope. */
+/** Comet tails: the way of each dot over the last three updates, at its height over the slope. */
 function drawTrails(c, context, indices, ink) {
   const { v } = c.now;
   const { shown, places } = c.scene;
-  const steps = [1, 2, 3].filter((back) => back <= v.update).map((back) => unitLogRatios(c.rollout, v.unit, v.update - back));
+  const before = [1, 2, 3].map((back) => v.update - back).filter((update) => update >= 0);
+  const steps = before.map((update) => unitLogRatios(c.rollout, v.unit, update));
   const slope = (side, d) => slopeAt(places, side, d, v.rule, v.clip_low, v.clip_high);
   Object.assign(context, { strokeStyle: ink, lineWidth: 2, globalAlpha: 0.3 });
   context.beginPath();
@@ -580,6 +621,7 @@ function drawTrails(c, context, indices, ink) {
 function nearestDot(c, x, y) {
   const { shown } = c.scene;
   let [best, at] = [81, -1];
+  if (c.values.get("predicting")) return at;
   for (let i = 0; i < shown.x.length; i++) {
     const far = (shown.x[i] - x) ** 2 + (shown.y[i] - y) ** 2;
     if (far < best) [best, at] = [far, i];
@@ -592,8 +634,7 @@ function watchPointer(c) {
   const { canvas } = c.scene;
   let pulled = false;
   canvas.addEventListener("pointermove", (event) => {
-    const box = canvas.getBoundingClientRect();
-    const at = c.values.get("predicting") ? -1 : nearestDot(c, event.clientX - box.left, event.clientY - box.top);
+    const at = nearestDot(c, event.offsetX, event.offsetY);
     canvas.style.cursor = at < 0 ? "default" : "grab";
     if (at !== c.pointed) c.redraw();
     c.pointed = at;
@@ -605,7 +646,7 @@ function watchPointer(c) {
   draggable(canvas, {
     frame: canvas,
     start: (x, y) => {
-      const at = c.values.get("predicting") ? -1 : nearestDot(c, x, y);
+      const at = nearestDot(c, x, y);
       pulled = at >= 0;
       if (pulled && at !== c.values.get("chosen")) choose(c, at);
     },
@@ -616,7 +657,7 @@ function watchPointer(c) {
 /** The log-ratio at a place of the axis; an edge of the range draws it in. */
 function pulledTo(c, x) {
   const { places } = c.scene;
-  const edges = [Math.log(1 - c.values.get("clip_low")), Math.log(1 + c.values.get("clip_high")), 0];
+  const edges = [...edgesOf(c.values.values), 0];
   const near = edges.find((edge) => Math.abs(places.x(edge) - x) <= SNAP);
   return Number((near ?? places.logRatio(x)).toFixed(5));
 }
@@ -630,11 +671,17 @@ function buildChosenDot(c) {
   const element = svg("g", { class: "chosen" }, ring);
   const pointed = svg("text", { class: "tag" });
   above.append(arrow, text, pointed, element);
-  const read = () => Number((c.now?.d[c.values.get("chosen")] ?? 0).toFixed(3));
+  const chosen = () => c.values.get("chosen");
+  const tag = (words, d) =>
+    fill(words, { token: c.rollout.words[chosen()], q: ratioText(Math.exp(d)) });
   const tell = handle(element, {
-    name: c.words.dot, read, write: (d) => setUp(c, { moved: d, predicting: c.values.get("predicting") }),
-    text: (d) => fill(c.words.dot_value, { token: c.rollout.words[c.values.get("chosen")], q: ratioText(Math.exp(d)) }),
-    min: -FAR, max: FAR, step: 0.02,
+    name: c.words.dot,
+    text: (d) => tag(c.words.dot_value, d),
+    read: () => Number((c.now?.d[chosen()] ?? 0).toFixed(3)),
+    write: (d) => c.values.set("moved", d),
+    min: -FAR,
+    max: FAR,
+    step: 0.02,
   });
   draggable(element, { frame, move: (x) => c.values.set("moved", pulledTo(c, x)) });
   return {
@@ -642,17 +689,17 @@ function buildChosenDot(c) {
       const { shown, cast, places } = c.scene;
       const side = a > 0 ? 0 : 1;
       const x = shown.x[v.chosen];
-      const y = v.predicting ? slopeAt(places, side, Math.log(q), "none", 1, 1) - 8 : shown.y[v.chosen];
+      const y = v.predicting ? places.y(side, q) - 8 : shown.y[v.chosen];
       dress(ring, { cx: x, cy: y }, []);
       element.classList.toggle("stopped", !v.predicting && cast.stopped[v.chosen] === 1);
       element.classList.toggle("minus", side === 1);
       const push = v.predicting ? 0 : cast.push[v.chosen];
       set(arrow, "d", push ? arrowPath(x, y, push, places) : "M0 0");
       arrow.classList.toggle("minus", side === 1);
-      tagAt(text, x, y - 13, fill(c.words.tag[v.unit], { token: c.rollout.words[v.chosen], q: ratioText(q) }), places);
-      const other = c.pointed >= 0 && c.pointed !== v.chosen ? c.pointed : -1;
-      if (other >= 0) tagAt(pointed, shown.x[other], shown.y[other] - 8, c.rollout.words[other], places);
-      else say(pointed, "");
+      tagAt(text, x, y - 13, tag(c.words.tag[v.unit], Math.log(q)), places);
+      const other = c.pointed === v.chosen ? -1 : c.pointed;
+      const word = c.rollout.words[other] ?? "";
+      tagAt(pointed, shown.x[other] ?? 0, (shown.y[other] ?? 0) - 8, word, places);
       tell();
     },
   };
@@ -668,39 +715,47 @@ function arrowPath(x, y, push, places) {
   const to = Math.sign(push);
   const length = 9 + Math.min(16 * Math.sqrt(Math.abs(push)), 70);
   const [ex, ey] = [x + to * length, y - (length * places.rise) / places.half];
-  return `M${x + 7 * to} ${y - 2}L${ex} ${ey}M${ex - 7 * to} ${ey - 4}L${ex} ${ey}L${ex - 7 * to} ${ey + 6}`;
+  const back = ex - 7 * to;
+  return `M${x + 7 * to} ${y - 2}L${ex} ${ey}M${back} ${ey - 4}L${ex} ${ey}L${back} ${ey + 6}`;
 }
 
-// ---------------------------------------------------------------- the text, and the chosen token's account
+// ---------------------------------------------------------------- the text of the completion
 
 function buildText(c) {
+  const { rollout, words } = c;
   const question = html("p", { class: "question" });
   const title = html("span", { class: "title" });
-  const turn = (by, words, sign) =>
-    html("button", { type: "button", "aria-label": words, onclick: () => turnTo(c, by) }, sign);
-  const tokens = html("div", { role: "listbox", "aria-label": c.words.tokens, class: "tokens", onkeydown: (event) => moveInText(c, event) });
-  let shownRow = -1;
+  const turn = (by, name, sign) => button(sign, () => turnTo(c, by), { "aria-label": name });
+  const tokens = html("div", { role: "listbox", "aria-label": words.tokens, class: "tokens" });
+  tokens.addEventListener("keydown", (event) => moveInText(c, event));
+  const turns = [turn(-1, words.previous, "‹"), turn(1, words.next, "›")];
+  const head = html("div", { class: "head" }, turns[0], title, turns[1]);
+  let shown = -1;
   return {
-    element: html("div", { class: "text" },
-      html("div", { class: "head" }, turn(-1, c.words.previous, "‹"), title, turn(1, c.words.next, "›")), question, tokens),
+    element: html("div", { class: "text" }, head, question, tokens),
     update(now) {
-      if (now.row !== shownRow) tokens.replaceChildren(...spansOf(c, now.row));
-      shownRow = now.row;
-      const right = c.rollout.rewards[now.row] > 0;
-      say(title, fill(c.words.completion[right ? "right" : "wrong"], { n: now.row + 1, all: c.rollout.lengths.length }));
-      say(question, c.data.rollout.questions[Math.floor(now.row / c.rollout.size)]);
-      [...tokens.children].forEach((span, k) => dressToken(c, span, c.rollout.starts[now.row] + k, now));
+      const { row } = now;
+      if (row !== shown) tokens.replaceChildren(...spansOf(c, row));
+      shown = row;
+      const kind = words.completion[rollout.rewards[row] > 0 ? "right" : "wrong"];
+      say(title, fill(kind, { n: row + 1, all: rollout.lengths.length }));
+      say(question, c.data.rollout.questions[Math.floor(row / rollout.size)]);
+      [...tokens.children].forEach((span, k) => dressToken(c, span, rollout.starts[row] + k, now));
     },
   };
 }
 
 function spansOf(c, row) {
-  const start = c.rollout.starts[row];
-  return Array.from({ length: c.rollout.lengths[row] }, (_, k) =>
-    html("span", {
-      role: "option", onclick: () => choose(c, start + k),
-      onpointerenter: () => pointAt(c, start + k), onpointerleave: () => pointAt(c, -1),
-    }, c.rollout.words[start + k]));
+  const { starts, lengths, words } = c.rollout;
+  return Array.from({ length: lengths[row] }, (_, k) => {
+    const token = starts[row] + k;
+    const heard = {
+      onclick: () => choose(c, token),
+      onpointerenter: () => pointAt(c, token),
+      onpointerleave: () => pointAt(c, -1),
+    };
+    return html("span", { role: "option", ...heard }, words[token]);
+  });
 }
 
 function pointAt(c, token) {
@@ -711,17 +766,18 @@ function pointAt(c, token) {
 /** Tints a token by its push; it is struck through where the rule stops it. */
 function dressToken(c, span, i, { v, a, d }) {
   const { cast } = c.scene;
-  const hidden = v.predicting;
-  const strength = hidden || cast.stopped[i] ? 0 : Math.min(34, 10 + 14 * Math.sqrt(Math.abs(cast.push[i])));
-  const tint = a > 0 ? "up" : "down";
-  span.style.background = strength ? `color-mix(in srgb, var(--${tint}) ${strength.toFixed(0)}%, transparent)` : "";
-  span.classList.toggle("stopped", !hidden && cast.stopped[i] === 1);
+  const stopped = !v.predicting && cast.stopped[i] === 1;
+  const plain = v.predicting || stopped;
+  const part = plain ? 0 : Math.min(34, 10 + 14 * Math.sqrt(Math.abs(cast.push[i]))).toFixed(0);
+  const way = a > 0 ? "up" : "down";
+  span.style.background = `color-mix(in srgb, var(--${way}) ${part}%, transparent)`;
+  span.classList.toggle("stopped", stopped);
   span.classList.toggle("pointed", c.pointed === i);
-  const chosen = i === v.chosen;
-  set(span, "aria-selected", chosen);
-  set(span, "tabindex", chosen ? 0 : -1);
-  const does = hidden ? "hidden" : cast.stopped[i] ? "stopped" : a > 0 ? "up" : "down";
-  set(span, "aria-label", fill(c.words.token[does], { token: c.rollout.words[i], q: ratioText(Math.exp(d[i])) }));
+  set(span, "aria-selected", i === v.chosen);
+  set(span, "tabindex", i === v.chosen ? 0 : -1);
+  const does = v.predicting ? "hidden" : stopped ? "stopped" : way;
+  const given = { token: c.rollout.words[i], q: ratioText(Math.exp(d[i])) };
+  set(span, "aria-label", fill(c.words.token[does], given));
 }
 
 /** Left and right go from token to token, up and down from completion to completion. */
@@ -729,13 +785,14 @@ function moveInText(c, event) {
   const { starts, lengths, rows } = c.rollout;
   const at = c.values.get("chosen");
   const row = rows[at];
-  const last = starts[row] + lengths[row] - 1;
-  const to = { ArrowRight: Math.min(at + 1, last), ArrowLeft: Math.max(at - 1, starts[row]), Home: starts[row], End: last }[event.key];
+  const [first, last] = [starts[row], starts[row] + lengths[row] - 1];
+  const ways = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: first, End: last };
+  const to = ways[event.key];
   const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (to === undefined && by === undefined) return;
   event.preventDefault();
   if (to === undefined) turnTo(c, by);
-  else choose(c, to);
+  else choose(c, clamp(to, first, last));
   c.drawNow();
   event.currentTarget.querySelector("[aria-selected=true]").focus();
 }
@@ -745,10 +802,11 @@ function turnTo(c, by) {
   const { starts, lengths, rows } = c.rollout;
   const row = (rows[c.values.get("chosen")] + by + lengths.length) % lengths.length;
   const d = c.rollout.logRatios[c.values.get("update")];
-  let best = starts[row];
-  for (let i = best; i < starts[row] + lengths[row]; i++) if (Math.abs(d[i]) > Math.abs(d[best])) best = i;
-  choose(c, best);
+  const tokens = Array.from({ length: lengths[row] }, (_, k) => starts[row] + k);
+  choose(c, tokens.reduce((best, i) => (Math.abs(d[i]) > Math.abs(d[best]) ? i : best)));
 }
+
+// ---------------------------------------------------------------- the chosen token's account
 
 /** q, A and both terms of the minimum, with the one that counts; or the question of the guess. */
 function buildAccount(c) {
@@ -758,45 +816,62 @@ function buildAccount(c) {
     return { name, value, note, row: html("tr", {}, html("th", { scope: "row" }), value, note) };
   });
   const says = html("p", { class: "says", "aria-live": "polite" });
-  const again = html("button", { type: "button", onclick: () => nextPuzzle(c) }, c.words.predict);
-  const answer = html("button", { type: "button", class: "strong", onclick: () => reveal(c) }, c.words.answer);
-  const skip = html("button", { type: "button", onclick: () => setUp(c, { predicting: false }) }, c.words.skip);
+  const again = button(c.words.predict, () => nextPuzzle(c));
+  const answer = button(c.words.answer, () => reveal(c), { class: "strong" });
+  const skip = button(c.words.skip, () => setUp(c, {}));
   return {
-    element: html("div", { class: "account" }, html("table", {}, ...lines.map((line) => line.row)),
-      html("div", {}, says, html("div", { class: "buttons" }, answer, skip, again))),
+    element: html(
+      "div", { class: "account" },
+      html("table", {}, ...lines.map((line) => line.row)),
+      html("div", {}, says, html("div", { class: "buttons" }, answer, skip, again)),
+    ),
     update(now) {
-      const asks = now.v.predicting;
-      for (const line of lines) fillLine(c, line, now);
-      say(says, asks ? questionOf(c, now) : now.v.guess !== null ? verdictOf(c, now) : sentenceOf(c, now));
-      for (const [button, shown] of [[answer, asks], [skip, asks], [again, !asks]]) button.hidden = !shown;
+      const { predicting, guess, moved } = now.v;
+      const account = accountOf(c, now);
+      for (const line of lines) fillLine(line, account[line.name], now.v);
+      const answered = guess !== null && moved === null;
+      const sentence = predicting ? questionOf : answered ? verdictOf : sentenceOf;
+      say(says, sentence(c, now));
+      answer.hidden = skip.hidden = !predicting;
+      again.hidden = predicting;
     },
   };
 }
 
-function fillLine(c, { name, value, note, row }, now) {
-  const { v, q, a, d } = now;
+/** Per line of the account its symbol, value, note, and whether it is the term that counts. */
+function accountOf(c, { v, q, a, d, row }) {
   const { words } = c;
-  const plain = q * a;
-  const clipped = inRange(q, v.clip_low, v.clip_high) * a;
-  const wins = { none: "plain", clamp: "clipped", minimum: plain <= clipped ? "plain" : "clipped" }[v.rule];
-  const same = v.rule === "minimum" && plain === clipped;
+  const [plain, clipped] = [q * a, inRange(q, v.clip_low, v.clip_high) * a];
   const push = pushOf(v.rule, q, a, v.clip_low, v.clip_high);
-  const logQ = number(d[v.chosen], 4, true);
-  const values = { ratio: ratioText(q), advantage: number(a, 2, true), plain: number(plain, 4, true), clipped: number(clipped, 4, true), push: push === 0 ? "0" : number(push, 4, true) };
-  const notes = {
-    ratio: fill(words.ratio_of[v.unit], { d: logQ, n: c.rollout.lengths[now.row] }),
-    advantage: words.advantage_of[v.advantage_scale],
-    plain: wins === "plain" && !v.predicting ? words.wins[v.rule] : "",
-    clipped: same ? "" : wins === "clipped" && !v.predicting ? words.wins[v.rule] : "",
-    push: push === 0 ? words.push_zero : words.push_of[v.unit],
+  const smaller = plain <= clipped ? "plain" : "clipped";
+  const least = plain === clipped ? "" : smaller;
+  const wins = { none: "plain", clamp: "clipped", minimum: least }[v.rule];
+  const symbol = (name) => words.lines[name].replace("{q}", words.symbols[v.unit]);
+  const term = (name, value) => {
+    const equal = wins === "" && name === "plain" ? words.wins.same : "";
+    const note = name === wins ? words.wins[v.rule] : equal;
+    return [symbol(name), number(value, 4, true), note, name === wins];
   };
-  if (same) notes.plain = words.wins.same;
-  say(row.firstChild, words.lines[name].replace("{q}", words.symbols[v.unit]));
-  row.hidden = v.predicting && name !== "ratio" && name !== "advantage";
-  row.classList.toggle("wins", name === wins && !same && !v.predicting);
-  row.classList.toggle("off", v.rule === "none" && name === "clipped");
-  say(value, values[name]);
-  say(note, notes[name]);
+  const given = { d: number(d[v.chosen], 4, true), n: c.rollout.lengths[row] };
+  return {
+    ratio: [symbol("ratio"), ratioText(q), fill(words.ratio_of[v.unit], given)],
+    advantage: [symbol("advantage"), number(a, 2, true), words.advantage_of[v.advantage_scale]],
+    plain: term("plain", plain),
+    clipped: term("clipped", clipped),
+    push: push
+      ? [symbol("push"), number(push, 4, true), words.push_of[v.unit]]
+      : [symbol("push"), "0", words.push_zero],
+  };
+}
+
+/** While a guess is open the terms are hidden: they would give the answer away. */
+function fillLine(line, [symbol, value, note, wins = false], v) {
+  say(line.row.firstChild, symbol);
+  say(line.value, value);
+  say(line.note, note);
+  line.row.hidden = v.predicting && line.name !== "ratio" && line.name !== "advantage";
+  line.row.classList.toggle("wins", wins);
+  line.row.classList.toggle("off", v.rule === "none" && line.name === "clipped");
 }
 
 /** One sentence on what happens to the chosen token. */
@@ -814,34 +889,36 @@ function sentenceOf(c, { v, q, a }) {
 
 /** The question: where does this token's push end? */
 function questionOf(c, { v, a }) {
-  const range = { low: ratioText(1 - v.clip_low), high: ratioText(1 + v.clip_high), rule: c.words[`rule_${v.rule}`] };
-  return fill(c.words.question[a > 0 ? "up" : "down"], range);
+  const [low, high] = [edgeText(1 - v.clip_low), edgeText(1 + v.clip_high)];
+  const rule = c.words[`rule_${v.rule}`];
+  return fill(c.words.question[a > 0 ? "up" : "down"], { low, high, rule });
 }
 
-function reveal(c) {
-  c.values.set("guess", c.now.q);
-  c.values.set("moved", null);
-  c.values.set("predicting", false);
-}
+const reveal = (c) => setUp(c, { guess: c.now.q });
 
+/** What was guessed, and how far off it was. */
 function verdictOf(c, { v, a, q }) {
+  const { verdict } = c.words;
   const end = endOfPush(v.rule, a, v.clip_low, v.clip_high);
-  const way = a > 0 ? "up" : "down";
-  if (end === null) return fill(c.words.verdict.never, { guess: ratioText(v.guess) });
-  if (v.rule === "clamp" && wentWrong(q, a, v.clip_low, v.clip_high)) return fill(c.words.verdict.trapped, { guess: ratioText(v.guess), q: ratioText(q) });
-  const given = { guess: ratioText(v.guess), end: ratioText(end), off: epsText(Math.abs(v.guess - end)) };
-  return fill(c.words.verdict[Math.abs(Math.log(v.guess / end)) < 0.02 ? "near" : "off"][way], given);
+  const guess = ratioText(v.guess);
+  if (end === null) return fill(verdict.never, { guess });
+  const trapped = v.rule === "clamp" && wentWrong(q, a, v.clip_low, v.clip_high);
+  if (trapped) return fill(verdict.trapped, { guess, q: ratioText(q) });
+  const near = Math.abs(bend(Math.log(v.guess)) - bend(Math.log(end))) < 0.02;
+  const given = { guess, end: edgeText(end), off: epsText(Math.abs(v.guess - end)) };
+  return fill(verdict[near ? "near" : "off"][a > 0 ? "up" : "down"], given);
 }
 
-/** Another token to guess about: in turn one that went wrong, one inside, of both signs. */
+/** Another token to guess about: in turn one that went the wrong way and one that did not. */
 function nextPuzzle(c) {
   const { v, d, advantages } = c.now;
-  const kinds = [[-1, 1], [1, 0], [1, -1], [-1, 0]];
-  const [sign, way] = kinds[(c.puzzles = (c.puzzles ?? -1) + 1) % kinds.length];
-  const fits = (i) => Math.sign(advantages[c.rollout.rows[i]]) === sign && (way ? way * d[i] > 0.02 : Math.abs(d[i]) < 0.15 && Math.abs(d[i]) > 0.01);
-  const found = [...d.keys()].filter(fits);
-  const token = found.sort((one, two) => Math.abs(d[two]) - Math.abs(d[one]))[c.puzzles % Math.max(found.length, 1)] ?? v.chosen;
-  setUp(c, { chosen: token, predicting: true });
+  c.puzzle = (c.puzzle ?? -1) + 1;
+  const [sign, way] = [[1, -1], [-1, -1], [1, 1], [-1, 1]][c.puzzle % 4];
+  const pushed = (i) => Math.sign(advantages[c.rollout.rows[i]]) * d[i]; // how far its push took it
+  const fits = (i) => Math.sign(advantages[c.rollout.rows[i]]) === sign && way * pushed(i) > 0;
+  const found = [...d.keys()].filter(fits).sort((one, two) => Math.abs(d[two]) - Math.abs(d[one]));
+  const chosen = found[Math.floor(c.puzzle / 4) % found.length] ?? v.chosen;
+  setUp(c, { chosen, predicting: true });
 }
 
 /** The guess on the stage, beside the edge at which the push really ends. */
@@ -869,11 +946,13 @@ function buildRecord(c) {
   const name = html("span", {});
   const curves = svg("svg", { role: "img", width: 168, height: 136 });
   const table = html("table", {});
-  const ranges = html("div", { class: "ranges", role: "group", "aria-label": c.words.recorded_ranges });
+  const group = { class: "ranges", role: "group", "aria-label": c.words.recorded_ranges };
+  const ranges = html("div", group);
+  const title = html("span", { class: "title" }, c.words.training);
   const body = html("div", { class: "body" }, curves, table);
   let shown = undefined;
   return {
-    element: html("div", { class: "record" }, html("p", {}, html("span", { class: "title" }, c.words.training), " ", name), body, ranges),
+    element: html("div", { class: "record" }, html("p", {}, title, " ", name), body, ranges),
     update(now) {
       const { nearest } = now;
       say(name, nameOfArm(c, now));
@@ -892,73 +971,93 @@ function buildRecord(c) {
 function nameOfArm(c, { v, nearest }) {
   const { words } = c;
   if (!nearest) return words.not_recorded;
-  const range = v.rule === "none" ? "" : fill(words.range_of, { span: spanText(nearest.clip_low, nearest.clip_high) });
-  const same = v.rule === "none" || (nearest.clip_low === v.clip_low && nearest.clip_high === v.clip_high);
-  const arm = fill(words.arm, { rule: words[`rule_${v.rule}`], unit: words.units[v.unit], range });
-  const yours = same ? "" : fill(words.nearest, { span: spanText(v.clip_low, v.clip_high) });
-  return [arm, yours, v.advantage_scale === "none" ? words.with_std : ""].filter(Boolean).join(" ");
+  const given = { rule: words[`rule_${v.rule}`], unit: words.units[v.unit], range: "" };
+  const said = [];
+  if (v.rule !== "none") {
+    const span = spanText(nearest.clip_low, nearest.clip_high);
+    const yours = spanText(v.clip_low, v.clip_high);
+    given.range = fill(words.range_of, { span });
+    if (span !== yours) said.push(fill(words.nearest, { span: yours }));
+  }
+  if (v.advantage_scale === "none") said.push(words.with_std);
+  return [fill(words.arm, given), ...said].join(" ");
 }
 
 /** A share in percent, as exact as 200 problems are: 62.5. */
 const percents = (share) => String(Number((100 * share).toFixed(1)));
 
+/** The seeds' accuracies after the last rollout. */
+const endsOf = (arm) => arm.seeds.map((seed) => percents(seed.accuracy.at(-1))).join(", ");
+
 /** Held-out accuracy after each rollout, a line per seed. */
-function drawCurves(c, picture, arm) {
-  const { record } = c.data;
+function drawCurves({ data: { record }, words }, picture, arm) {
   const x = scale(0, record.rollouts, 32, 162);
   const y = scale(0, record.top, 104, 24);
   const axis = svg("g");
   const side = svg("g");
-  drawAxis(axis, x, 104, { values: [0, 2, 4, 6, 8], label: c.words.rollouts });
-  drawAxis(side, y, 30, { side: "left", values: [0, record.top / 2, record.top], text: (share) => `${Math.round(100 * share)}%` });
-  const lines = arm.seeds.map(({ accuracy }) =>
-    svg("polyline", { class: "seed", points: [record.start, ...accuracy].map((share, n) => `${x.at(n)},${y.at(share)}`).join(" ") }));
-  picture.replaceChildren(axis, side, ...lines, svg("text", { x: 0, y: 12 }, fill(c.words.held_out, { n: record.eval_count })));
-  set(picture, "aria-label", fill(c.words.curves, { ends: arm.seeds.map((seed) => percents(seed.accuracy.at(-1))).join(", ") }));
+  drawAxis(axis, x, 104, { values: [0, 2, 4, 6, 8], label: words.rollouts });
+  const shares = [0, record.top / 2, record.top];
+  drawAxis(side, y, 30, { side: "left", values: shares, text: (share) => `${percents(share)}%` });
+  const lines = arm.seeds.map(({ accuracy }) => {
+    const points = [record.start, ...accuracy].map((share, n) => `${x.at(n)},${y.at(share)}`);
+    return svg("polyline", { class: "seed", points: points.join(" ") });
+  });
+  const title = svg("text", { x: 0, y: 12 }, fill(words.held_out, { n: record.eval_count }));
+  picture.replaceChildren(axis, side, ...lines, title);
+  set(picture, "aria-label", fill(words.curves, { ends: endsOf(arm) }));
 }
 
 /** A row per measure, a column per seed. */
-function drawNumbers(c, table, arm) {
-  const { words } = c;
-  const rows = [
-    [words.row_accuracy, (seed) => percents(seed.accuracy.at(-1))],
-    [words.row_stopped, (seed) => percents(seed.stopped)],
-    [words.row_largest, (seed) => ratioText(seed.largest_ratio)],
-  ];
+function drawNumbers({ words }, table, arm) {
   const cells = (tag, texts) => texts.map((text) => html(tag, {}, text));
+  const row = (name, of) =>
+    html("tr", {}, html("th", { scope: "row" }, name), ...cells("td", arm.seeds.map(of)));
+  const seeds = cells("th", arm.seeds.map((_, n) => String(n)));
   table.replaceChildren(
-    html("tr", {}, html("th", {}, words.seed), ...cells("th", arm.seeds.map((_, n) => String(n)))),
-    ...rows.map(([name, of]) => html("tr", {}, html("th", { scope: "row" }, name), ...cells("td", arm.seeds.map(of)))));
+    html("tr", {}, html("th", {}, words.seed), ...seeds),
+    row(words.row_accuracy, (seed) => percents(seed.accuracy.at(-1))),
+    row(words.row_stopped, (seed) => percents(seed.stopped)),
+    row(words.row_largest, (seed) => ratioText(seed.largest_ratio)),
+  );
 }
 
-/** The recorded ranges of this rule and unit, each with its seeds' last accuracies; a click sets the range. */
+/** The recorded ranges with their seeds' last accuracies; a click sets the range. */
 function drawRanges(c, place, { v, nearest, rivals }) {
-  const top = c.data.record.top;
-  place.replaceChildren(...(v.rule === "none" ? [] : rivals).map((arm) => {
-    const spots = arm.seeds.map((seed) => svg("circle", { cx: 22, cy: 34 - (30 * seed.accuracy.at(-1)) / top, r: 2.5 }));
-    const span = spanText(arm.clip_low, arm.clip_high);
-    const ends = arm.seeds.map((seed) => percents(seed.accuracy.at(-1))).join(", ");
-    const take = () => setUp(c, { clip_low: arm.clip_low, clip_high: arm.clip_high, predicting: false });
-    return html("button", { type: "button", "aria-pressed": arm === nearest, "aria-label": fill(c.words.take_range, { span, ends }), onclick: take },
-      svg("svg", { width: 44, height: 36, "aria-hidden": true }, svg("line", { class: "axis", x1: 6, x2: 38, y1: 34, y2: 34 }), ...spots), span);
-  }));
+  const one = (arm) => {
+    const { clip_low, clip_high } = arm;
+    const span = spanText(clip_low, clip_high);
+    const height = (seed) => 34 - (30 * seed.accuracy.at(-1)) / c.data.record.top;
+    const spots = arm.seeds.map((seed) => svg("circle", { cx: 22, cy: height(seed), r: 2.5 }));
+    const line = svg("line", { class: "axis", x1: 6, x2: 38, y1: 34, y2: 34 });
+    const picture = svg("svg", { width: 44, height: 36, "aria-hidden": true }, line, ...spots);
+    const name = fill(c.words.take_range, { span, ends: endsOf(arm) });
+    const about = { "aria-pressed": arm === nearest, "aria-label": name };
+    const taken = button(picture, () => setUp(c, { clip_low, clip_high }), about);
+    taken.append(span);
+    return taken;
+  };
+  place.replaceChildren(...(v.rule === "none" ? [] : rivals).map(one));
 }
 
 // ---------------------------------------------------------------- all together
 
 function explorer(root, values, data, words) {
-  const c = { root, values, data, words, rollout: readRollout(data.rollout), arms: data.record.arms, pointed: -1, first: { ...values.values } };
+  const rollout = readRollout(data.rollout);
+  const first = { ...values.values, predicting: false };
+  const c = { root, values, data, words, rollout, first, pointed: -1 };
   let parts = [];
   c.drawNow = () => {
     c.now = stateOf(c);
     for (const part of parts) part.update(c.now);
   };
   c.redraw = onFrame(root, c.drawNow);
-  const [controls, stage, text, account, record, sliders] = [buildControls, buildStage, buildText, buildAccount, buildRecord, buildSliders].map((build) => build(c));
-  parts = [stage, controls, sliders, text, account, record];
-  root.append(
-    html("p", { class: "intro" }, words.intro), controls.element,
-    html("div", { class: "grid" }, stage.count, stage.element, sliders.element, account.element, text.element, record.element));
+  const stage = buildStage(c);
+  const controls = buildControls(c);
+  const others = [buildSliders, buildAccount, buildText, buildRecord].map((build) => build(c));
+  parts = [stage, controls, ...others];
+  const elements = [stage.count, stage.element, ...others.map((part) => part.element)];
+  const intro = html("p", { class: "intro" }, words.intro);
+  root.append(intro, controls.element, html("div", { class: "grid" }, ...elements));
   values.on(c.redraw);
   c.drawNow();
   return c.redraw;
@@ -968,13 +1067,16 @@ const style = `
   .rlvr { container-type: inline-size; }
   p { margin: 0; }
   .intro { color: var(--soft); margin-bottom: 6px; }
-  .controls { display: flex; flex-wrap: wrap; gap: 6px 18px; align-items: center; margin-bottom: 8px; }
+  .controls { display: flex; flex-wrap: wrap; gap: 6px 18px; align-items: center;
+    margin-bottom: 8px; }
   .controls .end { margin-left: auto; }
   .controls .choice { gap: 4px; }
   .controls .choice > span:first-child { margin-right: 4px; }
-  button[aria-pressed=true] { background: var(--ink); color: var(--page); border-color: var(--ink); }
+  button[aria-pressed=true] { background: var(--ink); color: var(--page);
+    border-color: var(--ink); }
   .grid { display: grid; gap: 6px 20px;
-    grid-template: "count count" "stage stage" "sliders sliders" "account account" "text record" / 1fr 1fr; }
+    grid-template: "count count" "stage stage" "sliders sliders" "account account"
+      "text record" / 1fr 1fr; }
   .stage { grid-area: stage; }
   .sliders { grid-area: sliders; }
   .account { grid-area: account; }
@@ -1010,7 +1112,8 @@ const style = `
   .reached path { fill: var(--ink); }
   .rlvr svg .reached text { paint-order: stroke; stroke: var(--page); stroke-width: 4px; }
   .guess { stroke: var(--ink); stroke-dasharray: 5 3; stroke-width: 1.5; }
-  .sliders > div { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; min-height: 28px; }
+  .sliders > div { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center;
+    min-height: 28px; }
   .sliders output { min-width: 44px; }
   .sliders .play { min-width: 62px; }
   .head { display: flex; gap: 8px; align-items: center; }
@@ -1048,10 +1151,12 @@ const style = `
   .ranges { display: flex; gap: 4px; }
   .ranges button { padding: 0 2px 2px; border-color: transparent; background: none; flex: 1; }
   .ranges button svg { margin: auto; }
-  .ranges button[aria-pressed=true] { background: var(--raised); color: var(--ink); border-color: var(--ink); }
+  .ranges button[aria-pressed=true] { background: var(--raised); color: var(--ink);
+    border-color: var(--ink); }
   .ranges circle { fill: var(--ink); }
   @container (min-width: 900px) {
-    .grid { grid-template: "count count" auto "stage text" auto "stage record" 1fr "sliders record" auto "account record" auto / 1fr 368px; }
+    .grid { grid-template: "count count" auto "stage text" auto "stage record" 1fr
+      "sliders record" auto "account record" auto / 1fr 368px; }
     .frame { height: 386px; }
     .tokens { height: 138px; }
   }
