@@ -7,7 +7,10 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
+import time
 import tomllib
+import urllib.request
 import venv
 from importlib import metadata
 from pathlib import Path
@@ -35,8 +38,18 @@ def requirements(lines):
     return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
 
 
+EXTRAS_OF_PROJECT = PROJECT["optional-dependencies"]
 BOUNDS = requirements(PROJECT["dependencies"])
-TESTED = requirements(PROJECT["optional-dependencies"]["tested"])
+LAB = requirements(EXTRAS_OF_PROJECT["lab"])
+TESTED = requirements(EXTRAS_OF_PROJECT["tested"])
+TEST_GROUP = requirements(PYPROJECT["dependency-groups"]["test"])
+CONSTRAINTS = [
+    Requirement(line)
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
+# What the course promises on every way.
+SEVEN = {"torch", "transformers", "datasets", "jupyterlab", "matplotlib", "ipywidgets", "nbval"}
 
 
 def exact_version(requirement):
@@ -49,17 +62,23 @@ def exact_version(requirement):
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():
-    for requirement in BOUNDS.values():
+    for requirement in [*BOUNDS.values(), *LAB.values()]:
         assert {specifier.operator for specifier in requirement.specifier} == {">=", "<"}, str(requirement)
 
 
-def test_dependencies_and_tested_pins_name_the_same_packages():
-    assert TESTED.keys() == BOUNDS.keys()
+def test_jupyterlab_is_an_extra_so_that_colab_and_vs_code_keep_their_own():
+    assert LAB.keys() == {"jupyterlab", "ipykernel"}
+    assert not LAB.keys() & BOUNDS.keys()
+
+
+def test_dependencies_with_lab_and_tested_pins_name_the_same_packages():
+    assert TESTED.keys() == BOUNDS.keys() | LAB.keys()
 
 
 def test_tested_versions_lie_within_the_bounds():
     for name, requirement in TESTED.items():
-        assert exact_version(requirement) in BOUNDS[name].specifier, f"{requirement}: not {BOUNDS[name]}"
+        bounds = (BOUNDS | LAB)[name]
+        assert exact_version(requirement) in bounds.specifier, f"{requirement}: not {bounds}"
 
 
 def test_uv_takes_the_tested_versions_from_the_same_place():
@@ -76,16 +95,37 @@ def test_this_environment_holds_the_tested_versions():
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 
-# conda and Binder
+def test_constraints_are_exact_and_name_no_address():
+    for requirement in CONSTRAINTS:
+        assert requirement.url is None
+        exact_version(requirement)
 
 
-def test_environment_yml_takes_everything_but_python_from_pyproject():
-    *conda, pip = ENVIRONMENT["dependencies"]
-    assert pip == {"pip": ["-e .[tested]"]}
-    assert [line for line in conda if not line.startswith("python=")] == ["pip"]
-    # repo2docker reads the Python version from exactly this form.
-    (python,) = [line for line in conda if re.fullmatch(r"python=3\.\d+", line)]
-    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python=") + ".99")
+def test_constraints_agree_with_the_tested_versions():
+    for name, pin in (TESTED | TEST_GROUP).items():
+        found = {exact_version(each) for each in CONSTRAINTS if canonicalize_name(each.name) == name}
+        assert found and all(pin.specifier.contains(version) for version in found), f"{pin}: constraints say {found}"
+
+
+def needed_by(names):
+    """Names of every package that these need on this machine, themselves included, from the installed metadata."""
+    todo, found = set(names), set()
+    while todo:
+        name = todo.pop()
+        found.add(name)
+        for requirement in map(Requirement, metadata.requires(name) or []):
+            needed = canonicalize_name(requirement.name)
+            if needed not in found and (not requirement.marker or requirement.marker.evaluate({"extra": ""})):
+                todo.add(needed)
+    return found
+
+
+def test_constraints_fix_everything_that_the_tested_packages_need():
+    here = {canonicalize_name(each.name) for each in CONSTRAINTS if not each.marker or each.marker.evaluate()}
+    assert needed_by(TESTED) - here <= {"setuptools"}
+
+
+# every way of installing
 
 
 def pip_section():
@@ -93,13 +133,26 @@ def pip_section():
     return [word for line in ENVIRONMENT["dependencies"][-1]["pip"] for word in shlex.split(line)]
 
 
-def install_pip_section(folder, *options):
-    """Let uv fill a fresh environment as conda's pip would; skip where there is no uv or no network."""
+UV_WAY = ["-e", ".[tested]"]  # what uv's default group holds
+PIP_WAY = ["-c", "constraints.txt", "-e", ".[tested]"]  # docs/setup.md: venv with pip, and CPU-only on Linux
+
+
+def test_environment_yml_takes_everything_but_python_from_pyproject():
+    *conda, pip = ENVIRONMENT["dependencies"]
+    assert pip == {"pip": ["-c constraints.txt", "-e .[tested]", str(TEST_GROUP["nbval"])]}
+    assert [line for line in conda if not line.startswith("python=")] == ["pip"]
+    # repo2docker reads the Python version from exactly this form.
+    (python,) = [line for line in conda if re.fullmatch(r"python=3\.\d+", line)]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python=") + ".99")
+
+
+def install(arguments, folder, *options):
+    """Let uv fill a fresh environment as pip would; skip if there is no uv or no network. What it says."""
     uv = os.environ.get("UV") or shutil.which("uv")
     if not uv:
         pytest.skip("needs uv, which is not on this machine's path")
     venv.create(folder, with_pip=False)
-    command = [uv, "pip", "install", "--python", str(folder), *options, *pip_section()]
+    command = [uv, "pip", "install", "--python", str(folder), *options, *arguments]
     for mode in (["--offline"], []):  # from uv's cache if all of it is there
         done = subprocess.run([*command, *mode], cwd=ROOT, capture_output=True, text=True, timeout=540)
         if done.returncode == 0:
@@ -109,22 +162,60 @@ def install_pip_section(folder, *options):
     pytest.fail(f"{shlex.join(command)}\n{done.stderr}")
 
 
-def test_pip_section_resolves_to_the_tested_versions(tmp_path):
-    said = install_pip_section(tmp_path / "env", "--dry-run")
-    chosen = dict(re.findall(r"^ \+ ([\w-]+)==([^\s+]+)", said, re.MULTILINE))
-    for name, requirement in TESTED.items():
-        assert chosen[name] == exact_version(requirement).public, said
+def chosen_versions(arguments, folder):
+    said = install(arguments, folder, "--dry-run")
+    return {canonicalize_name(name): version for name, version in re.findall(r"^ \+ ([\w.-]+)==([^\s+]+)", said, re.M)}
+
+
+@pytest.mark.parametrize("way", [UV_WAY, PIP_WAY, pip_section()], ids=["uv", "pip", "conda"])
+def test_every_way_resolves_to_the_tested_versions(way, tmp_path):
+    chosen = chosen_versions(way, tmp_path / "env")
+    assert {name: chosen.get(name) for name in TESTED} == {
+        name: exact_version(requirement).public for name, requirement in TESTED.items()
+    }
+    assert chosen.keys() >= (SEVEN if way == pip_section() else SEVEN - {"nbval"})
+
+
+def test_a_plain_install_brings_no_jupyterlab_and_no_kernel(tmp_path):
+    assert not chosen_versions(["-e", "."], tmp_path / "env").keys() & LAB.keys()
+
+
+def assert_starts_jupyterlab(python, folder):
+    """Starts JupyterLab over the lessons and asks it for lesson 00."""
+    homes = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    options = ["--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
+    log = folder / "jupyterlab.log"
+    with log.open("w") as out:
+        command = [python, "-m", "jupyter", "lab", *options, "notebooks/00_start_here.ipynb"]
+        server = subprocess.Popen(command, cwd=ROOT, env=os.environ | homes, stdout=out, stderr=out)
+        try:
+            for _ in range(600):
+                address = re.search(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+", log.read_text())
+                if address or server.poll() is not None:
+                    break
+                time.sleep(0.2)
+            assert address, log.read_text()
+            with urllib.request.urlopen(address[0], timeout=60) as answer:
+                assert answer.status == 200 and b"JupyterLab" in answer.read()
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+@pytest.mark.slow
+def test_this_environment_starts_jupyterlab(tmp_path):
+    assert_starts_jupyterlab(sys.executable, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("CI"), reason="installs 1.3 GB or more: done in CI only")
-def test_pip_section_installs_and_runs(tmp_path):
-    install_pip_section(tmp_path / "env")
+def test_pip_section_installs_and_starts_jupyterlab(tmp_path):
+    install(pip_section(), tmp_path / "env")
     python = tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    imports = "import rlvr_helpers, datasets, matplotlib, torch, transformers"
-    for arguments in (["-c", imports], ["-m", "jupyter", "lab", "--version"]):
-        done = subprocess.run([python, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+    imports = "import rlvr_helpers, datasets, matplotlib, nbval, torch, transformers"
+    done = subprocess.run([python, "-c", imports], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert_starts_jupyterlab(python, tmp_path)
 
 
 # the two commands
