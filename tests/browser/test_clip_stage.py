@@ -50,7 +50,7 @@ class Stage:
 
     def __init__(self, page: Page):
         self.page, self.faults = page, []
-        page.on("console", lambda message: self.faults.append(message.text))
+        page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("request", lambda request: self.faults.append(request.url))
 
@@ -329,12 +329,30 @@ def test_a_token_on_the_wrong_side_is_trapped_or_pushed_back(stage, rule, senten
     assert (arrow == "M0 0") == (rule == "clamp")
 
 
-def test_tokens_of_a_completion_flow_together(stage):
+INK = """() => {  // the share of the canvas that dots and arrows cover, and the columns between which they lie
+  const canvas = document.querySelector('[data-rlvr]').rlvr.root.querySelector('canvas');
+  const {width, height} = canvas;
+  const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const inked = [];
+  for (let i = 3; i < data.length; i += 4) if (data[i] > 200) inked.push(((i - 3) / 4) % width);
+  return [inked.length, Math.min(...inked) / width, Math.max(...inked) / width];
+}"""
+
+
+def test_the_dots_of_a_completion_flow_together_and_those_of_a_product_apart(stage):
+    found = {}
+    for unit in ("token", "sequence", "product"):
+        stage.set(unit=unit, update=16)
+        stage.page.wait_for_timeout(700)
+        found[unit] = stage.page.evaluate(INK)
+    spread = {unit: right - left for unit, (_, left, right) in found.items()}
+    assert spread["sequence"] < 0.75 * min(spread["token"], spread["product"])
+    assert found["token"][0] > 4000
+    assert all(count > 64 * 30 for count, *_ in found.values()), "a dot has some thirty pixels"
     stage.set(unit="sequence")
-    stage.page.wait_for_timeout(600)
-    wide = clip_stage().data["rollout"]["lengths"]
-    assert "of 64 sequences" in stage.text(".count") and len(wide) == 64
-    assert "exp(mean of 30" in stage.text(".account")
+    assert "of 64 sequences" in stage.text(".count") and "exp(mean of 30" in stage.text(".account")
+    stage.set(predicting=True)
+    assert stage.page.evaluate(INK)[0] == 0, "the other dots would give the answer away"
 
 
 # --- what it says, how it looks ---------------------------------------------------------------------------------------
