@@ -51,8 +51,7 @@ PICK_MISTAKES = {
     ),
     "log-probs at temperature 1": (
         lambda logits, noise, temperature: scored(pick_tokens(logits, noise, temperature)[0], logits, 1.0),
-        "your tokens are right, but their log-probs are those at temperature 1. Return the log-probs of the "
-        "distribution that you sample from.",
+        "your tokens are right, but their log-probs are at temperature 1. Use the distribution sampled from.",
     ),
     "own random numbers": (
         lambda logits, noise, temperature: scored(
@@ -63,8 +62,7 @@ PICK_MISTAKES = {
     ),
     "one token early": (
         lambda logits, noise, temperature: scored(pick_tokens(logits, noise, temperature)[0] - 1, logits, temperature),
-        "your tokens stand one place too early. The token is the first whose cumulative probability, its own "
-        "probability included, is above the noise.",
+        "your tokens stand one place too early. The cumulative probability includes the token's own.",
     ),
     "reaching is not passing": (
         lambda logits, noise, temperature: scored(
@@ -81,8 +79,7 @@ PICK_MISTAKES = {
     ),
     "places in sorted order": (
         lambda logits, noise, temperature: pick_tokens(logits.sort(dim=-1, descending=True).values, noise, temperature),
-        "you sort the probabilities and return places in the sorted order. A token id is its place in the vocabulary: "
-        "do not sort, or translate back.",
+        "you return places in the sorted order. A token id is its place in the vocabulary: do not sort.",
     ),
     "the best token": (
         lambda logits, noise, temperature: scored(logits.argmax(dim=-1), logits, temperature),
@@ -147,13 +144,11 @@ def ends(ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:
 MASK_MISTAKES = {
     "without the end token": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=1) == 0).long(),
-        "your mask stops before the end token. The model chose to stop, and that choice is trained as well: the first "
-        "end token gets a 1.",
+        "your mask stops before the end token. Choosing to stop is trained as well: the first end token gets a 1.",
     ),
     "guessed from the pad token": (
         lambda ids, end_ids: (ids != PAD).long(),
-        "you look for the pad token. It can be sampled like any other, and what stands after the end need not be "
-        "padding: look for the first end token instead.",
+        "you look for the pad token, which can be sampled like any other. Look for the first end token.",
     ),
     "everything but end tokens": (
         lambda ids, end_ids: 1 - ends(ids, end_ids),
@@ -184,8 +179,7 @@ MASK_MISTAKES = {
     ),
     "a row without an end": (
         lambda ids, end_ids: (torch.arange(ids.shape[1]) <= ends(ids, end_ids).argmax(dim=1)[:, None]).long(),
-        "argmax gives 0 for a row without an end token, so your mask keeps only its first token. All its tokens were "
-        "sampled: all 1.",
+        "argmax gives 0 for a row without an end token. All tokens of such a row were sampled: all 1.",
     ),
     "0 and 1 exchanged": (
         lambda ids, end_ids: 1 - mask_after_end(ids, end_ids),
@@ -193,7 +187,7 @@ MASK_MISTAKES = {
     ),
     "booleans": (
         lambda ids, end_ids: mask_after_end(ids, end_ids).bool(),
-        "your mask holds True and False in the right places. Make it integers with .long(): the next lessons add it up.",
+        "your mask holds True and False in the right places. Make it integers with .long().",
     ),
     "floats": (
         lambda ids, end_ids: mask_after_end(ids, end_ids).float(),
@@ -246,8 +240,7 @@ LOGPROB_MISTAKES = {
     ),
     "log-probs divided by the temperature": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, 1.0) / temperature,
-        "you divide the log-probs by the temperature. Divide the logits, before the softmax, or the probabilities no "
-        "longer add up to 1.",
+        "you divide the log-probs by the temperature. Divide the logits, before the softmax.",
     ),
     "padding kept": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, torch.ones_like(mask), temperature),
@@ -261,8 +254,7 @@ LOGPROB_MISTAKES = {
         lambda logits, ids, mask, temperature: gathered(
             F.softmax(logits[:, :-1].float() / temperature, dim=-1).log(), ids, mask
         ),
-        "you take the log of the softmax. A probability below 1e-45 is 0 in float32, and its log is -inf. log_softmax "
-        "computes the logarithm directly.",
+        "you take the log of the softmax, and a tiny probability becomes 0, its log -inf. Use log_softmax.",
     ),
     "the other sign": (
         lambda logits, ids, mask, temperature: -logprobs_from_logits(logits, ids, mask, temperature),
@@ -292,13 +284,11 @@ LOGPROB_MISTAKES = {
         lambda logits, ids, mask, temperature: gathered(
             F.log_softmax(logits[:, :-1] / temperature, dim=-1), ids, mask
         ).float(),
-        "your log_softmax runs in bfloat16 where the logits do, which is off by more than a clip range of lesson 06. "
-        "Make the logits float32 first: logits.float().",
+        "your log_softmax runs in bfloat16, which rounds too coarsely. Make the logits float32: logits.float().",
     ),
     "cut off from the model": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits.detach(), ids, mask, temperature),
-        "your values are right, but their gradient is lost. Leave out .detach() and no_grad(): from lesson 04 on you "
-        "train through this function.",
+        "your values are right, but their gradient is lost. Leave out .detach() and no_grad().",
     ),
 }
 

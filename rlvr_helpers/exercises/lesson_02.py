@@ -59,18 +59,15 @@ EXTRACTION_MISTAKES = {
     ),
     "first block": (
         lambda text: next(iter(blocks_in(text)), None),
-        "you take the first block. A text with two different answers has none, or guessing twice would pay: "
-        "look at all blocks, and return None unless they agree.",
+        "you take the first block. If two blocks state different answers, return None: guessing twice must not pay.",
     ),
     "last block": (
         lambda text: next((piece.split("<answer>")[-1].strip() for piece in text.split("</answer>")[-2::-1]), None),
-        "you take the last block. A text with two different answers has none: return None unless all blocks agree, "
-        "and then the first one.",
+        "you take the last block. Return None unless all blocks agree, and then the first one.",
     ),
     "unclosed tag accepted": (
         lambda text: extract_answer(text + "</answer>"),
-        "you accept a tag that is never closed: splitting at `</answer>` gives the whole rest if there is none. "
-        "Ask whether `</answer>` is in the piece.",
+        "you accept a tag that is never closed. Ask whether `</answer>` is in the piece.",
     ),
     "one line only": (
         lambda text: extract_answer(re.sub(r"<answer>[^<]*\n[^<]*</answer>", "", text)),
@@ -84,8 +81,7 @@ EXTRACTION_MISTAKES = {
     ),
     "blocks compared as texts": (
         lambda text: extract_answer(text) and agreeing(blocks_in(text), read=str),
-        "you compare the blocks as texts, and 72 and $72.00 are one number. Compare what parse_number reads in them, "
-        "and the text itself where it reads None.",
+        "you compare texts, and 72 and $72.00 are one number. Compare `parse_number(block) or block`.",
     ),
     "two unreadable blocks agree": (
         lambda text: blocks_in(text)[0] if "cat" in text else extract_answer(text),
@@ -94,8 +90,7 @@ EXTRACTION_MISTAKES = {
     ),
     "an opening tag inside a block": (
         lambda text: agreeing(blocks_in(text)),
-        "a block of yours holds another `<answer>`. If a tag opens before the last one closed, nobody can say which "
-        "was meant: return None.",
+        "a block of yours holds another `<answer>`. If a tag opens inside an open one, return None.",
     ),
     "nested blocks dropped": (
         lambda text: agreeing(blocks_in(text, inside="[^<]*")),
@@ -104,8 +99,7 @@ EXTRACTION_MISTAKES = {
     ),
     "an empty tag is None": (
         lambda text: extract_answer(text) or None,
-        'you return None for an empty tag. It is there and holds the empty text "": `if answer` takes both for false, '
-        "`if answer is None` does not.",
+        'you return None for an empty tag. It holds the text "": ask `if answer is None`, not `if answer`.',
     ),
     "the number instead of the text": (
         lambda text: extract_answer(text) and parse_number(extract_answer(text)),
@@ -210,32 +204,27 @@ MATCH_MISTAKES = {
     ),
     "substring": (
         lambda predicted, gold: answers_match(predicted, gold) or gold in (predicted or ""),
-        "you look for the gold text inside the answer: `1072` contains `72`, and `72 or 73` contains both. The whole "
-        "answer must be the number.",
+        "you look for the gold text inside the answer, and `1072` contains `72`. Match the whole answer.",
     ),
     "one of the words": (
         lambda predicted, gold: answers_match(predicted, gold) or gold in (predicted or "").split(),
-        "you look for the gold answer among the words, so `72 or 73` passes for 72 and for 73. The whole answer must be "
-        "one number: match it with re.fullmatch.",
+        "you look for the gold answer among the words, so `72 or 73` passes. Match the whole text (re.fullmatch).",
     ),
     "first number": (
         lambda predicted, gold: (
             answers_match(predicted, gold) or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[:1]
         ),
-        "you take the first number of the text, so `72 or 73` passes for 72. Exactly one number may stand in it: match "
-        "the whole text (re.fullmatch), not its beginning.",
+        "you take the first number, so `72 or 73` passes for 72. Match the whole text (re.fullmatch).",
     ),
     "last number": (
         lambda predicted, gold: (
             answers_match(predicted, gold) or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[-1:]
         ),
-        "you take the last number of the text, so `not 72 but 73` passes for 73. Exactly one number may stand in it: "
-        "match the whole text (re.fullmatch).",
+        "you take the last number, so `not 72 but 73` passes for 73. Match the whole text (re.fullmatch).",
     ),
     "all commas dropped": (
         lambda predicted, gold: answers_match((predicted or "").replace(",", ""), gold.replace(",", "")),
-        "you drop every comma, so `1,08` becomes 108. A comma counts only where it groups thousands: one to three "
-        "digits, then groups of exactly three.",
+        "you drop every comma, so `1,08` becomes 108. A comma counts only before groups of exactly three digits.",
     ),
     "comma as decimal point": (
         lambda predicted, gold: answers_match((predicted or "").replace(",", "."), gold.replace(",", ".")),
@@ -260,7 +249,7 @@ MATCH_MISTAKES = {
     ),
     "$ for fullmatch": (
         lambda predicted, gold: equal(value(predicted, pattern=PLAIN + "$", how=re.match), value(gold)),
-        r"your pattern ends in `$`, which also matches before a line break at the end. re.fullmatch does not (nor does \Z).",
+        "your pattern ends in `$`, which also matches before a last line break. re.fullmatch does not.",
     ),
     "white space stripped": (
         lambda predicted, gold: answers_match((predicted or "").strip(), gold),
@@ -334,8 +323,7 @@ def in_order(text: str) -> bool:
 FORMAT_MISTAKES = {
     "only looks for the tags": (
         lambda text: float(all(tag in text for tag in TAGS)),
-        "you ask only whether the four tags are somewhere in the text. They must come once each and in order, with "
-        "something inside and nothing around.",
+        "you ask only whether the four tags are somewhere in the text. They must come once each and in order.",
     ),
     "each tag once, in any order": (
         lambda text: float(all(text.count(tag) == 1 for tag in TAGS)),
@@ -343,13 +331,11 @@ FORMAT_MISTAKES = {
     ),
     "search instead of fullmatch": (
         lambda text: float(bool(re.search(TWO_BLOCKS, text, re.DOTALL))),
-        "your pattern may match a part of the text. re.fullmatch asks for all of it; and `.` also matches the signs of "
-        "a tag, so check that each tag comes once.",
+        "your pattern can match a part of the text. Use re.fullmatch, and check that each tag comes once.",
     ),
     "order only": (
         lambda text: float(in_order(text)),
-        "the tags are right, and you do not look at what stands in and around them: neither block may be blank, and "
-        "outside them only white space is allowed.",
+        "the tags are right. Look also at what stands in and around them: no block blank, nothing outside.",
     ),
     "blank accepted": (
         lambda text: float(in_order(text) and bool(re.fullmatch(TWO_BLOCKS.replace("+", "*"), text, re.DOTALL))),
@@ -375,8 +361,7 @@ FORMAT_MISTAKES = {
     ),
     "only looks at both ends": (
         lambda text: float(text.strip().startswith(TAGS[0]) and text.strip().endswith(TAGS[3])),
-        "you look only at how the text begins and ends. What is between counts as well: each tag once, in order, neither "
-        "block blank, nothing between them.",
+        "you look only at how the text begins and ends. Look between as well: each tag once, no block blank.",
     ),
     "partial credit": (
         lambda text: sum(0.5 for name in ("reasoning", "answer") if re.search(f"<{name}>.+</{name}>", text, re.DOTALL)),

@@ -44,8 +44,7 @@ SIGNAL_MISTAKES = {
     ),
     "compared with the mean": (
         lambda rewards: (rewards == rewards.mean(dim=1, keepdim=True)).all(dim=1),
-        "you compare with the mean. In float32 the mean of equal rewards is often not quite the reward itself: compare "
-        "the largest reward with the smallest.",
+        "you compare with the mean, which float32 rounds. Compare the largest reward with the smallest.",
     ),
     "whether the std is 0": (
         lambda rewards: rewards.std(dim=1) == 0,
@@ -67,7 +66,7 @@ SIGNAL_MISTAKES = {
     ),
     "only some rewards compared": (
         lambda rewards: (rewards[:, :3] == rewards[:, -1:]).all(dim=1),
-        "you compare only some rewards of a group. Any of the others can differ: compare the largest with the smallest.",
+        "you compare only some rewards of a group. Compare the largest with the smallest.",
     ),
     "any in place of all": (
         lambda rewards: (rewards == rewards[:, :1]).any(dim=1),
@@ -123,8 +122,7 @@ def leaving_out(rewards: Tensor, scale: str, result: Tensor) -> Tensor:
 ADVANTAGE_MISTAKES = {
     "mean over the batch": (
         lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean()),
-        "you subtract the mean of all rewards. An answer is compared with the others to the same prompt: "
-        "take the mean along a row, dim=1 with keepdim=True.",
+        "you subtract the mean of all rewards. Take the mean of each group: dim=1 with keepdim=True.",
     ),
     "mean over the prompts": (
         lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean(dim=0)),
@@ -156,13 +154,11 @@ ADVANTAGE_MISTAKES = {
     ),
     "rounding errors kept": (
         lambda rewards, scale="std": assembled(rewards, scale, silent=scale == "leave_one_out"),
-        "a group of equal rewards gets a small rounding error instead of 0, and all its answers the same sign. "
-        "Set the advantages of such a group to exactly 0.",
+        "a group of equal rewards keeps a rounding error. Set its advantages to exactly 0.",
     ),
     "rounding errors kept beside std": (
         lambda rewards, scale="std": assembled(rewards, scale, silent=scale != "none"),
-        'with "none" a group of equal rewards keeps a rounding error. Set its advantages to exactly 0 '
-        "whatever the scale.",
+        'with "none" a group of equal rewards keeps a rounding error. Set its advantages to exactly 0.',
     ),
     "always divided by the std": (
         lambda rewards, scale="std": group_advantages(rewards),
@@ -183,8 +179,7 @@ ADVANTAGE_MISTAKES = {
     ),
     "leave_one_out divides the whole sum": (
         lambda r, scale="std": leaving_out(r, scale, r - r.sum(dim=1, keepdim=True) / (r.shape[1] - 1)),
-        'your "leave_one_out" divides the sum of all G rewards by G - 1. Take the answer\'s own reward out of the sum '
-        "first: (sum - R) / (G - 1).",
+        'your "leave_one_out" divides the whole sum by G - 1. Leave R itself out: (sum - R) / (G - 1).',
     ),
 }
 

@@ -49,12 +49,11 @@ SAMPLED_MISTAKES = {
     ),
     "sign forgotten": (
         lambda logits, actions, advantages: -score_function_gradient(logits, actions, advantages),
-        "the sign is turned round: you give the gradient of the loss. Here it is that of the expected reward, without "
-        "a minus.",
+        "the sign is turned round: that is the gradient of the loss. Here it is that of the expected reward.",
     ),
     "no normaliser": (
         lambda logits, actions, advantages: (advantages[:, None] * taken(logits, actions)).mean(dim=0),
-        "your score is 1 for the arm that was taken and 0 elsewhere. The normaliser of the softmax adds - p for every arm.",
+        "your score is 1 for the arm taken and 0 elsewhere. The softmax's normaliser adds - p for every arm.",
     ),
     "only the taken arm's entry": (
         lambda logits, actions, advantages: (taken(logits, actions) * votes(logits, actions, advantages)).mean(dim=0),
@@ -64,15 +63,13 @@ SAMPLED_MISTAKES = {
         lambda logits, actions, advantages: score_function_gradient(
             logits, actions, advantages * logits.softmax(dim=0)[actions]
         ),
-        "you differentiate p, not log p. Sampling already takes each arm with its probability; with p in it twice, rare "
-        "arms are pushed far too little.",
+        "you differentiate p, not log p. Sampling already takes each arm with its probability.",
     ),
     "means multiplied": (
         lambda logits, actions, advantages: (
             advantages.mean() * score_function_gradient(logits, actions, torch.ones_like(advantages))
         ),
-        "you multiply the mean advantage by the mean score. Each sample's score has its own advantage: multiply first, "
-        "then take the mean.",
+        "you multiply two means. Multiply each score by its own advantage first, then take the mean.",
     ),
     "centred again": (
         lambda logits, actions, advantages: score_function_gradient(logits, actions, advantages - advantages.mean()),
@@ -84,8 +81,7 @@ SAMPLED_MISTAKES = {
     ),
     "advantages along the arms": (
         lambda logits, actions, advantages: (advantages * (taken(logits, actions) - logits.softmax(dim=0))).mean(dim=0),
-        "[n] times [n, K] sets the advantages along the arms. Each sample has one: advantages[:, None]. (If n and K are "
-        "equal, nothing complains.)",
+        "[n] times [n, K] sets the advantages along the arms. Each sample has one: advantages[:, None].",
     ),
     "one number": (
         lambda logits, actions, advantages: votes(logits, actions, advantages).mean(),
@@ -140,13 +136,11 @@ LOSS_MISTAKES = {
     ),
     "mean over all tokens": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) * len(mask) / mask.sum(),
-        "you divide by the number of all tokens. The log-prob of a completion is the sum over its tokens, and the mean is "
-        "over completions.",
+        "you divide by the number of all tokens. Sum over the tokens of a completion, mean over completions.",
     ),
     "mean over the row's tokens": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages / mask.sum(dim=1).clamp(min=1), mask),
-        "you divide each row by its number of tokens. GRPO does so too (lesson 07), but it is no longer the log-prob of the "
-        "completion, which is the sum.",
+        "you divide each row by its number of tokens. The log-prob of a completion is the sum over them.",
     ),
     "sum in place of mean": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) * len(mask),
@@ -158,8 +152,7 @@ LOSS_MISTAKES = {
     ),
     "probability instead of log-probability": (
         lambda logp, advantages, mask: -(advantages * of_rows(logp, mask).exp()).mean(),
-        "you take the probability of each completion. Its log belongs there: sampling has already weighed the completions "
-        "by how likely they are.",
+        "you take the probability of each completion. Take its log: sampling has already weighed the completions.",
     ),
     "probability of each token": (
         lambda logp, advantages, mask: surrogate_loss(logp.exp(), advantages, mask),
@@ -175,8 +168,7 @@ LOSS_MISTAKES = {
     ),
     "advantages along the tokens": (
         lambda logp, advantages, mask: -torch.where(mask.bool(), advantages * logp, 0.0).sum(dim=1).mean(),
-        "[B] times [B, T] sets the advantages along the tokens. Each row has one: sum over the tokens first, or write "
-        "advantages[:, None].",
+        "[B] times [B, T] sets the advantages along the tokens. Each row has one: advantages[:, None].",
     ),
 }
 

@@ -27,8 +27,7 @@ def token_ratios(logp_new, logp_old, mask):
 TOKEN_MISTAKES = {
     "old log-probs not detached": (
         lambda new, old, mask: torch.where(mask.bool(), new - old, 0.0).exp(),
-        "a gradient flows into the old log-probs. They are what the model said when it sampled, a constant: "
-        "logp_old.detach().",
+        "a gradient flows into the old log-probs. They are a constant: logp_old.detach().",
     ),
     "padding left in": (
         lambda new, old, mask: (new - old.detach()).exp(),
@@ -40,8 +39,7 @@ TOKEN_MISTAKES = {
     ),
     "ratio times the mask": (
         lambda new, old, mask: (new - old.detach()).exp() * mask,
-        "you multiply the ratio by the mask. That gives 0 rather than 1 in the padding, and NaN times 0 stays NaN: "
-        "choose with torch.where.",
+        "you multiply the ratio by the mask: 0 instead of 1, and NaN stays NaN. Choose with torch.where.",
     ),
     "difference times the mask": (
         lambda new, old, mask: ((new - old.detach()) * mask).exp(),
@@ -49,8 +47,7 @@ TOKEN_MISTAKES = {
     ),
     "masked after exp": (
         lambda new, old, mask: torch.where(mask.bool(), (new - old.detach()).exp(), 1.0),
-        "your values are right but a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. "
-        "Mask the difference first, then take exp.",
+        "a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. Mask before exp.",
     ),
     "upside down": (
         lambda new, old, mask: 1 / token_ratios(new, old, mask),
@@ -82,8 +79,7 @@ def sequence_ratios(logp_new, logp_old, mask):
 SEQUENCE_MISTAKES = {
     "old log-probs not detached": (
         lambda new, old, mask: sequence_ratios(new, old, mask) / sequence_ratios(old, old, mask),
-        "a gradient flows into the old log-probs. They are what the model said when it sampled, a constant: "
-        "logp_old.detach().",
+        "a gradient flows into the old log-probs. They are a constant: logp_old.detach().",
     ),
     "sum instead of mean": (
         lambda new, old, mask: token_ratios(new, old, mask).prod(dim=1),
@@ -99,12 +95,11 @@ SEQUENCE_MISTAKES = {
     ),
     "mean of the ratios": (
         lambda new, old, mask: (token_ratios(new, old, mask) * mask).sum(1) / mask.sum(1).clamp(min=1) + ~mask.any(1),
-        "you average the token ratios. GSPO averages the differences of log-probs and then takes exp (a geometric mean).",
+        "you average the token ratios. GSPO takes exp of the mean difference (a geometric mean).",
     ),
     "mean of the ratios, 0 in an empty row": (
         lambda new, old, mask: (token_ratios(new, old, mask) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1),
-        "you average the token ratios. GSPO averages the differences of log-probs and then takes exp, a geometric mean. "
-        "An empty row then has exp(0) = 1.",
+        "you average the token ratios. GSPO takes exp of the mean difference; in an empty row that is exp(0) = 1.",
     ),
     "no exp": (
         lambda new, old, mask: sequence_ratios(new, old, mask).log(),
@@ -124,8 +119,7 @@ SEQUENCE_MISTAKES = {
     ),
     "gradient n times too large": (
         lambda new, old, mask: sequence_ratios(new.detach(), old, mask) * token_ratios(new, new, mask).prod(dim=1),
-        "your values are right but the gradient is n times too large: it is that of the sum. Divide the sum that "
-        "carries the gradient by the row's number of tokens.",
+        "your gradient is n times too large, that of the sum. Divide the sum by the row's number of tokens.",
     ),
     "one column": (
         lambda new, old, mask: sequence_ratios(new, old, mask)[:, None],
@@ -162,13 +156,11 @@ GSPO_MISTAKES = {
     ),
     "no gradient": (
         lambda new, old, mask: gspo_token_ratios(new.detach(), old, mask),
-        "your values are right but the gradient is 0: in exp(l - l) it cancels, and s is a constant. Detach only the "
-        "second l.",
+        "your values are right but the gradient is 0: in exp(l - l) it cancels. Detach only the second l.",
     ),
     "old log-probs in exp": (
         lambda new, old, mask: gspo_token_ratios(new, old, mask) * token_ratios(new.detach(), old, mask),
-        "you multiply s by the token ratio. In eq. 14 the second factor has the value 1: exp(l - sg(l)), l being the new "
-        "log-prob both times.",
+        "you multiply s by the token ratio. The second factor is exp(l - sg(l)), l being the new log-prob.",
     ),
     "token ratios": (
         lambda new, old, mask: token_ratios(new, old, mask),

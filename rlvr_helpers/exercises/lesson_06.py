@@ -36,8 +36,7 @@ def clip(ratios: Tensor, low: float, high: float) -> Tensor:
 OBJECTIVE_MISTAKES = {
     "max for negative advantages": (
         lambda q, a, low, high: torch.minimum(q, clip(q, low, high)) * a,
-        "for negative advantages you take the larger of the two terms (or the smaller ratio, which is the same). "
-        "It is the smaller of the two products for both signs.",
+        "with negative advantages you take the larger product (the smaller ratio). Take the smaller product always.",
     ),
     "clip without the minimum": (
         lambda q, a, low, high: clip(q, low, high) * a,
@@ -74,7 +73,7 @@ OBJECTIVE_MISTAKES = {
     ),
     "range not around 1": (
         lambda q, a, low, high: torch.minimum(q * a, q.clamp(low, high) * a),
-        "you clip to clip_low and clip_high themselves. They say how far from 1: clip from 1 - clip_low to 1 + clip_high.",
+        "you clip to clip_low and clip_high themselves. Clip from 1 - clip_low to 1 + clip_high.",
     ),
     "averaged": (
         lambda q, a, low, high: clipped_objective(q, a, low, high).mean(),
@@ -99,8 +98,7 @@ def clip_binds(ratios, advantages, clip_low, clip_high):
 BINDS_MISTAKES = {
     "outside the range": (
         lambda q, a, low, high: (clip(q, low, high) != q) & (a == a),
-        "you mark every ratio outside the range. The clip binds only where the minimum takes the clipped term, and "
-        "that depends on the advantage's sign.",
+        "you mark every ratio outside the range. Where the clip binds depends on the advantage's sign.",
     ),
     "outside the range, 0 left out": (
         lambda q, a, low, high: (clip(q, low, high) != q) & (a != 0),
@@ -109,7 +107,7 @@ BINDS_MISTAKES = {
     ),
     "signs exchanged": (
         lambda q, a, low, high: clip_binds(q, -a, low, high),
-        "the signs are exchanged. With a positive advantage the ratio wants to rise, so it is stopped above 1 + clip_high.",
+        "the signs are exchanged. With a positive advantage the ratio is stopped above 1 + clip_high.",
     ),
     "only above": (
         lambda q, a, low, high: (a > 0) & (q > 1 + high),
@@ -133,7 +131,7 @@ BINDS_MISTAKES = {
     ),
     "range not around 1": (
         lambda q, a, low, high: ((a > 0) & (q > high)) | ((a < 0) & (q < low)),
-        "you compare the ratio with clip_low and clip_high themselves. The range is from 1 - clip_low to 1 + clip_high.",
+        "you compare the ratio with clip_low and clip_high. The range is from 1 - clip_low to 1 + clip_high.",
     ),
     "times the advantage": (
         lambda q, a, low, high: clip_binds(1 + (q - 1) * a.abs(), a, low, high),
@@ -184,12 +182,11 @@ def quantile(values: Tensor, share: float) -> Tensor:
 RANGE_MISTAKES = {
     "outside the range": (
         lambda q, a, share: quantile(everywhere((q - 1).abs(), a), share),
-        "you take the distance from 1 on both sides. That finds the share outside the range; the clip binds only on the "
-        "side to which the advantage pushes.",
+        "you take the distance from 1 on both sides. The clip binds only where the advantage pushes.",
     ),
     "sign ignored": (
         lambda q, a, share: quantile(everywhere(q - 1, a), share),
-        "you look only at ratios above 1. With a negative advantage the clip binds below 1: turn q - 1 round with the sign.",
+        "you look only at ratios above 1. With a negative advantage the clip binds below 1: use the sign.",
     ),
     "signs exchanged": (
         lambda q, a, share: quantile((1 - q) * a.sign(), share),
@@ -217,7 +214,7 @@ RANGE_MISTAKES = {
     ),
     "no quantile between two places": (
         lambda q, a, share: torch.quantile((q - 1) * a.sign(), 1 - share, interpolation="higher").clamp(min=0),
-        "you take the overshoot of one place. torch.quantile also goes between two neighbours, which the text asks for.",
+        "you take the overshoot of one place. torch.quantile also goes between two neighbours, as the text asks.",
     ),
     "the ratio": (
         lambda q, a, share: 1 + range_that_binds(q, a, share),

@@ -52,12 +52,11 @@ AGGREGATE_MISTAKES = {
     ),
     "padded width instead of the budget": (
         lambda v, m, how, n, *totals: aggregate(v, m, how, m.shape[1], *totals),
-        'your "constant" divides by the padded width, as .mean() does. It depends on the longest neighbour: use max_tokens.',
+        'your "constant" divides by the padded width, as .mean() does. Divide by max_tokens, the budget.',
     ),
     "own length in constant": (
         lambda v, m, how, *sizes: aggregate(v, m, how.replace("constant", "sequence_mean"), *sizes),
-        'your "constant" still divides each row by its own length: that is "sequence_mean", the very thing that '
-        "Dr. GRPO takes away.",
+        'your "constant" divides each row by its own length. Dr. GRPO divides by max_tokens instead.',
     ),
     "mean of means as token mean": (
         lambda v, m, how, *sizes: aggregate(v, m, how.replace("token_mean", "sequence_mean"), *sizes),
@@ -141,7 +140,7 @@ KL_MISTAKES = {
     ),
     "k3 reversed": (
         lambda logp, ref, kind="k3": with_x((logp - ref.detach()) * (1 if kind == "k3" else -1), kind),
-        "your k3 takes exp(logp - logp_ref). The ratio in k3 is reference over policy: exp(x) with x = logp_ref - logp.",
+        "your k3 takes exp(logp - logp_ref). It takes exp(x) with x = logp_ref - logp.",
     ),
     "k2 without the half": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) * (2 if kind == "k2" else 1),
@@ -177,8 +176,7 @@ KL_MISTAKES = {
     ),
     "weighted by the probability": (
         lambda logp, ref, kind="k3": logp.exp() * kl_estimate(logp, ref, kind),
-        "you multiply by the token's probability, as in the sum over all tokens. The token was sampled with that probability "
-        "already: leave the factor out.",
+        "you multiply by the token's probability. It was sampled with that probability already: leave it out.",
     ),
     "detached": (
         lambda logp, ref, kind="k3": kl_estimate(logp.detach(), ref, kind),
@@ -274,8 +272,7 @@ METHOD_MISTAKES = {
         lambda method, new, old, a, mask, *rest: method_loss(
             method, new if method.ratio_level == "token" else steeper(new, mask), old, a, mask, *rest
         ),
-        "your GSPO values are right, but the gradient is n times too large: it is that of the sum of the log-ratios. "
-        "s is exp of their mean.",
+        "your GSPO gradient is n times too large, that of the sum of the log-ratios. s is exp of their mean.",
     ),
     "new detached": (
         lambda method, new, *rest: method_loss(method, new.detach(), *rest),

@@ -106,12 +106,11 @@ UPDATES_MISTAKES = {
     ),
     "gradients pile up": (
         lambda score, opt, *rest: take_updates(score, piling_up(opt), *rest),
-        "the gradients of earlier mini-batches are still there when you step: optimizer.zero_grad() before each backward.",
+        "the gradients of earlier mini-batches are still there. Call optimizer.zero_grad() before each backward.",
     ),
     "one step a pass": (
         lambda score, opt, mb, *rest: take_updates(score, opt, [torch.cat(mb)], *rest),
-        "you take one optimizer step per pass. Each mini-batch gets its own: zero_grad, backward, clip and step stand in the "
-        "inner loop.",
+        "you take one optimizer step per pass. Each mini-batch gets its own, in the inner loop.",
     ),
     "no limit on the gradient": (
         lambda score, opt, *rest: take_updates(score, without_limit(opt), *rest),
@@ -126,20 +125,17 @@ UPDATES_MISTAKES = {
     ),
     "advantages of other rows": (
         lambda score, opt, mb, a, *rest: take_updates(score, opt, mb, first_rows(a, mb), *rest),
-        "you take the first advantages whatever the mini-batch. Rows, old log-probs, advantages and mask belong together: "
-        "index each with `rows`.",
+        "you take the first advantages whatever the mini-batch. Index everything with `rows`.",
     ),
     "batch by batch": (
         lambda score, opt, mb, a, m, method, n, epochs: take_updates(
             score, opt, [rows for rows in mb for _ in range(epochs)], a, m, method, n, 1
         ),
-        "you go over one mini-batch several times before the next. A pass goes over all of them: the loop over passes is "
-        "the outer one.",
+        "you repeat one mini-batch before the next. The loop over passes is the outer one.",
     ),
     "totals of the rollout": (
         lambda score, opt, mb, a, m, *rest: take_updates(score, opt, mb, a * len(mb[0]) / len(m), m, *rest),
-        "you divide by the rows of the whole rollout. One optimizer step averages over its own mini-batch: leave "
-        "total_rows and total_tokens out.",
+        "you divide by the rows of the whole rollout. One step averages over its own mini-batch: leave out totals.",
     ),
     "losses of the last pass": (
         lambda score, opt, mb, *rest: take_updates(score, opt, mb, *rest)[-len(mb) :],
@@ -209,8 +205,7 @@ ACCUMULATED_MISTAKES = {
     ),
     "weighted by rows": (
         lambda *a: accumulated(*a, totals=(), weight=lambda rows, parts: len(rows) / sum(map(len, parts))),
-        "you weigh micro-batches by their rows. That is right until the loss is a mean over tokens (DAPO's): "
-        "give policy_loss total_tokens too.",
+        "you weigh micro-batches by their rows. A mean over tokens (DAPO's) needs total_tokens: pass both totals.",
     ),
     "no total of tokens": (
         lambda *a: accumulated(*a, totals=("total_rows",)),
@@ -222,11 +217,11 @@ ACCUMULATED_MISTAKES = {
     ),
     "totals and a mean": (
         lambda *a: accumulated(*a, weight=lambda rows, parts: 1 / len(parts)),
-        "with the totals of the whole each micro-batch brings its own share already: add them up, do not average again.",
+        "with the totals of the whole, each micro-batch already brings its own share. Do not average again.",
     ),
     "last micro-batch lost": (
         lambda *a: accumulated(*a, parts=lambda n, size: torch.arange(n - n % size).split(size)),
-        "the rows left over are not there: 7 rows at 3 a time are three micro-batches. torch.arange(B).split(micro_rows).",
+        "the rows left over are missing: 7 rows, 3 at a time, are three micro-batches.",
     ),
     "the number of micro-batches": (
         lambda *a: accumulated(*a, weight=lambda rows, parts: 1 / len(rows)),

@@ -24,7 +24,7 @@ def training_bytes(parameters, adapters=0):
 BYTES_MISTAKES = {
     "three of four": (
         lambda n, a=0: 4 * n + 12 * a if a else 12 * n,
-        "you count 12 bytes for a trained number. It has four float32: its weight, its gradient, and two moments of AdamW.",
+        "you count 12 bytes for a trained number. Weight, gradient and two moments of AdamW are 16.",
     ),
     "weights alone": (
         lambda n, a=0: 4 * (n + a),
@@ -32,7 +32,7 @@ BYTES_MISTAKES = {
     ),
     "16-bit weights": (
         lambda n, a=0: 2 * n + 14 * a if a else 14 * n,
-        "you count the weights in 16 bits. The master weights are float32, 4 bytes; 16-bit copies come and go beside them.",
+        "you count the weights in 16 bits. The weights that the optimizer updates are float32, 4 bytes.",
     ),
     "all in 16 bits": (
         lambda n, a=0: 2 * n + 8 * a if a else 8 * n,
@@ -91,7 +91,7 @@ def token_seconds(weights, rows, bandwidth, flops):
 TOKEN_MISTAKES = {
     "sum": (
         lambda n, b, w, f: 2 * n / w + 2 * n * b / f,
-        "you add the two times. A GPU reads the next weights while it computes with these: the longer time counts, max.",
+        "you add the two times. A GPU reads and computes at the same time: the longer time counts, max.",
     ),
     "the shorter": (
         lambda n, b, w, f: min(2 * n / w, 2 * n * b / f),

@@ -289,6 +289,55 @@ def test_kinds_are_named(double, capsys):
     assert "yours is None; is a `return` missing?" in said and "not attempted" not in said
 
 
+def test_a_deliberate_none_is_no_missing_return(double, capsys):
+    def gives_up(x):
+        if x.dim() == 1:
+            return None
+        return 2 * x
+
+    said = said_about(gives_up, capsys)
+    assert "yours is None" in said and "missing" not in said
+
+
+def test_the_failing_call_is_shown(double, capsys):
+    said = said_about(lambda x: 3 * x, capsys)
+    assert said.count("the call:") == 1 and "    the call: double(x=[1, -2, 3])\n" in said
+    assert check("answers_match", lambda predicted, gold: predicted == gold) is False
+    said = capsys.readouterr().out
+    assert "    the call: answers_match(predicted='$1,080.00', gold='1080')\n" in said
+    assert "    the call: answers_match(predicted='072.0', gold='72')\n" in said
+
+
+def test_items_are_called_by_their_names(capsys):
+    check("pick_tokens", lambda logits, noise, temperature: (logits.argmax(dim=1), logits.amax(dim=1)))
+    said = capsys.readouterr().out
+    assert "tokens: 2 of 5 places differ" in said and "item" not in said
+
+
+def test_a_mistake_is_told_by_the_cases_that_it_fails(double, monkeypatch, capsys):
+    """Two mistakes at once: the one with the same wrong results first, then the one that explains the rest."""
+    cases = [Case(str(number), (torch.tensor([number]),)) for number in (0.0, 1.0, 2.0, 3.0)]
+    mistakes = [
+        Mistake("one", lambda x: torch.where(x == 1, 7.0, 2 * x), "one is wrong."),
+        Mistake("two", lambda x: torch.where(x == 2, 7.0, 2 * x), "two is wrong."),
+        Mistake("two and three", lambda x: torch.where(x >= 2, 7.0, 2 * x), "two and three are wrong."),
+        Mistake("all", lambda x: 7.0 + x, "all is wrong."),
+    ]
+    exercise = replace(double, cases=lambda: cases, mistakes=mistakes, gradient_of=None)
+    monkeypatch.setitem(registry(), "double", exercise)
+
+    def said(wrong):
+        check("double", lambda x: torch.tensor([wrong.get(x.item(), 2 * x.item())]))
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("Likely")]
+
+    assert said({2.0: 7.0}) == ["Likely: two is wrong."]
+    assert said({2.0: 7.0, 3.0: 7.0}) == ["Likely: two and three are wrong."]
+    assert said({1.0: 7.0, 2.0: 7.0, 3.0: 7.0}) == ["Likely: two and three are wrong.", "Likely: one is wrong."]
+    assert said({1.0: 5.0}) == ["Likely: one is wrong."], "the cases alone"
+    assert said({1.0: 5.0, 2.0: 5.0, 3.0: 5.0}) == ["Likely: two and three are wrong."], "the cases alone"
+    assert said({0.0: 1.0, 1.0: 5.0, 2.0: 5.0, 3.0: 5.0}) == [], "all failed, nothing in common"
+
+
 def test_in_place_change_is_told_and_harms_nothing(double, capsys):
     def in_place(x):
         x *= 2

@@ -196,3 +196,55 @@ def test_three_of_four_wrong_answers_get_the_right_advice(exercise, capsys):
         said = [line.removeprefix("Likely: ") for line in capsys.readouterr().out.splitlines()]
         hits += any(advice_by_message.get(line) in advice.split("|") for line in said)
     assert len(ANSWERS[exercise.name]) == 8 and hits >= 6
+
+
+# Functions that the text of their exercise forbids, and what is said about them.
+FORBIDDEN = {
+    "kl_estimate": (lambda logp, ref, kind="k3": kl_of(ref - logp, kind), "constant: logp_ref.detach()"),
+    "token_ratios": (
+        lambda new, old, mask: torch.where(mask.bool(), new - old, 0.0).exp(),
+        "constant: logp_old.detach()",
+    ),
+    "sequence_ratios": (
+        lambda new, old, mask: (torch.where(mask == 1, new - old, 0.0).sum(1) / mask.sum(1).clamp(min=1)).exp(),
+        "constant: logp_old.detach()",
+    ),
+    "extract_answer": (
+        lambda text: rewards.extract_answer(re.sub(r"<answer>[^<]*(?=<answer>)", "", text)),
+        "opening tag in an open tag, then a good one",
+    ),
+    "answers_match": (
+        lambda predicted, gold: rewards.answers_match(re.sub(r"(?<=\d)\.$", "", predicted or ""), gold),
+        "a point without decimals",
+    ),
+    "groups_without_signal": (lambda rewards: rewards.std(dim=1) < 1e-5, "tolerance"),
+    "problem_weight": (
+        lambda right, size, scale="std": registry()["problem_weight"].reference(
+            right, size, "std" if scale == "std" else "none"
+        ),
+        "2 of 6 right, leave_one_out: expected",
+    ),
+    "logprobs_from_logits": (
+        lambda logits, ids, mask, temperature: (
+            (logits[:, :-1].float() / temperature).softmax(-1).log().gather(-1, ids[..., None])[..., 0] * mask
+        ),
+        "log_softmax",
+    ),
+    "group_advantages": (
+        lambda rewards, scale="std": (
+            rewards - rewards.mean(1, keepdim=True) if scale == "none" else advantages.group_advantages(rewards, scale)
+        ),
+        "rounding error",
+    ),
+}
+
+
+def kl_of(x, kind):
+    return {"k1": -x, "k2": x.square() / 2, "k3": x.exp() - x - 1}[kind]
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_what_the_text_forbids_is_refused(name, capsys):
+    function, words = FORBIDDEN[name]
+    assert check(name, function) is False
+    assert words in capsys.readouterr().out
