@@ -57,8 +57,7 @@ PICK_MISTAKES = {
         lambda logits, noise, temperature: scored(
             torch.multinomial(F.softmax(logits / temperature, dim=-1), 1).squeeze(1), logits, temperature
         ),
-        "you draw random numbers of your own, as torch.multinomial does. The randomness is in `noise` already: take the "
-        "first token whose cumulative probability is above it.",
+        "you draw random numbers of your own, as torch.multinomial does. Use the randomness in `noise`.",
     ),
     "one token early": (
         lambda logits, noise, temperature: scored(pick_tokens(logits, noise, temperature)[0] - 1, logits, temperature),
@@ -90,12 +89,6 @@ PICK_MISTAKES = {
             f(x) for f, x in zip((Tensor.clone, Tensor.exp), pick_tokens(logits, noise, temperature), strict=True)
         ],
         "your tokens are right, but you return their probabilities. Return the logarithms.",
-    ),
-    "cumulated logits": (
-        lambda logits, noise, temperature: scored(
-            ((logits / temperature).cumsum(dim=-1) <= noise[:, None]).sum(dim=-1), logits, temperature
-        ),
-        "you cumulate logits. Logits are no probabilities: take the softmax first.",
     ),
     "one noise for all rows": (
         lambda logits, noise, temperature: pick_tokens(logits, noise[:1].expand(len(noise)), temperature),
@@ -150,20 +143,10 @@ MASK_MISTAKES = {
         lambda ids, end_ids: (ids != PAD).long(),
         "you look for the pad token, which can be sampled like any other. Look for the first end token.",
     ),
-    "everything but end tokens": (
-        lambda ids, end_ids: 1 - ends(ids, end_ids),
-        "you only leave out the end tokens themselves. All that follows the first of them gets a 0, and it gets a 1.",
-    ),
     "up to the second end": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=1) <= 1).long(),
         "your mask goes on to the second end token: up to there the count of end tokens is 1. Count only those before "
         "a place, without its own: is_end.cumsum(dim=1) - is_end.long() == 0.",
-    ),
-    "up to the last end": (
-        lambda ids, end_ids: torch.where(
-            ends(ids, end_ids).any(dim=1, keepdim=True), ends(ids, end_ids).flip(1).cummax(dim=1).values.flip(1), 1
-        ),
-        "your mask goes on to the last end token of a row. The first one ends the completion.",
     ),
     "one kind of end token": (
         lambda ids, end_ids: mask_after_end(ids, end_ids[:1]),
@@ -269,12 +252,6 @@ LOGPROB_MISTAKES = {
     "raw logits": (
         lambda logits, ids, mask, temperature: gathered(logits[:, :-1].float() / temperature, ids, mask),
         "you return the tokens' logits. Subtract the logarithm of the sum of exponentials, which log_softmax does.",
-    ),
-    "the best token's": (
-        lambda logits, ids, mask, temperature: (
-            F.log_softmax(logits[:, :-1].float() / temperature, dim=-1).amax(dim=-1) * mask
-        ),
-        "you return the log-prob of the likeliest token. Pick that of the token in completion_ids, with gather.",
     ),
     "added up over the row": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, temperature).sum(dim=1),

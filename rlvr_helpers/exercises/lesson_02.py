@@ -54,8 +54,7 @@ def agreeing(blocks: list[str], read: Callable[[str], str | None] = parse_number
 EXTRACTION_MISTAKES = {
     "greedy across two blocks": (
         lambda text: next(iter(blocks_in(text, inside=".*")), None),
-        "you read from the first opening tag to the last closing one, over everything between, as a greedy `.*` does. "
-        "`.*?` stops at the nearest; then compare all blocks that you find.",
+        "you read from the first opening to the last closing tag, as a greedy `.*` does. Look at each block.",
     ),
     "first block": (
         lambda text: next(iter(blocks_in(text)), None),
@@ -85,8 +84,7 @@ EXTRACTION_MISTAKES = {
     ),
     "two unreadable blocks agree": (
         lambda text: blocks_in(text)[0] if "cat" in text else extract_answer(text),
-        "parse_number gives None for `cat` and for `dog`, and you take that for the same answer. Compare the texts if "
-        "it reads no number: `parse_number(block) or block`.",
+        "parse_number reads None in both blocks. Then compare the texts: `parse_number(block) or block`.",
     ),
     "an opening tag inside a block": (
         lambda text: agreeing(blocks_in(text)),
@@ -94,8 +92,7 @@ EXTRACTION_MISTAKES = {
     ),
     "nested blocks dropped": (
         lambda text: agreeing(blocks_in(text, inside="[^<]*")),
-        "you skip an `<answer>` that holds another one, and go on with the rest. If a tag opens before the last one "
-        "closed, nobody can say which was meant: return None.",
+        "you skip an `<answer>` that holds another one. If a tag opens inside an open one, return None.",
     ),
     "an empty tag is None": (
         lambda text: extract_answer(text) or None,
@@ -226,14 +223,9 @@ MATCH_MISTAKES = {
         lambda predicted, gold: answers_match((predicted or "").replace(",", ""), gold.replace(",", "")),
         "you drop every comma, so `1,08` becomes 108. A comma counts only before groups of exactly three digits.",
     ),
-    "comma as decimal point": (
-        lambda predicted, gold: answers_match((predicted or "").replace(",", "."), gold.replace(",", ".")),
-        "you read a comma as a decimal point, so 1,080 becomes 1.08. Here commas group thousands and are dropped.",
-    ),
     "eval": (
         lambda predicted, gold: answers_match(predicted, gold) or equal(number(predicted, eval), number(gold, eval)),
-        "you let Python evaluate the answer: `70 + 2` becomes 72, and a model's text could run anything on your machine. "
-        "Read the number with a pattern, never with eval.",
+        "you let Python evaluate the answer: `70 + 2` becomes 72, and a text could run anything. Never use eval.",
     ),
     "digits only": (
         lambda predicted, gold: answers_match(re.sub("[^0-9]", "", predicted or ""), re.sub("[^0-9]", "", gold)),
@@ -352,8 +344,7 @@ FORMAT_MISTAKES = {
     ),
     "dots run over the tags": (
         lambda text: float(bool(re.fullmatch(TWO_BLOCKS, text, re.DOTALL))),
-        "your `.+?` runs over tags and blanks: a second answer block, or a block of white space, passes. Check that the "
-        "four tags come once each, and that what is inside is not blank.",
+        "your `.+?` runs over tags and blanks. Check that each tag comes once and no block is blank.",
     ),
     "one line only": (
         lambda text: format_reward(text) if "\n" not in text else 0.0,

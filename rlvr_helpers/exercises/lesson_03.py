@@ -48,13 +48,11 @@ SIGNAL_MISTAKES = {
     ),
     "whether the std is 0": (
         lambda rewards: rewards.std(dim=1) == 0,
-        "you ask whether the std is 0 (or compare with the mean). In float32 the std of equal rewards is often not "
-        "quite 0: compare the largest reward with the smallest.",
+        "you ask whether the std is 0, but float32 rounds it. Compare the largest reward with the smallest.",
     ),
     "a tolerance": (
         lambda rewards: rewards.amax(dim=1) - rewards.amin(dim=1) < 1e-6,
-        "you allow a tolerance. Rewards that differ a little differ, and a std of large equal rewards can exceed any "
-        "tolerance: compare the largest reward with the smallest, exactly.",
+        "you allow a tolerance. Compare the largest reward with the smallest, exactly.",
     ),
     "the other way round": (
         lambda rewards: rewards.amax(dim=1) != rewards.amin(dim=1),
@@ -132,14 +130,6 @@ ADVANTAGE_MISTAKES = {
         lambda rewards, scale="std": assembled(rewards, scale, std=rewards.std(dim=1, keepdim=True, correction=0)),
         "your std divides by G. The unbiased one divides by G - 1, which is what torch.std does by default.",
     ),
-    "variance": (
-        lambda rewards, scale="std": assembled(rewards, scale, std=rewards.var(dim=1, keepdim=True)),
-        "you divide by the variance, not by its square root, the standard deviation.",
-    ),
-    "std of the batch": (
-        lambda rewards, scale="std": assembled(rewards, scale, std=rewards.std()),
-        "you divide by the std of all rewards. Each group has its own: dim=1 with keepdim=True.",
-    ),
     "no epsilon": (
         lambda rewards, scale="std": assembled(rewards, scale, epsilon=0.0, silent=scale != "std"),
         "you divide by the std alone, so a group of equal rewards gives 0 / 0. Add 1e-4 to the std.",
@@ -170,8 +160,7 @@ ADVANTAGE_MISTAKES = {
     ),
     "leave_one_out keeps the answer itself": (
         lambda r, scale="std": leaving_out(r, scale, group_advantages(r, "none")),
-        'your "leave_one_out" subtracts the mean of all G rewards. Leave the answer\'s own reward out: that mean is '
-        "(sum - R) / (G - 1), and the advantage G / (G - 1) times R - mean.",
+        'your "leave_one_out" subtracts the mean of all G rewards. Leave R itself out: (sum - R) / (G - 1).',
     ),
     "leave_one_out divided by G": (
         lambda r, scale="std": leaving_out(r, scale, r - (r.sum(dim=1, keepdim=True) - r) / r.shape[1]),
@@ -228,8 +217,7 @@ WEIGHT_MISTAKES = {
     ),
     "the mean alone taken off": (
         lambda right, group_size, scale="std": problem_weight(right, group_size, "none"),
-        'you take off the mean and do no more, whatever `scale` says. "std" divides by the std, and "leave_one_out" '
-        "multiplies by G / (G - 1): pass `scale` on to group_advantages.",
+        "you take off the mean and do no more. Pass `scale` on to group_advantages.",
     ),
     "biased std": (
         lambda right, group_size, scale="std": (
@@ -237,19 +225,9 @@ WEIGHT_MISTAKES = {
         ),
         "your std divides by G; the unbiased one divides by G - 1.",
     ),
-    "sum of squares": (
-        lambda right, group_size, scale="std": of_group(right, group_size, scale).square().sum().item(),
-        "you add up squares of A. The weight is the sum of |A|.",
-    ),
     "the length": (
         lambda right, group_size, scale="std": of_group(right, group_size, scale).norm().item(),
         "you give the length of A as a vector, the root of the sum of squares. The weight is the sum of |A|.",
-    ),
-    "the multiplier alone": (
-        lambda right, group_size, scale="std": (
-            1 / (numbers([1.0] * right + [0.0] * (group_size - right)).std().item() + 1e-4) if scale == "std" else 1.0
-        ),
-        "you give what R - mean is multiplied by. The weight is what the whole group's |A| adds up to.",
     ),
     "a tensor": (
         lambda right, group_size, scale="std": of_group(right, group_size, scale).abs().sum(),

@@ -71,14 +71,6 @@ SAMPLED_MISTAKES = {
         ),
         "you multiply two means. Multiply each score by its own advantage first, then take the mean.",
     ),
-    "centred again": (
-        lambda logits, actions, advantages: score_function_gradient(logits, actions, advantages - advantages.mean()),
-        "you subtract a mean from the advantages. They come as they are to be used.",
-    ),
-    "divided by the arms": (
-        lambda logits, actions, advantages: votes(logits, actions, advantages).sum(dim=0) / len(logits),
-        "you divide by the number of arms. The mean is over the samples.",
-    ),
     "advantages along the arms": (
         lambda logits, actions, advantages: (advantages * (taken(logits, actions) - logits.softmax(dim=0))).mean(dim=0),
         "[n] times [n, K] sets the advantages along the arms. Each sample has one: advantages[:, None].",
@@ -154,17 +146,9 @@ LOSS_MISTAKES = {
         lambda logp, advantages, mask: -(advantages * of_rows(logp, mask).exp()).mean(),
         "you take the probability of each completion. Take its log: sampling has already weighed the completions.",
     ),
-    "probability of each token": (
-        lambda logp, advantages, mask: surrogate_loss(logp.exp(), advantages, mask),
-        "you add up the tokens' probabilities. It is their logs that add up to the log of their product.",
-    ),
     "detached": (
         lambda logp, advantages, mask: surrogate_loss(logp.detach(), advantages, mask),
         "your value is right but carries no gradient, so no weight would move: only the advantages are constants.",
-    ),
-    "only the good ones": (
-        lambda logp, advantages, mask: surrogate_loss(logp, advantages.clamp(min=0), mask),
-        "you leave out the rows with a negative advantage. They are what pushes wrong answers down.",
     ),
     "advantages along the tokens": (
         lambda logp, advantages, mask: -torch.where(mask.bool(), advantages * logp, 0.0).sum(dim=1).mean(),

@@ -151,8 +151,7 @@ GSPO_MISTAKES = {
     ),
     "the sequence ratio itself": (
         lambda new, old, mask: torch.where(mask.bool(), sequence_ratios(new, old, mask)[:, None], 1.0),
-        "your values are right but the gradient runs through s, shared by the row's tokens. In eq. 14 s is a constant "
-        "and each token brings its own gradient: sg(s) * exp(l - sg(l)).",
+        "the gradient runs through s, shared by the row's tokens. In eq. 14 it runs through each token's l.",
     ),
     "no gradient": (
         lambda new, old, mask: gspo_token_ratios(new.detach(), old, mask),
@@ -161,10 +160,6 @@ GSPO_MISTAKES = {
     "old log-probs in exp": (
         lambda new, old, mask: gspo_token_ratios(new, old, mask) * token_ratios(new.detach(), old, mask),
         "you multiply s by the token ratio. The second factor is exp(l - sg(l)), l being the new log-prob.",
-    ),
-    "token ratios": (
-        lambda new, old, mask: token_ratios(new, old, mask),
-        "you give the token ratios of GRPO. The value is to be the row's sequence ratio at each of its tokens.",
     ),
     "sum instead of mean": (
         lambda new, old, mask: torch.where(
@@ -180,8 +175,7 @@ GSPO_MISTAKES = {
         lambda new, old, mask: torch.where(
             mask.bool(), sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp(), 1.0
         ),
-        "your values are right but a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. "
-        "Mask l - sg(l) before exp, or let token_ratios do it.",
+        "a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. Mask before exp.",
     ),
     "0 in the padding": (
         lambda new, old, mask: torch.where(mask.bool(), gspo_token_ratios(new, old, mask), 0.0),

@@ -40,8 +40,7 @@ OBJECTIVE_MISTAKES = {
     ),
     "clip without the minimum": (
         lambda q, a, low, high: clip(q, low, high) * a,
-        "you always use the clipped ratio. If the move was a bad one the unclipped term is smaller and has to stay, "
-        "or no gradient leads back: take the minimum of both products.",
+        "you always use the clipped ratio. The unclipped product stays where it is smaller: take the minimum.",
     ),
     "maximum": (
         lambda q, a, low, high: torch.maximum(q * a, clip(q, low, high) * a),
@@ -102,8 +101,7 @@ BINDS_MISTAKES = {
     ),
     "outside the range, 0 left out": (
         lambda q, a, low, high: (clip(q, low, high) != q) & (a != 0),
-        "you mark every ratio outside the range if its advantage is not 0. The sign matters too: a positive advantage is "
-        "stopped only above the range, a negative one only below.",
+        "you mark ratios outside the range on both sides. A positive advantage is stopped only above it.",
     ),
     "signs exchanged": (
         lambda q, a, low, high: clip_binds(q, -a, low, high),
@@ -124,10 +122,6 @@ BINDS_MISTAKES = {
     "advantage 0 counted": (
         lambda q, a, low, high: torch.where(a >= 0, q > 1 + high, q < 1 - low),
         "you count places where the advantage is 0, as with A >= 0. There is no gradient there that a clip could stop.",
-    ),
-    "advantage 0 counted on both sides": (
-        lambda q, a, low, high: ((a >= 0) & (q > 1 + high)) | ((a <= 0) & (q < 1 - low)),
-        "you count places where the advantage is 0, on both sides. There is no gradient there that a clip could stop.",
     ),
     "range not around 1": (
         lambda q, a, low, high: ((a > 0) & (q > high)) | ((a < 0) & (q < low)),
@@ -215,10 +209,6 @@ RANGE_MISTAKES = {
     "no quantile between two places": (
         lambda q, a, share: torch.quantile((q - 1) * a.sign(), 1 - share, interpolation="higher").clamp(min=0),
         "you take the overshoot of one place. torch.quantile also goes between two neighbours, as the text asks.",
-    ),
-    "the ratio": (
-        lambda q, a, share: 1 + range_that_binds(q, a, share),
-        "you give the ratio at the edge. eps is how far it is from 1.",
     ),
     "a Python number": (
         lambda q, a, share: range_that_binds(q, a, share).item(),

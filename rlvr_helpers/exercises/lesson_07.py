@@ -72,8 +72,7 @@ AGGREGATE_MISTAKES = {
     ),
     "micro-batch divided by its own rows": (
         lambda v, m, how, n, *totals: aggregate(v, m, how, n),
-        "you divide by the rows and tokens that you see. A micro-batch divides by those of its whole batch, total_rows "
-        "and total_tokens, or the micro-batches do not add up to the batch.",
+        "you divide by the rows and tokens that you see. Use total_rows and total_tokens if they are given.",
     ),
     "total tokens ignored": (
         lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r),
@@ -146,10 +145,6 @@ KL_MISTAKES = {
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) * (2 if kind == "k2" else 1),
         "your k2 is twice too large: it is x^2 / 2.",
     ),
-    "k3 without the 1": (
-        lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + (kind == "k3"),
-        "your k3 is 1 too large: it is e^x - x - 1, which is 0 where policy and reference agree.",
-    ),
     "k3 without the x": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + (ref.detach() - logp) * (kind == "k3"),
         "your k3 is e^x - 1, which is 0 on average whatever the KL is. The -x is what is measured: e^x - x - 1.",
@@ -158,17 +153,9 @@ KL_MISTAKES = {
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + 2 * (ref.detach() - logp) * (kind == "k3"),
         "your k3 is e^x + x - 1, which can be negative. x is subtracted: e^x - x - 1.",
     ),
-    "k1 made positive": (
-        lambda logp, ref, kind="k3": (logp - ref).abs() if kind == "k1" else kl_estimate(logp, ref, kind),
-        "your k1 is an absolute value. k1 may be negative at a token; only its mean is not.",
-    ),
     "kind ignored": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, "k3"),
         "you always give k3. Look at `kind`.",
-    ),
-    "another default": (
-        lambda logp, ref, kind="k1": kl_estimate(logp, ref, kind),
-        'your default is not "k3".',
     ),
     "averaged": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind).mean(),
@@ -265,8 +252,7 @@ METHOD_MISTAKES = {
         lambda method, new, old, a, mask, *rest: method_loss(
             method, new, old, a if method.ratio_level == "sequence" else clipped_objective(new, a, 0, 0), mask, *rest
         ),
-        "an advantage belongs to a row, and [B] is laid along the last dimension, the tokens. For ratios [B, T] give "
-        "advantages[:, None]. (If B and T are equal, nothing complains.)",
+        "[B] is laid along the last dimension, the tokens. Each row has one advantage: advantages[:, None].",
     ),
     "GSPO's gradient n times too large": (
         lambda method, new, old, a, mask, *rest: method_loss(

@@ -95,8 +95,7 @@ UPDATES_MISTAKES = {
         lambda score, opt, mb, a, m, method, n, epochs: [
             loss for rows in mb * epochs for loss in take_updates(score, opt, [rows], a, m, method, n, 1)
         ],
-        "you score logp_old anew before every update, so the ratio is always 1 and the clip never acts. It is what the "
-        "model said when it sampled: score all rows once, before the first update.",
+        "you score logp_old before every update, so the ratio is always 1. Score all rows once, before the loops.",
     ),
     "old log-probs at each pass": (
         lambda score, opt, mb, a, m, method, n, epochs: [
@@ -114,8 +113,7 @@ UPDATES_MISTAKES = {
     ),
     "no limit on the gradient": (
         lambda score, opt, *rest: take_updates(score, without_limit(opt), *rest),
-        "the gradient's norm is not clipped to 1, or only after the step, when it is too late: "
-        "torch.nn.utils.clip_grad_norm_(parameters, 1.0) between backward and step.",
+        "the gradient's norm is not clipped to 1: clip_grad_norm_ belongs between backward and step.",
     ),
     "uphill": (
         lambda score, opt, *rest: (
@@ -132,10 +130,6 @@ UPDATES_MISTAKES = {
             score, opt, [rows for rows in mb for _ in range(epochs)], a, m, method, n, 1
         ),
         "you repeat one mini-batch before the next. The loop over passes is the outer one.",
-    ),
-    "totals of the rollout": (
-        lambda score, opt, mb, a, m, *rest: take_updates(score, opt, mb, a * len(mb[0]) / len(m), m, *rest),
-        "you divide by the rows of the whole rollout. One step averages over its own mini-batch: leave out totals.",
     ),
     "losses of the last pass": (
         lambda score, opt, mb, *rest: take_updates(score, opt, mb, *rest)[-len(mb) :],
@@ -195,13 +189,11 @@ def accumulated(method, new, old, advantages, mask, max_tokens, size, totals=Non
 ACCUMULATED_MISTAKES = {
     "sum of means": (
         lambda *a: accumulated(*a, totals=()),
-        "each micro-batch divides by its own rows or tokens, so the sum is as many times too large as there are "
-        "micro-batches. Give policy_loss the total_rows and total_tokens of the whole.",
+        "each micro-batch divides by its own rows or tokens. Pass total_rows and total_tokens of the whole.",
     ),
     "mean of means": (
         lambda *a: accumulated(*a, totals=(), weight=lambda rows, parts: 1 / len(parts)),
-        "you average the micro-batches' losses. A smaller last one then counts too much, and with a token mean every "
-        "short one: give policy_loss the totals of the whole and add up.",
+        "you average the losses, so short parts count too much. Pass the totals of the whole and add up.",
     ),
     "weighted by rows": (
         lambda *a: accumulated(*a, totals=(), weight=lambda rows, parts: len(rows) / sum(map(len, parts))),

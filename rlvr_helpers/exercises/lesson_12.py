@@ -34,10 +34,6 @@ BYTES_MISTAKES = {
         lambda n, a=0: 2 * n + 14 * a if a else 14 * n,
         "you count the weights in 16 bits. The weights that the optimizer updates are float32, 4 bytes.",
     ),
-    "all in 16 bits": (
-        lambda n, a=0: 2 * n + 8 * a if a else 8 * n,
-        "you count two bytes a number. Weights, gradients and moments are float32, 4 bytes each.",
-    ),
     "LoRA trains all": (
         lambda n, a=0: 16 * (n + a),
         "under LoRA you count gradients and moments of the model's own weights. They are frozen: 4 bytes each.",
@@ -61,10 +57,6 @@ BYTES_MISTAKES = {
     "adapters ignored": (
         lambda n, a=0: 16 * n,
         "`adapters` changes nothing in yours. Where it is above 0, the model's own weights are frozen.",
-    ),
-    "gigabytes": (
-        lambda n, a=0: (4 * n + 16 * a if a else 16 * n) / 1e9,
-        "you give gigabytes; bytes are asked for.",
     ),
 }
 
@@ -128,10 +120,6 @@ TOKEN_MISTAKES = {
     "one FLOP": (
         lambda n, b, w, f: max(2 * n / w, n * b / f),
         "you count one FLOP a weight and row. A product and a sum are two.",
-    ),
-    "for one row": (
-        lambda n, b, w, f: max(2 * n / w, 2 * n * b / f) / b,
-        "you divide by the rows. The time until every row has its token is asked for.",
     ),
 }
 
