@@ -237,7 +237,7 @@ def likely_mistakes(exercise: Exercise, expected: list[Outcome], yours: list[Out
     for mistake in exercise.mistakes:
         theirs = outcomes(exercise, mistake.function)
         fails = failures(exercise, expected, theirs)
-        if fails <= failed:
+        if fails and fails <= failed:
             ran = fails & set(range(min(len(yours), len(theirs))))
             candidates.append((mistake, fails, {i for i in ran if same(exercise, theirs[i], yours[i], leaks=False)}))
     first = max(candidates, key=lambda c: (len(c[2]), len(c[2]) / len(c[1]), len(c[1])), default=None)
