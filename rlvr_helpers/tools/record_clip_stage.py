@@ -4,7 +4,7 @@
 
 The settings are those of the collapse: every rollout is used for 16 updates. You can stop it at any time; the same
 command continues with the runs that are missing. Seeds come in order, so that all arms have the same ones. The file
-(read it with `recorded.recorded_clip_stage`):
+(read by `widgets.clip_stage.recorded_trainings`):
 
     settings, eval_count, provenance
     start        held-out accuracy before training

@@ -944,7 +944,7 @@ function buildGuess(c) {
 
 function buildRecord(c) {
   const name = html("span", {});
-  const curves = svg("svg", { role: "img", width: 168, height: 136 });
+  const curves = svg("svg", { role: "img", width: 168, height: 128 });
   const table = html("table", {});
   const group = { class: "ranges", role: "group", "aria-label": c.words.recorded_ranges };
   const ranges = html("div", group);
@@ -992,10 +992,10 @@ const endsOf = (arm) => arm.seeds.map((seed) => percents(seed.accuracy.at(-1))).
 /** Held-out accuracy after each rollout, a line per seed. */
 function drawCurves({ data: { record }, words }, picture, arm) {
   const x = scale(0, record.rollouts, 32, 162);
-  const y = scale(0, record.top, 104, 24);
+  const y = scale(0, record.top, 96, 22);
   const axis = svg("g");
   const side = svg("g");
-  drawAxis(axis, x, 104, { values: [0, 2, 4, 6, 8], label: words.rollouts });
+  drawAxis(axis, x, 96, { values: [0, 2, 4, 6, 8], label: words.rollouts });
   const shares = [0, record.top / 2, record.top];
   drawAxis(side, y, 30, { side: "left", values: shares, text: (share) => `${percents(share)}%` });
   const lines = arm.seeds.map(({ accuracy }) => {
@@ -1083,7 +1083,7 @@ const style = `
   .text { grid-area: text; }
   .record { grid-area: record; }
   .count { grid-area: count; font-weight: 600; margin-bottom: -4px; }
-  .frame { position: relative; height: 180px; margin-top: 4px; }
+  .frame { position: relative; height: 166px; margin-top: 4px; }
   .frame > * { position: absolute; left: 0; top: 0; }
   .frame canvas { cursor: default; }
   .above { pointer-events: none; }
@@ -1140,7 +1140,7 @@ const style = `
   .says { margin: 4px 0; min-height: 37px; }
   .buttons { display: flex; gap: 6px; }
   .strong { background: var(--ink) !important; color: var(--page) !important; }
-  .record > p { min-height: 37px; }
+  .record > p { min-height: 54px; }
   .record table { font-size: 12px; white-space: nowrap; }
   .record .body { display: flex; gap: 12px; align-items: center; }
   .record .body[hidden], .ranges[hidden] { display: none; }
@@ -1166,6 +1166,5 @@ const style = `
     .rlvr .sliders input[type=range] { width: 74px; }
     .sliders output { min-width: 24px; }
     .sliders > div { gap: 4px 12px; }
-    .record .body { margin-top: -4px; }
   }
 `;

@@ -1,4 +1,4 @@
-"""The clip stage of lesson 06: tokens of a recorded rollout on the slopes of the objective, and what training did.
+"""The clip stage of lesson 06: tokens of a rollout on the slopes of the objective.
 
 stage = clip_stage()
 stage                        # as a cell's last line it shows itself
@@ -37,7 +37,8 @@ class ClipStage(LiveExplorer):
     advantage_scale: "std" or "none", see `group_advantages`
     chosen:    the chosen token, counted through all completions
     moved:     log-ratio to which the chosen dot was pulled, or None
-    predicting: whether the stage asks where the push of the chosen token ends; `guess` is the ratio that was guessed
+    predicting: whether the stage asks where the push of the chosen token ends
+    guess:     the ratio that was guessed, or None
     trails:    whether dots leave their way behind
     """
 
@@ -79,7 +80,7 @@ def presets() -> list[dict]:
 
 
 def rollout_data(drift: RecordedDrift) -> dict:
-    """The drift recording for the page: the log-ratios of each update as steps from the one before."""
+    """The drift recording for the page: log-ratios as steps from one update to the next."""
     keep = drift.mask.bool()
     whole = torch.round(drift.log_ratios[:, keep].double() / UNIT).long()  # [U, tokens]
     steps = torch.cat([whole[:1], whole.diff(dim=0)])
@@ -100,7 +101,7 @@ def rollout_data(drift: RecordedDrift) -> dict:
 
 
 def packed(numbers: Iterable[int]) -> str:
-    """Whole numbers as base64: 0, -1, 1, -2 become 0, 1, 2, 3 (zigzag), seven bits per byte, small ones one byte."""
+    """Whole numbers as base64, seven bits per byte; 0, -1, 1, -2 become 0, 1, 2, 3 (zigzag)."""
     found = bytearray()
     for number in numbers:
         rest = -2 * number - 1 if number < 0 else 2 * number
@@ -138,20 +139,20 @@ def recorded_trainings() -> dict:
 
 
 def first_token(drift: RecordedDrift) -> int:
-    """The token that the stage opens with: of an incorrect answer, and likelier by the most within 2 after UPDATE."""
+    """The token that the stage opens with: of an incorrect answer, and likelier, up to twice."""
     d, a = tokens_after(drift, UPDATE)
     candidates = np.where((a < 0) & (d < np.log(2)), d, -np.inf)
     return int(candidates.argmax())
 
 
 def tokens_after(drift: RecordedDrift, update: int) -> tuple[np.ndarray, np.ndarray]:
-    """Log-ratios and advantages of all tokens after an update (from 1), completions one after the other."""
+    """Log-ratios and advantages of all tokens after an update (from 1), row by row."""
     keep = drift.mask.bool()
     advantages = drift.advantages[:, None].expand_as(keep)[keep]
     return drift.log_ratios[update - 1][keep].double().numpy(), advantages.double().numpy()
 
 
-# --- the picture where no script runs: GRPO's clip over the same tokens, with the measures of clip_stage.js -------------
+# --- the picture where no script runs, with the measures of clip_stage.js -------------------------
 
 SOFT = 0.01
 FAR = 4.0
@@ -175,11 +176,12 @@ TICKS = [
 
 
 def still(drift: RecordedDrift) -> Still:
-    """GRPO's range over the tokens after UPDATE updates, as an SVG that reads on white and on black."""
+    """GRPO's range over the tokens after UPDATE updates; it reads on white and on black."""
     words = CLIP_STAGE
     d, a = tokens_after(drift, UPDATE)
     low, high = -np.log1p(-GRPO.clip_low), np.log1p(GRPO.clip_high)
-    stopped = clip_binds(torch.from_numpy(np.exp(d)), torch.from_numpy(a), GRPO.clip_low, GRPO.clip_high).numpy()
+    ratios, advantages = torch.from_numpy(np.exp(d)), torch.from_numpy(a)
+    stopped = clip_binds(ratios, advantages, GRPO.clip_low, GRPO.clip_high).numpy()
     parts = []
     for side, (ink, mine) in enumerate(((BLUE, a > 0), (ORANGE, a < 0))):
         held = np.minimum(d, high) if side == 0 else np.maximum(d, -low)

@@ -440,6 +440,7 @@ def test_it_fits_and_nothing_jumps(stage):
     heights = set()
     for values in [
         {"rule": "minimum"}, {"unit": "sequence"}, {"rule": "clamp", "update": 16}, {"unit": "product"},
+        {"unit": "sequence", "rule": "clamp", "clip_low": 0.0015, "advantage_scale": "none"},
         {"predicting": True}, {"predicting": False, "guess": 1.37}, {"rule": "none", "unit": "token"}, {"chosen": 1000},
     ]:  # fmt: skip
         stage.set(**values)
