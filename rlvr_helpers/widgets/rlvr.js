@@ -406,7 +406,9 @@ const STYLE = `
   .rlvr .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden;
     clip-path: inset(50%); white-space: nowrap; }
   @media (forced-colors: active) { .rlvr { --ink: CanvasText; --soft: CanvasText; --page: Canvas;
-    --line: CanvasText; --raised: Canvas; --focus: Highlight; } }
+    --line: CanvasText; --raised: Canvas; --focus: Highlight; }
+    .rlvr [aria-checked=true], .rlvr [aria-pressed=true], .rlvr [aria-selected=true] {
+      forced-color-adjust: none; background: Highlight !important; color: HighlightText !important; } }
 `;
 
 /** Whether the page behind an element is dark. */
