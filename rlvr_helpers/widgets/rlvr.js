@@ -259,24 +259,52 @@ function nextOf(values, value, by) {
 
 const roundTo = (x, step) => Number((Math.round(x / step) * step).toPrecision(12));
 
-/** A visible slider with its name and value: { element, update }. Options: those of `handle`. */
-function slider({ name, text, read, write, min, max, step = 1, values = null }) {
-  const last = values ? values.length - 1 : max;
-  const range = { min: values ? 0 : min, max: last, step: values ? 1 : step };
-  const input = html("input", { type: "range", ...range, "aria-label": name });
+/** A visible slider with its name and value: { element, input, update }. Options: those of `handle`. */
+function slider(options) {
+  const { name, text, read } = options;
+  const { input, move } = options.values ? stopsTrack(options) : nativeTrack(options);
   const shown = html("output", {});
-  const nearest = (x) => values.reduce((b, v, i) => (Math.abs(v - x) < Math.abs(values[b] - x) ? i : b), 0);
   const update = () => {
-    input.value = values ? nearest(read()) : read();
-    set(input, "aria-valuetext", text(read()));
+    move();
     say(shown, text(read()));
   };
-  input.addEventListener("input", () => {
-    write(values ? values[Number(input.value)] : Number(input.value));
-    update();
-  });
   update();
   return { element: html("label", { class: "slider" }, html("span", {}, name), input, shown), input, update };
+}
+
+/** A range of numbers at equal steps: the browser's own slider. */
+function nativeTrack({ name, text, read, write, min, max, step = 1 }) {
+  const input = html("input", { type: "range", min, max, step, "aria-label": name });
+  input.addEventListener("input", () => write(Number(input.value)));
+  const move = () => {
+    input.value = read();
+    set(input, "aria-valuetext", text(read()));
+  };
+  return { input, move };
+}
+
+/** A list of values at equal distances. The browser's own slider would tell their numbers in the list. */
+function stopsTrack(options) {
+  const { values, read, write } = options;
+  const place = (i) => 8 + (134 * i) / (values.length - 1);
+  const nearest = (x) => values.reduce((b, v, i) => (Math.abs(v - x) < Math.abs(values[b] - x) ? i : b), 0);
+  const thumb = svg("circle", { cy: 10, r: 7, class: "thumb" });
+  const line = svg("line", { x1: 8, x2: 142, y1: 10, y2: 10, class: "track" });
+  const input = svg("svg", { width: 150, height: 20, class: "stops" }, line, thumb);
+  const tell = handle(input, options);
+  const to = (x) => write(values[clamp(Math.round(((x - 8) / 134) * (values.length - 1)), 0, values.length - 1)]);
+  draggable(input, { start: to, move: to });
+  Object.defineProperty(input, "disabled", { // as the browser's own sliders have it
+    set(off) {
+      set(input, "aria-disabled", off);
+      set(input, "tabindex", off ? -1 : 0);
+    },
+  });
+  const move = () => {
+    set(thumb, "cx", place(nearest(read())));
+    tell();
+  };
+  return { input, move };
 }
 
 /** A row of buttons of which one is chosen: { element, update }. options: [value, words] each. */
@@ -402,6 +430,10 @@ const STYLE = `
     border-color: var(--ink); }
   .rlvr .slider, .rlvr .choice { display: inline-flex; align-items: center; gap: 8px; }
   .rlvr input[type=range] { accent-color: var(--up); width: 150px; margin: 0; }
+  .rlvr .stops { cursor: pointer; }
+  .rlvr .stops[aria-disabled=true] { opacity: 0.4; pointer-events: none; }
+  .rlvr .thumb { fill: var(--up); }
+  .rlvr .track { stroke: var(--line); stroke-width: 4; stroke-linecap: round; }
   .rlvr output { font-variant-numeric: tabular-nums; }
   .rlvr .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden;
     clip-path: inset(50%); white-space: nowrap; }

@@ -20,7 +20,15 @@ function readGroup(data) {
     });
   }
   const updates = Object.values(logprobs)[0].length - 1;
-  return { lengths, starts, row, words: data.rows.flat(), logprobs, updates, maxTokens: data.max_tokens };
+  return {
+    lengths,
+    starts,
+    row,
+    words: data.rows.flat(),
+    logprobs,
+    updates,
+    maxTokens: data.max_tokens,
+  };
 }
 
 /** Log-probs under a method's own recorded training, or those that all methods share. */
@@ -62,9 +70,18 @@ function strengths(verdicts, shows) {
       ? push.map((g) => (total ? g / total : 0))
       : now.map((x, i) => (next ? next[i] - x : 0)),
   );
-  const top = Math.max(1e-9, ...raw.map((of) => of.reduce((most, x) => Math.max(most, Math.abs(x)), 0)));
+  const top = Math.max(
+    1e-9,
+    ...raw.map((of) => of.reduce((most, x) => Math.max(most, Math.abs(x)), 0)),
+  );
   // A square root, so that a tenth of the strongest is still seen.
   return raw.map((of) => of.map((x) => Math.sign(x) * Math.sqrt(Math.abs(x) / top)));
+}
+
+/** 1 for each token on which the clip binds under some of the methods and not under all. */
+function differs(verdicts) {
+  const [first, ...others] = verdicts.map(({ binds }) => binds);
+  return first.map((bound, i) => others.some((binds) => binds[i] !== bound));
 }
 
 // ---------------------------------------------------------------- the text
@@ -72,7 +89,11 @@ function strengths(verdicts, shows) {
 /** The completions as text over a canvas. choose(i): a token is chosen; flip(row): a reward is. */
 function buildText(group, data, words, { choose, flip, hover, ask }) {
   const tokens = group.words.map((word, i) =>
-    html("span", { class: "token", role: "option", tabindex: -1, id: `t${i}`, "aria-selected": false }, word),
+    html(
+      "span",
+      { class: "token", role: "option", tabindex: -1, id: `t${i}`, "aria-selected": false },
+      word,
+    ),
   );
   const rows = group.lengths.map((n, r) => {
     const reward = html("button", { type: "button", class: "reward", onclick: () => flip(r) });
@@ -81,18 +102,32 @@ function buildText(group, data, words, { choose, flip, hover, ask }) {
     const text = html("div", { class: "words", role: "listbox", "aria-label": name });
     text.append(...tokens.slice(group.starts[r], group.starts[r] + n));
     const title = data.names?.[r] ?? `${r + 1}`;
-    return { element: html("div", { class: "row" }, html("div", { class: "side" },
-      html("span", { class: "name" }, title), reward, about), text), reward, about };
+    return {
+      element: html(
+        "div",
+        { class: "row" },
+        html("div", { class: "side" }, html("span", { class: "name" }, title), reward, about),
+        text,
+      ),
+      reward,
+      about,
+    };
   });
   const canvas = html("canvas", { "aria-hidden": true });
-  const scroller = html("div", { class: "scroller", onscroll: ask }, ...rows.map(({ element }) => element));
+  const scroller = html(
+    "div",
+    { class: "scroller", onscroll: ask },
+    ...rows.map(({ element }) => element),
+  );
   const element = html("div", { class: "text" }, canvas, scroller);
   const tokenAt = (event) => tokens.indexOf(event.target.closest?.(".token"));
   scroller.addEventListener("click", (event) => tokenAt(event) >= 0 && choose(tokenAt(event)));
   scroller.addEventListener("pointerover", (event) => hover(tokenAt(event)));
   scroller.addEventListener("pointerleave", () => hover(-1));
   scroller.addEventListener("keydown", (event) => {
-    const to = event.target.closest(".token") && neighbour(group, tokens, tokens.indexOf(event.target), event.key);
+    const to =
+      event.target.closest(".token") &&
+      neighbour(group, tokens, tokens.indexOf(event.target), event.key);
     if (to === undefined || to === null) return;
     event.preventDefault();
     choose(to);
@@ -115,12 +150,14 @@ function neighbour(group, tokens, i, key) {
 
 /** Where every token stands in the scrolled text: measured once for each layout. */
 function measure(text) {
-  text.places = text.tokens.map(({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: h }) => ({ x, y, w, h }));
+  text.places = text.tokens.map(
+    ({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: h }) => ({ x, y, w, h }),
+  );
   text.size = [text.element.clientWidth, text.element.clientHeight];
 }
 
 /** Paints tint, strike and frame of every token that is in sight. */
-function paint(text, look, colours, { verdicts, tint, framed, lit, chosen, hovered }) {
+function paint(text, colours, { verdicts, struck, tint, framed, lit, chosen, hovered }) {
   const [width, height] = text.size;
   const context = fit(text.canvas, width, height);
   const top = text.scroller.scrollTop;
@@ -131,15 +168,20 @@ function paint(text, look, colours, { verdicts, tint, framed, lit, chosen, hover
     verdicts.forEach((verdict, m) => {
       const box = one ? [x, at, w, h] : [x, at + h + 1 + m * (STRIP + 1), w, STRIP];
       const strength = tint[m][i];
-      context.globalAlpha = strength ? 0.08 + (one ? 0.52 : 0.92) * Math.abs(strength) : one ? 0 : 0.12;
+      context.globalAlpha = strength
+        ? 0.08 + (one ? 0.52 : 0.92) * Math.abs(strength)
+        : one
+          ? 0
+          : 0.12;
       context.fillStyle = strength > 0 ? colours.up : strength < 0 ? colours.down : colours.line;
       context.fillRect(...box);
       context.globalAlpha = 1;
       context.fillStyle = colours.ink;
-      if (verdict.binds[i]) context.fillRect(box[0], box[1] + box[3] / 2 - 0.5, box[2], one ? 1.5 : 1);
+      if (struck && verdict.binds[i])
+        context.fillRect(box[0], box[1] + box[3] / 2 - 0.5, box[2], one ? 1.5 : 1);
     });
     if (lit?.(i)) outline(context, x, at, w, h, colours.soft, 1);
-    if (framed?.[i]) outline(context, x, at, w, h, colours.line, 1);
+    if (framed[i]) outline(context, x, at, w, h, colours.line, 1);
     if (i === hovered) outline(context, x, at, w, h, colours.focus, 1.5);
     if (i === chosen) outline(context, x, at, w, h, colours.focus, 2.5);
   });
@@ -155,8 +197,18 @@ function outline(context, x, y, w, h, colour, width) {
 
 /** The terms of the chain in their order: what is lit in the text when the pointer is on a term. */
 const TERMS = {
-  R: "completion", mean: "group", A: "completion", logp_old: "token", logp_new: "token", ratio: "ratio",
-  clip: "binds", min: "token", weight: "completion", loss: "token", gradient: "token", did: "token",
+  R: "completion",
+  mean: "group",
+  A: "completion",
+  logp_old: "token",
+  logp_new: "token",
+  ratio: "ratio",
+  clip: "binds",
+  min: "token",
+  weight: "completion",
+  loss: "token",
+  gradient: "token",
+  did: "token",
 };
 
 /** Every number of the calculation for token i under one method. */
@@ -169,12 +221,28 @@ function chainOf(group, verdict, i, rewards) {
   const clipped = clamp(q, ...limits);
   const value = objective(q, a, method.clip_low, method.clip_high);
   return {
-    R: rewards[r], mean: mean(rewards), std: std(rewards), A: a, logp_old: old[i], logp_new: now[i],
-    ratio: q, low: limits[0], high: limits[1], clip: clipped, min: value, weight: weights[r],
-    loss: -weights[r] * value, gradient: verdict.gradient[i], binds: Boolean(verdict.binds[i]),
+    R: rewards[r],
+    mean: mean(rewards),
+    std: std(rewards),
+    A: a,
+    logp_old: old[i],
+    logp_new: now[i],
+    ratio: q,
+    low: limits[0],
+    high: limits[1],
+    clip: clipped,
+    min: value,
+    weight: weights[r],
+    loss: -weights[r] * value,
+    gradient: verdict.gradient[i],
+    binds: Boolean(verdict.binds[i]),
     share: verdict.total ? Math.abs(verdict.gradient[i]) / verdict.total : 0,
-    before: Math.exp(now[i]), after: next ? Math.exp(next[i]) : null,
-    size: rewards.length, length: group.lengths[r], tokens: group.row.length, budget: group.maxTokens,
+    before: Math.exp(now[i]),
+    after: next ? Math.exp(next[i]) : null,
+    size: rewards.length,
+    length: group.lengths[r],
+    tokens: group.row.length,
+    budget: group.maxTokens,
   };
 }
 
@@ -185,19 +253,39 @@ function formulas(chain, method, words, { update, recorded }) {
   const terms = { clipped: n(chain.clip * chain.A), plain: n(chain.ratio * chain.A) };
   const given = {
     d: n(chain.logp_new - chain.logp_old, 4),
-    ...Object.fromEntries(Object.entries(chain).map(([k, v]) => [k, typeof v === "number" ? n(v) : v])),
-    ...terms, size: chain.size, length: chain.length, tokens: chain.tokens, budget: chain.budget, update,
-    R: n(chain.R, 2), mean: n(chain.mean, 3), weight: number(chain.weight, 5), p_old: percent(Math.exp(chain.logp_old)),
-    p_new: percent(Math.exp(chain.logp_new)), share: percent(chain.share), before: percent(chain.before),
+    ...Object.fromEntries(
+      Object.entries(chain).map(([k, v]) => [k, typeof v === "number" ? n(v) : v]),
+    ),
+    ...terms,
+    size: chain.size,
+    length: chain.length,
+    tokens: chain.tokens,
+    budget: chain.budget,
+    update,
+    R: n(chain.R, 2),
+    mean: n(chain.mean, 3),
+    weight: number(chain.weight, 5),
+    p_old: percent(Math.exp(chain.logp_old)),
+    p_new: percent(Math.exp(chain.logp_new)),
+    share: percent(chain.share),
+    before: percent(chain.before),
     after: chain.after === null ? "" : percent(chain.after),
   };
   const same = Math.abs(chain.clip - chain.ratio) < 1e-12;
   const wins = same ? "same" : chain.binds ? "clipped" : "unclipped";
   const did = chain.after === null ? "last" : recorded ? "done" : "flipped";
   const forms = {
-    R: f.R, mean: f.mean, A: chain.A === 0 ? f.A_none : f[`A_${method.advantage_scale}`], logp_old: f.logp_old,
-    logp_new: f.logp_new, ratio: f[`ratio_${method.ratio_level}`], clip: f.clip, min: f[`min_${wins}`],
-    weight: f[`weight_${method.aggregation}`], loss: f.loss, gradient: chain.binds ? f.gradient_binds : f.gradient,
+    R: f.R,
+    mean: f.mean,
+    A: chain.A === 0 ? f.A_none : f[`A_${method.advantage_scale}`],
+    logp_old: f.logp_old,
+    logp_new: f.logp_new,
+    ratio: f[`ratio_${method.ratio_level}`],
+    clip: f.clip,
+    min: f[`min_${wins}`],
+    weight: f[`weight_${method.aggregation}`],
+    loss: f.loss,
+    gradient: chain.binds ? f.gradient_binds : f.gradient,
     did: f[`did_${did}`],
   };
   return Object.fromEntries(Object.entries(forms).map(([k, text]) => [k, fill(text, given)]));
@@ -207,10 +295,17 @@ function formulas(chain, method, words, { update, recorded }) {
 function results(chain, recorded, short) {
   const d = short ? 2 : 3;
   return {
-    R: number(chain.R, 2), mean: `${number(chain.mean, d)}, ${number(chain.std, d)}`, A: number(chain.A, 3, true),
-    logp_old: number(chain.logp_old), logp_new: number(chain.logp_new), ratio: number(chain.ratio, 4),
-    clip: number(chain.clip, 4), min: number(chain.min, 4), weight: number(chain.weight, 5),
-    loss: number(chain.loss, 5, true), gradient: number(chain.gradient, 5, true),
+    R: number(chain.R, 2),
+    mean: `${number(chain.mean, d)}, ${number(chain.std, d)}`,
+    A: number(chain.A, 3, true),
+    logp_old: number(chain.logp_old),
+    logp_new: number(chain.logp_new),
+    ratio: number(chain.ratio, 4),
+    clip: number(chain.clip, 4),
+    min: number(chain.min, 4),
+    weight: number(chain.weight, 5),
+    loss: number(chain.loss, 5, true),
+    gradient: number(chain.gradient, 5, true),
     did: chain.after === null || !recorded ? "–" : percent(chain.after),
   };
 }
@@ -223,27 +318,59 @@ function buildChain(methods, words, light) {
     const symbol = html("th", { scope: "row" });
     const formula = html("td", { class: "formula" });
     const values = methods.map(() => html("td", { class: "value" }));
-    const line = html("tr", { onpointerenter: () => light(scope), onpointerleave: () => light(null) }, symbol, formula, ...values);
+    const line = html(
+      "tr",
+      { onpointerenter: () => light(scope), onpointerleave: () => light(null) },
+      symbol,
+      formula,
+      ...values,
+    );
     return { term, line, symbol, formula, values };
   });
-  const table = html("table", {}, html("thead", {}, columns), html("tbody", {}, ...body.map(({ line }) => line)));
-  return { element: html("section", { class: "chain", "aria-label": words.chain }, head, table), head, columns, body };
+  const table = html(
+    "table",
+    {},
+    html("thead", {}, columns),
+    html("tbody", {}, ...body.map(({ line }) => line)),
+  );
+  return {
+    element: html("section", { class: "chain", "aria-label": words.chain }, head, table),
+    head,
+    columns,
+    body,
+  };
 }
 
 /** Writes the numbers of the chosen token into the chain; formulas where one method is shown. */
 function writeChain(panel, group, verdicts, i, words, state) {
   const one = verdicts.length === 1;
   const row = group.row[i];
-  say(panel.head, fill(words.chosen, { token: group.words[i], place: i - group.starts[row] + 1, length: group.lengths[row], row: row + 1 }));
+  say(
+    panel.head,
+    fill(words.chosen, {
+      token: group.words[i],
+      place: i - group.starts[row] + 1,
+      length: group.lengths[row],
+      row: row + 1,
+    }),
+  );
   const chains = verdicts.map((verdict) => chainOf(group, verdict, i, state.rewards));
   const texts = formulas(chains[0], verdicts[0].method, words, state);
   const shown = chains.map((chain) => results(chain, state.recorded, !one));
   panel.columns.hidden = one;
   for (const { term, symbol, formula, values } of panel.body) {
     const levels = new Set(verdicts.map(({ method }) => method.ratio_level));
-    const key = term !== "ratio" ? term : levels.size > 1 ? "ratio_both" : `ratio_${[...levels][0]}`;
+    const key =
+      term !== "ratio" ? term : levels.size > 1 ? "ratio_both" : `ratio_${[...levels][0]}`;
     say(symbol, words.terms[key]);
-    say(formula, one ? texts[term] : term === "did" && !state.recorded ? words.formulas.did_flipped : words.means[key]);
+    say(
+      formula,
+      one
+        ? texts[term]
+        : term === "did" && !state.recorded
+          ? words.formulas.did_flipped
+          : words.means[key],
+    );
     values.forEach((cell, m) => {
       cell.hidden = m >= verdicts.length;
       if (m >= verdicts.length) return;
@@ -255,7 +382,15 @@ function writeChain(panel, group, verdicts, i, words, state) {
 
 /** A method's line style and colour, as in every figure of the course. */
 function swatch(method) {
-  const line = svg("line", { x1: 0, x2: 22, y1: 4, y2: 4, stroke: `var(${method.colour})`, "stroke-width": 3, "stroke-dasharray": method.dash });
+  const line = svg("line", {
+    x1: 0,
+    x2: 22,
+    y1: 4,
+    y2: 4,
+    stroke: `var(${method.colour})`,
+    "stroke-width": 3,
+    "stroke-dasharray": method.dash,
+  });
   return svg("svg", { width: 22, height: 8, "aria-hidden": true, class: "swatch" }, line);
 }
 
@@ -267,43 +402,95 @@ function buildAlternatives(words) {
   const drawing = svg("svg", { width: 400, height: 96, role: "img" });
   const bars = html("div", { class: "bars" });
   const note = html("p", {});
-  return { element: html("section", { class: "chain", "aria-label": words.alternatives }, head, drawing, note, bars), head, drawing, bars, note };
+  return {
+    element: html(
+      "section",
+      { class: "chain", "aria-label": words.alternatives },
+      head,
+      drawing,
+      note,
+      bars,
+    ),
+    head,
+    drawing,
+    bars,
+    note,
+  };
 }
 
 function writeAlternatives(panel, group, data, i, words) {
   const row = group.row[i];
   const before = group.words.slice(Math.max(group.starts[row], i - 4), i).join(" ");
-  say(panel.head, fill(words.after, { before: `${i - group.starts[row] > 4 ? "… " : ""}${before || words.nothing}` }));
+  say(
+    panel.head,
+    fill(words.after, {
+      before: `${i - group.starts[row] > 4 ? "… " : ""}${before || words.nothing}`,
+    }),
+  );
   const unit = data.probability_unit;
-  const others = data.alternatives[i].map(([word, start, p]) => ({ word: data.vocabulary[word], start: start * unit, p: p * unit }));
+  const others = data.alternatives[i].map(([word, start, p]) => ({
+    word: data.vocabulary[word],
+    start: start * unit,
+    p: p * unit,
+  }));
   const axis = scale(0, 1, 8, 392);
   const noise = data.noise?.[i];
   const pieces = others.flatMap(({ word, start, p }) => {
     const [x, width] = [axis.at(start), Math.max(1, axis.at(start + p) - axis.at(start) - 1)];
     const taken = word === group.words[i];
-    const piece = svg("rect", { x, y: 30, width, height: 26, rx: 2, class: taken ? "taken" : "other" });
-    const label = svg("text", { x: x + width / 2, y: 47, "text-anchor": "middle", class: "inside" }, word);
+    const piece = svg("rect", {
+      x,
+      y: 30,
+      width,
+      height: 26,
+      rx: 2,
+      class: taken ? "taken" : "other",
+    });
+    const label = svg(
+      "text",
+      { x: x + width / 2, y: 47, "text-anchor": "middle", class: "inside" },
+      word,
+    );
     return width > 7.5 * word.length ? [piece, label] : [piece];
   });
   const line = svg("g", {});
   drawAxis(line, axis, 62, { values: [0, 0.25, 0.5, 0.75, 1] });
   const rest = svg("rect", { x: 8, y: 30, width: 384, height: 26, rx: 2, class: "rest" });
-  const needle = noise === undefined ? [] : [
-    svg("path", { d: `M${axis.at(noise)} 58V20l-5 -9h10l-5 9`, class: "needle" }),
-    svg("text", { x: clamp(axis.at(noise), 40, 360), y: 6, "text-anchor": "middle", class: "label" }, fill(words.noise, { noise: number(noise, 4) })),
-  ];
+  const needle =
+    noise === undefined
+      ? []
+      : [
+          svg("path", { d: `M${axis.at(noise)} 58V20l-5 -9h10l-5 9`, class: "needle" }),
+          svg(
+            "text",
+            { x: clamp(axis.at(noise), 40, 360), y: 6, "text-anchor": "middle", class: "label" },
+            fill(words.noise, { noise: number(noise, 4) }),
+          ),
+        ];
   panel.drawing.replaceChildren(rest, ...pieces, line, ...needle);
   const taken = others.find(({ word }) => word === group.words[i]);
   const end = taken.start + taken.p;
   const text = fill(noise === undefined ? words.interval : words.chose, {
-    token: group.words[i], start: number(taken.start, 4), end: number(end, 4), p: percent(taken.p),
+    token: group.words[i],
+    start: number(taken.start, 4),
+    end: number(end, 4),
+    p: percent(taken.p),
     surprise: number(-Math.log(taken.p), 2),
   });
   say(panel.note, text);
   set(panel.drawing, "aria-label", text);
   const sorted = [...others].sort((a, b) => b.p - a.p);
-  panel.bars.replaceChildren(...sorted.map(({ word, p }) => html("div", { class: word === group.words[i] ? "bar taken" : "bar" },
-    html("span", {}, word), html("i", { style: `width:${(180 * p).toFixed(1)}px` }), html("b", {}, percent(p)))));
+  panel.bars.replaceChildren(
+    ...sorted.map(({ word, p }) =>
+      html(
+        "div",
+        { class: word === group.words[i] ? "bar taken" : "bar" },
+        html("span", {}, word),
+        html("i", { style: `width:${(180 * p).toFixed(1)}px` }),
+        html("b", {}, percent(p)),
+      ),
+    ),
+  );
 }
 
 // ---------------------------------------------------------------- the lens
@@ -315,18 +502,33 @@ function explorer(root, values, data, words) {
   const links = new Values({ hovered: -1, scope: null });
   const chosen = () => group.starts[values.get("token")[0]] + values.get("token")[1];
   const choose = (i) => values.set("token", [group.row[i], i - group.starts[group.row[i]]]);
-  const flip = (r) => values.set("rewards", values.get("rewards").map((x, i) => (i === r ? (x > 0 ? 0 : 1) : x)));
-  const shownMethods = () => data.methods.filter(({ name }) => [name, ALL].includes(values.get("method")));
+  const flip = (r) =>
+    values.set(
+      "rewards",
+      values.get("rewards").map((x, i) => (i === r ? (x > 0 ? 0 : 1) : x)),
+    );
+  const shownMethods = () =>
+    data.methods.filter(({ name }) => [name, ALL].includes(values.get("method")));
 
   const draw = () => {
     const state = { rewards: values.get("rewards"), update: values.get("update") };
     state.recorded = JSON.stringify(state.rewards) === JSON.stringify(data.rewards);
-    const verdicts = shownMethods().map((method) => judge(group, method, state.update, state.rewards));
+    const verdicts = shownMethods().map((method) =>
+      judge(group, method, state.update, state.rewards),
+    );
     const tint = simple ? [surprise(group)] : strengths(verdicts, values.get("shows"));
-    const framed = verdicts.length > 1 && group.words.map((_, i) => new Set(verdicts.map((v) => v.binds[i])).size > 1);
+    const framed = differs(verdicts);
     const lit = scopeOf(group, verdicts[0], chosen(), links.get("scope"));
-    const view = { verdicts: simple ? [{ binds: [] }] : verdicts, tint, framed, lit, chosen: chosen(), hovered: links.get("hovered") };
-    paint(text, null, colours, view);
+    const view = {
+      verdicts,
+      struck: !simple,
+      tint,
+      framed,
+      lit,
+      chosen: chosen(),
+      hovered: links.get("hovered"),
+    };
+    paint(text, colours, view);
     if (simple) writeAlternatives(panel, group, data, chosen(), words);
     else writeChain(panel, group, verdicts, chosen(), words, state);
     writeSides(text, group, verdicts, state, words, simple);
@@ -335,20 +537,37 @@ function explorer(root, values, data, words) {
     controls?.update();
   };
   const ask = onFrame(root, draw);
-  const text = buildText(group, data, words, { choose, flip, ask, hover: (i) => links.set("hovered", i) });
-  const panel = simple ? buildAlternatives(words) : buildChain(data.methods, words, (scope) => links.set("scope", scope));
+  const text = buildText(group, data, words, {
+    choose,
+    flip,
+    ask,
+    hover: (i) => links.set("hovered", i),
+  });
+  const panel = simple
+    ? buildAlternatives(words)
+    : buildChain(data.methods, words, (scope) => links.set("scope", scope));
   const controls = simple ? null : buildControls(values, group, data, words, first);
   const keys = buildLegend(data, words, simple);
   root.classList.toggle("simple", simple);
   let colours = {};
   const layout = () => {
-    colours = Object.fromEntries(["up", "down", "ink", "soft", "line", "focus"].map((name) => [name, colour(root, `--${name}`)]));
+    colours = Object.fromEntries(
+      ["up", "down", "ink", "soft", "line", "focus"].map((name) => [
+        name,
+        colour(root, `--${name}`),
+      ]),
+    );
     root.classList.toggle("compare", shownMethods().length > 1);
     measure(text);
     ask();
   };
   const question = html("p", { class: "question" }, fill(words.question, data));
-  root.append(question, ...(controls ? [controls.element] : []), html("div", { class: "main" }, text.element, panel.element), keys.element);
+  root.append(
+    question,
+    ...(controls ? [controls.element] : []),
+    html("div", { class: "main" }, text.element, panel.element),
+    keys.element,
+  );
   values.on((name) => (name === "method" ? layout() : ask()));
   links.on(ask);
   new ResizeObserver(layout).observe(text.element);
@@ -356,15 +575,19 @@ function explorer(root, values, data, words) {
 }
 
 /** In the simplest form a token is tinted by its surprise: 5 nats and more are the strongest. */
-const surprise = (group) => logprobsOf(group, { name: "*" })[0].map((x) => Math.sqrt(Math.min(1, -x / 5)) || 0);
+const surprise = (group) =>
+  logprobsOf(group, { name: "*" })[0].map((x) => Math.sqrt(Math.min(1, -x / 5)) || 0);
 
 /** Which tokens a term of the chain concerns, as a function of a token's number. */
 function scopeOf(group, verdict, chosen, scope) {
   const inRow = (i) => group.row[i] === group.row[chosen];
   const whole = verdict?.method?.ratio_level === "sequence";
   return {
-    completion: inRow, group: () => true, ratio: whole ? inRow : (i) => i === chosen,
-    binds: (i) => verdict.binds[i], token: (i) => i === chosen,
+    completion: inRow,
+    group: () => true,
+    ratio: whole ? inRow : (i) => i === chosen,
+    binds: (i) => verdict.binds[i],
+    token: (i) => i === chosen,
   }[scope];
 }
 
@@ -374,7 +597,10 @@ function writeSides(text, group, verdicts, { rewards }, words, simple) {
     say(reward, fill(words.reward, { reward: number(rewards[r], rewards[r] % 1 ? 2 : 0) }));
     set(reward, "aria-label", fill(words.flip, { row: r + 1, reward: number(rewards[r], 2) }));
     reward.hidden = simple;
-    const a = verdicts.length === 1 && !simple ? fill(words.advantage, { a: number(verdicts[0].advantages[r], 2, true) }) : "";
+    const a =
+      verdicts.length === 1 && !simple
+        ? fill(words.advantage, { a: number(verdicts[0].advantages[r], 2, true) })
+        : "";
     say(about, a || fill(words.length, { tokens: group.lengths[r] }));
     reward.classList.toggle("correct", rewards[r] > 0);
   });
@@ -384,19 +610,36 @@ function writeSides(text, group, verdicts, { rewards }, words, simple) {
 function nameChosen(text, group, verdicts, i, words, simple) {
   const before = text.named;
   if (before !== undefined && before !== i) {
-    for (const [name, value] of [["tabindex", -1], ["aria-selected", false], ["aria-label", null]]) set(text.tokens[before], name, value);
+    for (const [name, value] of [
+      ["tabindex", -1],
+      ["aria-selected", false],
+      ["aria-label", null],
+    ])
+      set(text.tokens[before], name, value);
     reveal(text, i);
   }
   text.named = i;
   const says = verdicts.map((verdict) => {
     const g = verdict.gradient[i];
-    const way = verdict.binds[i] ? words.clip_binds : g > 0 ? words.pushed_up : g < 0 ? words.pushed_down : words.no_push;
+    const way = verdict.binds[i]
+      ? words.clip_binds
+      : g > 0
+        ? words.pushed_up
+        : g < 0
+          ? words.pushed_down
+          : words.no_push;
     const share = percent(verdict.total ? Math.abs(g) / verdict.total : 0);
     return fill(words.says, { method: verdict.method.name, way, share });
   });
   const r = group.row[i];
   const p = percent(Math.exp(verdicts[0].now[i]));
-  const where = fill(words.token, { token: group.words[i], place: i - group.starts[r] + 1, length: group.lengths[r], row: r + 1, p });
+  const where = fill(words.token, {
+    token: group.words[i],
+    place: i - group.starts[r] + 1,
+    length: group.lengths[r],
+    row: r + 1,
+    p,
+  });
   set(text.tokens[i], "tabindex", 0);
   set(text.tokens[i], "aria-selected", true);
   set(text.tokens[i], "aria-label", [where, ...(simple ? [] : says)].join(" "));
@@ -414,42 +657,104 @@ function buildControls(values, group, data, words, first) {
   const write = (name) => (value) => values.set(name, value);
   const read = (name) => () => values.get(name);
   const names = data.methods.map(({ name }) => [name, name]);
-  const methods = choice({ name: words.method, options: [...names, [ALL, words.all]], read: read("method"), write: write("method") });
-  const shows = choice({ name: words.tint, options: [["push", words.push], ["change", words.change]], read: read("shows"), write: write("shows") });
+  const methods = choice({
+    name: words.method,
+    options: [...names, [ALL, words.all]],
+    read: read("method"),
+    write: write("method"),
+  });
+  const shows = choice({
+    name: words.tint,
+    options: [
+      ["push", words.push],
+      ["change", words.change],
+    ],
+    read: read("shows"),
+    write: write("shows"),
+  });
   const when = (n) => data.moments?.[n] ?? fill(n === 1 ? words.one_update : words.updates, { n });
-  const update = slider({ name: words.update, text: when, read: read("update"), write: write("update"), min: 0, max: group.updates });
-  const playing = player(() => {
-    const next = values.get("update") + 1;
-    if (next <= group.updates) values.set("update", next);
-    if (next >= group.updates) stop();
-  }, lessMotion() ? 1000 : 350);
+  const update = slider({
+    name: words.update,
+    text: when,
+    read: read("update"),
+    write: write("update"),
+    min: 0,
+    max: group.updates,
+  });
+  const playing = player(
+    () => {
+      const next = values.get("update") + 1;
+      if (next <= group.updates) values.set("update", next);
+      if (next >= group.updates) stop();
+    },
+    lessMotion() ? 1000 : 350,
+  );
   const stop = () => {
     playing.stop();
     say(play, words.play);
   };
-  const play = html("button", { type: "button", onclick: () => {
-    if (playing.playing()) return stop();
-    if (values.get("update") >= group.updates) values.set("update", 0);
-    playing.start();
-    say(play, words.stop);
-  } }, words.play);
-  const reset = html("button", { type: "button", onclick: () => {
-    stop();
-    for (const [name, value] of Object.entries(first)) values.set(name, value);
-  } }, words.reset);
-  const element = html("div", { class: "controls" }, methods.element, shows.element, update.element, play, reset);
+  const play = html(
+    "button",
+    {
+      type: "button",
+      onclick: () => {
+        if (playing.playing()) return stop();
+        if (values.get("update") >= group.updates) values.set("update", 0);
+        playing.start();
+        say(play, words.stop);
+      },
+    },
+    words.play,
+  );
+  const reset = html(
+    "button",
+    {
+      type: "button",
+      onclick: () => {
+        stop();
+        for (const [name, value] of Object.entries(first)) values.set(name, value);
+      },
+    },
+    words.reset,
+  );
+  const element = html(
+    "div",
+    { class: "controls" },
+    methods.element,
+    shows.element,
+    update.element,
+    play,
+    reset,
+  );
   return { element, update: () => [methods, shows, update].forEach((control) => control.update()) };
 }
 
 /** What the colours mean; returns the element and a function that fits it to what is shown. */
 function buildLegend(data, words, simple) {
-  if (simple) return { element: html("p", { class: "legend" }, html("span", {}, html("i", { class: "key up" }), words.key_surprise)), update() {} };
+  if (simple)
+    return {
+      element: html(
+        "p",
+        { class: "legend" },
+        html("span", {}, html("i", { class: "key up" }), words.key_surprise),
+      ),
+      update() {},
+    };
   const key = (name) => {
     const text = html("b", {}, words[`key_${name}`] ?? "");
     return [html("span", {}, html("i", { class: `key ${name}` }), text), text];
   };
-  const [[up, upText], [down, downText], [clipped], [framed]] = ["up", "down", "clipped", "framed"].map(key);
-  const strips = html("span", {}, fill(words.strips, { methods: data.methods.map(({ name }) => name).join(", ") }));
+  const [[up, upText], [down, downText], [clipped], [framed]] = [
+    "up",
+    "down",
+    "clipped",
+    "framed",
+  ].map(key);
+  const strips = html(
+    "span",
+    {},
+    fill(words.strips, { methods: data.methods.map(({ name }) => name).join(", ") }),
+  );
   const update = (one, shows) => {
     say(upText, words[`key_up_${shows}`]);
     say(downText, words[`key_down_${shows}`]);

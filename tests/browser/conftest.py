@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from lab import Lab
+from lab import CHROMIUM, Lab
+from playwright.sync_api import sync_playwright
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -30,3 +31,26 @@ def lab(request, browser_path, tmp_path_factory):
     environment = {"OMP_NUM_THREADS": "1", "RLVR_MY_WORK": str(folder / "my_work"), **request.module.ENVIRONMENT}
     with Lab(NOTEBOOKS, folder, browser_path, **environment) as lab:
         yield lab
+
+
+@pytest.fixture(scope="module")
+def pages(browser_path, tmp_path_factory):
+    """pages(HTML, ...) -> a page opened from disk with the network cut off; console errors are in `page.faults`."""
+    folder = tmp_path_factory.mktemp("pages")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
+
+        def open_page(html: str, width: int = 1440, height: int = 790, **context):
+            made = browser.new_context(viewport={"width": width, "height": height}, offline=True, **context)
+            page, file = made.new_page(), folder / "page.html"
+            page.faults = []
+            page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
+            page.on("pageerror", lambda error: page.faults.append(str(error)))
+            page.on("request", lambda asked: page.faults.append(asked.url) if "file:" not in asked.url else None)
+            file.write_text(html, encoding="utf-8")
+            page.goto(file.as_uri())
+            page.get_by_role("listbox").first.wait_for()
+            return page
+
+        yield open_page
+        browser.close()
