@@ -102,9 +102,10 @@ def as_json(data) -> str:
 
 
 class LiveExplorer(anywidget.AnyWidget):
-    """A subclass gives `script`, the path of its JavaScript, and its traits, each wrapped in `value`."""
+    """A subclass gives `script`, the path of its JavaScript, further files as `parts`, and traits wrapped in `value`."""
 
     script: Path
+    parts: tuple[Path, ...] = ()
     _esm = traitlets.Unicode().tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
@@ -121,8 +122,8 @@ class LiveExplorer(anywidget.AnyWidget):
 
     @classmethod
     def source(cls) -> str:
-        """The shared module and the explorer's own file, joined."""
-        return SHARED.read_text(encoding="utf-8") + "\n" + cls.script.read_text(encoding="utf-8")
+        """The shared module and the explorer's own files, joined."""
+        return "\n".join(path.read_text(encoding="utf-8") for path in (SHARED, *cls.parts, cls.script))
 
     @property
     def html(self) -> str:

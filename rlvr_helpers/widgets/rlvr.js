@@ -3,7 +3,7 @@
 // made: modules cannot import each other inside a notebook. No words here: they come from Python.
 
 // ---------------------------------------------------------------- formulas
-// Those of the package (`advantages`, `ratios`, `clipping`, `losses`); a browser test compares them.
+// Those of the package (`advantages`, `ratios`, `clipping`, `losses`); a test compares them.
 
 const sum = (xs) => xs.reduce((total, x) => total + x, 0);
 const mean = (xs) => sum(xs) / xs.length;
@@ -127,7 +127,7 @@ function say(element, text) {
 /** "{n} updates" with { n: 3 } is "3 updates". */
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
-/** A number with a real minus sign; `digits` after the point, "+" before positive ones if `plus`. */
+/** A number with a real minus sign; `digits` after the point; `plus`: positive ones with "+". */
 function number(x, digits = 3, plus = false) {
   const text = Math.abs(x).toFixed(digits);
   const isZero = Number(text) === 0;
@@ -149,7 +149,11 @@ function scale(from, to, start, end, log = false) {
   const back = log ? Math.exp : (x) => x;
   const slope = (end - start) / (f(to) - f(from));
   return {
-    from, to, start, end, log,
+    from,
+    to,
+    start,
+    end,
+    log,
     at: (value) => start + (f(value) - f(from)) * slope,
     value: (place) => back(f(from) + (place - start) / slope),
   };
@@ -177,7 +181,12 @@ function ticks(axis, count = 6) {
 }
 
 /** Draws an axis into an SVG group: side "bottom" (at height `place`) or "left" (at x `place`). */
-function drawAxis(group, axis, place, { side = "bottom", values = ticks(axis), text = String, label = "" }) {
+function drawAxis(
+  group,
+  axis,
+  place,
+  { side = "bottom", values = ticks(axis), text = String, label = "" },
+) {
   const across = side === "bottom";
   const line = across
     ? { x1: axis.start, x2: axis.end, y1: place, y2: place }
@@ -222,11 +231,18 @@ function draggable(element, { start = () => {}, move, end = () => {}, frame = el
   element.addEventListener("lostpointercapture", (event) => end(...place(event)));
 }
 
-const STEPS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
+const STEPS = {
+  ArrowRight: 1,
+  ArrowUp: 1,
+  ArrowLeft: -1,
+  ArrowDown: -1,
+  PageUp: 10,
+  PageDown: -10,
+};
 
 /**
  * Makes any element a slider for keyboard and screen reader. name: what it is; text(value): its
- * value in words; read() and write(value); min, max, and step or a list of `values` to step through.
+ * value in words; read() and write(value); min, max and step, or a list of `values`.
  * Returns a function that tells the screen reader about a value that changed elsewhere.
  */
 function handle(element, { name, text, read, write, min, max, step = 1, values = null }) {
@@ -242,14 +258,17 @@ function handle(element, { name, text, read, write, min, max, step = 1, values =
     const to = { Home: stops[0], End: stops[1] }[event.key];
     if (by === undefined && to === undefined) return;
     event.preventDefault();
-    write(to ?? (values ? nextOf(values, read(), by) : clamp(roundTo(read() + by * step, step), min, max)));
+    write(
+      to ??
+        (values ? nextOf(values, read(), by) : clamp(roundTo(read() + by * step, step), min, max)),
+    );
     update();
   });
   update();
   return update;
 }
 
-/** The value `by` stops after the nearest one; from between two stops the first step ends on one. */
+/** The value `by` stops further; from between two stops the first step ends on one. */
 function nextOf(values, value, by) {
   const above = values.findIndex((v) => v >= value - 1e-12);
   const at = above < 0 ? values.length - 1 : above;
@@ -259,7 +278,7 @@ function nextOf(values, value, by) {
 
 const roundTo = (x, step) => Number((Math.round(x / step) * step).toPrecision(12));
 
-/** A visible slider with its name and value: { element, input, update }. Options: those of `handle`. */
+/** A visible slider with name and value: { element, input, update }. Options: as of `handle`. */
 function slider(options) {
   const { name, text, read } = options;
   const { input, move } = options.values ? stopsTrack(options) : nativeTrack(options);
@@ -269,7 +288,11 @@ function slider(options) {
     say(shown, text(read()));
   };
   update();
-  return { element: html("label", { class: "slider" }, html("span", {}, name), input, shown), input, update };
+  return {
+    element: html("label", { class: "slider" }, html("span", {}, name), input, shown),
+    input,
+    update,
+  };
 }
 
 /** A range of numbers at equal steps: the browser's own slider. */
@@ -283,18 +306,21 @@ function nativeTrack({ name, text, read, write, min, max, step = 1 }) {
   return { input, move };
 }
 
-/** A list of values at equal distances. The browser's own slider would tell their numbers in the list. */
+/** Values at equal distances. The browser's own slider would tell their numbers in the list. */
 function stopsTrack(options) {
   const { values, read, write } = options;
   const place = (i) => 8 + (134 * i) / (values.length - 1);
-  const nearest = (x) => values.reduce((b, v, i) => (Math.abs(v - x) < Math.abs(values[b] - x) ? i : b), 0);
+  const nearest = (x) =>
+    values.reduce((b, v, i) => (Math.abs(v - x) < Math.abs(values[b] - x) ? i : b), 0);
   const thumb = svg("circle", { cy: 10, r: 7, class: "thumb" });
   const line = svg("line", { x1: 8, x2: 142, y1: 10, y2: 10, class: "track" });
   const input = svg("svg", { width: 150, height: 20, class: "stops" }, line, thumb);
   const tell = handle(input, options);
-  const to = (x) => write(values[clamp(Math.round(((x - 8) / 134) * (values.length - 1)), 0, values.length - 1)]);
+  const to = (x) =>
+    write(values[clamp(Math.round(((x - 8) / 134) * (values.length - 1)), 0, values.length - 1)]);
   draggable(input, { start: to, move: to });
-  Object.defineProperty(input, "disabled", { // as the browser's own sliders have it
+  Object.defineProperty(input, "disabled", {
+    // as the browser's own sliders have it
     set(off) {
       set(input, "aria-disabled", off);
       set(input, "tabindex", off ? -1 : 0);
@@ -334,8 +360,15 @@ function choice({ name, options, read, write }) {
     buttons[to].focus();
   };
   update();
-  const group = html("span", { role: "radiogroup", "aria-label": name, onkeydown: keys }, ...buttons);
-  return { element: html("span", { class: "choice" }, html("span", { "aria-hidden": true }, name), group), update };
+  const group = html(
+    "span",
+    { role: "radiogroup", "aria-label": name, onkeydown: keys },
+    ...buttons,
+  );
+  return {
+    element: html("span", { class: "choice" }, html("span", { "aria-hidden": true }, name), group),
+    update,
+  };
 }
 
 // ---------------------------------------------------------------- drawing
@@ -371,7 +404,7 @@ function fit(canvas, width, height) {
   return context;
 }
 
-/** Dots on a canvas, all of one colour: round ends of short lines, three times as fast as circles. */
+/** Dots on a canvas, all of one colour: ends of lines, three times as fast as circles. */
 function dots(context, xs, ys, radius, colour) {
   Object.assign(context, { strokeStyle: colour, lineWidth: 2 * radius, lineCap: "round" });
   context.beginPath();
@@ -383,7 +416,7 @@ function dots(context, xs, ys, radius, colour) {
   context.lineCap = "butt";
 }
 
-/** Calls step() every `pause` ms while `play` is on; a reader who wants less motion gets no play. */
+/** Calls step() every `pause` ms between start() and stop(). */
 function player(step, pause = 350) {
   let timer = null;
   return {
@@ -447,7 +480,9 @@ const STYLE = `
 function isDark(element) {
   for (let at = element; at; at = at.parentNode ?? at.host) {
     if (!(at instanceof Element)) continue;
-    const [r, g, b, alpha = 1] = getComputedStyle(at).backgroundColor.match(/[\d.]+/g).map(Number);
+    const [r, g, b, alpha = 1] = getComputedStyle(at)
+      .backgroundColor.match(/[\d.]+/g)
+      .map(Number);
     if (alpha > 0.5) return 0.2126 * r + 0.7152 * g + 0.0722 * b < 128;
   }
   return matchMedia("(prefers-color-scheme: dark)").matches;
@@ -475,8 +510,11 @@ function mount(place, explorer, { values, data, words, style = "" }, model = nul
   const redraw = explorer(root, held, data, words);
   const retheme = (event) => {
     if (event.target !== place) return; // the page's text colour changed: another theme
-    root.classList.toggle("dark", isDark(place));
-    redraw();
+    // In the next frame: JupyterLab hides the page while it changes the theme.
+    requestAnimationFrame(() => {
+      root.classList.toggle("dark", isDark(place));
+      redraw();
+    });
   };
   // A theme that arrives in parts cancels its first transitions.
   for (const name of ["transitionend", "transitioncancel"]) place.addEventListener(name, retheme);

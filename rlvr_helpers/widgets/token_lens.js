@@ -1,11 +1,12 @@
 // The token lens: a group of completions as text, each token tinted by what the next update does to
-// it, and the whole calculation of the token that is chosen. Formulas: rlvr.js. Words: words.py.
+// it, and the whole calculation of the token that is chosen. Formulas: rlvr.js; the calculation:
+// token_chain.js; the simplest form: what_else.js; words: words.py.
 
 const LINE = { one: 25, all: 38 }; // pixels of a line of text, for one method and for all
 const STRIP = 4; // pixels of a method's strip below a token
 const ALL = "all";
 
-/** The group as flat arrays: token i stands in completion `row[i]`, log-probs by method and update. */
+/** The group as flat arrays: token i stands in completion `row[i]`; log-probs by method, update. */
 function readGroup(data) {
   const lengths = data.rows.map((row) => row.length);
   const starts = lengths.map((_, r) => sum(lengths.slice(0, r)));
@@ -63,7 +64,7 @@ function judge(group, method, update, rewards) {
   return found;
 }
 
-/** How strongly each token is tinted, -1 to 1: its share of the gradient, or how its log-prob moved. */
+/** How strongly each token is tinted, -1 to 1: share of the gradient, or change of log-prob. */
 function strengths(verdicts, shows) {
   const raw = verdicts.map(({ gradient: push, total, now, next }) =>
     shows === "push"
@@ -136,7 +137,7 @@ function buildText(group, data, words, { choose, flip, hover, ask }) {
   return { element, canvas, scroller, tokens, rows, places: [] };
 }
 
-/** The token that an arrow key leads to: along the text, or to the same place in the next completion. */
+/** The token that a key leads to: along the text, or to the same place of the next completion. */
 function neighbour(group, tokens, i, key) {
   const r = group.row[i];
   const last = group.starts[r] + group.lengths[r] - 1;
@@ -193,385 +194,79 @@ function outline(context, x, y, w, h, colour, width) {
   context.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
 }
 
-// ---------------------------------------------------------------- the chain
-
-/** The terms of the chain in their order: what is lit in the text when the pointer is on a term. */
-const TERMS = {
-  R: "completion",
-  mean: "group",
-  A: "completion",
-  logp_old: "token",
-  logp_new: "token",
-  ratio: "ratio",
-  clip: "binds",
-  min: "token",
-  weight: "completion",
-  loss: "token",
-  gradient: "token",
-  did: "token",
-};
-
-/** Every number of the calculation for token i under one method. */
-function chainOf(group, verdict, i, rewards) {
-  const { method, advantages, weights, old, now, next } = verdict;
-  const r = group.row[i];
-  const q = verdict.ratio[i];
-  const a = advantages[r];
-  const limits = [1 - method.clip_low, 1 + method.clip_high];
-  const clipped = clamp(q, ...limits);
-  const value = objective(q, a, method.clip_low, method.clip_high);
-  return {
-    R: rewards[r],
-    mean: mean(rewards),
-    std: std(rewards),
-    A: a,
-    logp_old: old[i],
-    logp_new: now[i],
-    ratio: q,
-    low: limits[0],
-    high: limits[1],
-    clip: clipped,
-    min: value,
-    weight: weights[r],
-    loss: -weights[r] * value,
-    gradient: verdict.gradient[i],
-    binds: Boolean(verdict.binds[i]),
-    share: verdict.total ? Math.abs(verdict.gradient[i]) / verdict.total : 0,
-    before: Math.exp(now[i]),
-    after: next ? Math.exp(next[i]) : null,
-    size: rewards.length,
-    length: group.lengths[r],
-    tokens: group.row.length,
-    budget: group.maxTokens,
-  };
-}
-
-/** The formula of each term with its numbers, from the words' templates. */
-function formulas(chain, method, words, { update, recorded }) {
-  const f = words.formulas;
-  const n = (x, digits = 3) => number(x, digits);
-  const terms = { clipped: n(chain.clip * chain.A), plain: n(chain.ratio * chain.A) };
-  const given = {
-    d: n(chain.logp_new - chain.logp_old, 4),
-    ...Object.fromEntries(
-      Object.entries(chain).map(([k, v]) => [k, typeof v === "number" ? n(v) : v]),
-    ),
-    ...terms,
-    size: chain.size,
-    length: chain.length,
-    tokens: chain.tokens,
-    budget: chain.budget,
-    update,
-    R: n(chain.R, 2),
-    mean: n(chain.mean, 3),
-    weight: number(chain.weight, 5),
-    p_old: percent(Math.exp(chain.logp_old)),
-    p_new: percent(Math.exp(chain.logp_new)),
-    share: percent(chain.share),
-    before: percent(chain.before),
-    after: chain.after === null ? "" : percent(chain.after),
-  };
-  const same = Math.abs(chain.clip - chain.ratio) < 1e-12;
-  const wins = same ? "same" : chain.binds ? "clipped" : "unclipped";
-  const did = chain.after === null ? "last" : recorded ? "done" : "flipped";
-  const forms = {
-    R: f.R,
-    mean: f.mean,
-    A: chain.A === 0 ? f.A_none : f[`A_${method.advantage_scale}`],
-    logp_old: f.logp_old,
-    logp_new: f.logp_new,
-    ratio: f[`ratio_${method.ratio_level}`],
-    clip: f.clip,
-    min: f[`min_${wins}`],
-    weight: f[`weight_${method.aggregation}`],
-    loss: f.loss,
-    gradient: chain.binds ? f.gradient_binds : f.gradient,
-    did: f[`did_${did}`],
-  };
-  return Object.fromEntries(Object.entries(forms).map(([k, text]) => [k, fill(text, given)]));
-}
-
-/** What stands at the right of each term. */
-function results(chain, recorded, short) {
-  const d = short ? 2 : 3;
-  return {
-    R: number(chain.R, 2),
-    mean: `${number(chain.mean, d)}, ${number(chain.std, d)}`,
-    A: number(chain.A, 3, true),
-    logp_old: number(chain.logp_old),
-    logp_new: number(chain.logp_new),
-    ratio: number(chain.ratio, 4),
-    clip: number(chain.clip, 4),
-    min: number(chain.min, 4),
-    weight: number(chain.weight, 5),
-    loss: number(chain.loss, 5, true),
-    gradient: number(chain.gradient, 5, true),
-    did: chain.after === null || !recorded ? "–" : percent(chain.after),
-  };
-}
-
-function buildChain(methods, words, light) {
-  const head = html("h3", {});
-  const names = methods.map((method) => html("th", { scope: "col" }, swatch(method), method.name));
-  const columns = html("tr", {}, html("th", {}), html("th", { class: "formula" }), ...names);
-  const body = Object.entries(TERMS).map(([term, scope]) => {
-    const symbol = html("th", { scope: "row" });
-    const formula = html("td", { class: "formula" });
-    const values = methods.map(() => html("td", { class: "value" }));
-    const line = html(
-      "tr",
-      { onpointerenter: () => light(scope), onpointerleave: () => light(null) },
-      symbol,
-      formula,
-      ...values,
-    );
-    return { term, line, symbol, formula, values };
-  });
-  const table = html(
-    "table",
-    {},
-    html("thead", {}, columns),
-    html("tbody", {}, ...body.map(({ line }) => line)),
-  );
-  return {
-    element: html("section", { class: "chain", "aria-label": words.chain }, head, table),
-    head,
-    columns,
-    body,
-  };
-}
-
-/** Writes the numbers of the chosen token into the chain; formulas where one method is shown. */
-function writeChain(panel, group, verdicts, i, words, state) {
-  const one = verdicts.length === 1;
-  const row = group.row[i];
-  say(
-    panel.head,
-    fill(words.chosen, {
-      token: group.words[i],
-      place: i - group.starts[row] + 1,
-      length: group.lengths[row],
-      row: row + 1,
-    }),
-  );
-  const chains = verdicts.map((verdict) => chainOf(group, verdict, i, state.rewards));
-  const texts = formulas(chains[0], verdicts[0].method, words, state);
-  const shown = chains.map((chain) => results(chain, state.recorded, !one));
-  panel.columns.hidden = one;
-  for (const { term, symbol, formula, values } of panel.body) {
-    const levels = new Set(verdicts.map(({ method }) => method.ratio_level));
-    const key =
-      term !== "ratio" ? term : levels.size > 1 ? "ratio_both" : `ratio_${[...levels][0]}`;
-    say(symbol, words.terms[key]);
-    say(
-      formula,
-      one
-        ? texts[term]
-        : term === "did" && !state.recorded
-          ? words.formulas.did_flipped
-          : words.means[key],
-    );
-    values.forEach((cell, m) => {
-      cell.hidden = m >= verdicts.length;
-      if (m >= verdicts.length) return;
-      say(cell, shown[m][term]);
-      cell.classList.toggle("binds", chains[m].binds && ["clip", "min", "gradient"].includes(term));
-    });
-  }
-}
-
-/** A method's line style and colour, as in every figure of the course. */
-function swatch(method) {
-  const line = svg("line", {
-    x1: 0,
-    x2: 22,
-    y1: 4,
-    y2: 4,
-    stroke: `var(${method.colour})`,
-    "stroke-width": 3,
-    "stroke-dasharray": method.dash,
-  });
-  return svg("svg", { width: 22, height: 8, "aria-hidden": true, class: "swatch" }, line);
-}
-
-// ---------------------------------------------------------------- what else it could have said
-
-/** The number line of the chosen token's alternatives, the noise as a needle, and bars. */
-function buildAlternatives(words) {
-  const head = html("h3", {});
-  const drawing = svg("svg", { width: 400, height: 96, role: "img" });
-  const bars = html("div", { class: "bars" });
-  const note = html("p", {});
-  return {
-    element: html(
-      "section",
-      { class: "chain", "aria-label": words.alternatives },
-      head,
-      drawing,
-      note,
-      bars,
-    ),
-    head,
-    drawing,
-    bars,
-    note,
-  };
-}
-
-function writeAlternatives(panel, group, data, i, words) {
-  const row = group.row[i];
-  const before = group.words.slice(Math.max(group.starts[row], i - 4), i).join(" ");
-  say(
-    panel.head,
-    fill(words.after, {
-      before: `${i - group.starts[row] > 4 ? "… " : ""}${before || words.nothing}`,
-    }),
-  );
-  const unit = data.probability_unit;
-  const others = data.alternatives[i].map(([word, start, p]) => ({
-    word: data.vocabulary[word],
-    start: start * unit,
-    p: p * unit,
-  }));
-  const axis = scale(0, 1, 8, 392);
-  const noise = data.noise?.[i];
-  const pieces = others.flatMap(({ word, start, p }) => {
-    const [x, width] = [axis.at(start), Math.max(1, axis.at(start + p) - axis.at(start) - 1)];
-    const taken = word === group.words[i];
-    const piece = svg("rect", {
-      x,
-      y: 30,
-      width,
-      height: 26,
-      rx: 2,
-      class: taken ? "taken" : "other",
-    });
-    const label = svg(
-      "text",
-      { x: x + width / 2, y: 47, "text-anchor": "middle", class: "inside" },
-      word,
-    );
-    return width > 7.5 * word.length ? [piece, label] : [piece];
-  });
-  const line = svg("g", {});
-  drawAxis(line, axis, 62, { values: [0, 0.25, 0.5, 0.75, 1] });
-  const rest = svg("rect", { x: 8, y: 30, width: 384, height: 26, rx: 2, class: "rest" });
-  const needle =
-    noise === undefined
-      ? []
-      : [
-          svg("path", { d: `M${axis.at(noise)} 58V20l-5 -9h10l-5 9`, class: "needle" }),
-          svg(
-            "text",
-            { x: clamp(axis.at(noise), 40, 360), y: 6, "text-anchor": "middle", class: "label" },
-            fill(words.noise, { noise: number(noise, 4) }),
-          ),
-        ];
-  panel.drawing.replaceChildren(rest, ...pieces, line, ...needle);
-  const taken = others.find(({ word }) => word === group.words[i]);
-  const end = taken.start + taken.p;
-  const text = fill(noise === undefined ? words.interval : words.chose, {
-    token: group.words[i],
-    start: number(taken.start, 4),
-    end: number(end, 4),
-    p: percent(taken.p),
-    surprise: number(-Math.log(taken.p), 2),
-  });
-  say(panel.note, text);
-  set(panel.drawing, "aria-label", text);
-  const sorted = [...others].sort((a, b) => b.p - a.p);
-  panel.bars.replaceChildren(
-    ...sorted.map(({ word, p }) =>
-      html(
-        "div",
-        { class: word === group.words[i] ? "bar taken" : "bar" },
-        html("span", {}, word),
-        html("i", { style: `width:${(180 * p).toFixed(1)}px` }),
-        html("b", {}, percent(p)),
-      ),
-    ),
-  );
-}
-
 // ---------------------------------------------------------------- the lens
 
 function explorer(root, values, data, words) {
   const group = readGroup(data);
-  const first = { ...values.values };
   const simple = Boolean(data.alternatives);
   const links = new Values({ hovered: -1, scope: null });
-  const chosen = () => group.starts[values.get("token")[0]] + values.get("token")[1];
-  const choose = (i) => values.set("token", [group.row[i], i - group.starts[group.row[i]]]);
-  const flip = (r) =>
-    values.set(
-      "rewards",
-      values.get("rewards").map((x, i) => (i === r ? (x > 0 ? 0 : 1) : x)),
-    );
-  const shownMethods = () =>
-    data.methods.filter(({ name }) => [name, ALL].includes(values.get("method")));
-
+  const ask = onFrame(root, () => draw());
+  const text = buildText(group, data, words, {
+    ask,
+    choose: (i) => values.set("token", [group.row[i], i - group.starts[group.row[i]]]),
+    flip: (r) => values.set("rewards", flipped(values.get("rewards"), r)),
+    hover: (i) => links.set("hovered", i),
+  });
+  const light = (scope) => links.set("scope", scope);
+  const panel = simple ? buildAlternatives(words) : buildChain(data.methods, words, light);
+  const controls = simple ? null : buildControls(values, group, data, words);
+  const keys = buildLegend(data, words, simple);
+  const shown = () => data.methods.filter(({ name }) => [name, ALL].includes(values.get("method")));
+  let colours = {};
   const draw = () => {
-    const state = { rewards: values.get("rewards"), update: values.get("update") };
-    state.recorded = JSON.stringify(state.rewards) === JSON.stringify(data.rewards);
-    const verdicts = shownMethods().map((method) =>
-      judge(group, method, state.update, state.rewards),
-    );
+    const state = readState(group, values, data, shown());
+    const { verdicts, chosen } = state;
     const tint = simple ? [surprise(group)] : strengths(verdicts, values.get("shows"));
-    const framed = differs(verdicts);
-    const lit = scopeOf(group, verdicts[0], chosen(), links.get("scope"));
-    const view = {
-      verdicts,
+    const lit = scopeOf(group, verdicts[0], chosen, links.get("scope"));
+    const marks = {
       struck: !simple,
-      tint,
-      framed,
+      framed: differs(verdicts),
       lit,
-      chosen: chosen(),
       hovered: links.get("hovered"),
     };
-    paint(text, colours, view);
-    if (simple) writeAlternatives(panel, group, data, chosen(), words);
-    else writeChain(panel, group, verdicts, chosen(), words, state);
-    writeSides(text, group, verdicts, state, words, simple);
-    nameChosen(text, group, verdicts, chosen(), words, simple);
+    paint(text, colours, { verdicts, tint, chosen, ...marks });
+    if (simple) writeAlternatives(panel, group, data, chosen, words);
+    else writeChain(panel, group, verdicts, chosen, words, state);
+    writeText(text, group, state, words, simple);
     keys.update(verdicts.length === 1, values.get("shows"));
     controls?.update();
   };
-  const ask = onFrame(root, draw);
-  const text = buildText(group, data, words, {
-    choose,
-    flip,
-    ask,
-    hover: (i) => links.set("hovered", i),
-  });
-  const panel = simple
-    ? buildAlternatives(words)
-    : buildChain(data.methods, words, (scope) => links.set("scope", scope));
-  const controls = simple ? null : buildControls(values, group, data, words, first);
-  const keys = buildLegend(data, words, simple);
-  root.classList.toggle("simple", simple);
-  let colours = {};
   const layout = () => {
-    colours = Object.fromEntries(
-      ["up", "down", "ink", "soft", "line", "focus"].map((name) => [
-        name,
-        colour(root, `--${name}`),
-      ]),
-    );
-    root.classList.toggle("compare", shownMethods().length > 1);
+    colours = readColours(root);
+    root.classList.toggle("compare", shown().length > 1);
     measure(text);
     ask();
   };
-  const question = html("p", { class: "question" }, fill(words.question, data));
-  root.append(
-    question,
-    ...(controls ? [controls.element] : []),
-    html("div", { class: "main" }, text.element, panel.element),
-    keys.element,
-  );
+  root.classList.toggle("simple", simple);
+  root.append(html("p", { class: "question" }, fill(words.question, data)));
+  if (controls) root.append(controls.element);
+  root.append(html("div", { class: "main" }, text.element, panel.element), keys.element);
   values.on((name) => (name === "method" ? layout() : ask()));
   links.on(ask);
-  new ResizeObserver(layout).observe(text.element);
+  new ResizeObserver(layout).observe(text.element); // once at the beginning, too
   return layout;
+}
+
+/** The theme's colours, for the canvas. */
+function readColours(root) {
+  const names = ["up", "down", "ink", "soft", "line", "focus"];
+  return Object.fromEntries(names.map((name) => [name, colour(root, `--${name}`)]));
+}
+
+/** The rewards with that of one completion turned: right becomes wrong, and wrong right. */
+const flipped = (rewards, r) => rewards.with(r, rewards[r] > 0 ? 0 : 1);
+
+/** What is shown now: rewards, update, the chosen token, and what each shown method says of all. */
+function readState(group, values, data, methods) {
+  const [rewards, update] = [values.get("rewards"), values.get("update")];
+  const [row, place] = values.get("token");
+  return {
+    rewards,
+    update,
+    chosen: group.starts[row] + place,
+    recorded: JSON.stringify(rewards) === JSON.stringify(data.rewards),
+    verdicts: methods.map((method) => judge(group, method, update, rewards)),
+  };
 }
 
 /** In the simplest form a token is tinted by its surprise: 5 nats and more are the strongest. */
@@ -589,6 +284,12 @@ function scopeOf(group, verdict, chosen, scope) {
     binds: (i) => verdict.binds[i],
     token: (i) => i === chosen,
   }[scope];
+}
+
+/** What the text says beside its colours: at each completion, and of the chosen token. */
+function writeText(text, group, state, words, simple) {
+  writeSides(text, group, state.verdicts, state, words, simple);
+  nameChosen(text, group, state.verdicts, state.chosen, words, simple);
 }
 
 /** Reward, advantage and length beside each completion. */
@@ -653,80 +354,55 @@ function reveal(text, i) {
   else if (y + h + 20 > top + height) text.scroller.scrollTop = y + h + 28 - height;
 }
 
-function buildControls(values, group, data, words, first) {
-  const write = (name) => (value) => values.set(name, value);
-  const read = (name) => () => values.get(name);
-  const names = data.methods.map(({ name }) => [name, name]);
-  const methods = choice({
-    name: words.method,
-    options: [...names, [ALL, words.all]],
-    read: read("method"),
-    write: write("method"),
+function buildControls(values, group, data, words) {
+  const first = { ...values.values };
+  const linked = (name) => ({
+    read: () => values.get(name),
+    write: (value) => values.set(name, value),
   });
-  const shows = choice({
-    name: words.tint,
-    options: [
-      ["push", words.push],
-      ["change", words.change],
-    ],
-    read: read("shows"),
-    write: write("shows"),
-  });
+  const names = [...data.methods.map(({ name }) => [name, name]), [ALL, words.all]];
+  const kinds = ["push", "change"].map((name) => [name, words[name]]);
+  const methods = choice({ name: words.method, options: names, ...linked("method") });
+  const shows = choice({ name: words.tint, options: kinds, ...linked("shows") });
   const when = (n) => data.moments?.[n] ?? fill(n === 1 ? words.one_update : words.updates, { n });
   const update = slider({
     name: words.update,
     text: when,
-    read: read("update"),
-    write: write("update"),
     min: 0,
     max: group.updates,
+    ...linked("update"),
   });
-  const playing = player(
-    () => {
-      const next = values.get("update") + 1;
-      if (next <= group.updates) values.set("update", next);
-      if (next >= group.updates) stop();
-    },
-    lessMotion() ? 1000 : 350,
-  );
+  const { play, stop } = buildPlay(values, group.updates, words);
+  const restart = () => {
+    stop();
+    for (const [name, value] of Object.entries(first)) values.set(name, value);
+  };
+  const reset = html("button", { type: "button", onclick: restart }, words.reset);
+  const parts = [methods, shows, update];
+  const elements = [...parts.map((part) => part.element), play, reset];
+  const element = html("div", { class: "controls" }, ...elements);
+  return { element, update: () => parts.forEach((part) => part.update()) };
+}
+
+/** The button that goes through the updates, one after the other; from the last it begins anew. */
+function buildPlay(values, last, words) {
+  const step = () => {
+    values.set("update", Math.min(values.get("update") + 1, last));
+    if (values.get("update") === last) stop();
+  };
+  const playing = player(step, lessMotion() ? 1000 : 350);
   const stop = () => {
     playing.stop();
     say(play, words.play);
   };
-  const play = html(
-    "button",
-    {
-      type: "button",
-      onclick: () => {
-        if (playing.playing()) return stop();
-        if (values.get("update") >= group.updates) values.set("update", 0);
-        playing.start();
-        say(play, words.stop);
-      },
-    },
-    words.play,
-  );
-  const reset = html(
-    "button",
-    {
-      type: "button",
-      onclick: () => {
-        stop();
-        for (const [name, value] of Object.entries(first)) values.set(name, value);
-      },
-    },
-    words.reset,
-  );
-  const element = html(
-    "div",
-    { class: "controls" },
-    methods.element,
-    shows.element,
-    update.element,
-    play,
-    reset,
-  );
-  return { element, update: () => [methods, shows, update].forEach((control) => control.update()) };
+  const toggle = () => {
+    if (playing.playing()) return stop();
+    if (values.get("update") >= last) values.set("update", 0);
+    playing.start();
+    say(play, words.stop);
+  };
+  const play = html("button", { type: "button", onclick: toggle }, words.play);
+  return { play, stop };
 }
 
 /** What the colours mean; returns the element and a function that fits it to what is shown. */
@@ -766,7 +442,8 @@ function buildLegend(data, words, simple) {
 const style = `
   .rlvr p { margin: 0; }
   .question { font-weight: 600; padding-bottom: 6px; }
-  .controls { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; padding-bottom: 8px; }
+  .controls { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center;
+    padding-bottom: 8px; }
   .controls output { min-width: 118px; }
   .controls input[type=range] { width: 130px; }
   .main { display: grid; grid-template-columns: minmax(0, 1fr) 432px; gap: 14px; height: 508px; }
@@ -776,21 +453,26 @@ const style = `
   .scroller { position: absolute; inset: 0; overflow: auto; padding: 6px 8px; }
   .row { display: grid; grid-template-columns: 90px minmax(0, 1fr); padding: 4px 0; }
   .row + .row { border-top: 1px solid var(--faint); }
-  .side { display: grid; grid-template-columns: auto auto; gap: 1px 6px; align-content: start; justify-content: start; }
+  .side { display: grid; grid-template-columns: auto auto; gap: 1px 6px; align-content: start;
+    justify-content: start; }
   .side .name { grid-column: 1; font-weight: 600; align-self: center; }
-  .side .about { grid-column: 1 / 3; font-size: 12px; color: var(--soft); font-variant-numeric: tabular-nums; }
+  .side .about { grid-column: 1 / 3; font-size: 12px; color: var(--soft);
+    font-variant-numeric: tabular-nums; }
   .rlvr .reward { padding: 0 6px; min-height: 22px; line-height: 18px; font-size: 12px; }
   .rlvr .reward.correct { border-color: var(--up); border-width: 2px; font-weight: 600; }
   .words { line-height: 23px; }
   .compare .words { line-height: 36px; margin: -7px 0 3px; }
-  .token { display: inline-block; line-height: 18px; padding: 0 3px; margin: 0 1px; cursor: pointer; border-radius: 2px; white-space: pre; }
-  .chain { min-width: 0; border: 1px solid var(--faint); border-radius: 6px; padding: 8px 12px; overflow: hidden; }
+  .token { display: inline-block; line-height: 18px; padding: 0 3px; margin: 0 1px;
+    cursor: pointer; border-radius: 2px; white-space: pre; }
+  .chain { min-width: 0; border: 1px solid var(--faint); border-radius: 6px; padding: 8px 12px;
+    overflow: hidden; }
   .chain h3 { font-size: 13px; margin: 0 0 4px; }
   .chain table { border-collapse: collapse; width: 100%; table-layout: fixed; }
   .chain th { text-align: left; font-weight: 600; padding: 0; width: 92px; vertical-align: middle; }
   .chain td, .chain th { height: 36px; border-top: 1px solid var(--faint); }
   .chain thead th { height: 34px; border: 0; font-size: 12px; }
-  .chain .formula { font-size: 12px; color: var(--soft); line-height: 1.25; padding: 0 6px 0 0; width: auto; }
+  .chain .formula { font-size: 12px; color: var(--soft); line-height: 1.25; padding: 0 6px 0 0;
+    width: auto; }
   .chain .value { text-align: right; font-variant-numeric: tabular-nums; width: 92px; }
   .compare .chain .value, .compare .chain thead th + th + th { width: 71px; text-align: right; }
   .compare .chain th { width: 76px; }
@@ -804,12 +486,14 @@ const style = `
   .chain .taken { fill: var(--up); }
   .rlvr svg text.inside { fill: var(--page); font-size: 11px; }
   .needle { stroke: var(--ink); fill: var(--ink); stroke-width: 2; }
-  .bar { display: grid; grid-template-columns: 110px 190px auto; align-items: center; height: 26px; }
+  .bar { display: grid; grid-template-columns: 110px 190px auto; align-items: center;
+    height: 26px; }
   .bar i { height: 14px; background: var(--soft); border-radius: 2px; }
   .bar b { font-weight: 400; font-variant-numeric: tabular-nums; }
   .bar.taken { font-weight: 600; }
   .bar.taken i { background: var(--up); }
-  .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; padding-top: 7px !important; color: var(--soft); font-size: 12px; }
+  .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; padding-top: 7px !important;
+    color: var(--soft); font-size: 12px; }
   .legend span { display: inline-flex; align-items: center; }
   .legend b { font-weight: 400; }
   .rlvr [hidden] { display: none !important; }

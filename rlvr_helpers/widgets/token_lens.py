@@ -41,6 +41,7 @@ class TokenLens(LiveExplorer):
     "all"; rewards: one for each completion; shows: "push", or "change" (what the update did)."""
 
     script = Path(__file__).with_name("token_lens.js")
+    parts = (script.with_name("token_chain.js"), script.with_name("what_else.js"))
     token = value(traitlets.List([0, 0]))
     update = value(traitlets.Int(0))
     method = value(traitlets.Unicode("GRPO"))

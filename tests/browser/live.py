@@ -55,6 +55,8 @@ CONTRAST = """(root) => {
 
 def contrasts(page: Page) -> list[tuple[float, str]]:
     """The contrast of every text of the explorer to what is behind it."""
+    page.wait_for_function(f"{PLACE}.root.querySelector('canvas').getBoundingClientRect().width > 0")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
     root = page.evaluate_handle(f"{PLACE}.root")
     return [tuple(found) for found in root.evaluate(CONTRAST)]
 

@@ -70,7 +70,7 @@ def test_page_and_python_follow_each_other(lab, theme):
         dark = "JupyterLab Light" if "Dark" in theme else "JupyterLab Dark"
         notebook.command("apputils:change-theme", theme=dark)
         page.wait_for_function(f"{PLACE}.root.classList.contains('dark') === {str('Dark' in dark).lower()}")
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(1000)
         assert min(contrasts(page))[0] >= 4.5
         assert faults == [] and notebook.errors() == []
     assert lab.requests_out == []
