@@ -7,7 +7,7 @@ import torch
 
 from rlvr_helpers.problems import DATA
 
-PACKAGES = ("torch", "transformers", "jupyterlab", "ipywidgets", "matplotlib")
+PACKAGES = ("torch", "transformers", "ipywidgets", "matplotlib")
 
 
 def check_environment() -> bool:

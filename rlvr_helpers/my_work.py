@@ -8,8 +8,8 @@ COURSE = Path(__file__).resolve().parent.parent
 
 
 def my_work_folder() -> Path:
-    """`notebooks/my_work` (git ignores it), or the folder that the variable RLVR_MY_WORK names."""
-    return Path(os.environ.get("RLVR_MY_WORK") or COURSE / "notebooks" / "my_work")
+    """`notebooks/my_work` (git ignores it), or the folder that the variable RLVR_MY_WORK names ("~" is one's own)."""
+    return Path(os.environ.get("RLVR_MY_WORK") or COURSE / "notebooks" / "my_work").expanduser()
 
 
 def notebooks_in(folder: Path) -> list[Path]:

@@ -38,7 +38,7 @@ UNSAVED: dict[Path, list[tuple[str, Change]]] = {}  # what could not be saved, k
 
 def progress_file() -> Path:
     """`progress.json` in the learner's `my_work`, or the file that the variable RLVR_PROGRESS names."""
-    return Path(os.environ.get("RLVR_PROGRESS") or my_work_folder() / "progress.json")
+    return Path(os.environ.get("RLVR_PROGRESS") or my_work_folder() / "progress.json").expanduser()
 
 
 def records() -> dict[str, Record]:

@@ -104,12 +104,22 @@ def test_recorded_runs_are_read_as_a_comparison_gives_them():
         recorded_runs("nobody")
 
 
-def test_the_readme_tells_the_whole_recorded_run_of_a_real_model():
+def test_readme_and_the_page_of_results_tell_the_recorded_comparison():
+    table = format_table(table_rows(recorded_runs()))
+    assert table in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for line in table.splitlines():
+        if found := re.match(r"(\w.*?) +mean +[\d.]+ +([\d.]+) \[([\d., ]+)\]", line):
+            method, mean, interval = found.groups()
+            assert f"{method} {mean} % [{interval}]" in readme, line
+
+
+def test_the_page_of_results_tells_the_whole_recorded_run_of_a_real_model():
     run = recorded_runs("smollm2-135m")["GRPO"][0]
     middle = next(record.eval for record in run.records if record.step == 12)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     for name, values in (("format", "formatted"), ("(strict)", "strict"), ("(lenient)", "lenient")):
-        line = next(line for line in readme.splitlines() if name in line and line.startswith("|") and "[" in line)
+        line = next(line for line in page.splitlines() if name in line and line.startswith("|") and "[" in line)
         for verdicts, cell in zip((run.start, middle, run.final), line.split("|")[2:5], strict=True):
             right = sum(getattr(verdicts, values))
             low, high = wilson_interval(right, 100)

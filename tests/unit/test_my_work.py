@@ -7,6 +7,7 @@ import pytest
 
 from rlvr_helpers.compare import Comparison, run_pilot
 from rlvr_helpers.course_map import EXTRAS, LESSONS
+from rlvr_helpers.exercises.progress import progress_file
 from rlvr_helpers.my_work import COURSE, copy_notebooks, my_work_folder
 
 
@@ -20,6 +21,15 @@ def test_notebooks_are_copied_once(tmp_path, monkeypatch, capsys):
     }
     assert (mine / "extras" / "12_scaling_up.ipynb").is_file()
     assert f"{len(names)} notebooks copied, 0 were there" in capsys.readouterr().out
+
+
+def test_a_home_folder_may_be_named_by_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("RLVR_MY_WORK", "~/my_work")
+    monkeypatch.setenv("RLVR_PROGRESS", "~/progress.json")
+    assert my_work_folder() == tmp_path / "my_work"
+    assert progress_file() == tmp_path / "progress.json"
 
 
 def test_what_was_filled_in_stays(tmp_path, monkeypatch, capsys):

@@ -23,9 +23,14 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from rlvr_helpers.course_map import EXTRAS, LESSONS
+from rlvr_helpers.tools import public_links
 
 ROOT = Path(__file__).resolve().parents[2]
 COURSE_COMMAND = "uv run jupyter lab notebooks/00_start_here.ipynb"
+CPU_COMMANDS = [
+    'uv venv && uv pip install --torch-backend cpu -c constraints.txt -e ".[tested]"',
+    "uv run --no-sync jupyter lab notebooks/00_start_here.ipynb",
+]
 TEST_COMMAND = "uv run --group test pytest"
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -218,11 +223,20 @@ def test_pip_section_installs_and_starts_jupyterlab(tmp_path):
     assert_starts_jupyterlab(python, tmp_path)
 
 
-# the two commands
+def test_the_container_installs_without_cuda_and_by_a_way_of_the_setup_page():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    assert CPU_COMMANDS[0].replace('"', "'") in container["postCreateCommand"]
+
+
+# the commands
+
+
+def lines_of(name):
+    return [line.strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines()]
 
 
 def test_readme_gives_the_two_commands():
-    lines = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
+    lines = lines_of("README.md")
     assert COURSE_COMMAND in lines
     assert TEST_COMMAND in lines
     assert (ROOT / COURSE_COMMAND.split()[-1]).is_file()
@@ -232,6 +246,67 @@ def test_ci_runs_the_test_command_of_the_readme():
     script = ROOT / ".ci" / "run"
     assert TEST_COMMAND in [line.strip() for line in script.read_text(encoding="utf-8").splitlines()]
     assert os.name == "nt" or os.access(script, os.X_OK)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/setup.md"])
+def test_on_linux_the_cpu_only_commands_come_first_and_never_sync(page):
+    lines = lines_of(page)
+    open_without_cuda = CPU_COMMANDS[1]
+    assert lines.index(CPU_COMMANDS[0]) + 1 == lines.index(open_without_cuda) < lines.index(COURSE_COMMAND)
+    assert "--no-sync" in open_without_cuda
+
+
+def test_the_setup_page_gives_the_test_command_without_cuda_and_every_way():
+    lines = lines_of("docs/setup.md")
+    assert "uv run --no-sync pytest" in lines
+    assert f'.venv/bin/python -m pip install {shlex.join(PIP_WAY[:3])} ".[tested]"' in lines
+    assert "conda env create -f environment.yml" in lines
+
+
+# the pages
+
+PAGES = [ROOT / "README.md", ROOT / "notebooks" / "TEACHING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_readme_is_short_and_begins_with_pictures():
+    lines = lines_of("README.md")
+    assert len(lines) <= 120
+    assert lines[2].startswith("![")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_to_files_and_headings_that_exist(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        name, _, heading = target.partition("#")
+        if not re.match(r"\w+:", target):
+            file = page.parent / name
+            assert file.exists(), target
+            titles = re.findall(r"(?m)^#+ (.*)$", file.read_text(encoding="utf-8")) if heading else []
+            assert not heading or heading in [re.sub(r"[^\w-]", "", t.lower().replace(" ", "-")) for t in titles]
+
+
+def test_every_page_is_linked_from_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in PAGES[1:]:
+        assert f"({page.relative_to(ROOT).as_posix()})" in readme
+
+
+def test_links_with_the_public_address_are_those_of_the_one_setting():
+    for name in public_links.PAGES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert public_links.page_with_links(name, public_links.public_address()) == text
+        without = public_links.page_with_links(name, "")
+        assert "mybinder.org" not in without and "git-pull?" not in without
+
+
+def test_a_public_address_gives_links_to_binder_codespaces_and_nbgitpuller():
+    readme = public_links.page_with_links("README.md", "https://github.com/someone/course")
+    assert "https://mybinder.org/v2/git/https%3A%2F%2Fgithub.com%2Fsomeone%2Fcourse/HEAD" in readme
+    assert "https://codespaces.new/someone/course" in readme
+    assert "codespaces" not in public_links.page_with_links("README.md", "https://git.example/course")
+    page = public_links.page_with_links("docs/class.md", "https://github.com/someone/course")
+    assert "git-pull?repo=https%3A%2F%2Fgithub.com%2Fsomeone%2Fcourse&urlpath=lab%2Ftree%2Fcourse%2Fnotebooks" in page
 
 
 # what belongs to one machine or to one registry
