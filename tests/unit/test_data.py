@@ -14,7 +14,7 @@ from rlvr_helpers.recorded import four_rollouts, recorded_group, recorded_runs
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.runs import load_run
 from rlvr_helpers.sampling import mask_after_end, pick_tokens, token_logprobs
-from rlvr_helpers.tables import format_table, table_rows
+from rlvr_helpers.tables import format_differences, format_table, table_rows
 
 ROOT = DATA.parent
 
@@ -106,7 +106,8 @@ def test_recorded_runs_are_read_as_a_comparison_gives_them():
 
 def test_readme_and_the_page_of_results_tell_the_recorded_comparison():
     table = format_table(table_rows(recorded_runs()))
-    assert table in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert table in page and format_differences(recorded_runs()) in page
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     for line in table.splitlines():
         if found := re.match(r"(\w.*?) +mean +[\d.]+ +([\d.]+) \[([\d., ]+)\]", line):
