@@ -473,7 +473,8 @@ const STYLE = `
   @media (forced-colors: active) { .rlvr { --ink: CanvasText; --soft: CanvasText; --page: Canvas;
     --line: CanvasText; --raised: Canvas; --focus: Highlight; }
     .rlvr [aria-checked=true], .rlvr [aria-pressed=true], .rlvr [aria-selected=true] {
-      forced-color-adjust: none; background: Highlight !important; color: HighlightText !important; } }
+      forced-color-adjust: none; background: Highlight !important;
+      color: HighlightText !important; } }
 `;
 
 /** Whether the page behind an element is dark. */

@@ -3,7 +3,7 @@
 from playwright.sync_api import Page
 
 # The values and the shadow root's content of the live explorer that a page shows.
-PLACE = "[...document.querySelectorAll('[data-rlvr]')].find(place => place.rlvr && place.offsetWidth).rlvr"
+PLACE = "[...document.querySelectorAll('[data-rlvr]')].find(place => place.rlvr).rlvr"
 
 CONTRAST = """(root) => {
     const parse = (colour) => (colour.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
