@@ -502,6 +502,10 @@ const style = `
   .key.down { background: color-mix(in srgb, var(--down) 50%, transparent); }
   .key.clipped { background: linear-gradient(var(--ink), var(--ink)) center / 100% 2px no-repeat; }
   .key.framed { border: 1px solid var(--line); }
+  @container explorer (max-width: 1040px) {
+    .main { height: 480px; }
+    .legend { min-height: 46px; align-content: flex-start; }
+  }
   @container explorer (max-width: 899px) {
     .main { grid-template-columns: minmax(0, 1fr); height: auto; }
     .text { height: 250px; }
