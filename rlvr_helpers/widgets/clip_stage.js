@@ -1163,7 +1163,7 @@ const style = `
   @container (max-width: 899px) {
     .intro { display: none; }
     .sliders { display: flex; justify-content: space-between; }
-    .rlvr .sliders input[type=range] { width: 74px; }
+    .rlvr .sliders input[type=range], .rlvr .sliders .stops { width: 74px; }
     .sliders output { min-width: 24px; }
     .sliders > div { gap: 4px 12px; }
   }

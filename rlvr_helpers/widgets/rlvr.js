@@ -309,15 +309,18 @@ function nativeTrack({ name, text, read, write, min, max, step = 1 }) {
 /** Values at equal distances. The browser's own slider would tell their numbers in the list. */
 function stopsTrack(options) {
   const { values, read, write } = options;
-  const place = (i) => 8 + (134 * i) / (values.length - 1);
+  const last = values.length - 1;
+  const place = (i) => `${6 + (88 * i) / last}%`; // of its width, which an explorer may set
   const nearest = (x) =>
     values.reduce((b, v, i) => (Math.abs(v - x) < Math.abs(values[b] - x) ? i : b), 0);
   const thumb = svg("circle", { cy: 10, r: 7, class: "thumb" });
-  const line = svg("line", { x1: 8, x2: 142, y1: 10, y2: 10, class: "track" });
+  const line = svg("line", { x1: "6%", x2: "94%", y1: 10, y2: 10, class: "track" });
   const input = svg("svg", { width: 150, height: 20, class: "stops" }, line, thumb);
   const tell = handle(input, options);
-  const to = (x) =>
-    write(values[clamp(Math.round(((x - 8) / 134) * (values.length - 1)), 0, values.length - 1)]);
+  const to = (x) => {
+    const part = (x / input.getBoundingClientRect().width - 0.06) / 0.88;
+    write(values[clamp(Math.round(part * last), 0, last)]);
+  };
   draggable(input, { start: to, move: to });
   Object.defineProperty(input, "disabled", {
     // as the browser's own sliders have it
