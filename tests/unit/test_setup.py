@@ -48,6 +48,7 @@ BOUNDS = requirements(PROJECT["dependencies"])
 LAB = requirements(EXTRAS_OF_PROJECT["lab"])
 TESTED = requirements(EXTRAS_OF_PROJECT["tested"])
 TEST_GROUP = requirements(PYPROJECT["dependency-groups"]["test"])
+CLASS_GROUPS = requirements([*PYPROJECT["dependency-groups"]["grading"], *PYPROJECT["dependency-groups"]["hub"]])
 CONSTRAINTS = [
     Requirement(line)
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -107,7 +108,7 @@ def test_constraints_are_exact_and_name_no_address():
 
 
 def test_constraints_agree_with_the_tested_versions():
-    for name, pin in (TESTED | TEST_GROUP).items():
+    for name, pin in (TESTED | TEST_GROUP | CLASS_GROUPS).items():
         found = {exact_version(each) for each in CONSTRAINTS if canonicalize_name(each.name) == name}
         assert found and all(pin.specifier.contains(version) for version in found), f"{pin}: constraints say {found}"
 
