@@ -169,7 +169,7 @@ function heightInPile(k, unit, places) {
 function ratioText(q) {
   const off = Math.abs(q - 1);
   if (off > 0 && off < 0.0995) return number(q, off < 0.00995 ? 4 : 3);
-  return number(q, q >= 9.95 ? 1 : q >= 0.0995 ? 2 : 3);
+  return number(q, q >= 99.5 ? 0 : q >= 9.95 ? 1 : q >= 0.0995 ? 2 : 3);
 }
 
 /** An edge of the range as a ratio: 1.2, 0.9997. */
@@ -1146,7 +1146,7 @@ const style = `
   .record .body[hidden], .ranges[hidden] { display: none; }
   .record th { font-weight: 400; text-align: right; color: var(--soft); padding-left: 6px; }
   .record th:first-child { text-align: left; padding: 0; }
-  .record td { text-align: right; padding-left: 6px; }
+  .record td { text-align: right; padding-left: 5px; }
   .record .seed { fill: none; stroke: var(--ink); stroke-width: 1.5; }
   .ranges { display: flex; gap: 4px; }
   .ranges button { padding: 0 2px 2px; border-color: transparent; background: none; flex: 1; }

@@ -15,6 +15,7 @@ holds a widget whose model is gone. Inside other widgets (`ipywidgets.VBox([lens
 import base64
 import html
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,8 +123,9 @@ class LiveExplorer(anywidget.AnyWidget):
 
     @classmethod
     def source(cls) -> str:
-        """The shared module and the explorer's own files, joined."""
-        return "\n".join(path.read_text(encoding="utf-8") for path in (SHARED, *cls.parts, cls.script))
+        """The shared module and the explorer's own files, joined, without indentation to save space."""
+        joined = "\n".join(path.read_text(encoding="utf-8") for path in (SHARED, *cls.parts, cls.script))
+        return re.sub(r"\n\s+", "\n", joined)
 
     @property
     def html(self) -> str:
