@@ -54,7 +54,7 @@ CONSTRAINTS = [
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     if not line.startswith("#")
 ]
-# What the course promises on every way.
+# What the course's design promises on the conda way as well.
 SEVEN = {"torch", "transformers", "datasets", "jupyterlab", "matplotlib", "ipywidgets", "nbval"}
 
 
@@ -150,6 +150,14 @@ def test_environment_yml_takes_everything_but_python_from_pyproject():
     # repo2docker reads the Python version from exactly this form.
     (python,) = [line for line in conda if re.fullmatch(r"python=3\.\d+", line)]
     assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python=") + ".99")
+
+
+def test_environment_yml_declares_the_seven_packages():
+    declared = requirements(word for word in pip_section() if re.match(r"\w", word) and word != "constraints.txt")
+    for extra in re.findall(r"-e \.\[([\w,]+)\]", " ".join(pip_section())):
+        declared |= requirements(EXTRAS_OF_PROJECT[extra])
+    assert declared.keys() >= SEVEN
+    assert SEVEN - {"nbval", "jupyterlab"} <= BOUNDS.keys()
 
 
 def install(arguments, folder, *options):
