@@ -423,6 +423,18 @@ def test_notebooks_keep_the_rules():
     assert not {name: what for name, what in found.items() if what}
 
 
+MISSING = (
+    "If the next cell does not find `rlvr_helpers`, start JupyterLab by the command in the course's `README.md`. "
+    "In Colab or VS Code, run `pip install -e .` in a clone of the course."
+)
+
+
+@pytest.mark.parametrize("lesson", LESSONS + EXTRAS, ids=lambda lesson: lesson.number)
+def test_a_lesson_says_in_one_line_what_to_do_without_the_package(lesson):
+    notebook = json.loads((ROOT / "notebooks" / f"{lesson.name}.ipynb").read_text(encoding="utf-8"))
+    assert MISSING in "".join(notebook["cells"][0]["source"]).splitlines()
+
+
 def test_the_readme_lists_every_lesson_with_its_minutes():
     for lesson in LESSONS + EXTRAS:
         row = f"| [{lesson.name}](notebooks/{lesson.name}.ipynb) | {lesson.question} | {lesson.minutes} |"
