@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from rlvr_helpers.json_files import typed
+from rlvr_helpers.engine.json_files import typed
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
 from rlvr_helpers.rewards import correctness_reward, format_reward, lenient_correct

@@ -11,14 +11,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr_helpers.paths import DATA
 from rlvr_helpers.rewards import parse_number
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-
 PEOPLE = {"He": ["Ben", "Tom", "Max", "Leo", "Sam", "Dan"], "She": ["Anna", "Mia", "Zoe", "Eva", "Ida", "Lily"]}
+
+
 THINGS = ["stamps", "clips", "coins", "cards", "shells", "books", "pens", "marbles", "stickers", "beads"]
+
+
 CONTAINERS = ["bags", "boxes", "packs"]
+
+
 GAIN = ["wins", "finds", "gets"]
+
+
 LOSE = ["loses", "sells", "drops"]
 
 

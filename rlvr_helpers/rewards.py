@@ -11,7 +11,7 @@ refused only has to be written more plainly. So whatever could mean two things m
 import re
 from itertools import pairwise
 
-from rlvr_helpers.answer_words import (
+from rlvr_helpers.engine.answer_words import (
     AND_MORE,
     BEFORE,
     CHANGES_VALUE,

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlvr_helpers.decoding import decoder_for, read_all
+from rlvr_helpers.engine.decoding import decoder_for
 from rlvr_helpers.models import Policy, format_prompt
-from rlvr_helpers.packing import can_pack, score_logits, score_packed
 from rlvr_helpers.problems import Problem
 
 
@@ -211,66 +210,3 @@ def _rollout(policy, prompt_ids, prompt_mask, ids, logprobs, group_size) -> Roll
     texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
     repeated = prompt_ids.repeat_interleave(group_size, dim=0), prompt_mask.repeat_interleave(group_size, dim=0)
     return Rollout(*repeated, ids, mask, logprobs, truncated, texts, group_size, policy.compute)
-
-
-def token_logprobs(
-    model,
-    prompt_ids: Tensor,
-    prompt_mask: Tensor,
-    completion_ids: Tensor,
-    completion_mask: Tensor,
-    temperature: float = 1.0,
-    group_size: int = 1,
-) -> Tensor:
-    """Log-prob of each completion token in nats under the model, [B, T], float32; 0 where the mask is 0.
-
-    prompt_ids, prompt_mask [B, Tp]; completion_ids, completion_mask [B, T]. Differentiable in the model's weights.
-    Each token is scored from the logits one position earlier, divided by the temperature it was sampled at. With
-    `group_size` G, rows k * G to k * G + G - 1 share a prompt, and it is read (and differentiated) once for all.
-    """
-    return score_tokens(model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature, group_size)[0]
-
-
-def score_tokens(
-    model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature=1.0, group_size=1, entropy=False
-) -> tuple[Tensor, Tensor | None]:
-    """`token_logprobs` and, where it is asked for or no gradient is recorded, the entropy of each position's distribution
-    in nats (else None), both [B, T]."""
-    rows, width = completion_ids.shape
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature must be above 0, not {temperature}: nothing is sampled from at 0")
-    same = (
-        len(prompt_ids) == rows
-        and prompt_mask.shape == prompt_ids.shape
-        and completion_mask.shape == completion_ids.shape
-    )
-    if not same or group_size < 1 or rows % group_size:
-        raise ValueError(
-            f"prompts {list(prompt_ids.shape)}, their mask {list(prompt_mask.shape)}, completions "
-            f"{list(completion_ids.shape)} and their mask {list(completion_mask.shape)} must have the same rows, in whole "
-            f"groups of {group_size}"
-        )
-    if group_size > 1 and can_pack(model):
-        packed = prompt_ids, prompt_mask, completion_ids, completion_mask
-        return score_packed(model, *packed, temperature, group_size, entropy)
-    ids, mask = torch.cat([prompt_ids, completion_ids], dim=1), torch.cat([prompt_mask, completion_mask], dim=1)
-    return masked_scores(read_all(model, ids, mask, width + 1), completion_ids, completion_mask, temperature, entropy)
-
-
-def logprobs_from_logits(
-    logits: Tensor, completion_ids: Tensor, completion_mask: Tensor, temperature: float = 1.0
-) -> Tensor:
-    """Log-prob of each completion token in nats, [B, T], float32; 0 where the mask is 0.
-
-    logits: [B, T + 1, V], the first from the last prompt token, so that logits[:, t] predict completion_ids[:, t]; the
-    last, which predict what would follow, may be left out. They are divided by the temperature of the sampling.
-    """
-    return masked_scores(logits, completion_ids, completion_mask, temperature)[0]
-
-
-def masked_scores(
-    logits, completion_ids, completion_mask, temperature=1.0, entropy=False
-) -> tuple[Tensor, Tensor | None]:
-    """What `score_logits` says of [B, T + 1, V] or [B, T, V] logits, [B, T] each, 0 where the mask is 0."""
-    scores = score_logits(logits[:, : completion_ids.shape[1]], completion_ids, temperature, entropy)
-    return tuple(x if x is None else torch.where(completion_mask.bool(), x, 0.0) for x in scores)

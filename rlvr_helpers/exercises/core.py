@@ -1,12 +1,11 @@
 """What an exercise is, and what a learner calls: check, hint, solution, progress.
 
-A file `lesson_NN.py` beside this one holds the exercises of a lesson as plain data, in a list EXERCISES.
+The file `exercises.py` in a lesson's room holds its exercises as plain data, in a list EXERCISES.
 """
 
 import dis
 import importlib
 import inspect
-import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,8 @@ import torch
 from rlvr_helpers.exercises.checking import Outcome, Verdict, call, compare, is_plain, shown_argument
 from rlvr_helpers.exercises.isolation import untouched_state
 from rlvr_helpers.exercises.progress import ProgressTable, Record, records, update
+
+ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,11 @@ class Exercise:
 def registry() -> dict[str, Exercise]:
     """All exercises by name, in the order of the lessons."""
     found = {}
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if module.name.startswith("lesson_"):
-            for exercise in importlib.import_module(f"{__package__}.{module.name}").EXERCISES:
-                if exercise.name in found:
-                    raise ValueError(f"two exercises are called {exercise.name!r}")
-                found[exercise.name] = exercise
+    for file in sorted(ROOMS.glob("l*/exercises.py")):
+        for exercise in importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.exercises").EXERCISES:
+            if exercise.name in found:
+                raise ValueError(f"two exercises are called {exercise.name!r}")
+            found[exercise.name] = exercise
     return found
 
 

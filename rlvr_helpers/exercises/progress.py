@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rlvr_helpers.my_work import my_work_folder
+from rlvr_helpers.kit.my_work import my_work_folder
 
 # What a file that is no progress file makes `_read` raise.
 BROKEN = (ValueError, TypeError, AttributeError, RecursionError)
@@ -55,7 +55,7 @@ def _load(path: Path) -> dict[str, Record]:
     try:
         return _read(path)
     except BROKEN:
-        from rlvr_helpers.locks import while_saving
+        from rlvr_helpers.engine.locks import while_saving
 
         with while_saving(path):
             return _read_or_set_aside(path)
@@ -107,8 +107,8 @@ def update(name: str, change: Change) -> None:
     changes = UNSAVED.setdefault(path, [])
     changes.append((name, change))
 
-    from rlvr_helpers.checkpoints import write_whole  # late: they take long, and check is to start quickly
-    from rlvr_helpers.locks import while_saving
+    from rlvr_helpers.engine.files import write_whole  # late: they take long, and check is to start quickly
+    from rlvr_helpers.engine.locks import while_saving
 
     try:
         with while_saving(path):

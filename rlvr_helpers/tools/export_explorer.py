@@ -7,10 +7,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from rlvr_helpers.recorded import recorded_group
-from rlvr_helpers.widgets.clip_stage import clip_stage
+from rlvr_helpers.kit.recorded import recorded_group
+from rlvr_helpers.kit.token_lens import token_lens
+from rlvr_helpers.lessons.l06_clipping.explorer import clip_stage
 from rlvr_helpers.widgets.live import LiveExplorer
-from rlvr_helpers.widgets.token_lens import token_lens
 
 # name -> the page's title, and what makes the explorer
 EXPLORERS: dict[str, tuple[str, Callable[[], LiveExplorer]]] = {

@@ -23,21 +23,14 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from rlvr_helpers import sampling, training
-from rlvr_helpers.large import add_lora, best_compute, make_optimizer, merge_lora, without_cudnn_attention
-from rlvr_helpers.memory import GIB, SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
+from rlvr_helpers.engine.large import add_lora, best_compute, make_optimizer, merge_lora, without_cudnn_attention
 from rlvr_helpers.methods import GRPO
-from rlvr_helpers.models import (
-    KNOWN,
-    Policy,
-    default_device,
-    format_prompt,
-    is_here,
-    load_policy,
-    make_policy,
-)
+from rlvr_helpers.models import KNOWN, Policy, default_device, format_prompt, is_here, load_policy, make_policy
 from rlvr_helpers.problems import load_problems
-from rlvr_helpers.sampling import masked_scores, sample_groups
-from rlvr_helpers.settings import fit_to_card, this_card, workload
+from rlvr_helpers.sampling import sample_groups
+from rlvr_helpers.scoring import masked_scores
+from rlvr_helpers.study.memory import GIB, SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
+from rlvr_helpers.study.recipes import fit_to_card, this_card, workload
 from rlvr_helpers.tools.measuring import generated, header, peak_memory, timed
 
 COMMAND = "python -m rlvr_helpers.tools.gpu_benchmark"

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from rlvr_helpers import sampling
-from rlvr_helpers.decoding import CacheDecoder, GraphDecoder
-from rlvr_helpers.large import autocast
-from rlvr_helpers.memory import SHAPES
+from rlvr_helpers.engine.decoding import CacheDecoder, GraphDecoder
+from rlvr_helpers.engine.large import autocast
 from rlvr_helpers.models import Policy, default_device
+from rlvr_helpers.study.memory import SHAPES
 from rlvr_helpers.tools import gpu_benchmark
 from rlvr_helpers.tools.measuring import timed
 

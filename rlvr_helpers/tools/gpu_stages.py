@@ -11,15 +11,15 @@ from statistics import median
 
 import torch
 
-from rlvr_helpers.compare import Comparison, calibrate_clip_range, split_problems, start_policy
 from rlvr_helpers.evaluation import evaluate
-from rlvr_helpers.memory import memory_gib
 from rlvr_helpers.methods import GSPO
 from rlvr_helpers.models import Policy, default_device
-from rlvr_helpers.my_work import COURSE
-from rlvr_helpers.planning import choose_policy
-from rlvr_helpers.runs import Run, save_run
-from rlvr_helpers.settings import (
+from rlvr_helpers.paths import COURSE
+from rlvr_helpers.study.comparison import Comparison, split_problems, start_policy
+from rlvr_helpers.study.memory import memory_gib
+from rlvr_helpers.study.pilot import calibrate_clip_range
+from rlvr_helpers.study.planning import choose_policy
+from rlvr_helpers.study.recipes import (
     fit_to_card,
     on_this_card,
     problems_for,
@@ -28,7 +28,8 @@ from rlvr_helpers.settings import (
     this_card,
     workload,
 )
-from rlvr_helpers.tables import format_differences, format_table, table_rows
+from rlvr_helpers.study.runs import Run, save_run
+from rlvr_helpers.study.tables import format_differences, format_table, table_rows
 from rlvr_helpers.tools import gpu_benchmark
 from rlvr_helpers.tools.gpu_session import COMMAND, FINDINGS
 from rlvr_helpers.tools.gpu_smoke import Say, smoke

@@ -13,10 +13,10 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from rlvr_helpers.course_map import EXTRAS, LESSONS, Lesson
 from rlvr_helpers.exercises.core import Exercise, registry, solution_source
-from rlvr_helpers.experiments.bug_hunt import record_hunt
-from rlvr_helpers.my_work import COURSE
+from rlvr_helpers.kit.course_map import EXTRAS, LESSONS, Lesson
+from rlvr_helpers.lessons.l08_trainer.experiment import record_hunt
+from rlvr_helpers.paths import COURSE
 from rlvr_helpers.tools.written_questions import POINTS, QUESTIONS
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -35,8 +35,8 @@ The same suspects as in the lesson, other letters and another seed. Which run ha
 the number of a suspect. One point per run, graded with a key that is not handed out."""
 HUNT_RECORDS = """from pathlib import Path
 
-from rlvr_helpers.experiments.bug_hunt import load_hunt, suspects
-from rlvr_helpers.plots.trainer import dial_table
+from rlvr_helpers.lessons.l08_trainer.experiment import load_hunt, suspects
+from rlvr_helpers.lessons.l08_trainer.figures import dial_table
 
 suspects()
 print(dial_table(load_hunt(Path("hunt")), steps=(1, 2, 4)))"""

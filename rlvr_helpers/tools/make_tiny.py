@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rlvr_helpers.evaluation import evaluate, mean_pass_at_k
 from rlvr_helpers.models import make_policy, save_policy
-from rlvr_helpers.problems import (
+from rlvr_helpers.problems import (  # fmt: skip
     CONTAINERS,
     GAIN,
     LOSE,
@@ -29,8 +29,8 @@ from rlvr_helpers.problems import (
     THINGS,
     WordProblem,
     generate_word_problem,
-)  # fmt: skip
-from rlvr_helpers.runs import cpu_name
+)
+from rlvr_helpers.study.runs import cpu_name
 
 TRAIN_PROBLEMS, TEST_PROBLEMS, SEED, BUDGET = 2000, 500, 1, 64
 SKILL = 0.98, 0.92  # shares of fresh problems solved before the third stage, greedily and sampled

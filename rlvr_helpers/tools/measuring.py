@@ -12,8 +12,8 @@ import torch
 from transformers import GenerationConfig
 
 from rlvr_helpers.models import Policy
-from rlvr_helpers.runs import cpu_name
 from rlvr_helpers.sampling import encode_prompts
+from rlvr_helpers.study.runs import cpu_name
 
 
 def now() -> tuple[float, float]:

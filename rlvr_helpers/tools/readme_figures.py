@@ -7,8 +7,8 @@ import argparse
 from pathlib import Path
 
 from rlvr_helpers import plots
-from rlvr_helpers.checkpoints import write_whole
-from rlvr_helpers.runs import Run, load_run
+from rlvr_helpers.engine.files import write_whole
+from rlvr_helpers.study.runs import Run, load_run
 
 
 def load_runs(folder: Path) -> dict[str, list[Run]]:

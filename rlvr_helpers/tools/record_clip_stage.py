@@ -26,14 +26,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rlvr_helpers.checkpoints import write_whole
 from rlvr_helpers.clipping import clip_binds, clipped_objective
-from rlvr_helpers.experiments.collapse import SETTINGS
+from rlvr_helpers.engine.files import write_whole
+from rlvr_helpers.lessons.l06_clipping.experiment import SETTINGS
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.problems import load_problems
-from rlvr_helpers.runs import provenance, rounded
+from rlvr_helpers.study.runs import provenance, rounded
 from rlvr_helpers.training import train
 
 EVERY_ROLLOUT = replace(SETTINGS, eval_every=1, track_kl=False)

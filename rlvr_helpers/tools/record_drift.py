@@ -2,7 +2,7 @@
 
     python -m rlvr_helpers.tools.record_drift --out data/rollouts/drift.json
 
-The file (read it with `rlvr_helpers.recorded.recorded_drift`), for B = 64 completions of 8 prompts, 8 each, prompt-major:
+The file (read it with `rlvr_helpers.kit.recorded.recorded_drift`), for B = 64 completions of 8 prompts, 8 each, prompt-major:
 
     questions   [P]     the problems, and their correct answers in `answers`
     tokens      [B]     each completion as a list of strings
@@ -28,15 +28,19 @@ from pathlib import Path
 import torch
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
-from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers.engine.clock import Clock
+from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import GRPO
+from rlvr_helpers.minibatches import make_minibatches
 from rlvr_helpers.models import format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.ratios import masked_log_ratios
 from rlvr_helpers.rewards import correctness_reward
-from rlvr_helpers.runs import provenance
-from rlvr_helpers.sampling import Rollout, sample_groups, token_logprobs
-from rlvr_helpers.training import Clock, TrainSettings, make_minibatches, score_before_updates, score_rewards, update
+from rlvr_helpers.sampling import Rollout, sample_groups
+from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.study.runs import provenance
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import score_before_updates, score_rewards, update
 
 # The rate is that of the first steps of an ordinary run, in which it warms up from 1e-5 to 5e-5.
 SETTINGS = TrainSettings(prompts_per_step=8, epochs=4, minibatches=4, learning_rate=1e-5)

@@ -2,7 +2,7 @@
 
     python -m rlvr_helpers.tools.record_group --out data/rollouts/group.json
 
-The file (read it with `rlvr_helpers.recorded.recorded_group`), for B = 8 completions of one problem by the start model:
+The file (read it with `rlvr_helpers.kit.recorded.recorded_group`), for B = 8 completions of one problem by the start model:
 
     question, answer, prompt, max_tokens
     rewards     [B]     1 or 0
@@ -24,22 +24,18 @@ from pathlib import Path
 
 import torch
 
-from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers.engine.clock import Clock
+from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
+from rlvr_helpers.minibatches import make_minibatches
 from rlvr_helpers.models import format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
-from rlvr_helpers.runs import provenance
-from rlvr_helpers.sampling import Rollout, sample_groups, token_logprobs
-from rlvr_helpers.training import (
-    Clock,
-    TrainSettings,
-    make_minibatches,
-    make_optimizer,
-    score_before_updates,
-    score_rewards,
-    update,
-)
+from rlvr_helpers.sampling import Rollout, sample_groups
+from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.study.runs import provenance
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import make_optimizer, score_before_updates, score_rewards, update
 
 SETTINGS = TrainSettings(prompts_per_step=1, epochs=16, minibatches=1, learning_rate=5e-6)
 METHODS = (GRPO, DR_GRPO, GSPO)

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import torch
 
-from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
-from rlvr_helpers.runs import provenance, rounded
-from rlvr_helpers.sampling import Rollout, sample_groups, token_logprobs
-from rlvr_helpers.training import TrainSettings, train
+from rlvr_helpers.sampling import Rollout, sample_groups
+from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.study.runs import provenance, rounded
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import train
 
 KINDS = ("right and short", "right and long", "wrong and short", "wrong and long")
 SAMPLES = 24

@@ -22,14 +22,15 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rlvr_helpers.checkpoints import write_whole
+from rlvr_helpers.engine.files import write_whole
+from rlvr_helpers.engine.large import DTYPES, autocast
 from rlvr_helpers.evaluation import Evaluation, evaluate, mean_pass_at_k
-from rlvr_helpers.large import DTYPES, autocast
 from rlvr_helpers.models import KNOWN, Policy, format_prompt, load_policy, save_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward, format_reward
-from rlvr_helpers.runs import provenance, rounded
-from rlvr_helpers.sampling import encode_prompts, token_logprobs
+from rlvr_helpers.sampling import encode_prompts
+from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.study.runs import provenance, rounded
 
 COMMAND = "python -m rlvr_helpers.tools.warm_start"
 

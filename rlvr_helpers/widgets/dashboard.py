@@ -14,7 +14,7 @@ from IPython.display import display
 from tqdm.auto import tqdm
 
 from rlvr_helpers import plots
-from rlvr_helpers.interrupts import finishing_steps
+from rlvr_helpers.engine.interrupts import finishing_steps
 from rlvr_helpers.methods import Method
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.widgets.explorer import answers_at_once

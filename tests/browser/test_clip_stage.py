@@ -13,10 +13,10 @@ from playwright.sync_api import Page, sync_playwright
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.clipping import clip_binds
+from rlvr_helpers.kit.recorded import recorded_drift
+from rlvr_helpers.lessons.l06_clipping.explorer import UNIT, ClipStage, clip_stage
 from rlvr_helpers.ratios import sequence_ratios
-from rlvr_helpers.recorded import recorded_drift
 from rlvr_helpers.tools.record_clip_stage import RULES
-from rlvr_helpers.widgets.clip_stage import UNIT, ClipStage, clip_stage
 
 pytestmark = pytest.mark.browser
 ENVIRONMENT: dict[str, str] = {}

@@ -5,12 +5,12 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_clip_stage import CLEAR, CONTRASTS, DRIVE
 
-from rlvr_helpers.widgets.clip_stage import clip_stage
+from rlvr_helpers.lessons.l06_clipping.explorer import clip_stage
 
 pytestmark = pytest.mark.browser
 ENVIRONMENT: dict[str, str] = {}
 CELL = """\
-from rlvr_helpers.widgets.clip_stage import clip_stage
+from rlvr_helpers.lessons.l06_clipping.explorer import clip_stage
 
 stage = clip_stage(predicting=False)
 stage"""

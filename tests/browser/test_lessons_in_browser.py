@@ -7,7 +7,7 @@ import pytest
 from lab import PATIENCE, Cell, assert_reads
 from playwright.sync_api import Locator, expect
 
-from rlvr_helpers.course_map import EXTRAS, LESSONS
+from rlvr_helpers.kit.course_map import EXTRAS, LESSONS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ENVIRONMENT = {"RLVR_FAST": "1"}

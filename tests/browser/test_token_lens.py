@@ -8,12 +8,12 @@ from live import PLACE, accessible, contrasts, frame_times, heap, slider_values
 from playwright.sync_api import expect
 
 from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.kit.recorded import four_rollouts, recorded_group
+from rlvr_helpers.kit.token_lens import TokenLens, token_lens, what_else
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
 from rlvr_helpers.models import load_policy
-from rlvr_helpers.recorded import four_rollouts, recorded_group
 from rlvr_helpers.tools import export_explorer
-from rlvr_helpers.widgets.token_lens import TokenLens, token_lens, what_else
 
 pytestmark = pytest.mark.browser
 

@@ -6,14 +6,14 @@ from live import PLACE, contrasts, frame_times
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import expect
 
-from rlvr_helpers.recorded import recorded_group
-from rlvr_helpers.widgets.token_lens import token_lens
+from rlvr_helpers.kit.recorded import recorded_group
+from rlvr_helpers.kit.token_lens import token_lens
 
 pytestmark = pytest.mark.browser
 ENVIRONMENT = {}
 CELL = """\
-from rlvr_helpers.recorded import recorded_group
-from rlvr_helpers.widgets.token_lens import token_lens
+from rlvr_helpers.kit.recorded import recorded_group
+from rlvr_helpers.kit.token_lens import token_lens
 
 lens = token_lens(recorded_group())
 lens"""

@@ -8,8 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rlvr_helpers.course_map import EXTRAS, LESSONS
 from rlvr_helpers.exercises.core import registry
+from rlvr_helpers.kit.course_map import EXTRAS, LESSONS
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 REFERENCES = (NOTEBOOKS / "REFERENCES.md").read_text(encoding="utf-8")

@@ -2,20 +2,20 @@
 
 import math
 
+import literal
 import pytest
 import torch
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import close
+from literal import close
 
 from rlvr_helpers.advantages import group_advantages
 
 SCALES = ("std", "none", "leave_one_out")
 TWINS = {
-    "std": twins.advantages_std,
-    "none": twins.advantages_none,
-    "leave_one_out": twins.advantages_leave_one_out,
+    "std": literal.advantages_std,
+    "none": literal.advantages_none,
+    "leave_one_out": literal.advantages_leave_one_out,
 }
 # Right and wrong, partial credit, one right of eight, all alike, rewards far from zero, negative ones.
 GROUPS = [

@@ -14,11 +14,13 @@ import torch
 from small_policies import make_tiny, some_problems
 
 from rlvr_helpers import checkpoints, rewards, training
-from rlvr_helpers.checkpoints import Checkpoints, name_of, write_whole
-from rlvr_helpers.json_files import read_json
+from rlvr_helpers.checkpoints import Checkpoints, name_of
+from rlvr_helpers.engine.files import write_whole
+from rlvr_helpers.engine.json_files import read_json
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
 from rlvr_helpers.models import save_policy
-from rlvr_helpers.training import TrainSettings, train
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import train
 
 SETTINGS = TrainSettings(
     steps=4, prompts_per_step=4, group_size=4, epochs=2, minibatches=2, learning_rate=5e-3, max_tokens=6, eval_every=2

@@ -11,11 +11,11 @@ import torch
 import traitlets
 
 from rlvr_helpers.clipping import clip_binds
-from rlvr_helpers.problems import DATA
-from rlvr_helpers.recorded import recorded_drift
+from rlvr_helpers.kit.recorded import recorded_drift
+from rlvr_helpers.lessons.l06_clipping.explorer import clip_stage, packed
+from rlvr_helpers.paths import DATA
 from rlvr_helpers.tools import export_explorer
 from rlvr_helpers.tools.record_clip_stage import RULES, Watched, arms, key
-from rlvr_helpers.widgets.clip_stage import clip_stage, packed
 
 MOST_BYTES = {"data": 80_000, "output": 150_000, "page": 500_000}
 

@@ -1,9 +1,9 @@
 """Clipping: the objective and where it binds, in value and gradient, over a grid; named mistakes."""
 
+import literal
 import pytest
 import torch
-import twins
-from twins import close
+from literal import close
 
 from rlvr_helpers.clipping import clip_binds, clipped_objective
 
@@ -39,18 +39,18 @@ def twin_table(function, low, high):
 
 def check_value(function, low, high):
     value, _ = value_and_gradient(function, *grid(low, high), low, high)
-    close(value, twin_table(twins.clipped, low, high), 1e-12)
+    close(value, twin_table(literal.clipped, low, high), 1e-12)
 
 
 def check_gradient(function, low, high):
     _, gradient = value_and_gradient(function, *grid(low, high), low, high)
-    close(gradient, twin_table(twins.clipped_gradient, low, high), 1e-12)
+    close(gradient, twin_table(literal.clipped_gradient, low, high), 1e-12)
 
 
 def check_binds(function, low, high):
     binds = function(*grid(low, high), low, high)
     assert binds.dtype == torch.bool
-    assert torch.equal(binds, torch.tensor(twin_table(twins.binds, low, high)))
+    assert torch.equal(binds, torch.tensor(twin_table(literal.binds, low, high)))
 
 
 @pytest.mark.parametrize("check", (check_value, check_gradient))

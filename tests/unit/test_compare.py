@@ -9,16 +9,19 @@ import pytest
 import torch
 
 from rlvr_helpers import compare, training
-from rlvr_helpers.compare import Comparison, calibrate_clip_range, exceeded_by, load_trained, main, run_comparison
+from rlvr_helpers.compare import main
 from rlvr_helpers.evaluation import Evaluation, mcnemar, wilson_interval
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import load_policy, save_policy
+from rlvr_helpers.paths import DATA
 from rlvr_helpers.plots.live import dashboard
-from rlvr_helpers.problems import DATA, load_problems
+from rlvr_helpers.problems import load_problems
 from rlvr_helpers.records import BINS, Distribution
-from rlvr_helpers.runs import Run, load_run
-from rlvr_helpers.tables import format_differences, format_table, paired_differences, table_rows
-from rlvr_helpers.training import TrainSettings
+from rlvr_helpers.study.comparison import Comparison, load_trained, run_comparison
+from rlvr_helpers.study.pilot import calibrate_clip_range, exceeded_by
+from rlvr_helpers.study.runs import Run, load_run
+from rlvr_helpers.study.tables import format_differences, format_table, paired_differences, table_rows
+from rlvr_helpers.train_settings import TrainSettings
 
 SMALL = TrainSettings(steps=2, prompts_per_step=4, group_size=4, minibatches=2, max_tokens=24, eval_every=1)
 

@@ -8,13 +8,15 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlvr_helpers.evaluation import evaluate, mcnemar, wilson_interval
+from rlvr_helpers.kit.recorded import four_rollouts, recorded_group, recorded_runs
 from rlvr_helpers.models import load_policy
-from rlvr_helpers.problems import DATA, load_problems
-from rlvr_helpers.recorded import four_rollouts, recorded_group, recorded_runs
+from rlvr_helpers.paths import DATA
+from rlvr_helpers.problems import load_problems
 from rlvr_helpers.rewards import correctness_reward
-from rlvr_helpers.runs import load_run
-from rlvr_helpers.sampling import mask_after_end, pick_tokens, token_logprobs
-from rlvr_helpers.tables import format_differences, format_table, table_rows
+from rlvr_helpers.sampling import mask_after_end, pick_tokens
+from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.study.runs import load_run
+from rlvr_helpers.study.tables import format_differences, format_table, table_rows
 
 ROOT = DATA.parent
 

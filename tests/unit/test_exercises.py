@@ -710,7 +710,7 @@ def test_a_device_is_left_alone(double, monkeypatch, capsys):
 
 EIGHT_KERNELS = """
 import os
-import rlvr_helpers.checkpoints, rlvr_helpers.locks  # once, before there are eight
+import rlvr_helpers.checkpoints, rlvr_helpers.engine.locks  # once, before there are eight
 from rlvr_helpers.exercises.progress import update
 
 def another_try(record):

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from rlvr_helpers.memory import SHAPES, Shape
+from rlvr_helpers.study.memory import SHAPES, Shape
 from rlvr_helpers.tools import gpu_benchmark
 from rlvr_helpers.tools.gpu_benchmark import SETTINGS, random_policy
 

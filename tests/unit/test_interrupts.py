@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from rlvr_helpers.interrupts import finishing_steps
+from rlvr_helpers.engine.interrupts import finishing_steps
+from rlvr_helpers.kit.recorded import recorded_runs
 from rlvr_helpers.methods import GRPO
-from rlvr_helpers.recorded import recorded_runs
 from rlvr_helpers.widgets import TrainingDashboard
 
 

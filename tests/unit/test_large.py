@@ -7,13 +7,25 @@ import pytest
 import torch
 from small_policies import make_model, make_tiny, some_problems
 
-from rlvr_helpers import decoding, sampling, training
-from rlvr_helpers.decoding import CacheDecoder, GraphDecoder, LayerDecoder
-from rlvr_helpers.large import LossScaler, add_lora, autocast, best_compute, lora_layers, merge_lora, without_lora
+from rlvr_helpers import sampling, training
+from rlvr_helpers.engine import decoding
+from rlvr_helpers.engine.decoding import CacheDecoder, GraphDecoder, LayerDecoder
+from rlvr_helpers.engine.large import (
+    LossScaler,
+    add_lora,
+    autocast,
+    best_compute,
+    lora_layers,
+    merge_lora,
+    without_lora,
+)
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
+from rlvr_helpers.minibatches import make_minibatches, split_rows
 from rlvr_helpers.models import format_prompt, load_policy, save_policy
-from rlvr_helpers.sampling import sample_groups, token_logprobs
-from rlvr_helpers.training import TrainSettings, make_minibatches, split_rows, train
+from rlvr_helpers.sampling import sample_groups
+from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import train
 
 SMALL = TrainSettings(
     steps=3, prompts_per_step=4, group_size=4, epochs=2, minibatches=2, learning_rate=5e-3, max_tokens=8, eval_every=2

@@ -4,12 +4,12 @@ named mistakes; errors."""
 import math
 from dataclasses import FrozenInstanceError, replace
 
+import literal
 import pytest
 import torch
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import GARBAGE, close, ragged_batch
+from literal import GARBAGE, close, ragged_batch
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.losses import aggregate, kl_estimate, policy_loss
@@ -54,19 +54,19 @@ def totals_of(batch):
 def check_value(function, method):
     batch = ragged_batch()
     out, _ = apply(function, method, batch)
-    close(out.loss, twins.policy_loss(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
+    close(out.loss, literal.policy_loss(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
 
 
 def check_gradient(function, method):
     batch = ragged_batch()
     _, gradient = apply(function, method, batch)
-    close(gradient, twins.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
+    close(gradient, literal.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
 
 
 def check_clip_fraction(function, method):
     batch = ragged_batch()
     out, _ = apply(function, method, batch)
-    close(float(out.clip_fraction), twins.clip_fraction(method, *batch.lists), 1e-6)  # it may be float32
+    close(float(out.clip_fraction), literal.clip_fraction(method, *batch.lists), 1e-6)  # it may be float32
 
 
 def check_padding(function, method):
@@ -117,7 +117,7 @@ def check_old_and_ref_are_constants(function, method):
     out = function(method, log_probs, log_probs, batch.advantages, batch.mask, batch.max_tokens, logp_ref=reference)
     (gradient,) = torch.autograd.grad(out.loss, log_probs)
     batch.old = batch.ref = batch.new
-    close(gradient, twins.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
+    close(gradient, literal.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
 
 
 CHECKS = (
@@ -139,16 +139,16 @@ def test_policy_loss_agrees_with_the_twin(check, method):
 
 @every_method
 def test_the_batch_is_one_on_which_the_clip_acts_on_some_places_only(method):
-    assert 0.05 < twins.clip_fraction(method, *ragged_batch().lists) < 0.7
+    assert 0.05 < literal.clip_fraction(method, *ragged_batch().lists) < 0.7
 
 
 # The twins that follow the papers' formulas, against the package and against the twin made of parts.
 
 PAPERS = {
-    "GRPO": (GRPO, twins.grpo_loss, twins.grpo_gradient, False),
-    "Dr. GRPO": (DR_GRPO, twins.dr_grpo_loss, twins.dr_grpo_gradient, True),
-    "GSPO": (GSPO_WIDE, twins.gspo_loss, twins.gspo_gradient, False),
-    "DAPO": (DAPO, twins.dapo_loss, twins.dapo_gradient, False),
+    "GRPO": (GRPO, literal.grpo_loss, literal.grpo_gradient, False),
+    "Dr. GRPO": (DR_GRPO, literal.dr_grpo_loss, literal.dr_grpo_gradient, True),
+    "GSPO": (GSPO_WIDE, literal.gspo_loss, literal.gspo_gradient, False),
+    "DAPO": (DAPO, literal.dapo_loss, literal.dapo_gradient, False),
 }
 
 
@@ -160,13 +160,13 @@ def test_methods_are_what_their_papers_say(method, loss, gradient, budget, seed)
     out, actual = apply(policy_loss, method, batch)
     close(out.loss, loss(*arguments))
     close(actual, gradient(*arguments))
-    close(twins.policy_loss(method, *batch.lists, batch.max_tokens), loss(*arguments))
-    close(twins.policy_gradient(method, *batch.lists, batch.max_tokens), gradient(*arguments))
+    close(literal.policy_loss(method, *batch.lists, batch.max_tokens), loss(*arguments))
+    close(literal.policy_gradient(method, *batch.lists, batch.max_tokens), gradient(*arguments))
 
 
 def test_grpo_with_its_kl_term_is_what_the_paper_says():
     batch, method = ragged_batch(), METHODS["GRPO with k3"]
-    expected = twins.grpo_loss(*batch.lists, 0.2, 0.2, beta=0.04, ref=batch.ref.tolist())
+    expected = literal.grpo_loss(*batch.lists, 0.2, 0.2, beta=0.04, ref=batch.ref.tolist())
     close(apply(policy_loss, method, batch)[0].loss, expected)
 
 
@@ -176,14 +176,14 @@ def test_closed_form_gradients_are_the_slopes_of_the_twins(method):
     batch, step = ragged_batch(3, lengths=(3, 0, 2, 4, 1, 3)), 1e-6
     ref = batch.ref.tolist()
     new, old, A, mask = batch.lists
-    expected = twins.policy_gradient(method, new, old, A, mask, batch.max_tokens, ref)
+    expected = literal.policy_gradient(method, new, old, A, mask, batch.max_tokens, ref)
     for i, row in enumerate(mask):
         for t in range(len(row)):
             ends = []
             for sign in (1, -1):
                 moved = [list(r) for r in new]
                 moved[i][t] += sign * step
-                ends.append(twins.policy_loss(method, moved, old, A, mask, batch.max_tokens, ref))
+                ends.append(literal.policy_loss(method, moved, old, A, mask, batch.max_tokens, ref))
             assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(expected[i][t], abs=1e-8)
 
 
@@ -515,7 +515,7 @@ def test_s14_advantage_is_a_constant_for_the_gradient(method):
     advantages = batch.advantages + 0.0 * new.sum() + (new - new.detach()).sum(1)
     out = policy_loss(method, new, batch.old, advantages, batch.mask, batch.max_tokens, logp_ref=batch.ref)
     (gradient,) = torch.autograd.grad(out.loss, new)
-    close(gradient, twins.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
+    close(gradient, literal.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
 
 
 def test_s14_advantage_is_broadcast_over_the_tokens_of_its_row():
@@ -695,10 +695,10 @@ def test_s19_over_whole_groups_the_loss_at_ratio_one_is_zero_or_the_kl_term(meth
     new, _, _, mask = batch.lists
     ref = batch.ref.tolist()
     each = [
-        [twins.kl(new[i][t], ref[i][t], method.kl_kind) if m else 0.0 for t, m in enumerate(r)]
+        [literal.kl(new[i][t], ref[i][t], method.kl_kind) if m else 0.0 for t, m in enumerate(r)]
         for i, r in enumerate(mask)
     ]
-    close(out.loss, 0.3 * twins.aggregate(each, mask, "sequence_mean"))
+    close(out.loss, 0.3 * literal.aggregate(each, mask, "sequence_mean"))
 
 
 @pytest.mark.parametrize("method", (DR_GRPO, DAPO), ids=lambda m: m.name)
@@ -723,9 +723,9 @@ def test_aggregate_agrees_with_the_twin(how, totals):
     _, _, _, mask = batch.lists
     out = aggregate(values, batch.mask, how, 12, **totals)
     assert out.shape == ()
-    close(out, twins.aggregate(batch.new.tolist(), mask, how, 12, **totals))
+    close(out, literal.aggregate(batch.new.tolist(), mask, how, 12, **totals))
     (gradient,) = torch.autograd.grad(out, values)
-    expected = [[twins.weight(mask, i, how, 12, **totals) if m else 0.0 for m in r] for i, r in enumerate(mask)]
+    expected = [[literal.weight(mask, i, how, 12, **totals) if m else 0.0 for m in r] for i, r in enumerate(mask)]
     close(gradient, expected)
 
 
@@ -761,7 +761,7 @@ def test_kl_estimate_agrees_with_the_twin(kind):
     new = batch.new.clone().requires_grad_()
     estimate = kl_estimate(new, batch.ref, kind)
     pairs = zip(batch.new.flatten().tolist(), batch.ref.flatten().tolist(), strict=True)
-    value, slope = zip(*[(twins.kl(a, b, kind), twins.kl_gradient(a, b, kind)) for a, b in pairs], strict=True)
+    value, slope = zip(*[(literal.kl(a, b, kind), literal.kl_gradient(a, b, kind)) for a, b in pairs], strict=True)
     assert estimate.shape == batch.new.shape
     close(estimate.flatten(), list(value))
     close(torch.autograd.grad(estimate.sum(), new)[0].flatten(), list(slope))
@@ -819,10 +819,10 @@ def test_kl_that_comes_back_is_aggregated_as_the_loss_is_and_adds_up(name):
     new, _, _, mask = batch.lists
     ref = batch.ref.tolist()
     each = [
-        [twins.kl(new[i][t], ref[i][t], method.kl_kind) if m else 0.0 for t, m in enumerate(row)]
+        [literal.kl(new[i][t], ref[i][t], method.kl_kind) if m else 0.0 for t, m in enumerate(row)]
         for i, row in enumerate(mask)
     ]
-    expected = twins.aggregate(each, mask, method.aggregation, batch.max_tokens)
+    expected = literal.aggregate(each, mask, method.aggregation, batch.max_tokens)
     close(apply(policy_loss, method, batch)[0].kl, expected)
     parts = [batch.rows(rows) for rows in ([0, 7, 2], [8], [1, 3, 4, 5, 6, 9])]
     close(sum(apply(policy_loss, method, part, **totals_of(batch))[0].kl.item() for part in parts), expected)
@@ -838,11 +838,11 @@ def test_policy_loss_returns_a_scalar_and_ratios_of_its_level(method):
     new, old, _, mask = batch.lists
     assert out.loss.shape == () and out.loss.dtype == torch.float64
     if method.ratio_level == "sequence":
-        close(out.ratios, [twins.sequence_ratio(new, old, mask, i) for i in range(len(mask))])
+        close(out.ratios, [literal.sequence_ratio(new, old, mask, i) for i in range(len(mask))])
     else:
         close(
             out.ratios,
-            [[twins.token_ratio(new, old, i, t) if m else 1.0 for t, m in enumerate(r)] for i, r in enumerate(mask)],
+            [[literal.token_ratio(new, old, i, t) if m else 1.0 for t, m in enumerate(r)] for i, r in enumerate(mask)],
         )
 
 

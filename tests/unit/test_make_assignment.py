@@ -10,9 +10,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rlvr_helpers.course_map import EXTRAS, LESSONS
 from rlvr_helpers.exercises.core import registry
-from rlvr_helpers.experiments.bug_hunt import SUSPECTS, load_hunt
+from rlvr_helpers.kit.course_map import EXTRAS, LESSONS
+from rlvr_helpers.lessons.l08_trainer.experiment import SUSPECTS, load_hunt
 from rlvr_helpers.tools import make_assignment as tool
 from rlvr_helpers.tools.written_questions import POINTS, QUESTIONS
 

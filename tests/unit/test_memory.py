@@ -13,9 +13,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from rlvr_helpers import memory, packing
-from rlvr_helpers.decoding import GraphDecoder
-from rlvr_helpers.memory import (
+from rlvr_helpers.engine.decoding import GraphDecoder
+from rlvr_helpers.paths import DATA
+from rlvr_helpers.scoring import score_hidden
+from rlvr_helpers.study import memory
+from rlvr_helpers.study.memory import (
     CARDS,
     GIB,
     SHAPES,
@@ -33,7 +35,6 @@ from rlvr_helpers.memory import (
     step_seconds,
     trained_parameters,
 )
-from rlvr_helpers.problems import DATA
 
 LARGE, SMALL = SHAPES["qwen2.5-1.5b"], Shape(2, 4, 2, 1, 2, 8, 10, tied=True, qkv_bias=True)
 STEP = Workload(prompts=1, group_size=2, prompt_tokens=3, completion_tokens=5)  # 13 places
@@ -152,18 +153,16 @@ def test_training_1_5_billion_weights_takes_25_gigabytes_before_the_first_token(
 
 
 def test_logits_are_held_to_the_limit_of_the_trainer():
-    assert memory.LARGEST_LOGITS == packing.LARGEST_LOGITS
     few, many = (memory_parts(LARGE, Workload(micro_batch_tokens=n))["logits"] for n in (500, 4096))
     assert few == many == (5 * 4 * 2**26 + 2 * 151936 * 1536) / GIB
 
 
-def test_logits_are_what_torch_really_takes(monkeypatch):
+def test_logits_are_what_torch_really_takes():
     """At the peak of scoring 1024 tokens in four parts, forward and backward, by the profiler's record of memory."""
-    monkeypatch.setattr(packing, "LARGEST_LOGITS", 2**18)
     head, hidden = torch.nn.Linear(16, 1024, bias=False), torch.randn(1024, 16, requires_grad=True)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         with torch.autocast("cpu", torch.bfloat16):
-            logp, _ = packing.score_hidden(head, hidden, torch.arange(1024), 1.0)
+            logp, _ = score_hidden(head, hidden, torch.arange(1024), 1.0, largest=2**18)
         logp.sum().backward()
     events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
     changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]

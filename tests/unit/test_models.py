@@ -25,7 +25,7 @@ from small_policies import (
 )
 
 from rlvr_helpers import models
-from rlvr_helpers.large import without_cudnn_attention
+from rlvr_helpers.engine.large import without_cudnn_attention
 from rlvr_helpers.models import (
     FORMAT_REQUEST,
     KNOWN,
@@ -43,7 +43,7 @@ from rlvr_helpers.models import (
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.rewards import format_reward
 from rlvr_helpers.sampling import answer, encode_prompts, sample_groups
-from rlvr_helpers.settings import SETTINGS, own_settings, problems_for, settings_for, this_card
+from rlvr_helpers.study.recipes import SETTINGS, own_settings, problems_for, settings_for, this_card
 
 
 def greedy_texts(policy, problems):

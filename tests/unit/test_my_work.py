@@ -5,10 +5,12 @@ import stat
 
 import pytest
 
-from rlvr_helpers.compare import Comparison, run_pilot
-from rlvr_helpers.course_map import EXTRAS, LESSONS
 from rlvr_helpers.exercises.progress import progress_file
-from rlvr_helpers.my_work import COURSE, copy_notebooks, my_work_folder
+from rlvr_helpers.kit.course_map import EXTRAS, LESSONS
+from rlvr_helpers.kit.my_work import copy_notebooks, my_work_folder
+from rlvr_helpers.paths import COURSE
+from rlvr_helpers.study.comparison import Comparison
+from rlvr_helpers.study.pilot import run_pilot
 
 
 def test_notebooks_are_copied_once(tmp_path, monkeypatch, capsys):

@@ -7,9 +7,8 @@ import pytest
 import torch
 from small_policies import make_model
 
-from rlvr_helpers import packing
-from rlvr_helpers.packing import can_pack, pack, score_hidden
-from rlvr_helpers.sampling import score_tokens
+from rlvr_helpers.engine.packing import can_pack, pack
+from rlvr_helpers.scoring import score_hidden, score_tokens
 
 PROMPTS = torch.tensor([[0, 5, 6], [0, 5, 6], [7, 8, 9], [7, 8, 9]])
 PROMPT_MASK = (PROMPTS > 0).long()
@@ -60,26 +59,25 @@ def test_an_empty_row_and_an_empty_group_score_0(family):
     assert not nothing.any()
 
 
-def test_logits_in_parts_are_the_same_in_value_and_gradient(monkeypatch):
+def test_logits_in_parts_are_the_same_in_value_and_gradient():
     head = make_model("llama").lm_head
     hidden = torch.randn(11, 16, generator=torch.Generator().manual_seed(0))
     tokens, weights = torch.arange(11), torch.linspace(-1, 1, 11)
 
-    def value_and_gradient():
+    def value_and_gradient(head, **limit):
         states = hidden.clone().requires_grad_()
         head.weight.grad = None
         with torch.no_grad():
-            _, entropy = score_hidden(head, hidden, tokens, 0.7)
-        logp, none = score_hidden(head, states, tokens, 0.7)
+            _, entropy = score_hidden(head, hidden, tokens, 0.7, **limit)
+        logp, none = score_hidden(head, states, tokens, 0.7, **limit)
         assert none is None, "an update does not pay for the entropy"
         (logp * weights).sum().backward()
         return logp.detach(), entropy, states.grad, head.weight.grad
 
-    whole = value_and_gradient()
-    seen, score = [], packing.score_logits
-    monkeypatch.setattr(packing, "LARGEST_LOGITS", 4 * head.out_features)
-    monkeypatch.setattr(packing, "score_logits", lambda h, *rest: seen.append(len(h)) or score(h, *rest))
-    for part, expected in zip(value_and_gradient(), whole, strict=True):
+    whole = value_and_gradient(head)
+    seen = []
+    head.register_forward_hook(lambda head, inputs, logits: seen.append(len(logits)))
+    for part, expected in zip(value_and_gradient(head, largest=4 * head.out_features), whole, strict=True):
         torch.testing.assert_close(part, expected, rtol=0, atol=1e-6)
     assert sorted(seen) == sorted(3 * [4, 4, 3]), (
         "each part once for the entropy, once forward and once again in the backward pass"

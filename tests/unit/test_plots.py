@@ -15,12 +15,13 @@ from matplotlib.figure import Figure
 
 from rlvr_helpers import plots
 from rlvr_helpers.evaluation import Evaluation
+from rlvr_helpers.lessons.l09_train_all_three.figures import difference_intervals, final_accuracy_intervals
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, PAPER_SETTINGS
 from rlvr_helpers.plots import histograms
 from rlvr_helpers.records import Distribution, StepRecord
-from rlvr_helpers.runs import Run
-from rlvr_helpers.tables import paired_differences, table_rows
-from rlvr_helpers.training import TrainSettings
+from rlvr_helpers.study.runs import Run
+from rlvr_helpers.study.tables import paired_differences, table_rows
+from rlvr_helpers.train_settings import TrainSettings
 
 METHODS = {method.name: method for method in (GRPO, DR_GRPO, GSPO)}
 STEPS = 30
@@ -135,8 +136,8 @@ OF_RUNS = {
     "entropy and KL": plots.entropy_kl_curves,
 }
 USUAL = {name: lambda draw=draw: draw(RUNS) for name, draw in OF_RUNS.items()} | {
-    "finals": lambda: plots.final_accuracy_intervals(table_rows(RESULTS)),
-    "differences": lambda: plots.paired_differences(paired_differences(RESULTS)),
+    "finals": lambda: final_accuracy_intervals(table_rows(RESULTS)),
+    "differences": lambda: difference_intervals(paired_differences(RESULTS)),
     "dashboard": lambda: plots.dashboard(RUNS["GSPO"][0], STEPS, GSPO),
 }
 
@@ -225,7 +226,7 @@ def test_the_dashboard_does_not_jump():
 
 @pytest.mark.parametrize("rows", [[], table_rows({"GSPO": RESULTS["GSPO"][:1]})])
 def test_finals_of_few_runs(rows):
-    check_figure(plots.final_accuracy_intervals(rows))
+    check_figure(final_accuracy_intervals(rows))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_finals_of_few_runs(rows):
     ],
 )
 def test_differences_say_what_may_be_concluded(differences, said):
-    figure = plots.paired_differences(differences)
+    figure = difference_intervals(differences)
     check_figure(figure)
     assert said in figure.alt
 
@@ -383,5 +384,5 @@ def test_the_title_names_the_highest_clip_fraction_of_the_mean_over_seeds():
 def test_the_title_of_the_table_s_figure_says_how_far_the_intervals_reach():
     rows = table_rows({"GSPO": RESULTS["GSPO"][:2]})
     low, high = min(row.final_interval[0] for row in rows), max(row.final_interval[1] for row in rows)
-    title = plots.final_accuracy_intervals(rows).texts[0].get_text().replace("\n", " ").replace("\xa0", " ")
+    title = final_accuracy_intervals(rows).texts[0].get_text().replace("\n", " ").replace("\xa0", " ")
     assert title.endswith(f"intervals within {low:.1f} and {high:.1f}")

@@ -5,25 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlvr_helpers import compare, planning, settings
-from rlvr_helpers.compare import (
-    Comparison,
-    comparison_of,
-    main,
-    parser,
-    run_comparison,
-    split_problems,
-    start_policy,
-    with_calibration,
-)
-from rlvr_helpers.memory import CARDS, SHAPES, Card
+from rlvr_helpers import compare
+from rlvr_helpers.compare import comparison_of, main, parser
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import KNOWN, format_prompt, load_policy
-from rlvr_helpers.planning import choose_policy, plan_comparison
-from rlvr_helpers.presets import CORRECTIONS, describe_corrections, fair, original
 from rlvr_helpers.rewards import answer_and_tags_reward
-from rlvr_helpers.runs import load_run, save_run
-from rlvr_helpers.settings import (
+from rlvr_helpers.study import planning
+from rlvr_helpers.study import recipes as settings
+from rlvr_helpers.study.comparison import Comparison, run_comparison, split_problems, start_policy
+from rlvr_helpers.study.memory import CARDS, SHAPES, Card
+from rlvr_helpers.study.pilot import with_calibration
+from rlvr_helpers.study.planning import choose_policy, plan_comparison
+from rlvr_helpers.study.presets import CORRECTIONS, describe_corrections, fair, original
+from rlvr_helpers.study.recipes import (
     fit_to_card,
     on_this_card,
     problems_for,
@@ -33,7 +27,8 @@ from rlvr_helpers.settings import (
     this_card,
     workload,
 )
-from rlvr_helpers.training import TrainSettings
+from rlvr_helpers.study.runs import load_run, save_run
+from rlvr_helpers.train_settings import TrainSettings
 
 SMALL = {
     "steps": 2,

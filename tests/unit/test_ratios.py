@@ -3,10 +3,10 @@ GSPO-token, named mistakes."""
 
 import math
 
+import literal
 import pytest
 import torch
-import twins
-from twins import close, ragged_batch
+from literal import close, ragged_batch
 
 from rlvr_helpers.ratios import sequence_ratios, token_ratios
 
@@ -27,15 +27,15 @@ def value_and_gradient(function, batch):
 
 def twin_tokens(batch):
     new, old, _, mask = batch.lists
-    value = [[twins.token_ratio(new, old, i, t) if m else 1.0 for t, m in enumerate(r)] for i, r in enumerate(mask)]
+    value = [[literal.token_ratio(new, old, i, t) if m else 1.0 for t, m in enumerate(r)] for i, r in enumerate(mask)]
     value = torch.tensor(value, dtype=torch.float64)
     return value, value * batch.mask * upstream(*value.shape)
 
 
 def twin_sequences(batch):
     new, old, _, mask = batch.lists
-    value = [twins.sequence_ratio(new, old, mask, i) for i in range(len(mask))]
-    slope = [[twins.sequence_ratio_gradient(new, old, mask, i, t) for t in range(len(r))] for i, r in enumerate(mask)]
+    value = [literal.sequence_ratio(new, old, mask, i) for i in range(len(mask))]
+    slope = [[literal.sequence_ratio_gradient(new, old, mask, i, t) for t in range(len(r))] for i, r in enumerate(mask)]
     slope = torch.tensor(slope, dtype=torch.float64)
     return torch.tensor(value, dtype=torch.float64), slope * upstream(len(value)).unsqueeze(1)
 

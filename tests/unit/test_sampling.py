@@ -22,19 +22,13 @@ from small_policies import (
     make_tokenizer,
 )
 
-from rlvr_helpers import decoding, sampling
-from rlvr_helpers.decoding import CacheDecoder, GraphDecoder, LayerDecoder, PlainDecoder, decoder_for
+from rlvr_helpers import sampling
+from rlvr_helpers.engine import decoding
+from rlvr_helpers.engine.decoding import CacheDecoder, GraphDecoder, LayerDecoder, PlainDecoder, decoder_for
 from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.models import format_prompt, make_policy
-from rlvr_helpers.sampling import (
-    encode_prompts,
-    mask_after_end,
-    pick_tokens,
-    rows_to_keep,
-    sample_groups,
-    score_tokens,
-    token_logprobs,
-)
+from rlvr_helpers.sampling import encode_prompts, mask_after_end, pick_tokens, rows_to_keep, sample_groups
+from rlvr_helpers.scoring import score_tokens, token_logprobs
 
 
 def prompts_of(policy, problems):

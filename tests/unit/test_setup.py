@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from rlvr_helpers.course_map import EXTRAS, LESSONS
+from rlvr_helpers.kit.course_map import EXTRAS, LESSONS
 from rlvr_helpers.tools import public_links
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,12 +13,14 @@ import psutil
 import pytest
 import worker_tasks
 
-from rlvr_helpers.compare import Comparison, main, run_case, run_pilot
-from rlvr_helpers.locks import one_owner
+from rlvr_helpers.compare import main
+from rlvr_helpers.engine.locks import one_owner
+from rlvr_helpers.engine.parallel import side_by_side
 from rlvr_helpers.methods import GRPO
-from rlvr_helpers.runs import load_run
-from rlvr_helpers.side_by_side import side_by_side
-from rlvr_helpers.training import TrainSettings
+from rlvr_helpers.study.comparison import Comparison, run_case
+from rlvr_helpers.study.pilot import run_pilot
+from rlvr_helpers.study.runs import load_run
+from rlvr_helpers.train_settings import TrainSettings
 
 HERE = Path(__file__).parent
 LIMIT = 300  # seconds, for a machine that is busy

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlvr_helpers.compare import Comparison, run_comparison
 from rlvr_helpers.methods import GSPO
 from rlvr_helpers.models import KNOWN, format_prompt, is_here, load_policy
 from rlvr_helpers.problems import load_problems
-from rlvr_helpers.training import TrainSettings
+from rlvr_helpers.study.comparison import Comparison, run_comparison
+from rlvr_helpers.train_settings import TrainSettings
 
 pytestmark = [
     pytest.mark.slow,

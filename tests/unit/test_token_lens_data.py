@@ -5,13 +5,13 @@ import re
 import pytest
 import torch
 
+from rlvr_helpers.kit.recorded import four_rollouts, recorded_group
+from rlvr_helpers.kit.token_lens import TokenLens, token_lens, what_else
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import format_prompt, load_policy
-from rlvr_helpers.recorded import four_rollouts, recorded_group
 from rlvr_helpers.sampling import sample_groups
 from rlvr_helpers.tools import export_explorer
 from rlvr_helpers.widgets.live import LONGEST_ALT, SHARED, Still, as_json
-from rlvr_helpers.widgets.token_lens import TokenLens, token_lens, what_else
 from rlvr_helpers.widgets.words import TOKEN_LENS
 
 QUESTION = "Dan has 21 marbles. He sells 9. How many marbles does Dan have now?"

@@ -16,9 +16,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from literal import close, ragged_batch
 from small_policies import END, ID, NUMBERS, make_model, make_tiny, make_tokenizer, some_problems
 from transformers import TrainerCallback
-from twins import close, ragged_batch
 
 from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.losses import policy_loss
@@ -26,10 +26,11 @@ from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, RLOO
 from rlvr_helpers.models import format_prompt, load_policy, make_policy, save_policy
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.sampling import encode_prompts, mask_after_end
+from rlvr_helpers.study.trl import ProgressLine, make_trainer, training_rows, trl_train_config
 from rlvr_helpers.tools import train_with_trl
-from rlvr_helpers.tools.train_with_trl import ProgressLine, main, make_trainer, training_rows
-from rlvr_helpers.training import TrainSettings, problems_of_step
-from rlvr_helpers.trl_settings import trl_train_config
+from rlvr_helpers.tools.train_with_trl import main
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import problems_of_step
 
 HAS_TRL = importlib.util.find_spec("trl") is not None
 needs_trl = pytest.mark.skipif(not HAS_TRL, reason="TRL is not installed")

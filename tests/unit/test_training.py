@@ -7,21 +7,23 @@ import random
 import warnings
 from dataclasses import replace
 
+import literal
 import pytest
 import torch
-import twins
 from small_policies import END_IDS, ID, make_tiny
 
 from rlvr_helpers import losses, models, training
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.evaluation import evaluate, judge
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, RLOO
+from rlvr_helpers.minibatches import make_minibatches
 from rlvr_helpers.models import format_prompt
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.records import BINS, LEVELS, Distribution, StepRecord
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import encode_prompts, sample_groups
-from rlvr_helpers.training import TrainSettings, make_minibatches, problems_of_step, sample_step, train
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import problems_of_step, sample_step, train
 
 SMALL = TrainSettings(
     steps=3,
@@ -178,7 +180,7 @@ class LiteralTrainer:
                 completions.append(completion)
             rewards.append(group)
         advantages = {
-            "std": twins.advantages_std, "none": twins.advantages_none, "leave_one_out": twins.advantages_leave_one_out,
+            "std": literal.advantages_std, "none": literal.advantages_none, "leave_one_out": literal.advantages_leave_one_out,
         }[self.method.advantage_scale](rewards)  # fmt: skip
         advantages = [a for group in advantages for a in group]
 
@@ -216,7 +218,7 @@ class LiteralTrainer:
         for j, i in enumerate(rows):
             new = self.logprobs(prompts[i], completions[i])
             n, a = len(new), advantages[i]
-            weight = twins.weight(mask, j, method.aggregation, self.settings.max_tokens)
+            weight = literal.weight(mask, j, method.aggregation, self.settings.max_tokens)
             sequence = torch.exp(sum(new[t] - old[i][t] for t in range(n)) / n)
             row_loss = 0.0
             for t in range(n):
@@ -227,7 +229,7 @@ class LiteralTrainer:
                     value = value + method.kl_coef * self.kl(ref[i][t] - new[t])
                 row_loss = row_loss + weight * value
                 if t == 0 or method.ratio_level == "token":
-                    bound += twins.binds(q.item(), a, method.clip_low, method.clip_high)
+                    bound += literal.binds(q.item(), a, method.clip_low, method.clip_high)
                     places += 1
             row_loss.backward()
             total += row_loss.item()

@@ -16,7 +16,7 @@ import pytest
 import torch
 import trl
 import trl.trainer.utils as trl_utils
-from twins import close
+from literal import close
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.losses import kl_estimate, policy_loss

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, RLOO
-from rlvr_helpers.training import TrainSettings
-from rlvr_helpers.trl_settings import trl_config, trl_train_config
+from rlvr_helpers.study.trl import trl_config, trl_train_config
+from rlvr_helpers.train_settings import TrainSettings
 
 WIDE_GSPO = replace(GSPO, clip_low=0.05, clip_high=0.08)
 METHODS = {

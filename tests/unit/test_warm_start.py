@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rlvr_helpers.models import FORMAT_REQUEST, format_prompt, load_policy, make_policy, save_policy
 from rlvr_helpers.problems import Equation, Problem, WorkedProblem, load_problems
 from rlvr_helpers.rewards import correctness_reward, format_reward
-from rlvr_helpers.settings import SETTINGS, own_settings, problems_for
+from rlvr_helpers.study.recipes import SETTINGS, own_settings, problems_for
 from rlvr_helpers.tools import warm_start as tool
 from rlvr_helpers.tools.make_tiny import build_tokenizer
 from rlvr_helpers.tools.warm_start import (

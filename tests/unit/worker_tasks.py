@@ -71,7 +71,7 @@ def stubborn(number):
 
 
 def main() -> None:
-    from rlvr_helpers.side_by_side import side_by_side
+    from rlvr_helpers.engine.parallel import side_by_side
 
     begun = 0
     for _, item in side_by_side(stubborn, list(range(len(STUBBORN))), len(STUBBORN)):

@@ -1,0 +1,1 @@
+"""What makes training fast, small or robust. No lesson builds it."""

@@ -1,0 +1,55 @@
+"""The learner's own copy of the notebooks: what you fill in there, no update of the course ever meets."""
+
+import os
+import shutil
+from pathlib import Path
+
+from rlvr_helpers.paths import COURSE
+
+
+def my_work_folder() -> Path:
+    """`notebooks/my_work` (git ignores it), or the folder that the variable RLVR_MY_WORK names ("~" is one's own)."""
+    return Path(os.environ.get("RLVR_MY_WORK") or COURSE / "notebooks" / "my_work").expanduser()
+
+
+def notebooks_in(folder: Path) -> list[Path]:
+    """The lessons of a folder and its extras."""
+    return sorted([*folder.glob("*.ipynb"), *folder.glob("extras/*.ipynb")])
+
+
+def to_copy(folder: Path) -> list[Path]:
+    """The notebooks, and the page of references that they link to."""
+    return [*notebooks_in(folder), folder / "REFERENCES.md"]
+
+
+def copy_notebooks() -> None:
+    """Copies the notebooks that are not there yet to `my_work`, and says what it did. Nothing there is ever replaced.
+
+    Raises ValueError without the course's notebooks, and OSError that says what to do if `my_work` cannot be written.
+    """
+    source, folder = COURSE / "notebooks", my_work_folder()
+    if not source.is_dir():
+        raise ValueError("the course's notebooks are not here: get the whole repository, not the package alone")
+    new = [path for path in to_copy(source) if not (folder / path.relative_to(source)).exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in new:
+            _copy(path, folder / path.relative_to(source))
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"the folder {folder.name!r} cannot be written ({error.strerror}): set the environment variable "
+            "RLVR_MY_WORK to a folder that you can write to, then start JupyterLab again",
+        ) from error
+    copied = sum(path.suffix == ".ipynb" for path in new)
+    there = len(notebooks_in(folder)) - copied
+    print(f"my_work: {copied} notebooks copied, {there} were there and stay as they are.")
+    print("Work in that folder. For a fresh copy of one lesson, rename yours and run this again.")
+
+
+def _copy(path: Path, mine: Path) -> None:
+    """Whole or not at all, so that a copy that breaks off is never taken for a notebook."""
+    mine.parent.mkdir(exist_ok=True)
+    part = mine.with_name(f".{path.name}.part")
+    shutil.copyfile(path, part)
+    part.rename(mine)

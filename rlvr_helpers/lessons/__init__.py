@@ -1,0 +1,1 @@
+"""One room for each lesson: its exercises, figures, explorers and experiment."""

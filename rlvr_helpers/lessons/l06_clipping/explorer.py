@@ -1,0 +1,242 @@
+"""The clip stage of lesson 06: tokens of a rollout on the slopes of the objective.
+
+stage = clip_stage()
+stage                        # as a cell's last line it shows itself
+stage.clip_high = 0.28       # every value that a reader changes is a trait
+"""
+
+import base64
+import html
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import traitlets
+
+from rlvr_helpers.clipping import clip_binds
+from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
+from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
+from rlvr_helpers.paths import DATA
+from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.words import CLIP_STAGE
+
+UNIT = 1e-5  # nats: the log-ratios are whole numbers of it, as they were recorded
+UPDATE = 8  # that the stage opens with
+TOP = 1.0  # of the axis of accuracy
+
+
+class ClipStage(LiveExplorer):
+    """The stage. Its traits are what a reader changes in the page.
+
+    rule:      "none", "clamp" (without the minimum) or "minimum"
+    unit:      "token", "sequence" (the geometric mean of a completion's ratios) or "product"
+    clip_low, clip_high: the range, from 0.0001 to 0.9
+    update:    0 to 16, updates on the recorded rollout
+    advantage_scale: "std" or "none", see `group_advantages`
+    chosen:    the chosen token, counted through all completions
+    moved:     log-ratio to which the chosen dot was pulled, or None
+    predicting: whether the stage asks where the push of the chosen token ends
+    guess:     the ratio that was guessed, or None
+    trails:    whether dots leave their way behind
+    """
+
+    script = Path(__file__).with_name("explorer.js")
+    rule = value(traitlets.Enum(["none", "clamp", "minimum"], "minimum"))
+    unit = value(traitlets.Enum(["token", "sequence", "product"], "token"))
+    clip_low = value(traitlets.Float(0.2, min=1e-4, max=0.9))
+    clip_high = value(traitlets.Float(0.2, min=1e-4, max=0.9))
+    update = value(traitlets.Int(UPDATE, min=0, max=16))
+    advantage_scale = value(traitlets.Enum(["std", "none"], "std"))
+    chosen = value(traitlets.Int(0, min=0))
+    moved = value(traitlets.Float(None, allow_none=True))
+    predicting = value(traitlets.Bool(False))
+    guess = value(traitlets.Float(None, allow_none=True))
+    trails = value(traitlets.Bool(False))
+
+
+def clip_stage(**values) -> ClipStage:
+    """The stage over the drift recording and the recorded trainings; keywords set its traits."""
+    drift = recorded_drift()
+    values = {"chosen": first_token(drift), "predicting": True, **values}
+    data = {"rollout": rollout_data(drift), "record": recorded_trainings(), "presets": presets()}
+    return ClipStage(data=data, words=CLIP_STAGE, still=still(drift), **values)
+
+
+def presets() -> list[dict]:
+    """What each method sets on the stage."""
+    return [
+        {
+            "name": method.name,
+            "rule": "minimum",
+            "unit": method.ratio_level,
+            "clip_low": method.clip_low,
+            "clip_high": method.clip_high,
+            "advantage_scale": method.advantage_scale,
+        }
+        for method in (GRPO, DR_GRPO, GSPO)
+    ]
+
+
+def rollout_data(drift: RecordedDrift) -> dict:
+    """The drift recording for the page: log-ratios as steps from one update to the next."""
+    keep = drift.mask.bool()
+    whole = torch.round(drift.log_ratios[:, keep].double() / UNIT).long()  # [U, tokens]
+    steps = torch.cat([whole[:1], whole.diff(dim=0)])
+    flat = [token for row in drift.tokens for token in row]
+    vocabulary = sorted(set(flat))
+    place = {token: i for i, token in enumerate(vocabulary)}
+    return {
+        "lengths": drift.lengths.tolist(),
+        "rewards": drift.rewards.tolist(),
+        "group_size": drift.group_size,
+        "questions": drift.questions,
+        "vocabulary": vocabulary,
+        "tokens": [place[token] for token in flat],
+        "updates": drift.updates,
+        "unit": UNIT,
+        "log_ratios": packed(steps.flatten().tolist()),
+    }
+
+
+def packed(numbers: Iterable[int]) -> str:
+    """Whole numbers as base64, seven bits per byte; 0, -1, 1, -2 become 0, 1, 2, 3 (zigzag)."""
+    found = bytearray()
+    for number in numbers:
+        rest = -2 * number - 1 if number < 0 else 2 * number
+        while rest >= 128:
+            found.append(rest % 128 + 128)
+            rest //= 128
+        found.append(rest)
+    return base64.b64encode(bytes(found)).decode()
+
+
+def recorded_trainings() -> dict:
+    """What `tools/record_clip_stage.py` recorded, by arm: the seeds that all arms have, in order.
+
+    accuracy: after each rollout; stopped: mean over the rollouts; largest_ratio: of the whole run.
+    """
+    data = json.loads((DATA / "runs" / "clip_stage.json").read_text(encoding="utf-8"))
+    arms = {}
+    for run in sorted(data["runs"], key=lambda run: run["seed"]):
+        key = run["rule"], run["unit"], run["clip_low"], run["clip_high"]
+        measured = {
+            "accuracy": run["accuracy"],
+            "stopped": float(f"{sum(run['stopped']) / len(run['stopped']):.4g}"),
+            "largest_ratio": float(f"{max(run['largest_ratio']):.4g}"),
+        }
+        arms.setdefault(key, []).append(measured)
+    names = ("rule", "unit", "clip_low", "clip_high")
+    shared = min(len(seeds) for seeds in arms.values())
+    return {
+        "start": data["start"],
+        "top": TOP,
+        "rollouts": data["settings"]["steps"],
+        "eval_count": data["eval_count"],
+        "arms": [{**dict(zip(names, key, strict=True)), "seeds": seeds[:shared]} for key, seeds in arms.items()],
+    }
+
+
+def first_token(drift: RecordedDrift) -> int:
+    """The token that the stage opens with: of an incorrect answer, and likelier, up to twice."""
+    d, a = tokens_after(drift, UPDATE)
+    candidates = np.where((a < 0) & (d < np.log(2)), d, -np.inf)
+    return int(candidates.argmax())
+
+
+def tokens_after(drift: RecordedDrift, update: int) -> tuple[np.ndarray, np.ndarray]:
+    """Log-ratios and advantages of all tokens after an update (from 1), row by row."""
+    keep = drift.mask.bool()
+    advantages = drift.advantages[:, None].expand_as(keep)[keep]
+    return drift.log_ratios[update - 1][keep].double().numpy(), advantages.double().numpy()
+
+
+# --- the picture where no script runs, with the measures of explorer.js -------------------------
+
+SOFT = 0.01
+FAR = 4.0
+WIDTH = 700
+LANE = 140
+RISE = 38
+FLOOR = 2 * LANE
+INK = "#767676"
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+TICKS = [
+    (1 / 16, "1/16"),
+    (1 / 4, "1/4"),
+    (1 / 2, "1/2"),
+    (0.98, "0.98"),
+    (1, "1"),
+    (1.02, "1.02"),
+    (2, "2"),
+    (16, "16"),
+]
+
+
+def still(drift: RecordedDrift) -> Still:
+    """GRPO's range over the tokens after UPDATE updates; it reads on white and on black."""
+    words = CLIP_STAGE
+    d, a = tokens_after(drift, UPDATE)
+    low, high = -np.log1p(-GRPO.clip_low), np.log1p(GRPO.clip_high)
+    ratios, advantages = torch.from_numpy(np.exp(d)), torch.from_numpy(a)
+    stopped = clip_binds(ratios, advantages, GRPO.clip_low, GRPO.clip_high).numpy()
+    parts = []
+    for side, (ink, mine) in enumerate(((BLUE, a > 0), (ORANGE, a < 0))):
+        held = np.minimum(d, high) if side == 0 else np.maximum(d, -low)
+        parts += [_path(_slope(side, low, high), f'fill="none" stroke="{ink}" stroke-width="2"')]
+        places = [_x(d), _height(side, held)]
+        lifted = _piled(places[0], places[1], mine)
+        for colour, some in ((INK, mine & stopped), (ink, mine & ~stopped)):
+            spots = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in zip(places[0][some], lifted[some], strict=True))
+            parts.append(f'<path d="{spots}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>')
+        parts.append(_text(14, side * LANE + 15, words["lanes"][side], "start", "bold"))
+    for edge, anchor in ((-low, "end"), (high, "start")):
+        x = _x(edge)
+        parts.append(_path([(x, 22), (x, FLOOR + 20)], f'stroke="{INK}" stroke-width="2"'))
+        parts.append(_text(x + (6 if anchor == "start" else -6), FLOOR + 32, f"{np.exp(edge):.1f}", anchor, "bold"))
+    parts.append(_path([(14, FLOOR), (WIDTH - 14, FLOOR)], f'stroke="{INK}"'))
+    parts += [_text(_x(np.log(q)), FLOOR + 16, name, "middle") for q, name in TICKS]
+    parts.append(_text(14, FLOOR + 50, words["axis"], "start"))
+    size = f'width="{WIDTH}" height="{FLOOR + 58}" viewBox="0 0 {WIDTH} {FLOOR + 58}"'
+    font = f'font-family="sans-serif" font-size="12" fill="{INK}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
+    given = {"n": UPDATE, "stopped": int(stopped.sum()), "all": f"{len(d):,}"}
+    return Still(svg, words["alt"].format(**given), WIDTH, FLOOR + 58, words["long"].format(**given))
+
+
+def _bend(d: np.ndarray | float) -> np.ndarray | float:
+    return np.clip(np.arcsinh(np.divide(d, SOFT)) / np.arcsinh(FAR / SOFT), -1, 1)
+
+
+def _x(d: np.ndarray | float) -> np.ndarray | float:
+    return WIDTH / 2 + (WIDTH / 2 - 14) * _bend(d)
+
+
+def _height(side: int, d: np.ndarray | float) -> np.ndarray | float:
+    """Height of the slope at a log-ratio; side 0 rises, side 1 falls."""
+    return side * LANE + 0.64 * LANE + (-1, 1)[side] * RISE * _bend(d)
+
+
+def _slope(side: int, low: float, high: float) -> list[tuple[float, float]]:
+    ends = [(-FAR, -FAR), (high, high), (FAR, high)] if side == 0 else [(-FAR, -low), (-low, -low), (FAR, FAR)]
+    return [(_x(d), _height(side, held)) for d, held in ends]
+
+
+def _piled(x: np.ndarray, y: np.ndarray, mine: np.ndarray) -> np.ndarray:
+    """Heights of dots that rest on each other, where several share a place."""
+    lifted, piles = y.copy(), {}
+    for i in np.flatnonzero(mine):
+        below = piles[round(x[i] / 4)] = piles.get(round(x[i] / 4), -1) + 1
+        lifted[i] -= 3 + 0.46 * LANE * (1 - np.exp(-3.6 * below / (0.46 * LANE)))
+    return lifted
+
+
+def _path(points: list[tuple[float, float]], style: str) -> str:
+    return f'<path d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in points)}" {style}/>'
+
+
+def _text(x: float, y: float, words: str, anchor: str, weight: str = "normal") -> str:
+    words = html.escape(words)
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-weight="{weight}">{words}</text>'

@@ -1,0 +1,42 @@
+"""Explorers of lesson 08: a method from its four choices, and the dashboards of the bug hunt."""
+
+import ipywidgets
+from matplotlib.figure import Figure
+
+from rlvr_helpers.lessons.l08_trainer.experiment import HEALTHY, LETTERS, load_hunt
+from rlvr_helpers.lessons.l08_trainer.figures import HuntDashboard, method_formula
+from rlvr_helpers.methods import ADVANTAGE_SCALES, AGGREGATIONS, RATIO_LEVELS, Method
+from rlvr_helpers.widgets.explorer import Explorer
+
+MAX_TOKENS = 64
+
+
+def four_choices() -> Explorer:
+    """Pick the four choices and a KL term: formula, name, TRL's arguments."""
+
+    def draw(advantage_scale, ratio_level, aggregation, clip_low, clip_high, kl_coef) -> Figure:
+        method = Method("", advantage_scale, ratio_level, clip_low, clip_high, aggregation, kl_coef)
+        return method_formula(method, MAX_TOKENS)
+
+    return Explorer(
+        draw,
+        advantage_scale=ipywidgets.Dropdown(options=ADVANTAGE_SCALES, description="advantage scale"),
+        ratio_level=ipywidgets.Dropdown(options=RATIO_LEVELS, description="ratio level"),
+        aggregation=ipywidgets.Dropdown(options=AGGREGATIONS, description="aggregation"),
+        clip_low=range_slider("clip range below 1"),
+        clip_high=range_slider("clip range above 1"),
+        kl_coef=ipywidgets.Dropdown(options=(0.0, 0.001, 0.04), description="KL coefficient"),
+    )
+
+
+def range_slider(description: str) -> ipywidgets.SelectionSlider:
+    """The ranges that methods use, and some between."""
+    values = (1e-4, 3e-4, 4e-4, 1e-3, 3e-3, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.28, 0.5)
+    return ipywidgets.SelectionSlider(options=[(f"{v:g}", v) for v in values], value=0.2, description=description)
+
+
+def hunt_dashboards() -> Explorer:
+    """The dials of one run of the bug hunt over those of the healthy run."""
+    dashboard = HuntDashboard(load_hunt(), HEALTHY)
+    options = [(f"run {letter}", letter) for letter in LETTERS] + [("the healthy run", HEALTHY)]
+    return Explorer(dashboard.figure, name=ipywidgets.Dropdown(options=options, description="show"))

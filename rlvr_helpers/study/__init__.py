@@ -1,0 +1,1 @@
+"""Experiments as data: comparisons, runs, tables, and what to run where."""

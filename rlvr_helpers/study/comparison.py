@@ -1,0 +1,271 @@
+"""A comparison of methods: the same start, problems, noise and token budget for each, several seeds."""
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from rlvr_helpers.checkpoints import Checkpoints, identity_of
+from rlvr_helpers.engine.files import remove_dead_parts, write_whole
+from rlvr_helpers.engine.json_files import read_json
+from rlvr_helpers.engine.large import DTYPES, add_lora, merge_lora
+from rlvr_helpers.engine.locks import one_owner
+from rlvr_helpers.engine.parallel import side_by_side
+from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
+from rlvr_helpers.models import Policy, load_policy, save_policy
+from rlvr_helpers.problems import Problem, load_problems
+from rlvr_helpers.records import StepRecord
+from rlvr_helpers.rewards import REWARDS
+from rlvr_helpers.study.recipes import problems_for
+from rlvr_helpers.study.runs import Run, load_run, provenance, save_run
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import train
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared: every method with every seed, on one policy. Everything but the method is shared.
+
+    out: folder for the runs (one JSON file each), their checkpoints and the trained models; None keeps nothing.
+    eval_count: held-out problems that are evaluated, the first ones of `eval_split`; those of "train" are kept out of
+        training, as the original comparison did.
+    workers: runs that are made side by side, each in a process of its own with one thread; 1: one after the other.
+    reward: a name in `rewards.REWARDS`.
+    lora_rank: train LoRA of this rank instead of all weights.
+    compute: what matrix products are made in, a name in `large.DTYPES`; None: what suits the device.
+    faults: of the original comparison, put back: "chat_template", "end_tokens", "float32_masters" (see `presets`).
+    calibrate: find the clip range of sequence-level methods by a pilot first (`with_calibration`).
+    """
+
+    policy: str = "tiny"
+    methods: tuple[Method, ...] = (GRPO, DR_GRPO, GSPO)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    settings: TrainSettings = field(default_factory=TrainSettings)
+    problems: str | None = None
+    eval_count: int = 200
+    out: str | Path | None = None
+    workers: int = 1
+    eval_split: str = "test"
+    reward: str = "correctness"
+    lora_rank: int | None = None
+    compute: str | None = None
+    faults: tuple[str, ...] = ()
+    calibrate: bool = False
+
+    def __post_init__(self):
+        names = [method.name for method in self.methods]
+        for what, items in (("methods", names), ("seeds", self.seeds)):
+            if not items or len(set(items)) < len(items):
+                raise ValueError(f"{what} must be one or more, each once (methods by name), not {list(items)}")
+        if self.eval_count < 1 or self.workers < 1:
+            raise ValueError(f"eval_count and workers must be at least 1, not {self.eval_count} and {self.workers}")
+
+    @property
+    def source(self) -> str:
+        """Where the problems come from."""
+        return self.problems or problems_for(self.policy)
+
+    @property
+    def identity(self) -> dict:
+        """What makes a run what it is, beside its method and settings; as it is read back from a file."""
+        names = ("policy", "source", "eval_count", "eval_split", "reward", "lora_rank", "compute", "faults")
+        return {name: list(value) if isinstance(value := getattr(self, name), tuple) else value for name in names}
+
+    def new_run(self, method: Method, seed: int) -> Run:
+        """A run of this comparison that has no records yet."""
+        mine = ("eval_count", "eval_split", "reward", "lora_rank", "compute", "faults", "calibrate")
+        usual = Comparison()
+        more = {name: getattr(self, name) for name in mine if getattr(self, name) != getattr(usual, name)}
+        return Run(
+            method,
+            replace(self.settings, seed=seed),
+            [],
+            provenance(self.policy, self.source, **{"eval_count": self.eval_count} | more),
+        )
+
+    def cases(self) -> list[tuple[Method, int]]:
+        """All (method, seed) pairs, seed by seed, so that a stopped comparison holds whole comparisons."""
+        return [(method, seed) for seed in self.seeds for method in self.methods]
+
+    def folder(self, method: Method, seed: int) -> Path | None:
+        name = method.name.lower().replace(". ", "_").replace(" ", "_")
+        return Path(self.out) / f"{name}-seed{seed}" if self.out is not None else None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One record of a comparison that is under way. done counts steps of all runs, out of total; run_steps is the
+    length of this run. read_back: the run was finished before, and this record comes from its file."""
+
+    method: Method
+    seed: int
+    record: StepRecord
+    done: int
+    total: int
+    run_steps: int
+    read_back: bool = False
+
+
+def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Iterator[Progress]:
+    """Runs what is not done yet and yields every record; runs are put into `results` by method name, seeds in order.
+
+    With an `out` folder each run is checkpointed (`TrainSettings.checkpoint_every`), saved when it ends and read back
+    next time. Its checkpoint is removed once it is saved, and the start model that the runs share once all are.
+    """
+    cases = comparison.cases()
+    tasks = [(comparison, method, seed) for method, seed in cases]
+    if comparison.workers > 1:
+        items = side_by_side(run_case, tasks, comparison.workers)
+    else:
+        items = ((number, item) for number, task in enumerate(tasks) for item in run_case(task))
+    runs: dict[int, Run] = {}
+    done, total = 0, comparison.settings.steps * len(cases)
+    try:
+        for number, item in items:
+            if isinstance(item, Run):
+                runs[number] = item
+                continue
+            record, read_back = item
+            if number not in runs:
+                runs[number] = comparison.new_run(*cases[number])
+            runs[number].records.append(record)
+            done += 1
+            yield Progress(*cases[number], record, done, total, comparison.settings.steps, read_back)
+        if comparison.out is not None:
+            remove_start_model(Path(comparison.out))
+    finally:  # also where the reader stops in the middle of a run: what there is can be looked at
+        items.close()
+        for number in sorted(runs):
+            results.setdefault(runs[number].method.name, []).append(runs[number])
+
+
+def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord, bool] | Run]:
+    """One run: each record and whether it was read back from a finished run, and at last the run as it is saved.
+
+    Raises ValueError if another command is at work on this run.
+    """
+    folder = task[0].folder(*task[1:])
+    finished = folder and (folder / "run.json").exists()  # it is read only
+    with one_owner(None if finished else folder):
+        yield from _run_case(*task)
+
+
+def _run_case(comparison: Comparison, method: Method, seed: int) -> Iterator[tuple[StepRecord, bool] | Run]:
+    folder, run = comparison.folder(method, seed), comparison.new_run(method, seed)
+    finished = read_finished(folder, method, run.settings)
+    if finished:
+        check_identity(folder, comparison)
+        remove_checkpoint(folder)  # the command may have been killed before it came to that
+        yield from ((record, True) for record in finished.records)
+        yield finished
+        return
+    if folder:
+        check_identity(folder, comparison)
+    policy, (problems, eval_problems) = start_policy(comparison, seed), split_problems(comparison)
+    if folder:  # only now: a model or problems that are not there leave the folder free for a corrected command
+        remove_dead_parts(folder)
+        keep_identity(folder, comparison)
+    kept = {"checkpoint_dir": folder / "checkpoint", "start_file": folder.parent / "start.pt"} if folder else {}
+    reward = REWARDS[comparison.reward]
+    for record in train(policy, problems, method, run.settings, reward, eval_problems=eval_problems, **kept):
+        run.records.append(record)
+        yield record, False
+    merge_lora(policy.model)
+    if folder:
+        save_policy(policy, folder / "model")
+        save_run(run, folder / "run.json")
+        remove_checkpoint(folder)
+    yield run
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Frees the disk of a checkpoint, several times as large as the model, whose run is saved."""
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def remove_start_model(out: Path) -> None:
+    """Removes the start model that the runs of a comparison share, unless one of them may be resumed."""
+    if not any(out.glob("*/checkpoint")):
+        (out / "start.pt").unlink(missing_ok=True)
+
+
+def keep_identity(folder: Path, comparison: Comparison) -> None:
+    """Writes what a run is beside it, once."""
+    file = folder / "comparison.json"
+    if not file.exists() and not (folder / "run.json").exists():  # a run of an older version has none
+        write_whole(file, lambda f: f.write(json.dumps(comparison.identity).encode()))
+
+
+def check_identity(folder: Path, comparison: Comparison) -> None:
+    """Raises ValueError where the folder holds a run that is something else: a checkpoint of it must not be gone on with,
+    nor its result be taken for this one's."""
+    file = folder / "comparison.json"
+    found = read_json(file) if file.exists() else comparison.identity
+    for name, value in comparison.identity.items():
+        if found.get(name) != value:
+            raise ValueError(
+                f"{folder.name!r} holds a run with {name} = {found.get(name)!r}, not {value!r}: choose another folder for `out`"
+            )
+
+
+def start_policy(comparison: Comparison, seed: int = 0) -> Policy:
+    """The policy that a run of the comparison starts from."""
+    dtype = torch.bfloat16 if "float32_masters" in comparison.faults else torch.float32
+    compute = DTYPES[comparison.compute] if comparison.compute else None
+    policy = load_policy(comparison.policy, dtype=dtype, compute=compute)
+    if "chat_template" in comparison.faults:
+        policy.chat = False
+    if "end_tokens" in comparison.faults:
+        policy.end_ids = (policy.tokenizer.eos_token_id,)
+    if comparison.lora_rank:
+        torch.manual_seed(seed)
+        add_lora(policy.model, comparison.lora_rank)
+    return policy
+
+
+def split_problems(comparison: Comparison) -> tuple[list[Problem], list[Problem]]:
+    """The problems to train on and those to evaluate on."""
+    problems, count = load_problems("train", comparison.source), comparison.eval_count
+    if comparison.eval_split == "train":
+        return problems[count:], problems[:count]
+    return problems, load_problems("test", comparison.source)[:count]
+
+
+def read_finished(folder: Path | None, method: Method, settings: TrainSettings) -> Run | None:
+    """The saved run of a folder. Raises ValueError if it was made with another method or other settings."""
+    if folder is None or not (folder / "run.json").exists():
+        return None
+    run = load_run(folder / "run.json")
+    same = identity_of(run.settings) == identity_of(settings) and run.settings.steps == settings.steps
+    if run.method != method or not same:
+        raise ValueError(
+            f"{folder.name!r} holds a run with other settings: choose another folder for `out`, or repeat "
+            f"with {run.method} and {run.settings}"
+        )
+    return run
+
+
+def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple[Policy, Policy]:
+    """The start policy, and the one that a run of the comparison trained, from its folder; prompted alike.
+
+    Of a run that was stopped it is the one of its last checkpoint, and a warning says of which step. Raises ValueError if
+    there is none yet.
+    """
+    folder = comparison.folder(method, seed)
+    if folder is not None and (folder / "model").is_dir():
+        trained = load_policy(str(folder / "model"))
+    elif folder is not None and (folder / "checkpoint" / "checkpoint.pt").exists():
+        trained = start_policy(comparison, seed)
+        step = Checkpoints(folder / "checkpoint", method, comparison.settings).load_weights(trained.model)
+        merge_lora(trained.model)
+        warnings.warn(f"{method.name} with seed {seed} was stopped: this is its model after step {step}", stacklevel=2)
+    else:
+        raise ValueError(f"{method.name} with seed {seed} has no trained model yet: let its run take a step first")
+    start = start_policy(replace(comparison, lora_rank=None))
+    for name in ("problems", "system_prompt", "examples", "chat", "end_ids", "compute"):
+        setattr(trained, name, getattr(start, name))
+    return start, trained

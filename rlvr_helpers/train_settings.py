@@ -1,0 +1,108 @@
+"""Everything about a training run but the method: steps, batch sizes, learning rate, what is recorded."""
+
+import math
+from dataclasses import dataclass, fields
+
+# More than these no machine holds at once: they are slips of the keyboard.
+MOST_COMPLETIONS = 100_000
+
+
+MOST_TOKENS = 1_000_000
+
+
+def _is_like(value, usual) -> bool:
+    """Whether a setting has the type of its usual value; a whole number will do for any number, a list for a tuple."""
+    if isinstance(usual, tuple):
+        same = isinstance(value, (tuple, list)) and len(value) == len(usual)
+        return same and all(_is_like(v, u) for v, u in zip(value, usual, strict=True))
+    if isinstance(usual, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(usual, bool)
+    return isinstance(value, (int, float) if isinstance(usual, float) else int)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything but the method; the defaults suit `tiny`. Raises ValueError on values that make no run.
+
+    learning_rate, warmup_steps, decay_steps: the rate rises linearly over the first steps (Adam's first updates know
+                      little of the gradient's size) and falls linearly to a tenth, reached at decay_steps; None: no fall.
+    micro_batch_rows: rows that go through the model at once; None: a whole mini-batch. It changes memory, not the result.
+    micro_batch_tokens: the same as a budget of tokens: groups, or parts of one, with their prompts and padding.
+    gradient_checkpointing: a layer's activations are made again in the backward pass; less memory, a third more time.
+    eight_bit_optimizer: AdamW's two moments in one byte each (the package bitsandbytes).
+    checkpoint_every: steps between checkpoints, where `train` is given a folder for them; the last step always has one.
+    track_kl:         measure the KL to the start model, on the first mini-batch of each rollout that has a signal.
+    eval_every:       steps between evaluations on the held-out problems; the first and last step always have one.
+    """
+
+    steps: int = 32
+    prompts_per_step: int = 16
+    group_size: int = 8
+    epochs: int = 2
+    minibatches: int = 4
+    learning_rate: float = 5e-5
+    warmup_steps: int = 4
+    decay_steps: int | None = 32
+    max_tokens: int = 64
+    temperature: float = 1.0
+    seed: int = 0
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    micro_batch_rows: int | None = None
+    track_kl: bool = True
+    eval_every: int = 5
+    micro_batch_tokens: int | None = None
+    gradient_checkpointing: bool = False
+    eight_bit_optimizer: bool = False
+    checkpoint_every: int = 1
+
+    def __post_init__(self):
+        for own in fields(self):
+            value, optional = getattr(self, own.name), "None" in str(own.type)
+            usual = own.default if own.default is not None else 1  # the settings that may be None are whole numbers
+            if not (value is None and optional) and not _is_like(value, usual):
+                raise ValueError(f"{own.name} must be like {usual!r}{' or None' * optional}, not {value!r}")
+        whole = ("steps", "prompts_per_step", "epochs", "minibatches", "max_tokens", "eval_every", "checkpoint_every")
+        for name in whole:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not -(2**63) <= self.seed < 2**64:
+            raise ValueError(f"seed must fit in 64 bits, not be {self.seed}")
+        if self.prompts_per_step * self.group_size > MOST_COMPLETIONS or self.max_tokens > MOST_TOKENS:
+            raise ValueError(
+                f"a step must have at most {MOST_COMPLETIONS} completions of at most {MOST_TOKENS} tokens, not "
+                f"{self.prompts_per_step} prompts x {self.group_size} completions of {self.max_tokens} tokens"
+            )
+        if self.group_size < 2:
+            raise ValueError(f"group_size must be at least 2, not {self.group_size}: an advantage compares answers")
+        if self.minibatches > self.prompts_per_step:
+            raise ValueError(
+                f"{self.minibatches} minibatches cannot be made of {self.prompts_per_step} prompts: a group stays whole"
+            )
+        if not self.temperature > 0 or not self.learning_rate > 0 or not self.max_grad_norm > 0:
+            raise ValueError("temperature, learning_rate and max_grad_norm must be above 0")
+        if not math.isfinite(self.learning_rate * self.temperature) or not 0 <= self.weight_decay < math.inf:
+            raise ValueError("temperature and learning_rate must be finite, weight_decay 0 or more and finite")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be at least 0 and below 1, not {self.betas}")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be 0 or more, not {self.warmup_steps}")
+        if self.decay_steps is not None and self.decay_steps < 1:
+            raise ValueError(f"decay_steps must be at least 1 or None, not {self.decay_steps}")
+        for name in ("micro_batch_rows", "micro_batch_tokens"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.micro_batch_rows and self.micro_batch_tokens:
+            raise ValueError("give micro_batch_rows or micro_batch_tokens, not both")
+        object.__setattr__(self, "betas", tuple(self.betas))  # a list, after a trip through JSON
+
+    def noise_seed(self, step: int) -> int:
+        """The seed of a step's noise and of its order of mini-batches, in 64 bits."""
+        return (self.seed * 1_000_003 + step) % 2**64
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step (from 1)."""
+        done = min(1.0, (step - 1) / self.decay_steps) if self.decay_steps else 0.0
+        warm = min(1.0, step / (self.warmup_steps + 1))
+        return self.learning_rate * warm * (1 - 0.9 * done)

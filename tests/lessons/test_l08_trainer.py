@@ -1,0 +1,312 @@
+"""Lesson 08: its figures draw and say their numbers, the bug hunt's bugs are what they are called, guesses are judged."""
+
+import itertools
+import re
+from dataclasses import replace
+
+import literal
+import pytest
+import torch
+from matplotlib.figure import Figure
+from small_policies import make_tiny, some_problems
+
+from rlvr_helpers import training
+from rlvr_helpers.lessons.l08_trainer import exercises as lesson_08
+from rlvr_helpers.lessons.l08_trainer import experiment as bug_hunt
+from rlvr_helpers.lessons.l08_trainer.experiment import HEALTHY, LETTERS, SUSPECTS, check_guess, load_hunt
+from rlvr_helpers.lessons.l08_trainer.figures import HuntDashboard, dial_table, method_formula, name_of, plain_run
+from rlvr_helpers.losses import policy_loss
+from rlvr_helpers.methods import AGGREGATIONS, DAPO, DR_GRPO, GRPO, GSPO, PAPER_SETTINGS, RLOO, Method
+from rlvr_helpers.plots import house
+from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.study.runs import load_run
+from rlvr_helpers.train_settings import TrainSettings
+
+SMALL = TrainSettings(
+    steps=1, prompts_per_step=4, group_size=4, minibatches=2, warmup_steps=0, max_tokens=6, temperature=0.7
+)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return load_hunt()
+
+
+def letter_of(number: int) -> str:
+    return next(letter for letter in LETTERS if bug_hunt._PLANTED[letter] == number)
+
+
+# --- the figures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [GRPO, DR_GRPO, GSPO, RLOO, DAPO, *PAPER_SETTINGS.values()])
+def test_a_method_of_the_course_is_named(method):
+    fig = method_formula(replace(method, name=""), 64)
+    assert isinstance(fig, Figure) and house.to_svg(fig).startswith(b"<?xml")
+    assert f"This is {method.name}" in fig.alt
+    assert f"{1 - method.clip_low:.5g}, {1 + method.clip_high:.5g}" in fig.alt
+    assert ("KL" in fig.alt.partition("In TRL")[0]) == (method.kl_coef > 0)
+
+
+def test_names():
+    assert name_of(GRPO) == "This is GRPO"
+    assert name_of(replace(GRPO, clip_high=0.28)) == "This is GRPO, with a range of your own"
+    assert name_of(PAPER_SETTINGS["gspo"]) == "This is GSPO, the paper's range"
+    assert name_of(replace(GRPO, kl_coef=0.04)) == "This is GRPO and a KL term of 0.04"
+    halved = name_of(replace(DR_GRPO, aggregation="sequence_mean"))
+    assert halved == "No name of its own: GRPO with unscaled advantages"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("scale", ["std", "none", "leave_one_out"])
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_every_formula_fits_its_figure(scale, level, aggregation):
+    """The longest range and a KL term: nothing runs over the edge, and the size is always the same."""
+    method = Method("", scale, level, 3e-4, 4e-4, aggregation, 0.001)
+    widths = []
+    for dpi in (100, 72):  # SVG is drawn at 72
+        fig = method_formula(method, 4000)
+        assert fig.get_size_inches().tolist() == method_formula(GRPO, 64).get_size_inches().tolist()
+        fig.set_dpi(dpi)
+        boxes = [artist.get_window_extent() for artist in [*fig.texts, *fig.artists, *fig.patches]]
+        assert max(box.x1 for box in boxes) <= fig.bbox.width and min(box.y0 for box in boxes) >= 0
+        formulas = boxes[len(fig.texts) :]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(formulas, 2))
+        assert not any(formula.overlaps(boxes[0]) for formula in formulas), "over the title"
+        widths.append([box.width / dpi for box in formulas])
+    assert widths[0] == pytest.approx(widths[1], rel=0.01)
+
+
+def test_trl_words_of_a_method_that_trl_lacks():
+    assert "no leave-one-out" in method_formula(RLOO, 64).alt
+
+
+def test_a_plain_run_says_its_numbers():
+    fig = plain_run([0.1, 0.2, 0.4], [(0, 18, 200), (3, 120, 200)])
+    assert "9 % to 60 % in 3 steps" in fig.alt and "mean reward 0.10 at step 1, 0.40 at step 3" in fig.alt
+    assert "step 0: 9 %, interval 5.8 %" in fig.alt
+    assert isinstance(plain_run([0.3], [(0, 0, 5), (1, 5, 5)]), Figure)
+    assert isinstance(plain_run([], [(0, 0, 5)]), Figure)
+
+
+def test_hunt_dashboard_says_the_numbers_of_the_run_and_keeps_nothing(runs):
+    dashboard = HuntDashboard(runs, HEALTHY)
+    first = house.to_svg(dashboard.figure("A"))
+    for name, records in runs.items():
+        fig = dashboard.figure(name)
+        assert f"sampler gap {records[0].sampler_gap:.3g} to {records[-1].sampler_gap:.3g}" in fig.alt
+        assert f"length of right answers {records[0].length_right:.3g}" in fig.alt
+    assert house.to_svg(dashboard.figure("A")) == first
+
+
+def test_hunt_dashboard_bears_gaps_and_values_off_the_scale(runs):
+    odd = [replace(record, length_right=None, kl=None, sampler_gap=0.0, loss=99.0) for record in runs[HEALTHY]]
+    fig = HuntDashboard({HEALTHY: runs[HEALTHY], "odd": odd}, HEALTHY).figure("odd")
+    assert "length of right answers none" in fig.alt and house.to_svg(fig)
+
+
+def test_dial_table_has_each_value_once(runs):
+    table = dial_table(runs, (1, 10)).splitlines()
+    assert table[0].split() == ["dial", "step", *runs]
+    assert table[1].split() == ["reward_mean", "1", *[f"{records[0].reward_mean:.3g}" for records in runs.values()]]
+    assert len(table) == 1 + 2 * 11
+
+
+# --- the recorded runs ----------------------------------------------------------------------------------------------------
+
+
+def test_recorded_runs_are_of_one_start_and_give_no_bug_away(runs):
+    assert list(runs) == [HEALTHY, *LETTERS]
+    assert len({records[0].reward_mean for records in runs.values()}) == 1
+    for name in runs:
+        run = load_run(bug_hunt.FOLDER / f"{name}.json")
+        assert run.settings == bug_hunt.SETTINGS and run.method == GRPO and len(run.records) == run.settings.steps
+        said = (bug_hunt.FOLDER / f"{name}.json").read_text()
+        assert not re.search("pad|shift|width|across|bug(?!_hunt)", said)
+
+
+def test_what_the_lesson_says_of_the_dials(runs):
+    """From step 1, where all look at the same rollout: each bug shows in its own dial."""
+    first = {name: records[0] for name, records in runs.items()}
+    healthy = first[HEALTHY]
+    pads, shift, heat, width, across = (first[letter_of(number)] for number in SUSPECTS)
+    assert pads.length_right == pads.length_wrong != healthy.length_wrong
+    assert shift.sampler_gap > 10 and shift.length_wrong == healthy.length_wrong
+    assert 0.5 < heat.sampler_gap < 5 and heat.entropy > 1.2 * healthy.entropy
+    assert abs(width.loss) > 10 * abs(healthy.loss) and width.sampler_gap < 1e-3
+    assert across.no_signal == 0 and across.accuracy * 128 < 16 <= 16 * (1 + healthy.no_signal)
+    assert all(record.clip_fraction_first == 0 for records in runs.values() for record in records)
+
+
+# --- each bug against a literal twin ----------------------------------------------------------------------------------------
+
+
+def one_rollout(policy):
+    batch = training.problems_of_step(some_problems(), 1, SMALL)
+    return batch, training.sample_step(policy, batch, 1, SMALL)
+
+
+def test_mask_of_ones():
+    policy, rollout = make_tiny(), None
+    batch, rollout = one_rollout(policy)
+    wrong = bug_hunt.mask_of_ones(policy, batch, 1, SMALL)
+    assert wrong.mask.all() and not rollout.mask.all() and wrong.texts == rollout.texts
+
+
+@torch.no_grad()
+def test_shifted_log_probs_are_those_of_the_token_s_own_position():
+    policy = make_tiny()
+    _, rollout = one_rollout(policy)
+    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+    logp, _ = bug_hunt.score_shifted(policy.model, *ids, 0.7, 4)
+    for row in range(3):
+        prompt = rollout.prompt_ids[row][rollout.prompt_mask[row].bool()]
+        completion = rollout.completion_ids[row][rollout.mask[row].bool()]
+        logits = policy.model(torch.cat([prompt, completion])[None]).logits[0] / 0.7
+        own = logits.log_softmax(-1)[len(prompt) :].gather(1, completion[:, None]).squeeze(1)
+        last = (
+            len(completion) - 1
+        )  # behind the last token nothing follows: what stands there is arbitrary at full width
+        torch.testing.assert_close(logp[row, :last], own[:last], atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_score_at_one_forgets_the_temperature():
+    policy = make_tiny()
+    _, rollout = one_rollout(policy)
+    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+    logp, _ = bug_hunt.score_at_one(policy.model, *ids, 0.7, 4)
+    torch.testing.assert_close(logp, token_logprobs(policy.model, *ids, 1.0), atol=1e-5, rtol=0)
+    assert (logp - token_logprobs(policy.model, *ids, 0.7)).abs().max() > 0.01
+
+
+def test_mean_over_width():
+    new, old, advantages, mask = loss_inputs()
+    out = bug_hunt.mean_over_width(GRPO, new, old, advantages, mask, 99, None, 3, 9)
+    expected = 0.0
+    for i, row in enumerate(mask.tolist()):
+        for t, keep in enumerate(row):
+            rho = (new[i, t] - old[i, t]).exp()
+            a = advantages[i]
+            expected -= keep * float(torch.min(rho * a, rho.clamp(0.8, 1.2) * a)) / len(row) / 3
+    assert float(out.loss) == pytest.approx(expected)
+    assert float(out.loss) != pytest.approx(float(policy_loss(GRPO, new, old, advantages, mask, 99).loss))
+
+
+def loss_inputs():
+    noise = torch.Generator().manual_seed(0)
+    old = torch.randn(3, 5, generator=noise, dtype=torch.float64)
+    new = old + 0.3 * torch.randn(3, 5, generator=noise, dtype=torch.float64)
+    return (
+        new,
+        old,
+        torch.tensor([1.0, -2.0, 0.5]).double(),
+        (torch.arange(5) < torch.tensor([5, 1, 3])[:, None]).long(),
+    )
+
+
+def test_advantages_of_the_batch():
+    rewards = torch.tensor([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    expected = literal.advantages_std([rewards.flatten().tolist()])[0]
+    assert bug_hunt.advantages_of_batch(rewards, "std").flatten().tolist() == pytest.approx(expected)
+    assert bug_hunt.silent_batch(rewards).tolist() == [False, False]
+    assert bug_hunt.silent_batch(torch.ones(2, 3)).tolist() == [True, True]
+
+
+# --- a suspect trains, and leaves the trainer healthy -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("letter", [HEALTHY, *LETTERS])
+def test_a_suspect_trains_with_its_bug_alone(letter, monkeypatch, problems):
+    monkeypatch.setattr(bug_hunt, "load_problems", lambda split: problems)
+    names = {name for suspect in SUSPECTS.values() for name in suspect.exchanged}
+    before = {name: getattr(training, name) for name in names}
+    changes = {
+        field: getattr(SMALL, field) for field in ("prompts_per_step", "group_size", "minibatches", "max_tokens")
+    }
+    steps = bug_hunt.train_suspect(letter, make_tiny(), steps=2, **changes)
+    for record in steps:
+        assert {name: getattr(training, name) for name in names} == before, "still exchanged between two steps"
+        assert record.step in (1, 2)
+    assert {name: getattr(training, name) for name in names} == before
+
+
+def test_an_error_in_a_step_leaves_the_trainer_healthy():
+    with pytest.raises(ZeroDivisionError), bug_hunt.exchanged({"policy_loss": None}):
+        assert training.policy_loss is None
+        raise ZeroDivisionError
+    assert training.policy_loss is policy_loss
+
+
+# --- guesses ------------------------------------------------------------------------------------------------------------------
+
+
+def test_guesses_are_judged_and_explained(capsys):
+    for letter in LETTERS:
+        for number, suspect in SUSPECTS.items():
+            right = bug_hunt._PLANTED[letter] == number
+            assert check_guess(letter, number) is right
+            said = capsys.readouterr().out
+            assert suspect.name in said and ("gives it away" in said) == right and ("speaks against" in said) != right
+            if not right:
+                assert SUSPECTS[bug_hunt._PLANTED[letter]].name not in said, "the answer is given away"
+            assert max(map(len, said.splitlines())) <= 100
+    assert sorted(bug_hunt._PLANTED.values()) == sorted(SUSPECTS)
+
+
+@pytest.mark.parametrize(
+    ("letter", "guess", "words"),
+    [
+        ("A", "?", "A: no guess yet"),
+        (" b ", "...", "B: no guess yet"),
+        ("F", 1, "no run 'F': choose from A, B"),
+        ("A", 7, "a number from 1 to 5"),
+        ("A", "padding", "a number from 1 to 5"),
+    ],
+)
+def test_odd_guesses_get_a_clear_answer(letter, guess, words, capsys):
+    assert check_guess(letter, guess) is False
+    assert words in capsys.readouterr().out
+
+
+def test_a_number_as_text_is_a_guess(capsys):
+    assert check_guess("a", str(bug_hunt._PLANTED["A"])) is True
+
+
+# --- the exercises' own references, which are no functions of the package ------------------------------------------------------
+
+
+def test_take_updates_is_what_the_trainer_does():
+    """The same losses as `training.update`, mini-batch by mini-batch, with the same optimizer."""
+    settings = replace(SMALL, temperature=1.0, epochs=2)
+    policy, twin = make_tiny(dtype=torch.float64), make_tiny(dtype=torch.float64)
+    batch, rollout = one_rollout(policy)
+    rewards = training.score_rewards(rollout, batch, lambda text, gold: len(text) % 4 / 4)
+    minibatches = training.make_minibatches(rollout, rewards, DR_GRPO, settings, 1)
+    training.score_before_updates(minibatches, policy.model)
+    optimizers = [torch.optim.AdamW(p.model.parameters(), 1e-2, weight_decay=0.0) for p in (policy, twin)]
+    for parameter in policy.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    clock = training.Clock(policy.device)
+    theirs = [
+        training.update(policy.model, optimizers[0], minibatch, DR_GRPO, settings, clock, "here").loss
+        for _ in range(2)
+        for minibatch in minibatches
+    ]
+    parts = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+    order = torch.randperm(4, generator=torch.Generator().manual_seed(1))
+    rows = [(groups[:, None] * 4 + torch.arange(4)).flatten() for groups in order.tensor_split(2)]
+    ours = lesson_08.take_updates(
+        lambda i: token_logprobs(twin.model, *(part[i] for part in parts)), optimizers[1], rows,
+        training.group_advantages(rewards, "none").flatten(), rollout.mask, DR_GRPO, settings.max_tokens, 2,
+    )  # fmt: skip
+    assert ours == pytest.approx(theirs, abs=1e-6) and len(set(map(abs, ours))) == 4
+
+
+@pytest.mark.parametrize("method", [GRPO, DR_GRPO, GSPO, DAPO])
+def test_accumulated_loss_is_that_of_the_whole(method):
+    _, new, old, advantages, mask, budget, _ = lesson_08.accumulated_cases()[0].args
+    for size in range(1, 9):
+        ours = lesson_08.accumulated_loss(method, new, old, advantages, mask, budget, size)
+        assert float(ours) == pytest.approx(float(policy_loss(method, new, old, advantages, mask, budget).loss))
