@@ -14,6 +14,7 @@ import torch
 
 from rlvr_helpers.engine.files import remove_dead_parts, write_whole
 from rlvr_helpers.engine.large import lora_layers
+from rlvr_helpers.minibatches import Learner
 from rlvr_helpers.records import StepRecord, read_records
 
 # Settings that may differ when a run goes on: they change its length, memory or files, not what it computes.
@@ -70,21 +71,22 @@ class Checkpoints:
             return
         write_whole(self.start_file, lambda file: torch.save(reference.state_dict(), file))
 
-    def save(self, model, optimizer, records: list[StepRecord], scaler=None) -> None:
+    def save(self, learner: Learner, records: list[StepRecord]) -> None:
         """Saves the run after a step. Raises OSError that says what to do; the checkpoint before stays as it was."""
         state = {
             "identity": self.identity,
-            "model": trained_state(model),
-            "optimizer": optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler else {},
+            "model": trained_state(learner.model),
+            "optimizer": learner.optimizer.state_dict(),
+            "scaler": learner.scaler.state_dict() if learner.scaler else {},
             "records": [record.to_dict() for record in records],
             "random": {"python": random.getstate(), "torch": torch.get_rng_state()},
         }
         write_whole(self.file, lambda file: torch.save(state, file))
 
-    def resume(self, model, optimizer, reference, device, scaler=None) -> list[StepRecord]:
+    def resume(self, learner: Learner, device: torch.device) -> list[StepRecord]:
         """Puts model, optimizer, reference and random states where the checkpoint left them; the records so far. A new run
         has none, and its start model is saved."""
+        model, reference = learner.model, learner.reference
         if not self.file.exists():
             if reference not in (None, model):
                 self._keep_start(reference, device)
@@ -101,9 +103,9 @@ class Checkpoints:
         self.load_weights(model, state)
         if reference not in (None, model):
             reference.load_state_dict(start)
-        optimizer.load_state_dict(state["optimizer"])
-        if scaler:
-            scaler.load_state_dict(state.get("scaler", {}))
+        learner.optimizer.load_state_dict(state["optimizer"])
+        if learner.scaler:
+            learner.scaler.load_state_dict(state.get("scaler", {}))
         random.setstate(state["random"]["python"])
         torch.set_rng_state(state["random"]["torch"].cpu())
         return records

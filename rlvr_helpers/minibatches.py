@@ -1,13 +1,30 @@
-"""A rollout, cut into the rows of each optimizer step, and those into what goes through the model at once."""
+"""A rollout, cut into the rows of each optimizer step, and that step: scored in micro-batches, then one update."""
 
-from dataclasses import dataclass
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
-from rlvr_helpers.engine.large import autocast
+from rlvr_helpers.clipping import clip_binds
+from rlvr_helpers.engine.clock import Clock
+from rlvr_helpers.engine.finite import BadUpdate
+from rlvr_helpers.engine.large import (
+    LossScaler,
+    autocast,
+    lora_layers,
+    make_optimizer,
+    remake_activations,
+    training_mode,
+    without_lora,
+)
+from rlvr_helpers.losses import PolicyLoss, policy_loss
 from rlvr_helpers.methods import Method
+from rlvr_helpers.models import Policy
+from rlvr_helpers.ratios import masked_log_ratios, sequence_ratios
 from rlvr_helpers.sampling import Rollout
 from rlvr_helpers.scoring import score_tokens
 from rlvr_helpers.train_settings import TrainSettings
@@ -36,13 +53,54 @@ class MicroBatch:
         """Largest difference between the log-probs of decoding and those of training, in nats."""
         return float(((self.logp_sampler - self.logp_old) * self.mask).abs().max())
 
-    def score(self, model) -> tuple[Tensor, Tensor]:
+    def score(self, model: nn.Module, score: Callable = score_tokens) -> tuple[Tensor, Tensor | None]:
         """Log-probs and entropies of the completion tokens under a model, [B, T] each."""
         ids = self.prompt_ids, self.prompt_mask, self.completion_ids, self.mask
         with autocast(self.mask.device, self.compute):
             # the first update of a rollout has not been scored before: it gives the entropy too
             more = (True,) if torch.is_grad_enabled() and self.entropy is None else ()
-            return score_tokens(model, *ids, self.temperature, self.group_size, *more)
+            return score(model, *ids, self.temperature, self.group_size, *more)
+
+
+@dataclass
+class Learner:
+    """What is trained, and by what. What travels together through a run.
+
+    reference: the start model, to measure the KL to; None where nobody asks for it.
+    score, loss: as `sampling.score_tokens` and `losses.policy_loss`, or what stands in for them (`training.Stages`).
+    """
+
+    model: nn.Module
+    method: Method
+    settings: TrainSettings
+    optimizer: torch.optim.Optimizer
+    scaler: LossScaler | None = None
+    reference: nn.Module | None = None
+    score: Callable = score_tokens
+    loss: Callable[..., PolicyLoss] = policy_loss
+
+
+def make_learner(
+    policy: Policy,
+    method: Method,
+    settings: TrainSettings,
+    score: Callable = score_tokens,
+    loss: Callable[..., PolicyLoss] = policy_loss,
+) -> Learner:
+    """The policy's model with a fresh optimizer and, if the KL is asked for, a copy of it as reference."""
+    model = policy.model.eval()  # no dropout: log-probs of one text must not differ from call to call
+    if settings.gradient_checkpointing:
+        remake_activations(model)
+    optimizer, scaler = make_optimizer(model, settings), LossScaler(policy.device, policy.compute)
+    for parameter in model.parameters():  # AdamW counts every update, also one in which no group has a signal
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    reference = make_reference(model) if settings.track_kl or method.kl_coef > 0 else None
+    return Learner(model, method, settings, optimizer, scaler, reference, score, loss)
+
+
+def make_reference(model: nn.Module) -> nn.Module:
+    """The start model, to measure the KL to: a frozen copy, or with LoRA the model itself, which holds it."""
+    return model if lora_layers(model) else copy.deepcopy(model).requires_grad_(False)
 
 
 @dataclass
@@ -55,15 +113,21 @@ class MiniBatch:
 
 
 def make_minibatches(
-    rollout: Rollout, rewards: Tensor, method: Method, settings: TrainSettings, step: int
+    rollout: Rollout,
+    rewards: Tensor,
+    method: Method,
+    settings: TrainSettings,
+    step: int,
+    advantages_of: Callable = group_advantages,
+    without_signal: Callable = groups_without_signal,
 ) -> list[MiniBatch]:
     """Splits a rollout into mini-batches of whole groups (together, so that their prompts are read once).
 
     Groups without signal are left out of the computation where the method has no KL term: their gradient is exactly 0.
-    They still count in every denominator.
+    They still count in every denominator. advantages_of, without_signal: see `training.Stages`.
     """
-    advantages = group_advantages(rewards, method.advantage_scale)
-    has_signal = ~groups_without_signal(rewards) if method.kl_coef == 0 else torch.ones(len(rewards), dtype=torch.bool)
+    advantages = advantages_of(rewards, method.advantage_scale)
+    has_signal = ~without_signal(rewards) if method.kl_coef == 0 else torch.ones(len(rewards), dtype=torch.bool)
     generator = torch.Generator().manual_seed(settings.noise_seed(step))
     order = torch.randperm(len(rewards), generator=generator)
     size, lengths = rollout.group_size, rollout.lengths
@@ -130,3 +194,109 @@ def cut_rows(rollout: Rollout, rows: Tensor, advantages: Tensor, group_size: int
         rollout.logprobs[rows][:, :width],
         rollout.compute,
     )
+
+
+@torch.no_grad()
+def score_before_updates(learner: Learner, minibatches: list[MiniBatch], first: bool = True) -> None:
+    """Log-probs under the model that sampled, in the very micro-batches that are trained on: the same dtype, padding and
+    shape, so that the ratio before the first update is exactly 1 on a CPU. And under the reference: everywhere where the
+    loss needs them, else in the first mini-batch with rows, which is enough to watch the KL.
+
+    first: the first mini-batch too, whose `update` otherwise takes its own log-probs for the old ones: the same, bit for bit.
+    """
+    watched = next((minibatch for minibatch in minibatches if minibatch.micro), None)
+    for minibatch in minibatches:
+        for micro in minibatch.micro:
+            if first or minibatch is not minibatches[0]:
+                micro.logp_old, micro.entropy = micro.score(learner.model, learner.score)
+            if learner.reference is not None and (learner.method.kl_coef > 0 or minibatch is watched):
+                with without_lora(learner.reference):
+                    micro.logp_ref, _ = micro.score(learner.reference, learner.score)
+
+
+@dataclass
+class Update:
+    """What one optimizer step showed. Log-ratios are those that the loss saw, before the step."""
+
+    loss: float = 0.0
+    clip_fraction: float = 0.0
+    clip_low: float = 0.0
+    clip_high: float = 0.0
+    grad_norm: float = 0.0
+    skipped: bool = False  # by float16's loss scaling
+    token_log_ratios: list[Tensor] = field(default_factory=list)
+    sequence_log_ratios: list[Tensor] = field(default_factory=list)
+
+
+def update(learner: Learner, minibatch: MiniBatch, clock: Clock, position: str) -> Update:
+    """One optimizer step. The micro-batches' gradients add up to that of the whole mini-batch.
+
+    position: where in the run, for errors. Raises FloatingPointError where a loss, a gradient or a log-ratio is not finite.
+    """
+    model, result = learner.model, Update()
+    learner.optimizer.zero_grad(set_to_none=False)
+    scaler = learner.scaler or LossScaler(model.device, torch.float32)
+    for micro in minibatch.micro:
+        with clock.time("forward"), training_mode(model, learner.settings.gradient_checkpointing):
+            logp_new, entropy = micro.score(model, learner.score)
+            if micro.logp_old is None:  # nothing has moved since sampling
+                micro.logp_old = logp_new.detach()
+            if micro.entropy is None:
+                micro.entropy = entropy
+            out = loss_of(learner, minibatch, micro, logp_new)
+        with clock.time("backward"), training_mode(model, learner.settings.gradient_checkpointing):
+            scaler.backward(out.loss)
+        observe(result, out, logp_new.detach(), micro, minibatch, learner.method)
+    if not all(ratios.isfinite().all() for ratios in result.token_log_ratios + result.sequence_log_ratios):
+        learner.optimizer.zero_grad()
+        raise FloatingPointError(f"{position}: log-ratios are not finite")
+    with clock.time("optimizer"):
+        step_if_finite(learner, scaler, result, position)
+    return result
+
+
+def loss_of(learner: Learner, minibatch: MiniBatch, micro: MicroBatch, logp_new: Tensor) -> PolicyLoss:
+    """A micro-batch's share of the mini-batch's loss."""
+    return learner.loss(
+        learner.method,
+        logp_new,
+        micro.logp_old,
+        micro.advantages,
+        micro.mask,
+        learner.settings.max_tokens,
+        micro.logp_ref if learner.method.kl_coef > 0 else None,
+        minibatch.total_rows,
+        minibatch.total_tokens,
+    )
+
+
+def step_if_finite(learner: Learner, scaler: LossScaler, result: Update, position: str) -> None:
+    """Clips the gradient norm and takes the step. Raises BadUpdate where loss or gradient are not finite."""
+    scaler.unscale(learner.optimizer)
+    parameters = learner.model.parameters()
+    result.grad_norm = float(torch.nn.utils.clip_grad_norm_(parameters, learner.settings.max_grad_norm))
+    result.skipped = math.isfinite(result.loss) and scaler.may_skip(result.grad_norm)
+    if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm) or result.skipped):
+        learner.optimizer.zero_grad()
+        raise BadUpdate(
+            f"{position}: the loss is {result.loss} and the gradient norm {result.grad_norm}; the weights are those of "
+            "the last good update. Lower the learning rate, or look at the rewards and log-probs of this step."
+        )
+    scaler.step(learner.optimizer)
+
+
+def observe(result: Update, out, logp_new: Tensor, micro: MicroBatch, minibatch: MiniBatch, method: Method) -> None:
+    """Adds what a micro-batch showed to the update's record."""
+    keep = micro.mask.bool()
+    token_level = method.ratio_level == "token"
+    advantages = micro.advantages[:, None] if token_level else micro.advantages
+    ratios, counted = out.ratios.detach(), keep if token_level else keep.any(dim=1)
+    binds = clip_binds(ratios, advantages, method.clip_low, method.clip_high) & counted
+    total = minibatch.total_tokens if token_level else minibatch.total_rows
+    result.loss += out.loss.item()
+    result.clip_fraction += out.clip_fraction.item()
+    result.clip_low += int((binds & (advantages < 0)).sum()) / total
+    result.clip_high += int((binds & (advantages > 0)).sum()) / total
+    log_ratios = masked_log_ratios(logp_new, micro.logp_old, micro.mask)
+    result.token_log_ratios.append(log_ratios[keep].cpu())
+    result.sequence_log_ratios.append(sequence_ratios(logp_new, micro.logp_old, micro.mask).log().cpu())

@@ -5,14 +5,10 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
-from rlvr_helpers.advantages import groups_without_signal
-from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.engine.json_files import typed
 from rlvr_helpers.evaluation import Evaluation
 from rlvr_helpers.losses import kl_estimate
-from rlvr_helpers.methods import Method
-from rlvr_helpers.minibatches import MicroBatch, MiniBatch
-from rlvr_helpers.ratios import masked_log_ratios, sequence_ratios
+from rlvr_helpers.minibatches import MicroBatch
 from rlvr_helpers.sampling import Rollout
 
 LEVELS = (0.0, 0.01, 0.05, 0.16, 0.25, 0.5, 0.75, 0.84, 0.95, 0.99, 1.0)  # the quantiles that are kept
@@ -142,43 +138,12 @@ def read_records(data: list[dict]) -> list[StepRecord]:
     return records
 
 
-@dataclass
-class Update:
-    """What one optimizer step showed. Log-ratios are those that the loss saw, before the step."""
-
-    loss: float = 0.0
-    clip_fraction: float = 0.0
-    clip_low: float = 0.0
-    clip_high: float = 0.0
-    grad_norm: float = 0.0
-    skipped: bool = False  # by float16's loss scaling
-    token_log_ratios: list[Tensor] = field(default_factory=list)
-    sequence_log_ratios: list[Tensor] = field(default_factory=list)
-
-
-def observe(result: Update, out, logp_new: Tensor, micro: MicroBatch, minibatch: MiniBatch, method: Method) -> None:
-    """Adds what a micro-batch showed to the update's record."""
-    keep = micro.mask.bool()
-    token_level = method.ratio_level == "token"
-    advantages = micro.advantages[:, None] if token_level else micro.advantages
-    ratios, counted = out.ratios.detach(), keep if token_level else keep.any(dim=1)
-    binds = clip_binds(ratios, advantages, method.clip_low, method.clip_high) & counted
-    total = minibatch.total_tokens if token_level else minibatch.total_rows
-    result.loss += out.loss.item()
-    result.clip_fraction += out.clip_fraction.item()
-    result.clip_low += int((binds & (advantages < 0)).sum()) / total
-    result.clip_high += int((binds & (advantages > 0)).sum()) / total
-    log_ratios = masked_log_ratios(logp_new, micro.logp_old, micro.mask)
-    result.token_log_ratios.append(log_ratios[keep].cpu())
-    result.sequence_log_ratios.append(sequence_ratios(logp_new, micro.logp_old, micro.mask).log().cpu())
-
-
 def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
 def summarise(
-    step, rollout: Rollout, verdict: Evaluation, rewards, minibatches, updates, method, settings
+    step, rollout: Rollout, verdict: Evaluation, rewards, minibatches, updates, method, no_signal: Tensor
 ) -> StepRecord:
     """The record of a step: what a practitioner watches, under its standard name."""
     lengths = rollout.lengths.float().cpu()
@@ -197,7 +162,7 @@ def summarise(
         loss=mean([u.loss for u in updates]),
         reward_mean=rewards.mean().item(),
         reward_std=rewards.std(dim=1).mean().item(),
-        no_signal=groups_without_signal(rewards).float().mean().item(),
+        no_signal=no_signal.float().mean().item(),
         accuracy=verdict.accuracy,
         lenient_accuracy=verdict.lenient_accuracy,
         format_rate=verdict.format_rate,

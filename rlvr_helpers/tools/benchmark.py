@@ -24,14 +24,17 @@ import torch.nn.functional as F
 from torch.profiler import profile
 from transformers import PrinterCallback, TrainerCallback
 
-from rlvr_helpers import training
+from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.methods import GRPO, METHODS
+from rlvr_helpers.minibatches import Learner, make_minibatches, score_before_updates, update
 from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, mask_after_end, sample_groups
 from rlvr_helpers.tools.measuring import generated, header, now, peak_memory, timed
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import problems_of_step, train
 
 COMMAND = "python -m rlvr_helpers.tools.benchmark"
 TARGET, EVALUATE_EVERY = 0.9, 5
@@ -45,11 +48,11 @@ class Work:
     policy: Policy
     train: list[Problem]
     test: list[Problem]
-    settings: training.TrainSettings
+    settings: TrainSettings
     repeats: int
 
     def problems(self, turn: int) -> list[Problem]:
-        return training.problems_of_step(self.train, turn + 1, self.settings)
+        return problems_of_step(self.train, turn + 1, self.settings)
 
     def prompts(self, turn: int) -> list[str]:
         return [format_prompt(self.policy, problem.question) for problem in self.problems(turn)]
@@ -60,7 +63,7 @@ class Work:
 
 def make_work(args) -> Work:
     """The workload: a policy with the default settings of training, or with small ones."""
-    policy, settings = load_policy(args.model), training.TrainSettings(steps=60)
+    policy, settings = load_policy(args.model), TrainSettings(steps=60)
     train, test = (load_problems(split, args.problems or policy.problems) for split in ("train", "test"))
     if args.quick:
         small = replace(settings, steps=1, prompts_per_step=4, group_size=4, minibatches=2, max_tokens=8)
@@ -94,7 +97,7 @@ def generated_samples(work: Work, turn: int, prompts: list[str]) -> torch.Tensor
 def measure_step(work: Work) -> dict:
     """Rollouts with all their updates, ours and TRL's in turns, each side training its own copy of the same model."""
     settings = replace(work.settings, steps=work.repeats + 1, track_kl=False, warmup_steps=0, decay_steps=None)
-    records, runs = training.train(work.fresh_policy(), work.train, GRPO, settings), {"ours": [], "trl": []}
+    records, runs = train(work.fresh_policy(), work.train, GRPO, settings), {"ours": [], "trl": []}
 
     def our_turn() -> None:
         run, record = timed(next, records)
@@ -177,12 +180,14 @@ def measure_trace(work: Work) -> dict:
     prompts = work.prompts(0)
     rollout = our_samples(work, 0, prompts)
     rewards = torch.arange(len(rollout.mask)).view(-1, s.group_size) % 2.0
-    minibatches = training.make_minibatches(rollout, rewards.to(policy.device), GRPO, s, 1)
+    minibatches = make_minibatches(rollout, rewards.to(policy.device), GRPO, s, 1)
+
+    learner = Learner(policy.model, GRPO, s, optimizer)
 
     def updates() -> None:
-        training.score_before_updates(minibatches, policy.model)
+        score_before_updates(learner, minibatches)
         for minibatch in minibatches * s.epochs:
-            training.update(policy.model, optimizer, minibatch, GRPO, s, training.Clock(policy.device), "")
+            update(learner, minibatch, Clock(policy.device), "")
 
     tokens = int(rollout.mask.sum()) + int(rollout.prompt_mask.sum()) // s.group_size
     generation = trace_part(work, lambda: our_samples(work, 0, prompts), 2 * tokens, len(rollout.mask))
@@ -230,7 +235,7 @@ def measure_reach(args) -> dict:
 def reach(work: Work, method: str) -> dict:
     """Steps, seconds and memory until the held-out greedy accuracy is at the target; evaluation is timed apart."""
     policy, settings = work.policy, work.settings
-    records, memory = training.train(policy, work.train, METHODS[method], settings), peak_memory(policy.device)
+    records, memory = train(policy, work.train, METHODS[method], settings), peak_memory(policy.device)
     seconds, evaluating, curve = 0.0, 0.0, []
     for step in range(settings.steps + 1):
         seconds += timed(next, records)[0]["seconds"] if step else 0.0

@@ -22,9 +22,19 @@ from statistics import median
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from rlvr_helpers import sampling, training
-from rlvr_helpers.engine.large import add_lora, best_compute, make_optimizer, merge_lora, without_cudnn_attention
+from rlvr_helpers import sampling
+from rlvr_helpers.engine.clock import Clock
+from rlvr_helpers.engine.large import (
+    add_lora,
+    best_compute,
+    merge_lora,
+    remake_activations,
+    training_mode,
+    without_cudnn_attention,
+)
+from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO
+from rlvr_helpers.minibatches import make_learner, make_minibatches, score_before_updates, update
 from rlvr_helpers.models import KNOWN, Policy, default_device, format_prompt, is_here, load_policy, make_policy
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.sampling import sample_groups
@@ -32,10 +42,11 @@ from rlvr_helpers.scoring import masked_scores
 from rlvr_helpers.study.memory import GIB, SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
 from rlvr_helpers.study.recipes import fit_to_card, this_card, workload
 from rlvr_helpers.tools.measuring import generated, header, peak_memory, timed
+from rlvr_helpers.train_settings import TrainSettings
 
 COMMAND = "python -m rlvr_helpers.tools.gpu_benchmark"
 METHOD = replace(GRPO, kl_coef=0.04)
-SETTINGS = training.TrainSettings(
+SETTINGS = TrainSettings(
     prompts_per_step=2,
     group_size=8,
     max_tokens=400,
@@ -91,23 +102,18 @@ def our_side(work: Work):
     policy, s = work.policy, work.settings
     if work.lora_rank:
         add_lora(policy.model, work.lora_rank)
-    if s.gradient_checkpointing:
-        training.remake_activations(policy.model)
-    reference, optimizer = training.make_reference(policy.model), make_optimizer(policy.model, s)
-    scaler = training.LossScaler(policy.device, policy.compute)
-    for parameter in policy.model.parameters():
-        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    learner = make_learner(policy, METHOD, s)
 
     def step(turn: int) -> dict:
-        clock = training.Clock(policy.device)
+        clock = Clock(policy.device)
         with clock.time("generation"):
             generator = torch.Generator().manual_seed(turn)
             rollout = sample_groups(policy, work.prompts, s.group_size, s.max_tokens, generator=generator)
         rewards = (torch.arange(len(rollout.mask)).view(-1, s.group_size) % 2.0).to(policy.device)  # all have a signal
         with clock.time("scoring"):
-            minibatches = training.make_minibatches(rollout, rewards, METHOD, s, turn + 1)
-            training.score_before_updates(minibatches, policy.model, reference)
-        shown = training.update(policy.model, optimizer, minibatches[0], METHOD, s, clock, "", scaler)
+            minibatches = make_minibatches(rollout, rewards, METHOD, s, turn + 1)
+            score_before_updates(learner, minibatches)
+        shown = update(learner, minibatches[0], clock, "")
         gap = max(micro.sampler_gap for micro in minibatches[0].micro)
         tokens = int(rollout.mask.sum())
         return {"parts": clock.seconds, "tokens": tokens, "sampler_gap": gap, "clip_first": shown.clip_fraction}
@@ -123,7 +129,7 @@ def script_side(work: Work):
     for copied, trained in ((model, True), (reference, False)):
         merge_lora(copied)  # of our side
         copied.requires_grad_(trained)
-    training.remake_activations(model)
+    remake_activations(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=s.learning_rate)
 
     def score(which, ids, mask, width):
@@ -131,7 +137,7 @@ def script_side(work: Work):
         return masked_scores(logits, ids[:, -width:], mask[:, -width:])[0]
 
     def step(turn: int) -> dict:
-        clock = training.Clock(policy.device)
+        clock = Clock(policy.device)
         with clock.time("generation"):
             prompt, prompt_mask, completions = generated(
                 policy, work.prompts, s.group_size, s.max_tokens, seed=turn, model=model
@@ -142,10 +148,10 @@ def script_side(work: Work):
         with clock.time("scoring"), torch.no_grad():
             old, ref = (score(which, ids, mask, width) for which in (model, reference))
         advantages = (torch.arange(len(ids), device=ids.device) % 2.0) * 2 - 1
-        with clock.time("forward"), training.training_mode(model, True):
+        with clock.time("forward"), training_mode(model, True):
             new = score(model, ids, mask, width)
-            loss = training.policy_loss(METHOD, new, old, advantages, done, s.max_tokens, ref).loss
-        with clock.time("backward"), training.training_mode(model, True):
+            loss = policy_loss(METHOD, new, old, advantages, done, s.max_tokens, ref).loss
+        with clock.time("backward"), training_mode(model, True):
             loss.backward()
         with clock.time("optimizer"):
             torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)

@@ -34,7 +34,7 @@ from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.study.runs import provenance, rounded
-from rlvr_helpers.training import train
+from rlvr_helpers.training import Stages, train
 
 EVERY_ROLLOUT = replace(SETTINGS, eval_every=1, track_kl=False)
 EVAL_COUNT = 200
@@ -99,7 +99,7 @@ def record_run(rule: str, unit: str, clip_low: float, clip_high: float, seed: in
         method,
         replace(EVERY_ROLLOUT, seed=seed),
         eval_problems=load_problems("test")[:EVAL_COUNT],
-        loss=partial(policy_loss, objective=watched),
+        stages=Stages(loss=partial(policy_loss, objective=watched)),
     )
     for record in records:
         seen = record.tokens if unit == "token" else EVERY_ROLLOUT.prompts_per_step * EVERY_ROLLOUT.group_size

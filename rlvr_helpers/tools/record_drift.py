@@ -31,7 +31,7 @@ from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import GRPO
-from rlvr_helpers.minibatches import make_minibatches
+from rlvr_helpers.minibatches import Learner, make_minibatches
 from rlvr_helpers.models import format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.ratios import masked_log_ratios
@@ -78,14 +78,14 @@ def drift(policy, rollout: Rollout, rewards: torch.Tensor) -> list[torch.Tensor]
     """The log-ratios of all tokens after each update, [B, T] each."""
     logp_old = score(policy, rollout)
     minibatches = make_minibatches(rollout, rewards, UNCLIPPED, SETTINGS, step=1)
-    score_before_updates(minibatches, policy.model)
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=SETTINGS.learning_rate, betas=SETTINGS.betas, weight_decay=SETTINGS.weight_decay
     )
-    found = []
+    learner, found = Learner(policy.model, UNCLIPPED, SETTINGS, optimizer), []
+    score_before_updates(learner, minibatches)
     for _ in range(SETTINGS.epochs):
         for minibatch in minibatches:
-            update(policy.model, optimizer, minibatch, UNCLIPPED, SETTINGS, Clock(policy.device), "the recorded drift")
+            update(learner, minibatch, Clock(policy.device), "the recorded drift")
             found.append(masked_log_ratios(score(policy, rollout), logp_old, rollout.mask))
     return found
 

@@ -27,7 +27,7 @@ import torch
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
-from rlvr_helpers.minibatches import make_minibatches
+from rlvr_helpers.minibatches import Learner, make_minibatches
 from rlvr_helpers.models import format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
@@ -71,11 +71,11 @@ def logprobs_over_updates(method: Method, rollout: Rollout, rewards: torch.Tenso
     """Log-probs before the first and after each update from the start model, [U + 1, B, T]."""
     policy = load_policy("tiny")
     (minibatch,) = make_minibatches(rollout, rewards, method, SETTINGS, step=1)
-    score_before_updates([minibatch], policy.model)
-    optimizer = make_optimizer(policy.model, SETTINGS)
+    learner = Learner(policy.model, method, SETTINGS, make_optimizer(policy.model, SETTINGS))
+    score_before_updates(learner, [minibatch])
     found = [score(policy, rollout)]
     for _ in range(SETTINGS.epochs):
-        update(policy.model, optimizer, minibatch, method, SETTINGS, Clock(policy.device), "the recorded group")
+        update(learner, minibatch, Clock(policy.device), "the recorded group")
         found.append(score(policy, rollout))
     return torch.stack(found)
 

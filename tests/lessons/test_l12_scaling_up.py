@@ -27,7 +27,7 @@ from rlvr_helpers.study.memory import (
     trained_parameters,
 )
 from rlvr_helpers.train_settings import TrainSettings
-from rlvr_helpers.training import sample_step, score_rewards, train
+from rlvr_helpers.training import problems_of_step, sample_step, score_rewards, train
 
 LARGE, WORK = SHAPES["qwen2.5-1.5b"], Workload()
 LONG = Workload(prompts=32, group_size=32, lora_rank=16, gradient_checkpointing=True)
@@ -154,7 +154,7 @@ def test_the_first_gradient_is_that_of_train():
     record = next(train(policy, problems, GRPO, replace(SETTINGS, track_kl=False), letters))
     theirs = scaling.flat_gradient(policy.model)
     again = make_tiny()
-    batch = scaling.training.problems_of_step(problems, 1, SETTINGS)
+    batch = problems_of_step(problems, 1, SETTINGS)
     rollout = sample_step(again, batch, 1, SETTINGS)
     ours = first_gradient(again, rollout, score_rewards(rollout, batch, letters), SETTINGS)
     assert float(ours.norm()) == pytest.approx(record.grad_norm, rel=1e-5)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlvr_helpers import compare, training
 from rlvr_helpers.compare import main
 from rlvr_helpers.evaluation import Evaluation, mcnemar, wilson_interval
 from rlvr_helpers.methods import GRPO, GSPO
@@ -17,6 +16,7 @@ from rlvr_helpers.paths import DATA
 from rlvr_helpers.plots.live import dashboard
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.records import BINS, Distribution
+from rlvr_helpers.study import comparison, pilot
 from rlvr_helpers.study.comparison import Comparison, load_trained, run_comparison
 from rlvr_helpers.study.pilot import calibrate_clip_range, exceeded_by
 from rlvr_helpers.study.runs import Run, load_run
@@ -199,16 +199,17 @@ def test_train_and_held_out_problems_go_where_they_belong(monkeypatch):
         seen.append((problems, eval_problems))
         return iter(())
 
-    monkeypatch.setattr(compare, "train", spy)
+    monkeypatch.setattr(comparison, "train", spy)
+    monkeypatch.setattr(pilot, "train", spy)
     train_set, test_set = load_problems("train"), load_problems("test")
     assert {p.question for p in train_set}.isdisjoint(p.question for p in test_set)
-    list(compare.run_case((small(), GRPO, 0)))
+    list(comparison.run_case((small(), GRPO, 0)))
     with pytest.raises(ValueError, match="no group of the pilot had a signal"):
-        compare.run_pilot(small())
+        pilot.run_pilot(small())
     with pytest.raises(ValueError, match="no group of the pilot had a signal"):
         calibrate_clip_range()
     assert seen == [(train_set, test_set[:8]), (train_set, None), (train_set, None)]
-    held_back = compare.split_problems(replace(small(), eval_split="train"))
+    held_back = comparison.split_problems(replace(small(), eval_split="train"))
     assert held_back == (train_set[8:], train_set[:8])
 
 
@@ -223,15 +224,15 @@ def test_a_command_that_failed_leaves_its_folder_to_the_corrected_one(tmp_path, 
 
 def test_ctrl_c_in_a_step_saves_the_steps_before_and_the_one_under_way(tmp_path, monkeypatch, capsys):
     """On a GPU a checkpoint is not written every step."""
-    true_update, updates = training.update, []
+    true_step, updates = torch.optim.AdamW.step, []
 
-    def interrupted(*args):
+    def interrupted(*args, **options):
         updates.append(1)
         if len(updates) == 2 * 4 + 1:  # in the third step, of 4 updates each
             signal.raise_signal(signal.SIGINT)
-        return true_update(*args)
+        return true_step(*args, **options)
 
-    monkeypatch.setattr(training, "update", interrupted)
+    monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
     small = ["--set", "prompts_per_step=4", "--set", "group_size=4", "--set", "minibatches=2", "--set", "max_tokens=16"]
     usual = ["--methods", "grpo", "--seeds", "1", "--steps", "6", "--eval-count", "4", "--out", str(tmp_path), *small]
     usual += ["--set", "checkpoint_every=100", "--set", "track_kl=False"]
@@ -355,7 +356,7 @@ def test_a_command_that_is_killed_before_it_removes_the_checkpoint_loses_nothing
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "remove_checkpoint", killed)
+    monkeypatch.setattr(comparison, "remove_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
         finish(comparison)
     assert names(tmp_path) == {"start.pt", "grpo-seed0/checkpoint/checkpoint.pt"}

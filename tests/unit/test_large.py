@@ -7,8 +7,9 @@ import pytest
 import torch
 from small_policies import make_model, make_tiny, some_problems
 
-from rlvr_helpers import sampling, training
+from rlvr_helpers import sampling
 from rlvr_helpers.engine import decoding
+from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.decoding import CacheDecoder, GraphDecoder, LayerDecoder
 from rlvr_helpers.engine.large import (
     LossScaler,
@@ -20,12 +21,12 @@ from rlvr_helpers.engine.large import (
     without_lora,
 )
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
-from rlvr_helpers.minibatches import make_minibatches, split_rows
+from rlvr_helpers.minibatches import Learner, make_minibatches, score_before_updates, split_rows, update
 from rlvr_helpers.models import format_prompt, load_policy, save_policy
 from rlvr_helpers.sampling import sample_groups
 from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.train_settings import TrainSettings
-from rlvr_helpers.training import train
+from rlvr_helpers.training import Stages, sample_step, train
 
 SMALL = TrainSettings(
     steps=3, prompts_per_step=4, group_size=4, epochs=2, minibatches=2, learning_rate=5e-3, max_tokens=8, eval_every=2
@@ -120,9 +121,9 @@ def test_the_gradient_in_16_bits_points_where_that_in_float32_does():
         rewards = torch.tensor([float(letters(text, "")) for text in rollout.texts]).view(-1, 4)
         settings = replace(SMALL, minibatches=1, max_tokens=12)
         minibatches = make_minibatches(rollout, rewards, GRPO, settings, 1)
-        training.score_before_updates(minibatches, policy.model)
-        optimizer = torch.optim.SGD(policy.model.parameters(), lr=0.0)
-        training.update(policy.model, optimizer, minibatches[0], GRPO, settings, training.Clock(policy.device), "")
+        learner = Learner(policy.model, GRPO, settings, torch.optim.SGD(policy.model.parameters(), lr=0.0))
+        score_before_updates(learner, minibatches)
+        update(learner, minibatches[0], Clock(policy.device), "")
         gradients.append(torch.cat([p.grad.flatten() for p in policy.model.parameters()]))
     assert 0.995 < torch.cosine_similarity(*gradients, dim=0) < 1
 
@@ -272,14 +273,12 @@ def updates_of(policy, scaler, count):
     rewards = torch.tensor([float(letters(text, "")) for text in rollout.texts]).view(-1, 4)
     settings = replace(SMALL, minibatches=1, max_tokens=12)
     minibatches = make_minibatches(rollout, rewards, GRPO, settings, 1)
-    training.score_before_updates(minibatches, policy.model)
-    optimizer, clock = torch.optim.AdamW(policy.model.parameters(), 1e-3), training.Clock(policy.device)
+    optimizer, clock = torch.optim.AdamW(policy.model.parameters(), 1e-3), Clock(policy.device)
+    learner = Learner(policy.model, GRPO, settings, optimizer, scaler)
+    score_before_updates(learner, minibatches)
     for parameter in policy.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    return [
-        training.update(policy.model, optimizer, minibatches[0], GRPO, settings, clock, "here", scaler)
-        for _ in range(count)
-    ]
+    return [update(learner, minibatches[0], clock, "here") for _ in range(count)]
 
 
 def test_an_overflow_at_the_smallest_factor_stops_the_run(monkeypatch):
@@ -304,16 +303,17 @@ def test_the_norm_is_that_of_the_gradient_without_the_factor():
     assert norms == pytest.approx([norms[0]] * 3, rel=0.3)
 
 
-def test_updates_left_out_are_counted_and_do_not_spoil_the_norm(monkeypatch):
-    make = training.LossScaler
+def test_updates_left_out_are_counted_and_do_not_spoil_the_norm():
+    first = iter([True])
 
-    def too_large(device, compute):
-        scaler = make(device, compute)
-        scaler.scaler.load_state_dict({**scaler.scaler.state_dict(), "scale": 2.0**20})
-        return scaler
+    def with_too_large_a_factor(learner, minibatches, **options):
+        scaler = learner.scaler.scaler
+        if next(first, False):
+            scaler.load_state_dict({**scaler.state_dict(), "scale": 2.0**20})
+        score_before_updates(learner, minibatches, **options)
 
-    monkeypatch.setattr(training, "LossScaler", too_large)
-    records = run(replace(make_tiny(), compute=torch.float16))
+    stages = Stages(score_before=with_too_large_a_factor)
+    records = run(replace(make_tiny(), compute=torch.float16), stages=stages)
     assert records[0].skipped > 0 and records[-1].skipped == 0
     assert all(0 <= record.grad_norm < 1e6 for record in records)
 
@@ -420,24 +420,24 @@ def test_lora_says_what_is_wrong(peft, monkeypatch):
 # --- memory that is full, and what may change when a run goes on ----------------------------------
 
 
-def test_full_memory_names_the_ways_out_and_loses_nothing(tmp_path, monkeypatch):
+def test_full_memory_names_the_ways_out_and_loses_nothing(tmp_path):
     unbroken = make_tiny()
     run(unbroken)
-    sample, calls = training.sample_step, []
+    calls = []
 
     def full(*args):
         calls.append(1)
         if len(calls) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB\nmore")
-        return sample(*args)
+        return sample_step(*args)
 
-    monkeypatch.setattr(training, "sample_step", full)
+    stages = Stages(sample=full)
     with pytest.raises(RuntimeError, match="step 3: .* micro_batch_tokens .* gradient_checkpointing=True") as caught:
-        run(make_tiny(), checkpoint_dir=tmp_path)
+        run(make_tiny(), checkpoint_dir=tmp_path, stages=stages)
     assert "20 MiB" in str(caught.value) and "more" not in str(caught.value).splitlines()[-1][-6:]
     policy = make_tiny()
     settings = replace(SMALL, micro_batch_tokens=60, gradient_checkpointing=True, checkpoint_every=2)
-    records = run(policy, settings, checkpoint_dir=tmp_path)
+    records = run(policy, settings, checkpoint_dir=tmp_path, stages=stages)
     assert [record.step for record in records] == [1, 2, 3] and len(calls) == 4
     assert (weights(policy) - weights(unbroken)).abs().max() < 1e-4
 

@@ -12,18 +12,19 @@ import pytest
 import torch
 from small_policies import END_IDS, ID, make_tiny
 
-from rlvr_helpers import losses, models, training
+from rlvr_helpers import losses, models
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.evaluation import evaluate, judge
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, RLOO
-from rlvr_helpers.minibatches import make_minibatches
+from rlvr_helpers.minibatches import make_learner, make_minibatches, score_before_updates, update
 from rlvr_helpers.models import format_prompt
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.records import BINS, LEVELS, Distribution, StepRecord
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import encode_prompts, sample_groups
+from rlvr_helpers.scoring import score_tokens
 from rlvr_helpers.train_settings import TrainSettings
-from rlvr_helpers.training import problems_of_step, sample_step, train
+from rlvr_helpers.training import Stages, problems_of_step, sample_step, score_rewards, train
 
 SMALL = TrainSettings(
     steps=3,
@@ -70,31 +71,29 @@ def without_seconds(records):
 
 
 @pytest.fixture
-def all_in_float64(monkeypatch):
+def all_in_float64():
     """The log-softmax of a model in float64 is float64 too, and so are rewards: for comparisons beyond the float32 of
     S9. Nothing else of the package is changed. (Llama's norms are float32 in any case, GPT-2's are not.)"""
-    score_tokens, score_rewards, float32 = training.score_tokens, training.score_rewards, torch.Tensor.float
+    float32 = torch.Tensor.float
 
     def scored(*args):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch.Tensor, "float", lambda x: x if x.dtype == torch.float64 else float32(x))
             return score_tokens(*args)
 
-    monkeypatch.setattr(training, "score_tokens", scored)
-    monkeypatch.setattr(training, "score_rewards", lambda *args: score_rewards(*args).double())
+    return Stages(score=scored, rate=lambda *args: score_rewards(*args).double())
 
 
-def test_ratios_are_those_of_the_last_pass_over_a_rollout(problems, monkeypatch):
+def test_ratios_are_those_of_the_last_pass_over_a_rollout(problems):
     """Two passes over two mini-batches: the record's spreads are made of the third and fourth update's log-ratios."""
-    updates, true_update = [], training.update
+    updates = []
 
-    def kept(*args, **more):
-        updates.append(true_update(*args, **more))
+    def kept(*args):
+        updates.append(update(*args))
         return updates[-1]
 
-    monkeypatch.setattr(training, "update", kept)
     settings = replace(SMALL, steps=1, epochs=2, minibatches=2, learning_rate=0.01, warmup_steps=0)
-    (record,) = run(make_tiny(), problems, GRPO, settings, letters_of_some)
+    (record,) = run(make_tiny(), problems, GRPO, settings, letters_of_some, stages=Stages(update=kept))
     assert len(updates) == 4
     for level in ("token_log_ratio", "sequence_log_ratio"):
         first, last = (
@@ -261,10 +260,11 @@ def test_two_steps_equal_those_written_out(problems, method, family, tolerance, 
     """Weights and records, in float64, after two rollouts with four updates each. One group in three has no signal."""
     settings = replace(SMALL, steps=2, temperature=0.8, weight_decay=0.1, max_grad_norm=0.5, decay_steps=3, seed=4)
     policy, twin = (make_tiny(family, seed=1, dtype=torch.float64) for _ in range(2))
-    literal = LiteralTrainer(twin, problems, method, settings, letters_of_some)
+    trainer = LiteralTrainer(twin, problems, method, settings, letters_of_some)
     start = weights(twin)
-    for step, record in enumerate(train(policy, problems, method, settings, letters_of_some), start=1):
-        expected = literal.step(step)
+    records = train(policy, problems, method, settings, letters_of_some, stages=all_in_float64)
+    for step, record in enumerate(records, start=1):
+        expected = trainer.step(step)
         for name, value in expected.items():
             assert getattr(record, name) == pytest.approx(value, rel=1e-6, abs=1e-7), (step, name)
         assert (weights(policy) - weights(twin)).abs().max() < tolerance
@@ -302,29 +302,28 @@ def test_s10_the_ratio_before_the_first_update_is_exactly_1(any_policy, problems
     assert all(record.clip_fraction > 0 for record in records), "after the first update there are some"
 
 
-def test_s10_the_sampler_s_log_probs_would_not_do(policy, problems, monkeypatch):
+def test_s10_the_sampler_s_log_probs_would_not_do(policy, problems):
     """What decoding with a cache saw differs in the last digits; it is kept as a diagnostic alone."""
     records = run(make_tiny(), problems, replace(GRPO, clip_low=0.0, clip_high=0.0))
     assert all(0 < record.sampler_gap < 1e-4 for record in records)
-    in_place = training.score_before_updates
 
-    def from_the_sampler(minibatches, *models, **options):
-        in_place(minibatches, *models, **options)
+    def from_the_sampler(learner, minibatches, **options):
+        score_before_updates(learner, minibatches, **options)
         for minibatch in minibatches:
             for micro in minibatch.micro:
                 micro.logp_old = micro.logp_sampler
 
-    monkeypatch.setattr(training, "score_before_updates", from_the_sampler)
-    records = run(policy, problems, replace(GRPO, clip_low=0.0, clip_high=0.0))
+    stages = Stages(score_before=from_the_sampler)
+    records = run(policy, problems, replace(GRPO, clip_low=0.0, clip_high=0.0), stages=stages)
     assert max(record.clip_fraction_first for record in records) > 0
 
 
 def test_s10_old_log_probs_are_constants(policy, problems):
     batch = problems_of_step(problems, 1, SMALL)
     rollout = sample_step(policy, batch, 1, SMALL)
-    rewards = training.score_rewards(rollout, batch, letters)
+    rewards = score_rewards(rollout, batch, letters)
     minibatches = make_minibatches(rollout, rewards, GRPO, SMALL, 1)
-    training.score_before_updates(minibatches, policy.model, policy.model)
+    score_before_updates(replace(make_learner(policy, GRPO, SMALL), reference=policy.model), minibatches)
     for micro in (micro for minibatch in minibatches for micro in minibatch.micro):
         assert not micro.logp_old.requires_grad and not micro.logp_ref.requires_grad
         assert torch.equal(micro.logp_old, micro.score(policy.model)[0].detach())
@@ -332,17 +331,18 @@ def test_s10_old_log_probs_are_constants(policy, problems):
 
 @pytest.mark.parametrize("rows", [None, 3])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_s10_the_first_update_s_own_log_probs_are_those_of_scoring_before_it(problems, monkeypatch, family, rows):
+def test_s10_the_first_update_s_own_log_probs_are_those_of_scoring_before_it(problems, family, rows):
     """Bit for bit, also in several micro-batches: records and weights are those of a run that scores everything."""
-    settings, in_place = replace(SMALL, micro_batch_rows=rows), training.score_before_updates
+    settings = replace(SMALL, micro_batch_rows=rows)
     saving, scoring = make_tiny(family), make_tiny(family)
     records = run(saving, problems, GRPO, settings, letters_of_some)
 
-    def everything(*args, first, **options):
-        in_place(*args, first=True, **options)
+    def everything(learner, minibatches, first):
+        score_before_updates(learner, minibatches, first=True)
 
-    monkeypatch.setattr(training, "score_before_updates", everything)
-    assert without_seconds(records) == without_seconds(run(scoring, problems, GRPO, settings, letters_of_some))
+    stages = Stages(score_before=everything)
+    again = run(scoring, problems, GRPO, settings, letters_of_some, stages=stages)
+    assert without_seconds(records) == without_seconds(again)
     assert torch.equal(weights(saving), weights(scoring))
 
 
@@ -363,21 +363,21 @@ def test_s11_optimizer_state_is_float32(policy, problems, tmp_path):
 # --- S17: micro-batches and rows that are left out ------------------------------------------------
 
 
-def after_a_run(problems, method, micro_batch_rows=None, family="gpt2", reward=letters_of_some, steps=1):
-    """Weights and records of a run in float64, with a reward that gives some groups no signal."""
+def after_a_run(problems, method, stages, micro_batch_rows=None, family="gpt2", reward=letters_of_some, steps=1):
+    """Weights and records of a run in float64, with a reward that gives some groups no signal. stages: `all_in_float64`."""
     policy = make_tiny(family, dtype=torch.float64)
     settings = replace(SMALL, steps=steps, epochs=3, minibatches=1, micro_batch_rows=micro_batch_rows)
-    records = run(policy, problems, method, settings, reward)
+    records = run(policy, problems, method, settings, reward, stages=stages)
     return weights(policy), records
 
 
 @pytest.mark.parametrize("method, family, tolerance", CASES)
 def test_s17_micro_batches_of_any_size_give_the_same_model(problems, method, family, tolerance, all_in_float64):
     """1 and 3 rows do not share prompts, 3 do not divide a group, 8 are two whole groups."""
-    whole, records = after_a_run(problems, method, None, family)
+    whole, records = after_a_run(problems, method, all_in_float64, None, family)
     assert (whole - weights(make_tiny(family, dtype=torch.float64))).abs().max() > 1e-2
     for rows in (1, 3, 8):
-        split, split_records = after_a_run(problems, method, rows, family)
+        split, split_records = after_a_run(problems, method, all_in_float64, rows, family)
         assert (split - whole).abs().max() < tolerance, rows
         for one, two in zip(records, split_records, strict=True):
             for name in ("loss", "clip_fraction", "clip_low", "clip_high", "grad_norm", "entropy", "kl"):
@@ -396,24 +396,23 @@ def test_s17_holds_in_float32_to_its_precision(policy, problems, rows):
     assert difference.max() < 0.02 * settings.learning_rate and difference.mean() < 1e-5 * settings.learning_rate
 
 
-def nothing_without_signal(monkeypatch):
-    monkeypatch.setattr(training, "groups_without_signal", lambda rewards: torch.zeros(len(rewards), dtype=torch.bool))
+def nothing_without_signal(stages):
+    return replace(stages, no_signal=lambda rewards: torch.zeros(len(rewards), dtype=torch.bool))
 
 
 @every_method
-def test_s17_rows_without_signal_may_be_left_out(problems, method, monkeypatch, all_in_float64):
+def test_s17_rows_without_signal_may_be_left_out(problems, method, all_in_float64):
     """Leaving groups without signal out of the computation gives the model that all rows give."""
-    left_out, records = after_a_run(problems, method)
+    left_out, records = after_a_run(problems, method, all_in_float64)
     assert 0 < records[0].no_signal < 1
-    nothing_without_signal(monkeypatch)
-    everything, all_records = after_a_run(problems, method)
+    everything, all_records = after_a_run(problems, method, nothing_without_signal(all_in_float64))
     assert (left_out - everything).abs().max() < 1e-9
     for one, two in zip(records, all_records, strict=True):
         for name in ("loss", "clip_fraction", "grad_norm"):
             assert getattr(one, name) == pytest.approx(getattr(two, name), rel=1e-5, abs=1e-7), name
 
 
-def test_s17_leaving_out_a_whole_first_rollout_changes_nothing_later(problems, monkeypatch, all_in_float64):
+def test_s17_leaving_out_a_whole_first_rollout_changes_nothing_later(problems, all_in_float64):
     """Equal rewards in the first step, unequal ones in the second. AdamW counts its steps, also those whose gradient is
     0: whether rows are computed or left out must not show."""
 
@@ -421,26 +420,24 @@ def test_s17_leaving_out_a_whole_first_rollout_changes_nothing_later(problems, m
         calls = iter(range(10**6))
         return lambda text, gold: 1.0 if next(calls) < 16 else letters(text, gold)
 
-    left_out, records = after_a_run(problems, GRPO, reward=one_by_one(), steps=2)
+    left_out, records = after_a_run(problems, GRPO, all_in_float64, reward=one_by_one(), steps=2)
     assert records[0].no_signal == 1 and records[1].no_signal < 1
-    nothing_without_signal(monkeypatch)
-    everything, _ = after_a_run(problems, GRPO, reward=one_by_one(), steps=2)
+    stages = nothing_without_signal(all_in_float64)
+    everything, _ = after_a_run(problems, GRPO, stages, reward=one_by_one(), steps=2)
     assert (left_out - everything).abs().max() < 1e-9
 
 
-def rows_scored(monkeypatch):
-    """How many rows each forward pass of the trainer has."""
-    counts, in_place = [], training.MicroBatch.score
+def counting_rows(counts):
+    """Stages that add to `counts` how many rows each forward pass of the trainer has."""
 
-    def counted(self, model):
-        counts.append(len(self.mask))
-        return in_place(self, model)
+    def counted(model, prompt_ids, *rest):
+        counts.append(len(prompt_ids))
+        return score_tokens(model, prompt_ids, *rest)
 
-    monkeypatch.setattr(training.MicroBatch, "score", counted)
-    return counts
+    return Stages(score=counted)
 
 
-def test_rows_without_signal_are_left_out_unless_there_is_a_kl_term(problems, monkeypatch):
+def test_rows_without_signal_are_left_out_unless_there_is_a_kl_term(problems):
     settings = replace(SMALL, steps=1, epochs=1, minibatches=1, track_kl=False)
 
     first = problems_of_step(problems, 1, settings)[0]
@@ -448,11 +445,11 @@ def test_rows_without_signal_are_left_out_unless_there_is_a_kl_term(problems, mo
     def reward(text, gold):
         return letters(text, gold) if gold == first.answer else 0.0
 
-    counts = rows_scored(monkeypatch)
+    counts = []
     run(make_tiny(), problems, GRPO, settings, reward)
     assert counts == [4], "the update of one group, whose own log-probs are the old ones"
     counts.clear()
-    run(make_tiny(), problems, replace(GRPO, kl_coef=0.1), settings, reward)
+    run(make_tiny(), problems, replace(GRPO, kl_coef=0.1), settings, reward, stages=counting_rows(counts))
     assert counts == [16, 16], "reference and update, of all four groups"
 
 
@@ -486,7 +483,7 @@ def test_every_row_is_in_one_mini_batch_and_counts_in_its_totals(policy, problem
     settings = replace(SMALL, prompts_per_step=5, minibatches=3)
     batch = problems_of_step(problems, 1, settings)
     rollout = sample_step(policy, batch, 1, settings)
-    rewards = training.score_rewards(rollout, batch, letters)
+    rewards = score_rewards(rollout, batch, letters)
     expected = group_advantages(rewards).flatten()
     rows = sorted(zip(rollout.completion_ids.tolist(), expected.tolist(), strict=True))
     found = []
@@ -652,15 +649,14 @@ def test_a_record_says_what_the_rollout_was(policy, problems):
     assert {"generate", "score", "forward", "backward", "optimizer"} <= record.seconds.keys()
 
 
-def test_lengths_of_right_and_of_wrong_completions(policy, problems, monkeypatch):
+def test_lengths_of_right_and_of_wrong_completions(policy, problems):
     """A rollout in which every other completion is right, at known lengths."""
     verdicts = [i % 2 == 0 for i in range(16)]
 
     def verdict_made_here(rollout, batch):
         return replace(judge(rollout, batch), strict=verdicts)
 
-    monkeypatch.setattr(training, "judge", verdict_made_here)
-    record = next(train(policy, problems, GRPO, SMALL, letters))
+    record = next(train(policy, problems, GRPO, SMALL, letters, stages=Stages(judge=verdict_made_here)))
     rollout = sample_step(make_tiny(), problems_of_step(problems, 1, SMALL), 1, SMALL)
     assert record.length_right == pytest.approx(rollout.lengths[::2].float().mean().item())
     assert record.length_wrong == pytest.approx(rollout.lengths[1::2].float().mean().item())
@@ -682,19 +678,27 @@ def test_the_kl_is_0_at_the_start_and_above_0_later(problems):
     assert {r.kl for r in run(make_tiny(), problems, settings=replace(SMALL, track_kl=False))} == {None}
 
 
-def test_the_kl_that_is_only_watched_costs_one_mini_batch(problems, monkeypatch):
+def test_the_kl_that_is_only_watched_costs_one_mini_batch(problems):
     settings = replace(SMALL, steps=1, epochs=1)
     rewards = iter([1.0, 0.0] * 8)
-    counts = rows_scored(monkeypatch)
-    run(make_tiny(), problems, GRPO, settings, lambda text, gold: next(rewards))
+    counts = []
+    run(make_tiny(), problems, GRPO, settings, lambda text, gold: next(rewards), stages=counting_rows(counts))
     assert counts == [8, 8, 8, 8], "reference of the first mini-batch, old of the second, two updates"
 
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.1])
-def test_the_kl_is_a_mean_over_the_tokens_on_which_it_is_measured(problems, monkeypatch, kl_coef):
-    monkeypatch.setattr(training, "kl_estimate", lambda logp, logp_ref, kind: torch.full_like(logp, 3.0))
-    for record in run(make_tiny(), problems, replace(GRPO, kl_coef=kl_coef)):
-        assert record.kl == pytest.approx(3.0)
+def test_the_kl_is_a_mean_over_the_tokens_on_which_it_is_measured(problems, kl_coef):
+    """Where the reference's log-probs lie one nat above those of the model, k3 is e - 2 on every token."""
+
+    def one_nat_above(learner, minibatches, **options):
+        score_before_updates(learner, minibatches, first=True)
+        for micro in (micro for minibatch in minibatches for micro in minibatch.micro):
+            if micro.logp_ref is not None:
+                micro.logp_ref = micro.logp_old + 1
+
+    stages = Stages(score_before=one_nat_above)
+    for record in run(make_tiny(), problems, replace(GRPO, kl_coef=kl_coef), stages=stages):
+        assert record.kl == pytest.approx(math.e - 2, rel=1e-5)
 
 
 def test_measuring_the_kl_changes_nothing_else(problems):
@@ -826,15 +830,15 @@ def states(monkeypatch):
     return taken
 
 
-def spoil_loss(monkeypatch, call, change):
-    """From this call on the loss of the trainer is changed."""
-    calls, policy_loss = iter(range(1, 10**6)), training.policy_loss
+def spoilt_loss(call, change):
+    """Stages whose loss is changed from this call on."""
+    calls = iter(range(1, 10**6))
 
     def spoilt(*args):
-        out = policy_loss(*args)
+        out = losses.policy_loss(*args)
         return change(out) if next(calls) >= call else out
 
-    monkeypatch.setattr(training, "policy_loss", spoilt)
+    return Stages(loss=spoilt)
 
 
 def stop(out):
@@ -842,12 +846,10 @@ def stop(out):
 
 
 @pytest.mark.parametrize("call", [1, 2, 6])
-def test_stop_in_the_midst_of_the_updates_keeps_the_last_of_them(policy, problems, monkeypatch, states, call):
+def test_stop_in_the_midst_of_the_updates_keeps_the_last_of_them(policy, problems, states, call):
     start = weights(policy)
-    spoil_loss(monkeypatch, call, stop)
     with pytest.raises(KeyboardInterrupt):
-        run(policy, problems)
-    monkeypatch.undo()
+        run(policy, problems, stages=spoilt_loss(call, stop))
     assert len(states) == call - 1
     assert torch.equal(weights(policy), states[-1] if states else start)
     assert_usable(policy, problems)
@@ -865,27 +867,24 @@ BAD_LOSSES = {
 
 @pytest.mark.parametrize("call, place", [(1, "step 1, epoch 1"), (8, "step 2, epoch 2")])
 @pytest.mark.parametrize("change", BAD_LOSSES.values(), ids=BAD_LOSSES.keys())
-def test_what_is_not_finite_stops_the_run_at_the_last_good_update(
-    policy, problems, monkeypatch, states, change, call, place
-):
+def test_what_is_not_finite_stops_the_run_at_the_last_good_update(policy, problems, states, change, call, place):
     start, records = weights(policy), []
-    spoil_loss(monkeypatch, call, change)
+    stages = spoilt_loss(call, change)
     with pytest.raises(FloatingPointError, match=f"{place}.*the weights are those of the last good update"):
-        for record in train(policy, problems, GRPO, SMALL, letters):
+        for record in train(policy, problems, GRPO, SMALL, letters, stages=stages):
             records.append(record)
-    monkeypatch.undo()
     assert len(records) == (call - 1) // 4
     assert len(states) == call - 1
     assert torch.equal(weights(policy), states[-1] if states else start)
     assert_usable(policy, problems)
 
 
-def test_a_bad_micro_batch_after_a_good_one_leaves_no_trace(policy, problems, monkeypatch, states):
+def test_a_bad_micro_batch_after_a_good_one_leaves_no_trace(policy, problems, states):
     """The second of four micro-batches of the very first update: nothing of the first one's gradient is used."""
     start = weights(policy)
-    spoil_loss(monkeypatch, 2, BAD_LOSSES["NaN"])
+    stages = spoilt_loss(2, BAD_LOSSES["NaN"])
     with pytest.raises(FloatingPointError, match="step 1"):
-        run(policy, problems, settings=replace(SMALL, micro_batch_rows=2))
+        run(policy, problems, settings=replace(SMALL, micro_batch_rows=2), stages=stages)
     assert not states
     assert torch.equal(weights(policy), start)
 
@@ -902,52 +901,47 @@ def test_a_diverged_run_names_the_step_and_gives_back_the_last_good_weights(meth
     assert torch.equal(weights(policy), start)
 
 
-def spoil_scores(monkeypatch, call, value):
-    """From this forward pass with a gradient on, one token's log-prob is `value`."""
-    calls, in_place = iter(range(1, 10**6)), training.MicroBatch.score
+def spoilt_scores(call, value):
+    """Stages in which from this forward pass with a gradient on one token's log-prob is `value`."""
+    calls = iter(range(1, 10**6))
 
-    def spoilt(self, model):
-        logp, entropy = in_place(self, model)
+    def spoilt(*args):
+        logp, entropy = score_tokens(*args)
         if torch.is_grad_enabled() and next(calls) >= call:
             logp = torch.where(torch.arange(logp.numel()).view_as(logp) == 0, value, logp)
         return logp, entropy
 
-    monkeypatch.setattr(training.MicroBatch, "score", spoilt)
+    return Stages(score=spoilt)
 
 
 @THREE
 @pytest.mark.parametrize("value", [-float("inf"), float("inf"), float("nan")])
 @pytest.mark.parametrize("call, place", [(2, "step 1, epoch 1"), (8, "step 2, epoch 2")])
-def test_a_log_ratio_that_is_not_finite_stops_the_run(policy, problems, monkeypatch, method, value, call, place):
+def test_a_log_ratio_that_is_not_finite_stops_the_run(policy, problems, method, value, call, place):
     """The step's weights are given back as they were when it began. Minus infinity makes a ratio of 0 and a finite loss."""
     shorter = make_tiny()
     records = list(train(shorter, problems, method, replace(SMALL, steps=1), letters)) if call > 4 else []
-    spoil_scores(monkeypatch, call, value)
-    found = []
+    stages, found = spoilt_scores(call, value), []
     with pytest.raises(FloatingPointError, match=f"^{place}: log-ratios are not finite. The weights are again"):
-        for record in train(policy, problems, method, SMALL, letters):
+        for record in train(policy, problems, method, SMALL, letters, stages=stages):
             found.append(record)
-    monkeypatch.undo()
     assert without_seconds(found) == without_seconds(records)
     assert torch.equal(weights(policy), weights(shorter))
     assert_usable(policy, problems)
 
 
-def test_a_rollout_that_cannot_be_sampled_names_the_step_and_gives_back_the_last_good_weights(
-    policy, problems, monkeypatch
-):
+def test_a_rollout_that_cannot_be_sampled_names_the_step_and_gives_back_the_last_good_weights(policy, problems):
     """The last update of step 2 has made weights that say nothing: those that step 2 began with are the last good ones."""
-    true_sample, taken = training.sample_step, []
+    taken = []
 
     def sample(policy, batch, step, settings):
         taken.append(weights(policy))
         if step == 3:
             raise FloatingPointError("the logits are NaN")
-        return true_sample(policy, batch, step, settings)
+        return sample_step(policy, batch, step, settings)
 
-    monkeypatch.setattr(training, "sample_step", sample)
     with pytest.raises(FloatingPointError, match="^step 3: the logits are NaN. The weights are again"):
-        run(policy, problems)
+        run(policy, problems, stages=Stages(sample=sample))
     assert torch.equal(weights(policy), taken[1]) and not torch.equal(taken[1], taken[2])
 
 
@@ -1127,6 +1121,6 @@ def test_another_loss_takes_the_place_of_the_package_s(policy, problems):
     expected = run(policy, problems)
     trained = weights(policy)
     torch.nn.utils.vector_to_parameters(start, policy.model.parameters())
-    assert without_seconds(run(policy, problems, loss=watched)) == without_seconds(expected)
+    assert without_seconds(run(policy, problems, stages=Stages(loss=watched))) == without_seconds(expected)
     assert torch.equal(weights(policy), trained)
     assert seen == [GRPO] * SMALL.steps * SMALL.epochs * SMALL.minibatches

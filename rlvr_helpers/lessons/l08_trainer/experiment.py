@@ -2,34 +2,32 @@
 
     python -m rlvr_helpers.lessons.l08_trainer.experiment --out data/runs/bug_hunt
 
-This file holds the answers. A buggy trainer is the course's own `train` in which one function is exchanged while a step
-runs; nothing is copied. Letters A to E stand for the bugs in a fixed order.
+This file holds the answers. A buggy trainer is the course's own `train` with another function for one of its stages;
+nothing is copied. Letters A to E stand for the bugs in a fixed order.
 """
 
 import argparse
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rlvr_helpers import training
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.losses import PolicyLoss, policy_loss
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import Policy, load_policy
 from rlvr_helpers.paths import DATA
-from rlvr_helpers.problems import load_problems
+from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.sampling import Rollout
 from rlvr_helpers.scoring import score_tokens
 from rlvr_helpers.study.runs import Run, load_run, provenance, save_run
 from rlvr_helpers.train_settings import TrainSettings
-from rlvr_helpers.training import sample_step, train
+from rlvr_helpers.training import Stages, sample_step, train
 
 FOLDER = DATA / "runs" / "bug_hunt"
 HEALTHY = "healthy"
@@ -94,14 +92,14 @@ def silent_batch(rewards: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A bug: what it is, which functions of `training` it exchanges, what gives it away, and how it is mended.
+    """A bug: what it is, the stages that have it, what gives it away, and how it is mended.
 
     sign(record, healthy) says what its dial must show and what it shows, from the first record of a run and of the
     healthy run; both come from the same rollout.
     """
 
     name: str
-    exchanged: dict[str, Callable]
+    stages: Stages
     sign: Callable[[StepRecord, StepRecord], str]
     remedy: str
 
@@ -151,25 +149,25 @@ def group_sign(record: StepRecord, healthy: StepRecord) -> str:
 SUSPECTS = {
     1: Suspect(
         "padding counts as generated tokens",
-        {"sample_step": mask_of_ones},
+        Stages(sample=mask_of_ones),
         lengths_sign,
         "carry the mask from sampling: 1 up to and including the first end token (lesson 01)",
     ),
     2: Suspect(
         "log-probs are shifted by one position",
-        {"score_tokens": score_shifted},
+        Stages(score=score_shifted),
         shift_sign,
         "the logits one position earlier predict a token: logits[:, :-1] for ids[:, 1:] (lesson 01)",
     ),
     3: Suspect(
         "log-probs at another temperature than was sampled",
-        {"score_tokens": score_at_one},
+        Stages(score=score_at_one),
         temperature_sign,
         "divide the logits by the sampling temperature wherever log-probs are computed (lesson 01)",
     ),
     4: Suspect(
         "the mean of a row runs over its padding",
-        {"policy_loss": mean_over_width},
+        Stages(loss=mean_over_width),
         width_sign,
         "divide by mask.sum(dim=1), or by the budget if Dr. GRPO is meant, never by the width of the batch (lesson 07). "
         "For certain it is found with one update a rollout, where GRPO's loss must be 0, or by a test on rows of different "
@@ -177,7 +175,7 @@ SUSPECTS = {
     ),
     5: Suspect(
         "advantages across groups instead of within",
-        {"group_advantages": advantages_of_batch, "groups_without_signal": silent_batch},
+        Stages(advantages=advantages_of_batch, no_signal=silent_batch),
         group_sign,
         "compare an answer with the others to the same prompt: mean and std along dim=1 of [P, G] (lesson 03)",
     ),
@@ -194,30 +192,13 @@ def suspects() -> None:
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def exchanged(functions: dict[str, Callable]):
-    """Puts functions in the place of those that `training` calls by these names, for as long as the block lasts."""
-    before = {name: getattr(training, name) for name in functions}
-    try:
-        for name, function in functions.items():
-            setattr(training, name, function)
-        yield
-    finally:
-        for name, function in before.items():
-            setattr(training, name, function)
-
-
-def train_suspect(letter: str, policy: Policy | None = None, **settings) -> Iterator[StepRecord]:
+def train_suspect(
+    letter: str, policy: Policy | None = None, problems: list[Problem] | None = None, **settings
+) -> Iterator[StepRecord]:
     """Trains `tiny` with the bug of a letter ("healthy": with none); `settings` are changes to SETTINGS."""
-    bug = SUSPECTS[_PLANTED[letter]].exchanged if letter != HEALTHY else {}
+    stages = SUSPECTS[_PLANTED[letter]].stages if letter != HEALTHY else Stages()
     policy = policy or load_policy("tiny")
-    steps = train(policy, load_problems("train"), GRPO, replace(SETTINGS, **settings))
-    while True:
-        with exchanged(bug):  # only while a step runs: between two records the rest of the notebook is healthy
-            record = next(steps, None)
-        if record is None:
-            return
-        yield record
+    return train(policy, problems or load_problems("train"), GRPO, replace(SETTINGS, **settings), stages=stages)
 
 
 def load_hunt(folder: Path = FOLDER) -> dict[str, list[StepRecord]]:

@@ -13,11 +13,13 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor
 
-from rlvr_helpers import training
 from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.engine.clock import Clock
+from rlvr_helpers.engine.large import remake_activations
 from rlvr_helpers.kit.recorded import four_rollouts
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO, Method
+from rlvr_helpers.minibatches import Learner, make_minibatches, update
 from rlvr_helpers.models import Policy, load_policy
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.sampling import Rollout
@@ -35,11 +37,10 @@ def first_gradient(
     settings = replace(settings, minibatches=1, max_grad_norm=math.inf)
     rollout, model = replace(rollout, compute=compute or rollout.compute), policy.model
     if settings.gradient_checkpointing:
-        training.remake_activations(model)
-    (minibatch,) = training.make_minibatches(rollout, rewards, GRPO, settings, step=1)
-    training.score_before_updates([minibatch], model)
-    optimizer, clock = torch.optim.SGD(model.parameters(), lr=0.0), training.Clock(policy.device)
-    training.update(model, optimizer, minibatch, GRPO, settings, clock, "the first update")
+        remake_activations(model)
+    (minibatch,) = make_minibatches(rollout, rewards, GRPO, settings, step=1)
+    learner = Learner(model, GRPO, settings, torch.optim.SGD(model.parameters(), lr=0.0))
+    update(learner, minibatch, Clock(policy.device), "the first update")
     return flat_gradient(model)
 
 
