@@ -11,6 +11,7 @@ from torch import Tensor
 from rlvr_helpers.engine.decoding import decoder_for
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
+from rlvr_helpers.scoring import token_logprobs as token_logprobs  # where it was at first, and is asked for
 
 
 @dataclass

@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import small_policies
 import torch
 from small_policies import make_tiny, some_problems
 
-from rlvr_helpers import checkpoints, rewards, training
+from rlvr_helpers import rewards, training
 from rlvr_helpers.checkpoints import Checkpoints, name_of
+from rlvr_helpers.engine import files
 from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.engine.json_files import read_json
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
@@ -243,7 +245,13 @@ for name in ("die_while_rewarding", "die_while_saving"):
 def killed(tmp_path_factory):
     """Two runs in processes of their own, each killed in step 3: while it rewards, and while it saves."""
     folder = tmp_path_factory.mktemp("killed")
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(
+        [
+            str(Path(__file__).parent),
+            str(Path(small_policies.__file__).parent),
+            *filter(None, [os.environ.get("PYTHONPATH")]),
+        ]
+    )
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(folder)],
         env=os.environ | {"PYTHONPATH": path},
@@ -307,7 +315,7 @@ def test_a_save_that_cannot_be_put_in_place_leaves_the_older_checkpoint(tmp_path
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(checkpoints.os, "replace", refuse)
+    monkeypatch.setattr(files.os, "replace", refuse)
     with pytest.raises(OSError, match="could not be written.*Permission denied.*what was saved before is untouched"):
         run(tmp_path)
     monkeypatch.undo()
@@ -626,7 +634,13 @@ def test_the_same_reward_has_the_same_name():
 
 def test_a_reward_has_the_same_name_in_another_process():
     code = "from test_checkpoints import *; print([name_of(r) for pair in REWARDS.values() for r in pair])"
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(
+        [
+            str(Path(__file__).parent),
+            str(Path(small_policies.__file__).parent),
+            *filter(None, [os.environ.get("PYTHONPATH")]),
+        ]
+    )
     seeds = [
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True,

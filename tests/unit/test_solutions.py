@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from wrong_answers import ANSWERS
 
-from rlvr_helpers import advantages, clipping, gradient, losses, ratios, rewards, sampling
+from rlvr_helpers import advantages, clipping, gradient, losses, ratios, rewards, sampling, scoring
 from rlvr_helpers.exercises import check, solution
 from rlvr_helpers.exercises.core import Case, outcomes, registry, same, solution_source
 from rlvr_helpers.methods import METHODS
@@ -132,7 +132,7 @@ def accumulated_inputs():
 PACKAGE = {
     "pick_tokens": (sampling.pick_tokens, pick_tokens_inputs),
     "mask_after_end": (sampling.mask_after_end, mask_inputs),
-    "logprobs_from_logits": (sampling.logprobs_from_logits, logprob_inputs),
+    "logprobs_from_logits": (scoring.logprobs_from_logits, logprob_inputs),
     "extract_answer": (rewards.extract_answer, lambda: (random_text(TAGS + WORDS),)),
     "answers_match": (rewards.answers_match, lambda: (random_number(), random_number())),
     "format_reward": (rewards.format_reward, lambda: (random_text(TAGS[:4] + WORDS[:3]),)),

@@ -26,6 +26,7 @@ from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, RLOO
 from rlvr_helpers.models import format_prompt, load_policy, make_policy, save_policy
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.sampling import encode_prompts, mask_after_end
+from rlvr_helpers.study import trl as trl_study
 from rlvr_helpers.study.trl import ProgressLine, make_trainer, training_rows, trl_train_config
 from rlvr_helpers.tools import train_with_trl
 from rlvr_helpers.tools.train_with_trl import main
@@ -117,7 +118,7 @@ def test_a_tokenizer_that_would_add_its_special_tokens_again_is_refused(problems
 def test_trls_own_rollout_reads_ends_and_fills_as_ours_does(problems, tmp_path, monkeypatch):
     """One rollout of TRL. The tokenizer pads with its end token, as Qwen's does: TRL must not."""
     policy, seen = make_policy(make_model(), make_tokenizer(pad_token="<end>")), {}
-    monkeypatch.setattr(train_with_trl, "correctness", lambda **columns: seen.update(columns) or [0.0] * 12)
+    monkeypatch.setattr(trl_study, "correctness", lambda **columns: seen.update(columns) or [0.0] * 12)
     trainer = make_trainer(policy, problems, GRPO, SMALL, tmp_path)
     rows = [row for row in trainer.train_dataset for _ in range(4)][:12]
     inputs = trainer._generate_and_score_completions(rows)
@@ -196,7 +197,7 @@ def test_the_other_methods_train_too(method, problems, tmp_path, capsys, monkeyp
         asked.extend(prompts)
         return [len(text) % 2 for text in completions]
 
-    monkeypatch.setattr(train_with_trl, "correctness", odd_length)
+    monkeypatch.setattr(trl_study, "correctness", odd_length)
     save_policy(policy, tmp_path / "start")
     for split in ("train", "test"):
         rows = [json.dumps({"question": problem.question, "answer": problem.answer}) for problem in problems]
@@ -336,7 +337,7 @@ def test_accelerate_that_started_one_process_of_two_is_refused(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(ValueError, match="torchrun --nproc-per-node 2 -m rlvr_helpers.tools.train_with_trl"):
-        train_with_trl.processes()
+        trl_study.processes()
 
 
 # --- our own loss over two processes ------------------------------------------------------------------
