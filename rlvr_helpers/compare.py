@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from rlvr_helpers import _moved
 from rlvr_helpers.engine.interrupts import finishing_steps
 from rlvr_helpers.engine.large import DTYPES
 from rlvr_helpers.methods import METHODS, method_by_name
@@ -169,6 +170,11 @@ def summary(record: StepRecord) -> str:
         f"length {record.length_mean:.1f}, gradient norm {record.grad_norm:.3f}, {record.total_tokens} tokens"
     )
 
+
+# Names of the first edition that now stand elsewhere.
+__getattr__ = _moved.names(
+    __name__, "Comparison calibrate_clip_range load_trained run_comparison run_pilot with_calibration"
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlvr_helpers import _moved
 from rlvr_helpers.engine.decoding import decoder_for
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
@@ -211,3 +212,7 @@ def _rollout(policy, prompt_ids, prompt_mask, ids, logprobs, group_size) -> Roll
     texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
     repeated = prompt_ids.repeat_interleave(group_size, dim=0), prompt_mask.repeat_interleave(group_size, dim=0)
     return Rollout(*repeated, ids, mask, logprobs, truncated, texts, group_size, policy.compute)
+
+
+# Names of the first edition that now stand elsewhere.
+__getattr__ = _moved.names(__name__, "logprobs_from_logits masked_scores score_tokens")

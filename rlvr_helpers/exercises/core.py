@@ -1,4 +1,4 @@
-"""What an exercise is, and what a learner calls: check, hint, solution, progress.
+"""What an exercise is, and what a learner calls: check, hint, solution, show_progress.
 
 The file `exercises.py` in a lesson's room holds its exercises as plain data, in a list EXERCISES.
 """
@@ -17,7 +17,7 @@ import torch
 
 from rlvr_helpers.exercises.checking import Outcome, Verdict, call, compare, is_plain, shown_argument
 from rlvr_helpers.exercises.isolation import untouched_state
-from rlvr_helpers.exercises.progress import ProgressTable, Record, records, update
+from rlvr_helpers.exercises.tries import ProgressTable, Record, records, update
 
 ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 
@@ -308,7 +308,7 @@ def names_in(code: CodeType) -> set[str]:
     return used.union(*(names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
 
 
-def progress() -> ProgressTable:
+def show_progress() -> ProgressTable:
     """How far you are, as a table of all exercises."""
     saved = records()
     return ProgressTable(

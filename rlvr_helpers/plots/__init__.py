@@ -8,6 +8,7 @@ Here stand those of training runs (`runs` is a dict from a method's name to a li
 own figures are imported from its room: `from rlvr_helpers.lessons.l06_clipping.figures import ...`.
 """
 
+from rlvr_helpers.plots.answers import strict_lenient_format
 from rlvr_helpers.plots.curves import accuracy_curves, clip_fraction_curves, entropy_kl_curves, length_curves
 from rlvr_helpers.plots.histograms import ratio_distributions
 from rlvr_helpers.plots.house import INK, STYLES, Picture, color_of, show, spread, to_png, to_svg
@@ -15,6 +16,6 @@ from rlvr_helpers.plots.live import dashboard
 
 __all__ = [
     "INK", "STYLES", "Picture", "accuracy_curves", "clip_fraction_curves", "color_of", "dashboard", "entropy_kl_curves",
-    "length_curves", "ratio_distributions", "show", "spread",
+    "length_curves", "ratio_distributions", "show", "spread", "strict_lenient_format",
     "to_png", "to_svg",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ SECONDS_BETWEEN_PICTURES = 2.0  # a picture takes about 0.1 s, which training wo
 FEW = 4  # steps of a run where the variable RLVR_FAST is set, as in browser tests
 
 
-def progress(steps: Iterable, total: int, label: str) -> Iterator:
+def progress_bar(steps: Iterable, total: int, label: str) -> Iterator:
     """Passes on `steps` under a progress bar with the time left: for an experiment that needs no dashboard.
 
     Interrupting the kernel ends it and keeps what there is.

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr_helpers.exercises import check, hint, progress, solution
+from rlvr_helpers.exercises import check, hint, show_progress, solution
 from rlvr_helpers.exercises.checking import compare
 from rlvr_helpers.exercises.core import Case, Exercise, Mistake, alike, likely_mistake, outcomes, registry
 
@@ -609,7 +609,7 @@ def test_solution_shows_the_source(exercise, file, capsys):
 
 
 def state(name="double"):
-    return next(row[-1] for row in progress().rows if row[1] == name)
+    return next(row[-1] for row in show_progress().rows if row[1] == name)
 
 
 def test_states(double, capsys):
@@ -638,7 +638,7 @@ def test_states_with_help(double, file):
 
 
 def test_table(double):
-    table = progress()
+    table = show_progress()
     assert len(table.rows) == len(registry())
     assert table._repr_html_().count("<tr>") == len(registry()) + 1
     assert repr(table).splitlines()[0].split() == ["lesson", "exercise", "minutes", "difficulty", "state"]
@@ -685,7 +685,7 @@ def test_broken_file_is_set_aside(broken, double, file, capsys):
     assert state() == "done"
 
 
-@pytest.mark.parametrize("reads", [progress, lambda: hint("double"), lambda: solution("double")])
+@pytest.mark.parametrize("reads", [show_progress, lambda: hint("double"), lambda: solution("double")])
 def test_whatever_reads_a_broken_file_sets_it_aside(reads, double, file, capsys):
     file.write_text("[" * 200_000)
     reads()
@@ -711,7 +711,7 @@ def test_a_device_is_left_alone(double, monkeypatch, capsys):
 EIGHT_KERNELS = """
 import os
 import rlvr_helpers.checkpoints, rlvr_helpers.engine.locks  # once, before there are eight
-from rlvr_helpers.exercises.progress import update
+from rlvr_helpers.exercises.tries import update
 
 def another_try(record):
     record.tries += 1

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from rlvr_helpers.exercises.progress import progress_file
+from rlvr_helpers.exercises.tries import progress_file
 from rlvr_helpers.kit.course_map import EXTRAS, LESSONS
 from rlvr_helpers.kit.my_work import copy_notebooks, my_work_folder
 from rlvr_helpers.paths import COURSE

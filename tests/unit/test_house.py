@@ -1,0 +1,174 @@
+"""The house: which way imports run, and how large a file or a function may be."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+PACKAGE = REPO / "rlvr_helpers"
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+NOTEBOOKS = sorted((REPO / "notebooks").glob("**/[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = [path for path in NOTEBOOKS if "my_work" not in path.parts]
+TOP_LEVEL = 20
+FILE_LINES = 400
+FUNCTION_LINES = 50
+WIDTH = 100
+PLACES = 5
+LINES_BEFORE_THE_FIRST_RESULT = 8
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path) for path in TREES}
+
+
+def imports_of(tree: ast.AST) -> set[str]:
+    """The modules of the package that a tree imports anywhere, in its functions too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in inner}
+    return found & MODULES
+
+
+GRAPH = {name_of(path): imports_of(tree) - {name_of(path)} for path, tree in TREES.items()}
+EDGES = sorted((module, other) for module, others in GRAPH.items() for other in others)
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The modules that can be reached from themselves, grouped with those that they reach back."""
+
+    def reached_from(module: str) -> set[str]:
+        reached = set()
+        waiting = [module]
+        while waiting:
+            new = graph.get(waiting.pop(), set()) - reached
+            reached |= new
+            waiting += new
+        return reached
+
+    reached = {module: reached_from(module) for module in graph}
+    return [
+        {other for other in reached[module] if module in reached.get(other, ())}
+        for module in sorted(graph)
+        if module in reached[module]
+    ]
+
+
+def folder_of(module: str) -> str:
+    """The folder of a module inside the package; "" at its top."""
+    parts = module.split(".")[1:]
+    is_folder = (PACKAGE.joinpath(*parts)).is_dir()
+    return parts[0] if parts and (len(parts) > 1 or is_folder) else ""
+
+
+def test_circles_are_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [{"b", "c"}, {"b", "c"}]
+
+
+def test_no_modules_import_each_other_not_even_late():
+    assert circles(GRAPH) == []
+
+
+# What the modules of a folder must not import.
+FORBIDDEN = {
+    "": {"study", "lessons", "kit", "plots", "widgets", "exercises", "tools"},
+    "engine": {"study", "lessons", "kit", "plots", "widgets", "exercises", "tools"},
+    "study": {"lessons", "kit", "plots", "widgets", "exercises", "tools"},
+    "plots": {"study", "lessons", "kit", "exercises", "tools"},
+    "widgets": {"study", "lessons", "exercises", "tools"},
+    "exercises": {"study", "lessons", "plots", "widgets", "tools"},
+    "kit": {"lessons", "exercises", "tools"},
+    "lessons": {"tools"},
+}
+# The command line of the comparison stands above `study`.
+ABOVE = {"rlvr_helpers.compare"}
+
+
+def test_imports_run_one_way():
+    upward = [
+        (module, other)
+        for module, other in EDGES
+        if module not in ABOVE and folder_of(other) in FORBIDDEN.get(folder_of(module), ())
+    ]
+    assert upward == []
+
+
+def test_plots_and_widgets_know_arrays_and_no_models():
+    known = [
+        (module, other)
+        for module, other in EDGES
+        if folder_of(module) in ("plots", "widgets")
+        and other.split(".")[1] in ("models", "sampling", "scoring", "training", "engine.decoding")
+    ]
+    assert known == []
+
+
+def test_no_room_imports_from_another():
+    def room(module: str) -> str:
+        return module.split(".")[2] if module.startswith("rlvr_helpers.lessons.l") else ""
+
+    shared = [(module, other) for module, other in EDGES if room(module) and room(other) not in ("", room(module))]
+    assert shared == []
+
+
+def test_the_rooms_hold_what_rooms_hold():
+    names = {path.stem for path in (PACKAGE / "lessons").glob("l*/*.py")}
+    assert names <= {"__init__", "exercises", "figures", "explorer", "experiment"}
+    rooms = {path.name for path in (PACKAGE / "lessons").glob("l*")}
+    assert rooms <= {f"l{path.stem}" for path in NOTEBOOKS}
+
+
+def test_the_top_level_can_be_read_at_a_glance():
+    files = [path.name for path in PACKAGE.glob("*.py") if path.name != "_moved.py"]
+    assert len(files) <= TOP_LEVEL, sorted(files)
+
+
+@pytest.mark.parametrize("path", TREES, ids=name_of)
+def test_a_file_and_its_functions_are_small(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= FILE_LINES
+    functions = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    long = {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in functions
+        if node.end_lineno - node.lineno >= FUNCTION_LINES
+    }
+    assert long == {}
+    assert [number for number, line in enumerate(lines, 1) if len(line) > WIDTH] == []
+    assert not any("fmt: skip" in line or "fmt: off" in line for line in lines)
+
+
+def place_of(module: str) -> str:
+    """Where a notebook imports from; a lesson's room is one place."""
+    return ".".join(module.split(".")[:3]) if ".lessons." in module else module
+
+
+def code_cells(path: Path) -> list[str]:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_imports_from_few_places(path):
+    nodes = [node for source in code_cells(path) for node in ast.walk(ast.parse(source))]
+    places = {
+        place_of(node.module)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("rlvr_helpers")
+    }
+    assert len(places) <= PLACES, places
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_shows_a_result_soon(path):
+    first = code_cells(path)[0].splitlines()
+    imports = [line for line in first if line.strip() and not line.startswith("#")]
+    assert len(imports) <= LINES_BEFORE_THE_FIRST_RESULT
