@@ -23,8 +23,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-COMMAND = "python -m rlvr_helpers.tools.gpu_session"
-FINDINGS, TABLE = "findings.jsonl", "table.txt"
+from rlvr_helpers.tools.gpu_findings import COMMAND, FINDINGS
+
+TABLE = "table.txt"
 
 
 @dataclass(frozen=True)

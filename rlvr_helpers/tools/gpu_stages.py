@@ -31,7 +31,7 @@ from rlvr_helpers.study.recipes import (
 from rlvr_helpers.study.runs import Run, save_run
 from rlvr_helpers.study.tables import format_differences, format_table, table_rows
 from rlvr_helpers.tools import gpu_benchmark
-from rlvr_helpers.tools.gpu_session import COMMAND, FINDINGS
+from rlvr_helpers.tools.gpu_findings import COMMAND, FINDINGS
 from rlvr_helpers.tools.gpu_smoke import Say, smoke
 from rlvr_helpers.tools.measuring import header, peak_memory, timed
 from rlvr_helpers.training import train

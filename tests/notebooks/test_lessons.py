@@ -38,7 +38,9 @@ def code(notebook) -> list:
 
 
 def lines(cell) -> int:
-    return len([line for line in cell.source.splitlines() if line.strip()])
+    """Lines of a cell that are neither blank nor imports of one line."""
+    written = [line for line in cell.source.splitlines() if line.strip()]
+    return len([line for line in written if not line.startswith(("import ", "from "))])
 
 
 def sections(notebook) -> list[str]:

@@ -14,7 +14,8 @@ import torch
 from rlvr_helpers.study.comparison import Comparison
 from rlvr_helpers.study.runs import load_run
 from rlvr_helpers.tools import gpu_session, gpu_stages
-from rlvr_helpers.tools.gpu_session import COMMAND, FINDINGS, STAGES, Stage, main, read_findings, table
+from rlvr_helpers.tools.gpu_findings import COMMAND, FINDINGS
+from rlvr_helpers.tools.gpu_session import STAGES, Stage, main, read_findings, table
 from rlvr_helpers.train_settings import TrainSettings
 
 SMALL = TrainSettings(steps=2, prompts_per_step=2, group_size=4, minibatches=2, max_tokens=16)
