@@ -17,36 +17,55 @@ from rlvr_helpers.engine.large import lora_layers
 from rlvr_helpers.minibatches import Learner
 from rlvr_helpers.records import StepRecord, read_records
 
-# Settings that may differ when a run goes on: they change its length, memory or files, not what it computes.
-FREE = ("steps", "micro_batch_rows", "micro_batch_tokens", "gradient_checkpointing", "checkpoint_every")
+# Settings that may differ when a run goes on: they change its length, memory or files, not what it
+# computes.
+FREE = (
+    "steps",
+    "micro_batch_rows",
+    "micro_batch_tokens",
+    "gradient_checkpointing",
+    "checkpoint_every",
+)
 
 
 class Checkpoints:
-    """The checkpoint of one run in a folder: `checkpoint.pt` (replaced each time) and `start.pt` (the reference).
+    """The checkpoint of one run in a folder: `checkpoint.pt` (replaced each time) and `start.pt`
+    (the reference).
 
-    With LoRA it holds only what is trained. data: what the run is made of beside method and settings, by name, as text
-    (`name_of`, `name_of_problems`). A checkpoint of an older version does not say it, and is resumed. start_file: where
-    runs with the same start model keep it together.
+    With LoRA it holds only what is trained. data: what the run is made of beside method and
+    settings, by name, as text (`name_of`, `name_of_problems`). A checkpoint of an older version
+    does not say it, and is resumed. start_file: where runs with the same start model keep it
+    together.
     """
 
-    def __init__(self, folder, method, settings, data: dict[str, str] | None = None, start_file=None):
+    def __init__(
+        self, folder, method, settings, data: dict[str, str] | None = None, start_file=None
+    ):
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(
-                f"{self.folder.name!r} is a file, and checkpoints need a folder: choose another name"
+                f"{self.folder.name!r} is a file, and checkpoints need a folder: choose another"
+                " name"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_dead_parts(self.folder)
-        self.file, self.start_file = self.folder / "checkpoint.pt", self.folder / "start.pt"
+        self.file = self.folder / "checkpoint.pt"
+        self.start_file = self.folder / "start.pt"
         self.shared = start_file is not None and not self.start_file.exists()
         if self.shared:
             self.start_file = Path(start_file)
-        self.identity = {"method": asdict(method), "settings": identity_of(settings), "data": data or {}}
+        self.identity = {
+            "method": asdict(method),
+            "settings": identity_of(settings),
+            "data": data or {},
+        }
         defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}
-        self.older = defaults | self.identity["data"]  # what a checkpoint of an older version does not say
+        # what a checkpoint of an older version does not say
+        self.older = defaults | self.identity["data"]
 
     def check(self) -> None:
-        """Raises ValueError if the folder holds another run (settings in FREE may differ) or a damaged checkpoint."""
+        """Raises ValueError if the folder holds another run (settings in FREE may differ) or a
+        damaged checkpoint."""
         if not self.file.exists():
             return
         found = self._load_state()["identity"]
@@ -60,19 +79,25 @@ class Checkpoints:
                     )
 
     def _keep_start(self, reference, device) -> None:
-        """Saves the start model of a new run. One that lies there is another run's, or that of all runs together."""
+        """Saves the start model of a new run. One that lies there is another run's, or that of all
+        runs together."""
         if self.shared and self.start_file.exists():
-            kept, own = self._load(self.start_file, device), reference.state_dict()
-            if not (kept.keys() == own.keys() and all(torch.equal(kept[name], own[name]) for name in own)):
+            kept = self._load(self.start_file, device)
+            own = reference.state_dict()
+            if not (
+                kept.keys() == own.keys()
+                and all(torch.equal(kept[name], own[name]) for name in own)
+            ):
                 raise ValueError(
-                    f"start.pt in the folder {self.start_file.parent.name!r} is another start model, of other runs there: "
-                    "choose another folder"
+                    f"start.pt in the folder {self.start_file.parent.name!r} is another start"
+                    " model, of other runs there: choose another folder"
                 )
             return
         write_whole(self.start_file, lambda file: torch.save(reference.state_dict(), file))
 
     def save(self, learner: Learner, records: list[StepRecord]) -> None:
-        """Saves the run after a step. Raises OSError that says what to do; the checkpoint before stays as it was."""
+        """Saves the run after a step. Raises OSError that says what to do; the checkpoint before
+        stays as it was."""
         state = {
             "identity": self.identity,
             "model": trained_state(learner.model),
@@ -84,9 +109,10 @@ class Checkpoints:
         write_whole(self.file, lambda file: torch.save(state, file))
 
     def resume(self, learner: Learner, device: torch.device) -> list[StepRecord]:
-        """Puts model, optimizer, reference and random states where the checkpoint left them; the records so far. A new run
-        has none, and its start model is saved."""
-        model, reference = learner.model, learner.reference
+        """Puts model, optimizer, reference and random states where the checkpoint left them; the
+        records so far. A new run has none, and its start model is saved."""
+        model = learner.model
+        reference = learner.reference
         if not self.file.exists():
             if reference not in (None, model):
                 self._keep_start(reference, device)
@@ -111,13 +137,19 @@ class Checkpoints:
         return records
 
     def load_weights(self, model, state: dict | None = None) -> int:
-        """Gives a model the weights of the checkpoint, and returns of which step they are. Raises ValueError if they are
-        another model's or not finite."""
+        """Gives a model the weights of the checkpoint, and returns of which step they are. Raises
+        ValueError if they are another model's or not finite."""
         state = state or self._load_state(model.device)
         shapes = {name: tensor.shape for name, tensor in trained_state(model).items()}
         if shapes != {name: tensor.shape for name, tensor in state["model"].items()}:
-            raise ValueError(f"the checkpoint in {self.folder.name!r} is of another model: choose another folder")
-        moments = [moment for of_weight in state["optimizer"]["state"].values() for moment in of_weight.values()]
+            raise ValueError(
+                f"the checkpoint in {self.folder.name!r} is of another model: choose another folder"
+            )
+        moments = [
+            moment
+            for of_weight in state["optimizer"]["state"].values()
+            for moment in of_weight.values()
+        ]
         if not all_finite([*state["model"].values(), *moments]):
             raise self._unreadable(self.file, "it holds numbers that are not finite")
         model.load_state_dict(state["model"], strict=not lora_layers(model))
@@ -125,15 +157,26 @@ class Checkpoints:
 
     def _load_state(self, device="cpu", checked: bool = False) -> dict:
         state = self._load(self.file, device, checked)
-        parts = {"identity": dict, "model": dict, "optimizer": dict, "records": list, "random": dict}
-        if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in parts.items()):
+        parts = {
+            "identity": dict,
+            "model": dict,
+            "optimizer": dict,
+            "records": list,
+            "random": dict,
+        }
+        if not isinstance(state, dict) or not all(
+            isinstance(state.get(name), kind) for name, kind in parts.items()
+        ):
             raise self._unreadable(self.file, "it is no checkpoint of a run")
-        if not all(isinstance(state["identity"].get(part), dict) for part in ("method", "settings")):
+        if not all(
+            isinstance(state["identity"].get(part), dict) for part in ("method", "settings")
+        ):
             raise self._unreadable(self.file, "it does not say of which run it is")
         return state
 
     def _load(self, file: Path, device="cpu", checked: bool = False) -> dict:
-        """What torch.save wrote. It is a zip file with a checksum of each part, at which torch.load does not look."""
+        """What torch.save wrote. It is a zip file with a checksum of each part, at which torch.load
+        does not look."""
         try:
             if not checked:
                 with zipfile.ZipFile(file) as parts:
@@ -142,19 +185,25 @@ class Checkpoints:
             return torch.load(file, map_location=device, weights_only=True)
         except FileNotFoundError as error:
             raise self._unreadable(file, "it is missing") from error
-        except pickle.UnpicklingError as error:  # torch's own message says how to switch the protection off
-            raise self._unreadable(file, "it holds more than tensors and numbers, which could run code") from error
+        # torch's own message says how to switch the protection off
+        except pickle.UnpicklingError as error:
+            raise self._unreadable(
+                file, "it holds more than tensors and numbers, which could run code"
+            ) from error
         except Exception as error:
             raise self._unreadable(file, "it is damaged, or no checkpoint") from error
 
     def _unreadable(self, file: Path, why: str) -> ValueError:
         return ValueError(
-            f"{file.name} in the folder {file.parent.name!r} cannot be read ({why}): move it away to start anew"
+            f"{file.name} in the folder {file.parent.name!r} cannot be read ({why}): move it away"
+            " to start anew"
         )
 
 
 def all_finite(tensors: list[torch.Tensor]) -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in tensors if torch.is_floating_point(tensor))
+    return all(
+        bool(tensor.isfinite().all()) for tensor in tensors if torch.is_floating_point(tensor)
+    )
 
 
 def identity_of(settings) -> dict:
@@ -165,9 +214,10 @@ def identity_of(settings) -> dict:
 def name_of(value) -> str:
     """What identifies a reward function, or another that a run is made of, as text.
 
-    A function of this package goes by its name. Any other goes by its name and a digest of what it does: byte code,
-    constants, defaults, and what its closure, partial or object holds. It does not see the functions and global values
-    that it uses. A function under `functools.wraps` goes by the one that it wraps.
+    A function of this package goes by its name. Any other goes by its name and a digest of what it
+    does: byte code, constants, defaults, and what its closure, partial or object holds. It does not
+    see the functions and global values that it uses. A function under `functools.wraps` goes by the
+    one that it wraps.
     """
     value = inspect.unwrap(value)
     inner = value
@@ -185,7 +235,9 @@ def _content(value, outer: tuple = ()):
     if any(value is one for one in outer):  # a function that calls itself
         return "itself"
     if isinstance(value, functools.partial):
-        return "partial", *(_content(part, inside) for part in (value.func, value.args, value.keywords))
+        return "partial", *(
+            _content(part, inside) for part in (value.func, value.args, value.keywords)
+        )
     if isinstance(value, types.MethodType):
         return _content(value.__func__, inside), _content(vars(value.__self__), inside)
     if isinstance(value, types.FunctionType):
@@ -194,7 +246,14 @@ def _content(value, outer: tuple = ()):
             return name
         held = [cell.cell_contents for cell in value.__closure__ or ()]
         texts = [constant for constant in value.__code__.co_consts if constant != value.__doc__]
-        parts = value.__code__.co_code, value.__code__.co_names, texts, value.__defaults__, value.__kwdefaults__, held
+        parts = (
+            value.__code__.co_code,
+            value.__code__.co_names,
+            texts,
+            value.__defaults__,
+            value.__kwdefaults__,
+            held,
+        )
         return name, *(_content(part, inside) for part in parts)
     if isinstance(value, types.CodeType):
         return value.co_code, value.co_names, _content(value.co_consts, inside)
@@ -203,8 +262,11 @@ def _content(value, outer: tuple = ()):
     if isinstance(value, (set, frozenset)):
         return "set", *sorted(map(repr, value))
     if isinstance(value, dict):
-        return "dict", *((repr(key), _content(value[key], inside)) for key in sorted(value, key=repr))
-    if not outer and hasattr(value, "__dict__") and not isinstance(value, type):  # an object with __call__
+        return "dict", *(
+            (repr(key), _content(value[key], inside)) for key in sorted(value, key=repr)
+        )
+    # an object with __call__
+    if not outer and hasattr(value, "__dict__") and not isinstance(value, type):
         return _content(type(value).__call__, inside), _content(vars(value), inside)
     text = repr(value)
     return type(value).__qualname__ if " at 0x" in text else text
@@ -212,7 +274,9 @@ def _content(value, outer: tuple = ()):
 
 def name_of_problems(problems) -> str:
     """How many problems, and a digest of their texts and answers in their order."""
-    return f"{len(problems)} ({_digest([(problem.question, problem.answer) for problem in problems])})"
+    return (
+        f"{len(problems)} ({_digest([(problem.question, problem.answer) for problem in problems])})"
+    )
 
 
 def _digest(content) -> str:
@@ -222,4 +286,8 @@ def _digest(content) -> str:
 def trained_state(model) -> dict:
     """What training changes: all of a model's state, or with LoRA its trained matrices alone."""
     state = model.state_dict()
-    return {name: tensor for name, tensor in state.items() if "lora_" in name} if lora_layers(model) else state
+    return (
+        {name: tensor for name, tensor in state.items() if "lora_" in name}
+        if lora_layers(model)
+        else state
+    )

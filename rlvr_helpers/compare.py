@@ -1,9 +1,11 @@
-"""Which one wins, and can you tell? The same start, problems, noise and token budget for each method, several seeds.
+"""Which one wins, and can you tell? The same start, problems, noise and token budget for each
+method, several seeds.
 
     python -m rlvr_helpers.compare --model tiny --seeds 3 --out runs/tiny
     python -m rlvr_helpers.compare --preset original --out runs/original     # see `presets`
 
-It may be stopped at any time; the same command goes on where it stopped. The notebook 09 calls the same code.
+It may be stopped at any time; the same command goes on where it stopped. The notebook 09 calls the
+same code.
 """
 
 import argparse
@@ -23,7 +25,13 @@ from rlvr_helpers.models import KNOWN
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.study.comparison import Comparison, run_comparison
 from rlvr_helpers.study.pilot import with_calibration
-from rlvr_helpers.study.recipes import eval_count_for, on_this_card, problems_for, settings_for, workers_for
+from rlvr_helpers.study.recipes import (
+    eval_count_for,
+    on_this_card,
+    problems_for,
+    settings_for,
+    workers_for,
+)
 from rlvr_helpers.study.runs import Run
 from rlvr_helpers.study.tables import format_differences, format_table, table_rows
 from rlvr_helpers.train_settings import TrainSettings
@@ -31,7 +39,7 @@ from rlvr_helpers.train_settings import TrainSettings
 log = logging.getLogger("rlvr_helpers.compare")
 
 
-# -- the command line -----------------------------------------------------------------------------------------------
+# -- the command line
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,12 +65,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m rlvr_helpers.compare", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m rlvr_helpers.compare", description=__doc__.splitlines()[0]
+    )
     add = parser.add_argument
     add("--model", help=f"{', '.join(KNOWN)}, or a folder; default: tiny, or the preset's")
     add(
         "--problems",
-        help="tiny, arithmetic, addition, two_step, gsm8k, reasoning_gym:NAME, or a folder; default: what suits the model",
+        help=(
+            "tiny, arithmetic, addition, two_step, gsm8k, reasoning_gym:NAME, or a folder; default:"
+            " what suits the model"
+        ),
     )
     add("--methods", help=f"of {', '.join(METHODS)}; default: grpo,dr_grpo,gspo, or the preset's")
     add("--seeds", type=int, help="how many seeds, from 0; default: 3, or the preset's")
@@ -72,14 +85,42 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         help="held-out problems that are evaluated; default: 200, all of gsm8k, or the preset's",
     )
-    add("--workers", type=int, help="runs side by side, one thread each; default: what suits the model")
+    add(
+        "--workers",
+        type=int,
+        help="runs side by side, one thread each; default: what suits the model",
+    )
     add("--out", help="folder for runs, checkpoints and models; also where to go on")
     add("--preset", choices=("original", "fair"), help="see rlvr_helpers/study/presets.py")
-    add("--without", action="append", default=[], metavar="NAME", help="of the preset original: put a fault back")
-    add("--corrections", action="store_true", help="list the corrections of the preset original, and do nothing")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="any of TrainSettings, as prompts_per_step=4")
-    add("--lora-rank", type=int, help="train LoRA of this rank; 0: all weights; default: what fits the GPU")
-    add("--compute", choices=tuple(DTYPES), help="of matrix products; default: what suits the device")
+    add(
+        "--without",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of the preset original: put a fault back",
+    )
+    add(
+        "--corrections",
+        action="store_true",
+        help="list the corrections of the preset original, and do nothing",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any of TrainSettings, as prompts_per_step=4",
+    )
+    add(
+        "--lora-rank",
+        type=int,
+        help="train LoRA of this rank; 0: all weights; default: what fits the GPU",
+    )
+    add(
+        "--compute",
+        choices=tuple(DTYPES),
+        help="of matrix products; default: what suits the device",
+    )
     add("--calibrate", action="store_true", help="find GSPO's clip range by a pilot first")
     return parser
 
@@ -99,25 +140,39 @@ def comparison_of(options) -> Comparison:
         comparison = presets.fair(model)
     else:
         source = options.problems or problems_for(model)
-        comparison = Comparison(model, settings=settings_for(model), eval_count=eval_count_for(source))
-    given = {"problems": options.problems, "eval_count": options.eval_count, "compute": options.compute}
+        comparison = Comparison(
+            model, settings=settings_for(model), eval_count=eval_count_for(source)
+        )
+    given = {
+        "problems": options.problems,
+        "eval_count": options.eval_count,
+        "compute": options.compute,
+    }
     if options.methods is not None:
         given |= {"methods": tuple(method_by_name(name) for name in options.methods.split(","))}
     if options.seeds is not None:
         given |= {"seeds": tuple(range(options.seeds))}
     given |= {"calibrate": options.calibrate or None}
-    changes = read_settings(options.set) | ({"steps": options.steps} if options.steps is not None else {})
-    settings, rank = replace(comparison.settings, **changes), options.lora_rank
+    changes = read_settings(options.set) | (
+        {"steps": options.steps} if options.steps is not None else {}
+    )
+    settings = replace(comparison.settings, **changes)
+    rank = options.lora_rank
     if rank is None:
         settings, rank = on_this_card(model, settings)
-    comparison = replace(comparison, **{name: value for name, value in given.items() if value is not None})
+    comparison = replace(
+        comparison, **{name: value for name, value in given.items() if value is not None}
+    )
     runs = len(comparison.methods) * len(comparison.seeds)
     workers = workers_for(model, runs) if options.workers is None else options.workers
-    return replace(comparison, settings=settings, lora_rank=rank or None, out=options.out, workers=workers)
+    return replace(
+        comparison, settings=settings, lora_rank=rank or None, out=options.out, workers=workers
+    )
 
 
 def read_settings(pairs: list[str]) -> dict:
-    """The changes in ["prompts_per_step=4", ...]. Raises ValueError on a name or value that TrainSettings does not have."""
+    """The changes in ["prompts_per_step=4", ...]. Raises ValueError on a name or value that
+    TrainSettings does not have."""
     changes = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
@@ -148,11 +203,16 @@ def run_with_progress_bar(comparison: Comparison) -> dict[str, list[Run]]:
     comparison = with_calibration(comparison)
     try:
         total = comparison.settings.steps * len(comparison.cases())
-        with tqdm(total=total, unit="step") as bar, finishing_steps(lambda: bar.write(STOPPING)) as interrupted:
+        with (
+            tqdm(total=total, unit="step") as bar,
+            finishing_steps(lambda: bar.write(STOPPING)) as interrupted,
+        ):
             for progress in run_comparison(comparison, results):
                 record = progress.record
                 bar.update(progress.done - bar.n)
-                bar.set_description(f"{progress.method.name} seed {progress.seed}: reward {record.reward_mean:.2f}")
+                bar.set_description(
+                    f"{progress.method.name} seed {progress.seed}: reward {record.reward_mean:.2f}"
+                )
                 log.info("%s seed %d %s", progress.method.name, progress.seed, summary(record))
                 if interrupted():  # the generator's end saves what is not saved yet
                     raise KeyboardInterrupt
@@ -166,14 +226,16 @@ def summary(record: StepRecord) -> str:
     """A record in one line."""
     held_out = f", held-out {record.eval.accuracy:.3f}" if record.eval else ""
     return (
-        f"step {record.step}: reward {record.reward_mean:.3f}{held_out}, clip {record.clip_fraction:.4f} of {record.clip_unit}, "
-        f"length {record.length_mean:.1f}, gradient norm {record.grad_norm:.3f}, {record.total_tokens} tokens"
+        f"step {record.step}: reward {record.reward_mean:.3f}{held_out}, clip"
+        f" {record.clip_fraction:.4f} of {record.clip_unit}, length {record.length_mean:.1f},"
+        f" gradient norm {record.grad_norm:.3f}, {record.total_tokens} tokens"
     )
 
 
 # Names of the first edition that now stand elsewhere.
 __getattr__ = _moved.names(
-    __name__, "Comparison calibrate_clip_range load_trained run_comparison run_pilot with_calibration"
+    __name__,
+    "Comparison calibrate_clip_range load_trained run_comparison run_pilot with_calibration",
 )
 
 if __name__ == "__main__":

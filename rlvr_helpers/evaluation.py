@@ -1,4 +1,5 @@
-"""Which one wins, and can you tell? Accuracy with its interval, strict and lenient, pass@k, and paired comparisons."""
+"""Which one wins, and can you tell? Accuracy with its interval, strict and lenient, pass@k, and
+paired comparisons."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -18,8 +19,9 @@ Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 class Evaluation:
     """One verdict for each problem (or for each of k samples of it), in the order of the problems.
 
-    strict: right by the answer tag. lenient: the last number counts where the tag is missing. formatted: both blocks
-    in order. lengths: tokens. truncated: cut off by the budget. Lists of the same length.
+    strict: right by the answer tag. lenient: the last number counts where the tag is missing.
+    formatted: both blocks in order. lengths: tokens. truncated: cut off by the budget. Lists of the
+        same length.
     """
 
     strict: list[bool]
@@ -31,7 +33,10 @@ class Evaluation:
     def __post_init__(self):
         counts = {len(getattr(self, name)) for name in self.__dataclass_fields__}
         if len(counts) > 1 or 0 in counts:
-            raise ValueError(f"an evaluation needs as many verdicts of each kind, at least 1, not {sorted(counts)}")
+            raise ValueError(
+                "an evaluation needs as many verdicts of each kind, at least 1, not"
+                f" {sorted(counts)}"
+            )
 
     @property
     def accuracy(self) -> float:
@@ -83,7 +88,8 @@ def evaluate(
     generator: torch.Generator | None = None,
     batch_size: int = 256,
 ) -> Evaluation:
-    """Answers every problem `samples` times (temperature 0: greedy) and judges the answers; rows problem-major."""
+    """Answers every problem `samples` times (temperature 0: greedy) and judges the answers; rows
+    problem-major."""
     if not problems:
         raise ValueError("there are no problems to evaluate on")
     if samples < 1:
@@ -93,15 +99,32 @@ def evaluate(
     for start in range(0, len(problems), per_batch):
         batch = problems[start : start + per_batch]
         prompts = [format_prompt(policy, problem.question) for problem in batch]
-        parts.append(judge(sample_groups(policy, prompts, samples, max_tokens, temperature, generator), batch))
+        parts.append(
+            judge(
+                sample_groups(
+                    policy,
+                    prompts,
+                    samples,
+                    max_tokens=max_tokens,
+                    temperature=temperature,
+                    generator=generator,
+                ),
+                batch,
+            )
+        )
     fields = Evaluation.__dataclass_fields__
-    return Evaluation(**{name: [value for part in parts for value in getattr(part, name)] for name in fields})
+    return Evaluation(
+        **{name: [value for part in parts for value in getattr(part, name)] for name in fields}
+    )
 
 
 def wilson_interval(right: int, total: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson's score interval for a share of right/total (E. B. Wilson 1927): honest also near 0 and 1."""
+    """Wilson's score interval for a share of right/total (E. B. Wilson 1927): honest also near 0
+    and 1."""
     if not 0 <= right <= total or total < 1:
-        raise ValueError(f"right must lie between 0 and total, and total be at least 1, not {right} of {total}")
+        raise ValueError(
+            f"right must lie between 0 and total, and total be at least 1, not {right} of {total}"
+        )
     share = right / total
     scale = 1 + z**2 / total
     centre = (share + z**2 / (2 * total)) / scale
@@ -110,13 +133,16 @@ def wilson_interval(right: int, total: int, z: float = Z_95) -> tuple[float, flo
 
 
 def pass_at_k(samples: int, right: int, k: int) -> float:
-    """Probability that at least one of k samples is right, estimated without bias from `right` of `samples` right ones.
+    """Probability that at least one of k samples is right, estimated without bias from `right` of
+    `samples` right ones.
 
-    1 - C(samples - right, k) / C(samples, k) (M. Chen et al., arXiv 2107.03374, eq. 1). Raises ValueError if k > samples.
+    1 - C(samples - right, k) / C(samples, k) (M. Chen et al., arXiv 2107.03374, eq. 1). Raises
+    ValueError if k > samples.
     """
     if not (1 <= k <= samples and 0 <= right <= samples):
         raise ValueError(
-            f"need 1 <= k <= samples and 0 <= right <= samples, not k={k}, samples={samples}, right={right}"
+            f"need 1 <= k <= samples and 0 <= right <= samples, not k={k}, samples={samples},"
+            f" right={right}"
         )
     return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
 
@@ -124,14 +150,17 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
 def mean_pass_at_k(evaluation: Evaluation, samples: int, k: int) -> float:
     """pass@k, averaged over the problems of an evaluation with `samples` answers each."""
     if samples < 1 or len(evaluation.strict) % samples:
-        raise ValueError(f"{len(evaluation.strict)} verdicts make no whole problems of {samples} samples each")
+        raise ValueError(
+            f"{len(evaluation.strict)} verdicts make no whole problems of {samples} samples each"
+        )
     groups = [evaluation.strict[i : i + samples] for i in range(0, len(evaluation.strict), samples)]
     return sum(pass_at_k(samples, sum(group), k) for group in groups) / len(groups)
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Two runs on the same problems: how many only one of them solved, and McNemar's exact two-sided p-value."""
+    """Two runs on the same problems: how many only one of them solved, and McNemar's exact
+    two-sided p-value."""
 
     only_first: int
     only_second: int
@@ -139,35 +168,73 @@ class Paired:
 
 
 def mcnemar(first: list[bool], second: list[bool]) -> Paired:
-    """Exact McNemar test on paired verdicts (Q. McNemar 1947): a statement about these two checkpoints on these
-    problems, not about two methods. Raises ValueError where the lists differ in length."""
+    """Exact McNemar test on paired verdicts (Q. McNemar 1947): a statement about these two
+    checkpoints on these problems, not about two methods. Raises ValueError where the lists differ
+    in length."""
     if len(first) != len(second):
-        raise ValueError(f"paired verdicts must be on the same problems, not {len(first)} and {len(second)} of them")
+        raise ValueError(
+            f"paired verdicts must be on the same problems, not {len(first)} and {len(second)} of"
+            " them"
+        )
     only_first = sum(a and not b for a, b in zip(first, second, strict=True))
     only_second = sum(b and not a for a, b in zip(first, second, strict=True))
-    n, least = only_first + only_second, min(only_first, only_second)
+    n = only_first + only_second
+    least = min(only_first, only_second)
     tail = sum(math.comb(n, i) for i in range(least + 1)) / 2**n
     return Paired(only_first, only_second, min(1.0, 2 * tail))
 
 
 def gain_interval(before: list[bool], after: list[bool], z: float = Z_95) -> tuple[float, float]:
-    """95 % interval of the gain in share, after less before, on the same problems: the paired Wald interval with half a
-    problem added to each of the four cells, which keeps it honest for few changes (A. Agresti and Y. Min 2005).
-    Raises ValueError where the lists differ in length."""
+    """95 % interval of the gain in share, after less before, on the same problems: the paired Wald
+    interval with half a problem added to each of the four cells, which keeps it honest for few
+    changes (A. Agresti and Y. Min 2005). Raises ValueError where the lists differ in length."""
     pairs = mcnemar(before, after)
-    n, lost, gained = len(before) + 2, pairs.only_first + 0.5, pairs.only_second + 0.5
+    n = len(before) + 2
+    lost = pairs.only_first + 0.5
+    gained = pairs.only_second + 0.5
     gain = (gained - lost) / n
     half = z * math.sqrt(lost + gained - (gained - lost) ** 2 / n) / n
     return max(-1.0, gain - half), min(1.0, gain + half)
 
 
 # Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom.
-T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
+T_95 = (
+    12.706,
+    4.303,
+    3.182,
+    2.776,
+    2.571,
+    2.447,
+    2.365,
+    2.306,
+    2.262,
+    2.228,
+    2.201,
+    2.179,
+    2.160,
+    2.145,
+    2.131,
+    2.120,
+    2.110,
+    2.101,
+    2.093,
+    2.086,
+    2.080,
+    2.074,
+    2.069,
+    2.064,
+    2.060,
+    2.056,
+    2.052,
+    2.048,
+    2.045,
+    2.042,
+)
 
 
 def t_interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean and 95 % t-interval of a few values, for example of one difference for each seed; NaN bounds for one value."""
+    """Mean and 95 % t-interval of a few values, for example of one difference for each seed; NaN
+    bounds for one value."""
     n = len(values)
     if n == 0:
         raise ValueError("there are no values to average")

@@ -1,4 +1,5 @@
-"""How do tokens become one number? Aggregation, the KL term, and the loss that all methods share."""
+"""How do tokens become one number? Aggregation, the KL term, and the loss that all methods
+share."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,8 +13,9 @@ from rlvr_helpers.ratios import sequence_ratios, token_ratios
 
 
 class PolicyLoss(NamedTuple):
-    """loss [] to be minimised; ratios [B, T] or [B]; clip_fraction [] of tokens or sequences (the method's
-    `clip_unit`) on which the clip binds; kl [] to the reference, aggregated as the loss is, None without a reference."""
+    """loss [] to be minimised; ratios [B, T] or [B]; clip_fraction [] of tokens or sequences (the
+    method's `clip_unit`) on which the clip binds; kl [] to the reference, aggregated as the loss
+    is, None without a reference."""
 
     loss: Tensor
     ratios: Tensor
@@ -36,12 +38,14 @@ def aggregate(
                      (Dr. GRPO, arXiv 2503.20783, sec. 3.2)
     "token_mean":    sum / number of tokens (DAPO, arXiv 2503.14476, eq. 8)
 
-    A micro-batch gives the rows and tokens of its whole optimizer batch as `total_rows` and `total_tokens`: then the
-    micro-batches add up to the batch. Rows without tokens add 0 and count as rows.
+    A micro-batch gives the rows and tokens of its whole optimizer batch as `total_rows` and
+    `total_tokens`: then the micro-batches add up to the batch. Rows without tokens add 0 and count
+        as rows.
     """
     if per_token.shape != mask.shape or mask.dim() != 2:
         raise ValueError(
-            f"per_token and mask must have one shape [rows, tokens], not {list(per_token.shape)} and {list(mask.shape)}"
+            f"per_token and mask must have one shape [rows, tokens], not {list(per_token.shape)}"
+            f" and {list(mask.shape)}"
         )
     if max_tokens < 1:
         raise ValueError(f"max_tokens must be the generation budget, at least 1, not {max_tokens}")
@@ -53,15 +57,23 @@ def aggregate(
     if how == "constant":
         return values.sum() / (max(rows, 1) * max_tokens)
     if how == "token_mean":
-        tokens = keep.sum() if total_tokens is None else torch.as_tensor(total_tokens, device=mask.device)
+        tokens = (
+            keep.sum()
+            if total_tokens is None
+            else torch.as_tensor(total_tokens, device=mask.device)
+        )
         return values.sum() / tokens.clamp(min=1)
-    raise ValueError(f'aggregation must be "sequence_mean", "constant" or "token_mean", not {how!r}')
+    raise ValueError(
+        f'aggregation must be "sequence_mean", "constant" or "token_mean", not {how!r}'
+    )
 
 
 def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str = "k3") -> Tensor:
-    """Estimate of KL(policy || reference) in nats at each sampled token, from x = logp_ref - logp; same shape.
+    """Estimate of KL(policy || reference) in nats at each sampled token, from x = logp_ref - logp;
+    same shape.
 
-    "k1": -x     "k2": x^2 / 2     "k3": e^x - x - 1   (J. Schulman, "Approximating KL divergence"; GRPO eq. 4 is k3)
+    "k1": -x     "k2": x^2 / 2     "k3": e^x - x - 1   (J. Schulman, "Approximating KL divergence";
+        GRPO eq. 4 is k3)
     """
     x = logp_ref.detach() - logp
     if kind == "k1":
@@ -87,32 +99,45 @@ def policy_loss(
 ) -> PolicyLoss:
     """The loss of GRPO, Dr. GRPO, GSPO and relatives, differentiable in logp_new.
 
-    logp_new, logp_old, logp_ref, mask: [B, T]; advantages: [B]. `total_rows`, `total_tokens`: see `aggregate`.
-    objective(ratios, advantages, clip_low, clip_high) is what is maximised on each token or sequence.
-    Raises ValueError on shapes that do not fit, and on a KL coefficient without logp_ref.
+    logp_new, logp_old, logp_ref, mask: [B, T]; advantages: [B]. `total_rows`, `total_tokens`: see
+    `aggregate`. objective(ratios, advantages, clip_low, clip_high) is what is maximised on each
+    token or sequence. Raises ValueError on shapes that do not fit, and on a KL coefficient without
+    logp_ref.
     """
     if advantages.shape != mask.shape[:1]:
-        raise ValueError(f"advantages must be [rows] = [{len(mask)}], one for each row, not {list(advantages.shape)}")
+        raise ValueError(
+            f"advantages must be [rows] = [{len(mask)}], one for each row, not"
+            f" {list(advantages.shape)}"
+        )
     if method.kl_coef > 0 and logp_ref is None:
-        raise ValueError(f"{method.name} has kl_coef {method.kl_coef}: give logp_ref, the reference's log-probs")
+        raise ValueError(
+            f"{method.name} has kl_coef {method.kl_coef}: give logp_ref, the reference's log-probs"
+        )
     if logp_ref is not None and logp_ref.shape != mask.shape:
-        raise ValueError(f"logp_ref must be {list(mask.shape)} like the mask, not {list(logp_ref.shape)}")
-    advantages, keep = advantages.detach(), mask.bool()
+        raise ValueError(
+            f"logp_ref must be {list(mask.shape)} like the mask, not {list(logp_ref.shape)}"
+        )
+    advantages = advantages.detach()
+    keep = mask.bool()
     if method.ratio_level == "token":
-        ratios, advantages = token_ratios(logp_new, logp_old, mask), advantages[:, None]
+        ratios = token_ratios(logp_new, logp_old, mask)
+        advantages = advantages[:, None]
         total = keep.sum() if total_tokens is None else total_tokens
     else:
         ratios = sequence_ratios(logp_new, logp_old, mask)
         total = len(mask) if total_rows is None else total_rows
     values = objective(ratios, advantages, method.clip_low, method.clip_high)
-    binds = clip_binds(ratios.detach(), advantages, method.clip_low, method.clip_high)
+    binds = clip_binds(ratios.detach(), advantages, method.clip_low, clip_high=method.clip_high)
     per_token = -values if method.ratio_level == "token" else -values[:, None].expand(mask.shape)
 
     sizes = (method.aggregation, max_tokens, total_rows, total_tokens)
-    loss, kl = aggregate(per_token, mask, *sizes), None
+    loss = aggregate(per_token, mask, *sizes)
+    kl = None
     if logp_ref is not None:
         x = torch.where(keep, logp_new, 0.0), torch.where(keep, logp_ref, 0.0)
         kl = aggregate(kl_estimate(*x, method.kl_kind), mask, *sizes)
     if method.kl_coef > 0:
         loss = loss + method.kl_coef * kl
-    return PolicyLoss(loss, ratios, binds.sum() / torch.as_tensor(total, device=mask.device).clamp(min=1), kl)
+    return PolicyLoss(
+        loss, ratios, binds.sum() / torch.as_tensor(total, device=mask.device).clamp(min=1), kl=kl
+    )

@@ -1,4 +1,5 @@
-"""A method is four choices: how rewards are scaled, which ratio, how far it may move, how tokens become one number.
+"""A method is four choices: how rewards are scaled, which ratio, how far it may move, how tokens
+become one number.
 
     from rlvr_helpers.methods import GRPO, DR_GRPO, GSPO
 
@@ -41,10 +42,13 @@ class Method:
             ("kl_kind", KL_KINDS),
         ):
             if getattr(self, field) not in allowed:
-                raise ValueError(f"{field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}")
+                raise ValueError(
+                    f"{field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}"
+                )
         if not (self.clip_low >= 0 and self.clip_high >= 0 and self.kl_coef >= 0):
             raise ValueError(
-                f"clip_low, clip_high and kl_coef must be 0 or more, not {self.clip_low}, {self.clip_high}, {self.kl_coef}"
+                f"clip_low, clip_high and kl_coef must be 0 or more, not {self.clip_low},"
+                f" {self.clip_high}, {self.kl_coef}"
             )
 
     @property
@@ -53,31 +57,34 @@ class Method:
         return "tokens" if self.ratio_level == "token" else "sequences"
 
 
-# GSPO's range was found by the pilot of `compare.calibrate_clip_range` on `tiny`, whose completions have some 30 tokens, at a
-# learning rate of 4e-5 (0.017/0.023; at 5e-5 it gives 0.029/0.039); the paper's (below) is for far longer completions.
-GRPO = Method("GRPO", "std", "token", 0.2, 0.2, "sequence_mean")
-DR_GRPO = Method("Dr. GRPO", "none", "token", 0.2, 0.2, "constant")
-GSPO = Method("GSPO", "std", "sequence", 0.02, 0.03, "sequence_mean")
+# GSPO's range was found by the pilot of `compare.calibrate_clip_range` on `tiny`, whose completions
+# have some 30 tokens, at a learning rate of 4e-5 (0.017/0.023; at 5e-5 it gives 0.029/0.039); the
+# paper's (below) is for far longer completions.
+GRPO = Method("GRPO", "std", "token", clip_low=0.2, clip_high=0.2, aggregation="sequence_mean")
+DR_GRPO = Method("Dr. GRPO", "none", "token", clip_low=0.2, clip_high=0.2, aggregation="constant")
+GSPO = Method("GSPO", "std", "sequence", clip_low=0.02, clip_high=0.03, aggregation="sequence_mean")
 
-# Relatives that the same four choices give. RLOO (arXiv 2402.14740) proper has no clip and one update a rollout; at
-# ratio 1 this is its gradient divided by the token budget. DAPO (arXiv 2503.14476): its loss, without its sampling.
-RLOO = Method("RLOO", "leave_one_out", "token", 0.2, 0.2, "constant")
-DAPO = Method("DAPO loss", "std", "token", 0.2, 0.28, "token_mean")
+# Relatives that the same four choices give. RLOO (arXiv 2402.14740) proper has no clip and one
+# update a rollout; at ratio 1 this is its gradient divided by the token budget. DAPO (arXiv
+# 2503.14476): its loss, without its sampling.
+RLOO = Method("RLOO", "leave_one_out", "token", clip_low=0.2, clip_high=0.2, aggregation="constant")
+DAPO = Method("DAPO loss", "std", "token", clip_low=0.2, clip_high=0.28, aggregation="token_mean")
 
 METHODS = {"grpo": GRPO, "dr_grpo": DR_GRPO, "gspo": GSPO, "rloo": RLOO, "dapo": DAPO}
 
 # What the papers themselves use, and why.
 PAPER_SETTINGS = {
-    # 2402.03300, sec. 4.2: a KL term, since a learned reward model can be led astray. It made one update a rollout.
+    # 2402.03300, sec. 4.2: a KL term, since a learned reward model can be led astray. It made one
+    # update a rollout.
     "grpo": replace(GRPO, kl_coef=0.04),
-    # 2503.20783, sec. 3.2: no division by std or length, each of which weights questions or answers unevenly; no KL term,
-    # since a rule checks the answers.
+    # 2503.20783, sec. 3.2: no division by std or length, each of which weights questions or answers
+    # unevenly; no KL term, since a rule checks the answers.
     "dr_grpo": DR_GRPO,
-    # 2507.18071, sec. 5.1: the ratio of a long completion, a geometric mean over its tokens, hardly leaves 1, so the range
-    # is small; four mini-batches a rollout, a mixture of experts of 30 B.
+    # 2507.18071, sec. 5.1: the ratio of a long completion, a geometric mean over its tokens, hardly
+    # leaves 1, so the range is small; four mini-batches a rollout, a mixture of experts of 30 B.
     "gspo": replace(GSPO, clip_low=3e-4, clip_high=4e-4),
-    # 2503.14476, sec. 3.1: a higher upper bound, so that unlikely tokens may grow; a mean over tokens, so that long
-    # completions count for what they are.
+    # 2503.14476, sec. 3.1: a higher upper bound, so that unlikely tokens may grow; a mean over
+    # tokens, so that long completions count for what they are.
     "dapo": DAPO,
 }
 

@@ -1,4 +1,5 @@
-"""A rollout, cut into the rows of each optimizer step, and that step: scored in micro-batches, then one update."""
+"""A rollout, cut into the rows of each optimizer step, and that step: scored in micro-batches, then
+one update."""
 
 import copy
 import math
@@ -32,8 +33,8 @@ from rlvr_helpers.train_settings import TrainSettings
 
 @dataclass
 class MicroBatch:
-    """Rows that go through the model at once, cut to their own width, with what the loss needs. `group_size` is above
-    1 where the rows are whole groups, whose prompts are then read once."""
+    """Rows that go through the model at once, cut to their own width, with what the loss needs.
+    `group_size` is above 1 where the rows are whole groups, whose prompts are then read once."""
 
     prompt_ids: Tensor
     prompt_mask: Tensor
@@ -53,7 +54,9 @@ class MicroBatch:
         """Largest difference between the log-probs of decoding and those of training, in nats."""
         return float(((self.logp_sampler - self.logp_old) * self.mask).abs().max())
 
-    def score(self, model: nn.Module, score: Callable = score_tokens) -> tuple[Tensor, Tensor | None]:
+    def score(
+        self, model: nn.Module, score: Callable = score_tokens
+    ) -> tuple[Tensor, Tensor | None]:
         """Log-probs and entropies of the completion tokens under a model, [B, T] each."""
         ids = self.prompt_ids, self.prompt_mask, self.completion_ids, self.mask
         with autocast(self.mask.device, self.compute):
@@ -67,7 +70,8 @@ class Learner:
     """What is trained, and by what. What travels together through a run.
 
     reference: the start model, to measure the KL to; None where nobody asks for it.
-    score, loss: as `sampling.score_tokens` and `losses.policy_loss`, or what stands in for them (`training.Stages`).
+    score, loss: as `sampling.score_tokens` and `losses.policy_loss`, or what stands in for them
+        (`training.Stages`).
     """
 
     model: nn.Module
@@ -87,25 +91,40 @@ def make_learner(
     score: Callable = score_tokens,
     loss: Callable[..., PolicyLoss] = policy_loss,
 ) -> Learner:
-    """The policy's model with a fresh optimizer and, if the KL is asked for, a copy of it as reference."""
-    model = policy.model.eval()  # no dropout: log-probs of one text must not differ from call to call
+    """The policy's model with a fresh optimizer and, if the KL is asked for, a copy of it as
+    reference."""
+    # no dropout: log-probs of one text must not differ from call to call
+    model = policy.model.eval()
     if settings.gradient_checkpointing:
         remake_activations(model)
-    optimizer, scaler = make_optimizer(model, settings), LossScaler(policy.device, policy.compute)
-    for parameter in model.parameters():  # AdamW counts every update, also one in which no group has a signal
+    optimizer = make_optimizer(model, settings)
+    scaler = LossScaler(policy.device, policy.compute)
+    # AdamW counts every update, also one in which no group has a signal
+    for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     reference = make_reference(model) if settings.track_kl or method.kl_coef > 0 else None
-    return Learner(model, method, settings, optimizer, scaler, reference, score, loss)
+    return Learner(
+        model,
+        method,
+        settings,
+        optimizer=optimizer,
+        scaler=scaler,
+        reference=reference,
+        score=score,
+        loss=loss,
+    )
 
 
 def make_reference(model: nn.Module) -> nn.Module:
-    """The start model, to measure the KL to: a frozen copy, or with LoRA the model itself, which holds it."""
+    """The start model, to measure the KL to: a frozen copy, or with LoRA the model itself, which
+    holds it."""
     return model if lora_layers(model) else copy.deepcopy(model).requires_grad_(False)
 
 
 @dataclass
 class MiniBatch:
-    """The rows of one optimizer step, as micro-batches. The totals count rows without signal too, which are left out."""
+    """The rows of one optimizer step, as micro-batches. The totals count rows without signal too,
+    which are left out."""
 
     micro: list[MicroBatch]
     total_rows: int
@@ -121,64 +140,95 @@ def make_minibatches(
     advantages_of: Callable = group_advantages,
     without_signal: Callable = groups_without_signal,
 ) -> list[MiniBatch]:
-    """Splits a rollout into mini-batches of whole groups (together, so that their prompts are read once).
+    """Splits a rollout into mini-batches of whole groups (together, so that their prompts are read
+    once).
 
-    Groups without signal are left out of the computation where the method has no KL term: their gradient is exactly 0.
-    They still count in every denominator. advantages_of, without_signal: see `training.Stages`.
+    Groups without signal are left out of the computation where the method has no KL term: their
+    gradient is exactly 0. They still count in every denominator. advantages_of, without_signal: see
+    `training.Stages`.
     """
     advantages = advantages_of(rewards, method.advantage_scale)
-    has_signal = ~without_signal(rewards) if method.kl_coef == 0 else torch.ones(len(rewards), dtype=torch.bool)
+    has_signal = (
+        ~without_signal(rewards)
+        if method.kl_coef == 0
+        else torch.ones(len(rewards), dtype=torch.bool)
+    )
     generator = torch.Generator().manual_seed(settings.noise_seed(step))
     order = torch.randperm(len(rewards), generator=generator)
-    size, lengths = rollout.group_size, rollout.lengths
+    size = rollout.group_size
+    lengths = rollout.lengths
     minibatches = []
     for groups in order.tensor_split(settings.minibatches):
         all_rows = (groups[:, None] * size + torch.arange(size)).flatten()
         groups = groups[has_signal.cpu()[groups]]
         rows = (groups[:, None] * size + torch.arange(size)).flatten()
         parts = split_rows(rows, rollout, settings)
-        micro = [cut_rows(rollout, part, advantages.flatten(), shared, settings.temperature) for part, shared in parts]
+        micro = [
+            cut_rows(
+                rollout,
+                part,
+                advantages.flatten(),
+                group_size=shared,
+                temperature=settings.temperature,
+            )
+            for part, shared in parts
+        ]
         minibatches.append(MiniBatch(micro, len(all_rows), int(lengths[all_rows].sum())))
     return minibatches
 
 
 def split_rows(rows: Tensor, rollout: Rollout, settings: TrainSettings) -> list[tuple[Tensor, int]]:
-    """The rows of a mini-batch (whole groups) in parts that go through the model at once, each with how many rows in
-    succession share a prompt."""
+    """The rows of a mini-batch (whole groups) in parts that go through the model at once, each with
+    how many rows in succession share a prompt."""
     size = rollout.group_size
     if not len(rows):
         return []
     if settings.micro_batch_tokens is None:
         per_micro = settings.micro_batch_rows or len(rows)
         return [(part, size if per_micro % size == 0 else 1) for part in rows.split(per_micro)]
-    budget, lengths = settings.micro_batch_tokens, rollout.lengths.tolist()
-    prompts, parts = rollout.prompt_mask.sum(dim=1).tolist(), []
+    budget = settings.micro_batch_tokens
+    lengths = rollout.lengths.tolist()
+    prompts = rollout.prompt_mask.sum(dim=1).tolist()
+    parts = []
     # whole groups that fit together, and the places of the longest: the others are padded to it
-    waiting, widest = [], 0
+    waiting = []
+    widest = 0
     for group in rows.view(-1, size).tolist():
         places = prompts[group[0]] + sum(lengths[row] for row in group)
         if waiting and max(widest, places) * (len(waiting) + 1) > budget:
             parts.append((torch.tensor(waiting).flatten(), size))
-            waiting, widest = [], 0
+            waiting = []
+            widest = 0
         if places > budget:
-            parts += [(torch.tensor(part), len(part)) for part in split_group(group, prompts, lengths, budget)]
+            parts += [
+                (torch.tensor(part), len(part))
+                for part in split_group(group, prompts, lengths, budget=budget)
+            ]
         else:
-            waiting, widest = [*waiting, group], max(widest, places)
+            waiting = [*waiting, group]
+            widest = max(widest, places)
     return [*parts, (torch.tensor(waiting).flatten(), size)] if waiting else parts
 
 
-def split_group(group: list[int], prompts: list[int], lengths: list[int], budget: int) -> list[list[int]]:
-    """The rows of a group in parts that hold at most `budget` tokens, the prompt once each; at least one row a part."""
-    parts, places = [[]], prompts[group[0]]
+def split_group(
+    group: list[int], prompts: list[int], lengths: list[int], budget: int
+) -> list[list[int]]:
+    """The rows of a group in parts that hold at most `budget` tokens, the prompt once each; at
+    least one row a part."""
+    parts = [[]]
+    places = prompts[group[0]]
     for row in group:
         if parts[-1] and places + lengths[row] > budget:
-            parts, places = [*parts, []], prompts[row]
+            parts = [*parts, []]
+            places = prompts[row]
         parts[-1].append(row)
         places += lengths[row]
     return parts
 
 
-def cut_rows(rollout: Rollout, rows: Tensor, advantages: Tensor, group_size: int, temperature: float) -> MicroBatch:
+def cut_rows(
+    rollout: Rollout, rows: Tensor, advantages: Tensor, group_size: int, temperature: float
+) -> MicroBatch:
     """Some rows of a rollout, without the columns that are padding in all of them."""
     rows = rows.to(rollout.mask.device)
     prompt_width = int(rollout.prompt_mask[rows].sum(dim=1).max())
@@ -187,29 +237,35 @@ def cut_rows(rollout: Rollout, rows: Tensor, advantages: Tensor, group_size: int
         rollout.prompt_ids[rows][:, -prompt_width:],
         rollout.prompt_mask[rows][:, -prompt_width:],
         rollout.completion_ids[rows][:, :width],
-        rollout.mask[rows][:, :width],
-        advantages[rows],
-        group_size,
-        temperature,
-        rollout.logprobs[rows][:, :width],
-        rollout.compute,
+        mask=rollout.mask[rows][:, :width],
+        advantages=advantages[rows],
+        group_size=group_size,
+        temperature=temperature,
+        logp_sampler=rollout.logprobs[rows][:, :width],
+        compute=rollout.compute,
     )
 
 
 @torch.no_grad()
-def score_before_updates(learner: Learner, minibatches: list[MiniBatch], first: bool = True) -> None:
-    """Log-probs under the model that sampled, in the very micro-batches that are trained on: the same dtype, padding and
-    shape, so that the ratio before the first update is exactly 1 on a CPU. And under the reference: everywhere where the
-    loss needs them, else in the first mini-batch with rows, which is enough to watch the KL.
+def score_before_updates(
+    learner: Learner, minibatches: list[MiniBatch], first: bool = True
+) -> None:
+    """Log-probs under the model that sampled, in the very micro-batches that are trained on: the
+    same dtype, padding and shape, so that the ratio before the first update is exactly 1 on a CPU.
+    And under the reference: everywhere where the loss needs them, else in the first mini-batch with
+    rows, which is enough to watch the KL.
 
-    first: the first mini-batch too, whose `update` otherwise takes its own log-probs for the old ones: the same, bit for bit.
+    first: the first mini-batch too, whose `update` otherwise takes its own log-probs for the old
+        ones: the same, bit for bit.
     """
     watched = next((minibatch for minibatch in minibatches if minibatch.micro), None)
     for minibatch in minibatches:
         for micro in minibatch.micro:
             if first or minibatch is not minibatches[0]:
                 micro.logp_old, micro.entropy = micro.score(learner.model, learner.score)
-            if learner.reference is not None and (learner.method.kl_coef > 0 or minibatch is watched):
+            if learner.reference is not None and (
+                learner.method.kl_coef > 0 or minibatch is watched
+            ):
                 with without_lora(learner.reference):
                     micro.logp_ref, _ = micro.score(learner.reference, learner.score)
 
@@ -231,9 +287,11 @@ class Update:
 def update(learner: Learner, minibatch: MiniBatch, clock: Clock, position: str) -> Update:
     """One optimizer step. The micro-batches' gradients add up to that of the whole mini-batch.
 
-    position: where in the run, for errors. Raises FloatingPointError where a loss, a gradient or a log-ratio is not finite.
+    position: where in the run, for errors. Raises FloatingPointError where a loss, a gradient or a
+        log-ratio is not finite.
     """
-    model, result = learner.model, Update()
+    model = learner.model
+    result = Update()
     learner.optimizer.zero_grad(set_to_none=False)
     scaler = learner.scaler or LossScaler(model.device, torch.float32)
     for micro in minibatch.micro:
@@ -243,19 +301,25 @@ def update(learner: Learner, minibatch: MiniBatch, clock: Clock, position: str) 
                 micro.logp_old = logp_new.detach()
             if micro.entropy is None:
                 micro.entropy = entropy
-            out = loss_of(learner, minibatch, micro, logp_new)
+            out = loss_of(learner, minibatch, micro, logp_new=logp_new)
         with clock.time("backward"), training_mode(model, learner.settings.gradient_checkpointing):
             scaler.backward(out.loss)
-        observe(result, out, logp_new.detach(), micro, minibatch, learner.method)
-    if not all(ratios.isfinite().all() for ratios in result.token_log_ratios + result.sequence_log_ratios):
+        observe(
+            result, out, logp_new.detach(), micro=micro, minibatch=minibatch, method=learner.method
+        )
+    if not all(
+        ratios.isfinite().all() for ratios in result.token_log_ratios + result.sequence_log_ratios
+    ):
         learner.optimizer.zero_grad()
         raise FloatingPointError(f"{position}: log-ratios are not finite")
     with clock.time("optimizer"):
-        step_if_finite(learner, scaler, result, position)
+        step_if_finite(learner, scaler, result, position=position)
     return result
 
 
-def loss_of(learner: Learner, minibatch: MiniBatch, micro: MicroBatch, logp_new: Tensor) -> PolicyLoss:
+def loss_of(
+    learner: Learner, minibatch: MiniBatch, micro: MicroBatch, logp_new: Tensor
+) -> PolicyLoss:
     """A micro-batch's share of the mini-batch's loss."""
     return learner.loss(
         learner.method,
@@ -271,27 +335,34 @@ def loss_of(learner: Learner, minibatch: MiniBatch, micro: MicroBatch, logp_new:
 
 
 def step_if_finite(learner: Learner, scaler: LossScaler, result: Update, position: str) -> None:
-    """Clips the gradient norm and takes the step. Raises BadUpdate where loss or gradient are not finite."""
+    """Clips the gradient norm and takes the step. Raises BadUpdate where loss or gradient are not
+    finite."""
     scaler.unscale(learner.optimizer)
     parameters = learner.model.parameters()
-    result.grad_norm = float(torch.nn.utils.clip_grad_norm_(parameters, learner.settings.max_grad_norm))
+    result.grad_norm = float(
+        torch.nn.utils.clip_grad_norm_(parameters, learner.settings.max_grad_norm)
+    )
     result.skipped = math.isfinite(result.loss) and scaler.may_skip(result.grad_norm)
     if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm) or result.skipped):
         learner.optimizer.zero_grad()
         raise BadUpdate(
-            f"{position}: the loss is {result.loss} and the gradient norm {result.grad_norm}; the weights are those of "
-            "the last good update. Lower the learning rate, or look at the rewards and log-probs of this step."
+            f"{position}: the loss is {result.loss} and the gradient norm {result.grad_norm}; the"
+            " weights are those of the last good update. Lower the learning rate, or look at the"
+            " rewards and log-probs of this step."
         )
     scaler.step(learner.optimizer)
 
 
-def observe(result: Update, out, logp_new: Tensor, micro: MicroBatch, minibatch: MiniBatch, method: Method) -> None:
+def observe(
+    result: Update, out, logp_new: Tensor, micro: MicroBatch, minibatch: MiniBatch, method: Method
+) -> None:
     """Adds what a micro-batch showed to the update's record."""
     keep = micro.mask.bool()
     token_level = method.ratio_level == "token"
     advantages = micro.advantages[:, None] if token_level else micro.advantages
-    ratios, counted = out.ratios.detach(), keep if token_level else keep.any(dim=1)
-    binds = clip_binds(ratios, advantages, method.clip_low, method.clip_high) & counted
+    ratios = out.ratios.detach()
+    counted = keep if token_level else keep.any(dim=1)
+    binds = clip_binds(ratios, advantages, method.clip_low, clip_high=method.clip_high) & counted
     total = minibatch.total_tokens if token_level else minibatch.total_rows
     result.loss += out.loss.item()
     result.clip_fraction += out.clip_fraction.item()
@@ -299,4 +370,6 @@ def observe(result: Update, out, logp_new: Tensor, micro: MicroBatch, minibatch:
     result.clip_high += int((binds & (advantages > 0)).sum()) / total
     log_ratios = masked_log_ratios(logp_new, micro.logp_old, micro.mask)
     result.token_log_ratios.append(log_ratios[keep].cpu())
-    result.sequence_log_ratios.append(sequence_ratios(logp_new, micro.logp_old, micro.mask).log().cpu())
+    result.sequence_log_ratios.append(
+        sequence_ratios(logp_new, micro.logp_old, micro.mask).log().cpu()
+    )

@@ -1,8 +1,9 @@
 """Problems with answers that can be verified: where they come from and how they are read.
 
-A problem is a question and its answer. `load_problems` reads them: "tiny" (generated word problems that lie in
-`data/`), "arithmetic" and "two_step" (generated on the spot, for small language models), "gsm8k" (from the hub or a
-local folder), and whatever of the package reasoning-gym has a number for an answer.
+A problem is a question and its answer. `load_problems` reads them: "tiny" (generated word problems
+that lie in `data/`), "arithmetic" and "two_step" (generated on the spot, for small language
+models), "gsm8k" (from the hub or a local folder), and whatever of the package reasoning-gym has a
+number for an answer.
 """
 
 import json
@@ -14,10 +15,24 @@ from pathlib import Path
 from rlvr_helpers.paths import DATA
 from rlvr_helpers.rewards import parse_number
 
-PEOPLE = {"He": ["Ben", "Tom", "Max", "Leo", "Sam", "Dan"], "She": ["Anna", "Mia", "Zoe", "Eva", "Ida", "Lily"]}
+PEOPLE = {
+    "He": ["Ben", "Tom", "Max", "Leo", "Sam", "Dan"],
+    "She": ["Anna", "Mia", "Zoe", "Eva", "Ida", "Lily"],
+}
 
 
-THINGS = ["stamps", "clips", "coins", "cards", "shells", "books", "pens", "marbles", "stickers", "beads"]
+THINGS = [
+    "stamps",
+    "clips",
+    "coins",
+    "cards",
+    "shells",
+    "books",
+    "pens",
+    "marbles",
+    "stickers",
+    "beads",
+]
 
 
 CONTAINERS = ["bags", "boxes", "packs"]
@@ -39,7 +54,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Step:
-    """One sentence of a word problem: `kind` is "gain", "lose", "bags" (bags x number gained) or "distractor"."""
+    """One sentence of a word problem: `kind` is "gain", "lose", "bags" (bags x number gained) or
+    "distractor"."""
 
     kind: str
     number: int
@@ -61,12 +77,15 @@ class WordProblem(Problem):
 def generate_word_problem(rng: random.Random) -> WordProblem:
     """A word problem of 2 to 5 operations on a running total that stays within 0 to 99.
 
-    In 30 % of the problems one sentence is about somebody else and changes nothing (the distractor).
+    In 30 % of the problems one sentence is about somebody else and changes nothing (the
+    distractor).
     """
     pronoun, other = rng.choice([("He", "She"), ("She", "He")])
-    name, thing = rng.choice(PEOPLE[pronoun]), rng.choice(THINGS)
+    name = rng.choice(PEOPLE[pronoun])
+    thing = rng.choice(THINGS)
     start = total = rng.randint(4, 40)
-    sentences, steps = [f"{name} has {total} {thing}."], []
+    sentences = [f"{name} has {total} {thing}."]
+    steps = []
     for _ in range(rng.choice([2, 3, 3, 4, 4, 5])):
         step = _random_step(rng, total, steps)
         total += {"gain": 1, "lose": -1, "bags": step.bags}[step.kind] * step.number
@@ -75,7 +94,9 @@ def generate_word_problem(rng: random.Random) -> WordProblem:
     if rng.random() < 0.3:
         place = rng.randint(0, len(steps) - 1)
         steps.insert(place, Step("distractor", rng.randint(2, 15)))
-        sentences.insert(place + 1, f"{rng.choice(PEOPLE[other])} has {steps[place].number} {thing}.")
+        sentences.insert(
+            place + 1, f"{rng.choice(PEOPLE[other])} has {steps[place].number} {thing}."
+        )
     sentences.append(f"How many {thing} does {name} have now?")
     return WordProblem(" ".join(sentences), str(total), start, tuple(steps))
 
@@ -84,10 +105,18 @@ def _random_step(rng: random.Random, total: int, before: list[Step]) -> Step:
     """A step that keeps the total within 0 to 99; at most two steps of a problem are bags."""
     while True:
         kind = rng.choice(["gain", "lose", "bags"])
-        step = Step(kind, rng.randint(2, 6 if kind == "bags" else 15), rng.randint(2, 4) if kind == "bags" else 1)
-        if kind == "bags" and (sum(s.kind == "bags" for s in before) == 2 or total + step.bags * step.number > 99):
+        step = Step(
+            kind,
+            rng.randint(2, 6 if kind == "bags" else 15),
+            rng.randint(2, 4) if kind == "bags" else 1,
+        )
+        if kind == "bags" and (
+            sum(s.kind == "bags" for s in before) == 2 or total + step.bags * step.number > 99
+        ):
             continue
-        if (kind == "gain" and total + step.number > 99) or (kind == "lose" and step.number > total):
+        if (kind == "gain" and total + step.number > 99) or (
+            kind == "lose" and step.number > total
+        ):
             continue
         return step
 
@@ -108,7 +137,11 @@ class Equation:
 
     @property
     def result(self) -> int:
-        return {"+": self.left + self.right, "-": self.left - self.right, "x": self.left * self.right}[self.sign]
+        return {
+            "+": self.left + self.right,
+            "-": self.left - self.right,
+            "x": self.left * self.right,
+        }[self.sign]
 
     def __str__(self) -> str:
         return f"{self.left} {self.sign} {self.right} = {self.result}"
@@ -116,14 +149,17 @@ class Equation:
 
 @dataclass(frozen=True)
 class WorkedProblem(Problem):
-    """A generated problem with the equations that solve it, in order; the last one gives the answer."""
+    """A generated problem with the equations that solve it, in order; the last one gives the
+    answer."""
 
     equations: tuple[Equation, ...]
 
 
 def generate_arithmetic(rng: random.Random, largest: int = 99) -> WorkedProblem:
-    """A two-operand addition or subtraction, for example "What is 27 + 58?", with a result of at least 0."""
-    a, b = rng.randint(2, largest), rng.randint(2, largest)
+    """A two-operand addition or subtraction, for example "What is 27 + 58?", with a result of at
+    least 0."""
+    a = rng.randint(2, largest)
+    b = rng.randint(2, largest)
     equation = Equation(a, "+", b) if rng.random() < 0.5 else Equation(max(a, b), "-", min(a, b))
     question = f"What is {equation.left} {equation.sign} {equation.right}?"
     return WorkedProblem(question, str(equation.result), (equation,))
@@ -131,24 +167,85 @@ def generate_arithmetic(rng: random.Random, largest: int = 99) -> WorkedProblem:
 
 # How a two-step problem is solved, and its text: `r` is the result of the first step.
 TWO_STEP = [
-    ("a + b", "r - c", "{name} has {a} {thing}. {He} {gain} {b} more and then {lose} {c}. {how_many} have now?"),
-    ("a - b", "r + c", "{name} has {a} {thing}. {He} {lose} {b} and then {gain} {c} more. {how_many} have now?"),
-    ("a x b", "r + c", "{name} has {a} {containers} of {b} {thing} each and {c} loose {thing}. {how_many} have?"),
-    ("a x b", "r - c", "{name} buys {a} {containers} of {b} {thing} each and gives {c} {thing} away. {how_many} keep?"),
-    ("a + b", "r x c", "{name} has {a} red and {b} blue {containers}. Each holds {c} {thing}. {how_many} have?"),
-    ("a + b", "c - r", "{name} has {c} coins. A cap costs {a} coins and a ball {b} coins. If {he} buys one of each, "
-                       "how many coins does {he} have left?"),
-    ("a + b", "r + c", "A baker sells {a} rolls in the morning, {b} at noon and {c} in the evening. How many rolls "
-                       "does the baker sell in all?"),
-    ("a x b", "c - r", "A shop has {c} eggs and sells {a} boxes of {b} eggs each. How many eggs are left?"),
-    ("a - b", "r + c", "There are {a} people on a bus. At the next stop {b} get off and {c} get on. How many people "
-                       "are on the bus now?"),
-    ("a - b", "r - c", "There are {a} children at a party. First {b} of them go home, and later {c} more. How many "
-                       "children are still there?"),
-    ("a + b", "r x c", "A class has {a} boys and {b} girls. Each child gets {c} pencils. How many pencils are given "
-                       "out?"),
-    ("a x b", "c - r", "A book has {c} pages. {name} reads {a} pages a day for {b} days. How many pages are left?"),
-]  # fmt: skip
+    (
+        "a + b",
+        "r - c",
+        "{name} has {a} {thing}. {He} {gain} {b} more and then {lose} {c}. {how_many} have now?",
+    ),
+    (
+        "a - b",
+        "r + c",
+        "{name} has {a} {thing}. {He} {lose} {b} and then {gain} {c} more. {how_many} have now?",
+    ),
+    (
+        "a x b",
+        "r + c",
+        "{name} has {a} {containers} of {b} {thing} each and {c} loose {thing}. {how_many} have?",
+    ),
+    (
+        "a x b",
+        "r - c",
+        (
+            "{name} buys {a} {containers} of {b} {thing} each and gives {c} {thing} away."
+            " {how_many} keep?"
+        ),
+    ),
+    (
+        "a + b",
+        "r x c",
+        "{name} has {a} red and {b} blue {containers}. Each holds {c} {thing}. {how_many} have?",
+    ),
+    (
+        "a + b",
+        "c - r",
+        (
+            "{name} has {c} coins. A cap costs {a} coins and a ball {b} coins. If {he} buys one of"
+            " each, how many coins does {he} have left?"
+        ),
+    ),
+    (
+        "a + b",
+        "r + c",
+        (
+            "A baker sells {a} rolls in the morning, {b} at noon and {c} in the evening. How many"
+            " rolls does the baker sell in all?"
+        ),
+    ),
+    (
+        "a x b",
+        "c - r",
+        "A shop has {c} eggs and sells {a} boxes of {b} eggs each. How many eggs are left?",
+    ),
+    (
+        "a - b",
+        "r + c",
+        (
+            "There are {a} people on a bus. At the next stop {b} get off and {c} get on. How many"
+            " people are on the bus now?"
+        ),
+    ),
+    (
+        "a - b",
+        "r - c",
+        (
+            "There are {a} children at a party. First {b} of them go home, and later {c} more. How"
+            " many children are still there?"
+        ),
+    ),
+    (
+        "a + b",
+        "r x c",
+        (
+            "A class has {a} boys and {b} girls. Each child gets {c} pencils. How many pencils are"
+            " given out?"
+        ),
+    ),
+    (
+        "a x b",
+        "c - r",
+        "A book has {c} pages. {name} reads {a} pages a day for {b} days. How many pages are left?",
+    ),
+]
 
 
 def generate_two_step(rng: random.Random) -> WorkedProblem:
@@ -156,19 +253,35 @@ def generate_two_step(rng: random.Random) -> WorkedProblem:
     first, second, text = rng.choice(TWO_STEP)
     numbers, equations = _two_step_numbers(rng, first, second)
     he = rng.choice(["He", "She"])
-    name, thing = rng.choice(PEOPLE[he]), rng.choice(THINGS)
-    words = {"gain": rng.choice(GAIN), "lose": rng.choice(LOSE), "containers": rng.choice(CONTAINERS)}
+    name = rng.choice(PEOPLE[he])
+    thing = rng.choice(THINGS)
+    words = {
+        "gain": rng.choice(GAIN),
+        "lose": rng.choice(LOSE),
+        "containers": rng.choice(CONTAINERS),
+    }
     question = text.format(
-        name=name, He=he, he=he.lower(), thing=thing, how_many=f"How many {thing} does {name}", **words, **numbers
+        name=name,
+        He=he,
+        he=he.lower(),
+        thing=thing,
+        how_many=f"How many {thing} does {name}",
+        **words,
+        **numbers,
     )
     return WorkedProblem(question, str(equations[1].result), equations)
 
 
-def _two_step_numbers(rng: random.Random, first: str, second: str) -> tuple[dict, tuple[Equation, Equation]]:
-    """Numbers for a, b and c, and both equations: 2 to 20, in a product 2 to 6, and no result below 0 or above 99."""
+def _two_step_numbers(
+    rng: random.Random, first: str, second: str
+) -> tuple[dict, tuple[Equation, Equation]]:
+    """Numbers for a, b and c, and both equations: 2 to 20, in a product 2 to 6, and no result below
+    0 or above 99."""
     while True:
         numbers = {letter: rng.randint(2, 20) for letter in "abc"}
-        numbers |= {letter: 2 + numbers[letter] % 5 for letter in "abc" if _is_factor(letter, first, second)}
+        numbers |= {
+            letter: 2 + numbers[letter] % 5 for letter in "abc" if _is_factor(letter, first, second)
+        }
         one = _equation(first, numbers)
         if second == "c - r":  # else there would seldom be anything left
             numbers["c"] += one.result
@@ -193,13 +306,14 @@ def load_problems(split: str, source: str = "tiny") -> list[Problem]:
     """The problems of a split, always in the same order.
 
     split:  "train" or "test" (held out: no test problem is in train).
-    source: "tiny"; "arithmetic", or its additions alone, "addition"; "two_step"; "gsm8k"; or a folder that holds
-            train.jsonl and test.jsonl, one {"question": ..., "answer": ...} a line; GSM8K's own "... #### 72"
-            answers are understood. "reasoning_gym:chain_sum" asks the generator of that name in the package
-            reasoning-gym, if it is installed; rows whose answer is not one number, as `parse_number` reads it,
-            are left out.
+    source: "tiny"; "arithmetic", or its additions alone, "addition"; "two_step"; "gsm8k"; or a
+            folder that holds train.jsonl and test.jsonl, one {"question": ..., "answer": ...} a
+            line; GSM8K's own "... #### 72" answers are understood. "reasoning_gym:chain_sum" asks
+            the generator of that name in the package reasoning-gym, if it is installed; rows whose
+            answer is not one number, as `parse_number` reads it, are left out.
     A problem keeps the number of its answer in canonical form ("1080" for "#### 1,080").
-    Raises ValueError on an unknown split or source and on a broken line or answer (it names file and line).
+    Raises ValueError on an unknown split or source and on a broken line or answer (it names file
+    and line).
     """
     source = str(source)
     if split not in ("train", "test"):
@@ -225,10 +339,12 @@ def load_problems(split: str, source: str = "tiny") -> list[Problem]:
 
 
 def read_jsonl(path: Path) -> list[Problem]:
-    """Problems from a file with one JSON object a line. Raises ValueError that names the line to mend."""
+    """Problems from a file with one JSON object a line. Raises ValueError that names the line to
+    mend."""
     if not path.is_file():
         raise ValueError(
-            f"there is no problem file {path.name} in the folder {path.parent.name!r}; expected one JSON object a line"
+            f"there is no problem file {path.name} in the folder {path.parent.name!r}; expected one"
+            " JSON object a line"
         )
     problems = []
     try:
@@ -249,7 +365,8 @@ def read_jsonl(path: Path) -> list[Problem]:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise ValueError(
-                f'{path.name}, line {number} is no problem: expected {{"question": text, "answer": text}} ({what})'
+                f'{path.name}, line {number} is no problem: expected {{"question": text, "answer":'
+                f" text}} ({what})"
             ) from error
     if not problems:
         raise ValueError(f"{path.name} holds no problems: expected one JSON object a line")
@@ -259,15 +376,15 @@ def read_jsonl(path: Path) -> list[Problem]:
 def _problem(question: str, answer: str) -> Problem:
     """The door for every source: a problem whose answer is one number, in canonical form.
 
-    Raises TypeError if one of the two is no text, and ValueError if the answer is not exactly one number or a text
-    cannot be encoded.
+    Raises TypeError if one of the two is no text, and ValueError if the answer is not exactly one
+    number or a text cannot be encoded.
     """
     number = parse_number(gold_answer(_text(answer)))
     finals = [part.partition("\n")[0] for part in answer.split("####")[1:]]
     if number is None or any(parse_number(final) not in (None, number) for final in finals):
         raise ValueError(
-            f"the answer {answer.strip()[-40:]!r} does not state one plain number such as 1,080 or 2.5: write decimals "
-            "after a point, and commas only between groups of three digits"
+            f"the answer {answer.strip()[-40:]!r} does not state one plain number such as 1,080 or"
+            " 2.5: write decimals after a point, and commas only between groups of three digits"
         )
     return Problem(_text(question), number)
 
@@ -276,28 +393,35 @@ def _text(value) -> str:
     if not isinstance(value, str) or not value.strip():
         raise TypeError(f"{value!r} is no text")
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError("it holds half of a surrogate pair such as \\ud83d, which no tokenizer can encode")
+        raise ValueError(
+            "it holds half of a surrogate pair such as \\ud83d, which no tokenizer can encode"
+        )
     return value.strip()
 
 
 def gold_answer(answer: str) -> str:
-    """The final number of a GSM8K worked answer ("... #### 1,080" gives "1080"); other answers are left as they are."""
+    """The final number of a GSM8K worked answer ("... #### 1,080" gives "1080"); other answers are
+    left as they are."""
     _, mark, final = answer.rpartition("####")
     return parse_number(final) or final.strip() if mark else answer
 
 
 def _arithmetic_split(split: str) -> list[Problem]:
-    """2,000 train or 500 test sums from fixed seeds; questions of the test split never stand in train."""
+    """2,000 train or 500 test sums from fixed seeds; questions of the test split never stand in
+    train."""
     rng = random.Random(20_01)
-    unique = {problem.question: problem for problem in (generate_arithmetic(rng) for _ in range(6000))}
+    unique = {
+        problem.question: problem for problem in (generate_arithmetic(rng) for _ in range(6000))
+    }
     problems = list(unique.values())
     return problems[:500] if split == "test" else problems[500:2500]
 
 
 def _two_step_split(split: str) -> list[Problem]:
-    """2,000 train or 500 test word problems from a fixed seed. No two have the same equations, so that no test problem
-    stands in train under other names."""
-    rng, unique = random.Random(20_02), {}
+    """2,000 train or 500 test word problems from a fixed seed. No two have the same equations, so
+    that no test problem stands in train under other names."""
+    rng = random.Random(20_02)
+    unique = {}
     while len(unique) < 2500:
         problem = generate_two_step(rng)
         unique.setdefault(problem.equations, problem)
@@ -306,17 +430,22 @@ def _two_step_split(split: str) -> list[Problem]:
 
 
 def _reasoning_gym_split(split: str, name: str) -> list[Problem]:
-    """The first fifth of up to 2,500 different questions of a generator is the test split, the rest train."""
+    """The first fifth of up to 2,500 different questions of a generator is the test split, the rest
+    train."""
     try:
         import reasoning_gym  # optional, and slow to import
     except ImportError as error:
         raise ValueError(
-            f"the problems 'reasoning_gym:{name}' need the package reasoning-gym: pip install reasoning-gym"
+            f"the problems 'reasoning_gym:{name}' need the package reasoning-gym: pip install"
+            " reasoning-gym"
         ) from error
     try:
         rows = list(reasoning_gym.create_dataset(name, size=3000, seed=20_03))
-    except Exception as error:  # an unknown name, a needed option, a package that the generator lacks
-        raise ValueError(f"reasoning-gym makes no problems named {name!r} ({str(error)[:150]})") from error
+    # an unknown name, a needed option, a package that the generator lacks
+    except Exception as error:
+        raise ValueError(
+            f"reasoning-gym makes no problems named {name!r} ({str(error)[:150]})"
+        ) from error
     unique = {}
     for row in rows:
         # what is not one number is left out
@@ -325,7 +454,9 @@ def _reasoning_gym_split(split: str, name: str) -> list[Problem]:
             unique.setdefault(problem.question, problem)
     problems = list(unique.values())[:2500]
     if len(problems) < 2:
-        raise ValueError(f"of reasoning-gym's {name!r} too few answers are one number: choose another name")
+        raise ValueError(
+            f"of reasoning-gym's {name!r} too few answers are one number: choose another name"
+        )
     held_out = max(1, len(problems) // 5)
     return problems[:held_out] if split == "test" else problems[held_out:]
 
@@ -337,13 +468,15 @@ def _gsm8k_from_hub(split: str) -> list[Problem]:
         rows = load_dataset("openai/gsm8k", "main", split=split)
     except Exception as error:
         raise ValueError(
-            "GSM8K could not be loaded from the hub (openai/gsm8k). Without a network give the folder that holds "
-            "its train.jsonl and test.jsonl as source."
+            "GSM8K could not be loaded from the hub (openai/gsm8k). Without a network give the"
+            " folder that holds its train.jsonl and test.jsonl as source."
         ) from error
     problems = []
     for number, row in enumerate(rows, start=1):
         try:
             problems.append(_problem(row["question"], row["answer"]))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"openai/gsm8k, {split}, row {number} is no problem ({error})") from error
+            raise ValueError(
+                f"openai/gsm8k, {split}, row {number} is no problem ({error})"
+            ) from error
     return problems

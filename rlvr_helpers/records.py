@@ -11,7 +11,8 @@ from rlvr_helpers.losses import kl_estimate
 from rlvr_helpers.minibatches import MicroBatch
 from rlvr_helpers.sampling import Rollout
 
-LEVELS = (0.0, 0.01, 0.05, 0.16, 0.25, 0.5, 0.75, 0.84, 0.95, 0.99, 1.0)  # the quantiles that are kept
+# the quantiles that are kept
+LEVELS = (0.0, 0.01, 0.05, 0.16, 0.25, 0.5, 0.75, 0.84, 0.95, 0.99, 1.0)
 
 
 BINS = 60
@@ -19,8 +20,9 @@ BINS = 60
 
 @dataclass(frozen=True)
 class Distribution:
-    """A sample of numbers as mean, standard deviation, quantiles (at LEVELS) and a histogram of BINS equal bins between
-    low and high (the 0.1 % and 99.9 % quantiles; what lies outside is counted in the end bins)."""
+    """A sample of numbers as mean, standard deviation, quantiles (at LEVELS) and a histogram of
+    BINS equal bins between low and high (the 0.1 % and 99.9 % quantiles; what lies outside is
+    counted in the end bins)."""
 
     count: int
     mean: float
@@ -41,14 +43,20 @@ class Distribution:
         def quantile(level: float) -> float:
             return ordered[round(level * (len(ordered) - 1))].item()
 
-        low, high = quantile(0.001), quantile(0.999)
-        counts = torch.histc(values.clamp(low, high), bins=BINS, min=low, max=high if high > low else low + 1e-12)
+        low = quantile(0.001)
+        high = quantile(0.999)
+        counts = torch.histc(
+            values.clamp(low, high), bins=BINS, min=low, max=high if high > low else low + 1e-12
+        )
         std = values.std(correction=0).item()
         quantiles = [quantile(level) for level in LEVELS]
-        return cls(len(values), values.mean().item(), std, quantiles, low, high, [int(c) for c in counts])
+        return cls(
+            len(values), values.mean().item(), std, quantiles, low, high, [int(c) for c in counts]
+        )
 
     def share_outside(self, low: float, high: float) -> float:
-        """Share of the numbers below `low` or above `high`, from the histogram (linear within a bin)."""
+        """Share of the numbers below `low` or above `high`, from the histogram (linear within a
+        bin)."""
         width = (self.high - self.low) / BINS
 
         def below(x: float) -> float:
@@ -64,24 +72,31 @@ class Distribution:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step: a rollout and its updates. Shares lie in 0 to 1, lengths are tokens, entropy and KL nats a token.
+    """One step: a rollout and its updates. Shares lie in 0 to 1, lengths are tokens, entropy and KL
+    nats a token.
 
-    loss, grad_norm, clip_*:  mean over the step's updates; clip fractions count `clip_unit`, clip_low those that bind
-                              below the range (A < 0) and clip_high above it (A > 0)
-    clip_fraction_first:      before the first update of the rollout: 0 unless log-probs are not reproduced exactly
+    loss, grad_norm, clip_*:  mean over the step's updates; clip fractions count `clip_unit`,
+                              clip_low those that bind below the range (A < 0) and clip_high above
+                              it (A > 0)
+    clip_fraction_first:      before the first update of the rollout: 0 unless log-probs are not
+                              reproduced exactly
     reward_std:               within a group, averaged over groups
     no_signal:                share of groups whose rewards are all equal
     accuracy, lenient_accuracy, format_rate, length_*: of this rollout's sampled completions
-    entropy:                  of the policy that sampled, over the completions that are trained on: those of groups with a
-                              signal, unless the method has a KL term
-    token_log_ratio, sequence_log_ratio: log-ratios of the same completions in the last pass over the
-                              rollout, at both levels whatever the method
-    kl:                       to the start model (k3; without a KL term in the loss from one mini-batch); None: not measured
-    sampler_gap:              largest difference between the log-probs of decoding and those of training
-    updates, skipped:         optimizer steps, and those of them that float16's loss scaling left out
+    entropy:                  of the policy that sampled, over the completions that are trained on:
+                              those of groups with a signal, unless the method has a KL term
+    token_log_ratio, sequence_log_ratio: log-ratios of the same completions in the last pass over
+                              the rollout, at both levels whatever the method
+    kl:                       to the start model (k3; without a KL term in the loss from one
+                              mini-batch); None: not measured
+    sampler_gap:              largest difference between the log-probs of decoding and those of
+                              training
+    updates, skipped:         optimizer steps, and those of them that float16's loss scaling left
+                              out
     tokens, total_tokens:     generated in this step, and since the start
     seconds:                  by part: generate, score, forward, backward, optimizer, evaluate
-    eval, start_eval:         on the held-out problems: after this step, and (first record only) before training
+    eval, start_eval:         on the held-out problems: after this step, and (first record only)
+                              before training
     """
 
     step: int
@@ -143,7 +158,14 @@ def mean(values: list[float]) -> float:
 
 
 def summarise(
-    step, rollout: Rollout, verdict: Evaluation, rewards, minibatches, updates, method, no_signal: Tensor
+    step,
+    rollout: Rollout,
+    verdict: Evaluation,
+    rewards,
+    minibatches,
+    updates,
+    method,
+    no_signal: Tensor,
 ) -> StepRecord:
     """The record of a step: what a practitioner watches, under its standard name."""
     lengths = rollout.lengths.float().cpu()

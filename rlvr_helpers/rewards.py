@@ -4,8 +4,9 @@ A completion earns them by ending in this shape:
 
     <reasoning> 48 / 2 = 24. 48 + 24 = 72. </reasoning> <answer> 72 </answer>
 
-The reader is strict on purpose. A wrong answer that is paid for will be learnt, while a right one that is
-refused only has to be written more plainly. So whatever could mean two things means nothing.
+The reader is strict on purpose. A wrong answer that is paid for will be learnt, while a right one
+that is refused only has to be written more plainly. So whatever could mean two things means
+nothing.
 """
 
 import re
@@ -32,7 +33,8 @@ FORMAT = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
 CURRENCY = "$€£¥₹₩¢"
 AROUND = "\"'“”‘’`*_#()[]{}" + CURRENCY  # may stand on either side of a number
 AFTER = AROUND + ".,;:%"  # may follow it
-OPERATORS = "+-–—/<>|~±×÷·√≈≃≅∼≠≤≥∓¬&@"  # may stand inside a word ("clips/day"), not at its edge ("x< 72")
+# may stand inside a word ("clips/day"), not at its edge ("x< 72")
+OPERATORS = "+-–—/<>|~±×÷·√≈≃≅∼≠≤≥∓¬&@"
 
 # LaTeX that changes how a number looks, and not which number it is.
 LATEX_DRESS = re.compile(
@@ -43,14 +45,20 @@ LATEX_DRESS = re.compile(
 WORD = re.compile(r"[^\W_]+")
 HYPHENATED = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 
-# A sign, a currency, digits (plain, or in correct groups of three), decimals, a unit; (?a): ASCII digits only.
-NUMBER = re.compile(rf"(?a)([+-]?)[{CURRENCY}]?(?=\.?\d)(\d*|[1-9]\d{{0,2}}(?:,\d{{3}})+)(?:\.(\d+))?({UNIT})")
+# A sign, a currency, digits (plain, or in correct groups of three), decimals, a unit; (?a): ASCII
+# digits only.
+NUMBER = re.compile(
+    rf"(?a)([+-]?)[{CURRENCY}]?(?=\.?\d)(\d*|[1-9]\d{{0,2}}(?:,\d{{3}})+)(?:\.(\d+))?({UNIT})"
+)
 
 
 def _require_text(**values) -> None:
     for name, value in values.items():
         if not isinstance(value, str):
-            advice = "pass one text at a time, decode token ids first, write numbers as text ('72', not 72)"
+            advice = (
+                "pass one text at a time, decode token ids first, write numbers as text ('72',"
+                " not 72)"
+            )
             raise TypeError(f"{name} must be a str, got {type(value).__name__}: {advice}")
 
 
@@ -59,7 +67,8 @@ def _holds_digit(word: str) -> bool:
 
 
 def _is_dress(word: str) -> bool:
-    """Whether this is a word without digits, or signs that may stand apart: not `-` or `*`, the operators."""
+    """Whether this is a word without digits, or signs that may stand apart: not `-` or `*`, the
+    operators."""
     if _holds_digit(word):
         return False
     if not any(map(str.isalpha, word)):
@@ -69,7 +78,8 @@ def _is_dress(word: str) -> bool:
 
 
 def _word_value(word: str) -> str | None:
-    """The number one word spells, in canonical form: no commas, idle zeros or plus, and no minus before 0."""
+    """The number one word spells, in canonical form: no commas, idle zeros or plus, and no minus
+    before 0."""
     number = NUMBER.fullmatch(word.lstrip(AROUND).rstrip(AFTER))
     if number is None or ".." in word:  # 3.33... is not 3.33
         return None
@@ -84,7 +94,8 @@ def _word_value(word: str) -> str | None:
 
 
 def _neighbours_change(before: list[str], after: list[str]) -> bool:
-    """Whether the words next to a number make it another one: "a quarter of" 72, 72 "M", 72 "and a bit"."""
+    """Whether the words next to a number make it another one: "a quarter of" 72, 72 "M", 72 "and a
+    bit"."""
     before = [word.strip(AROUND).lower() for word in before]
     after = [word.strip(AFTER) for word in after]
     while before and before[-1] in LINKS:
@@ -97,23 +108,31 @@ def _neighbours_change(before: list[str], after: list[str]) -> bool:
 
 
 def _without_latex(text: str) -> str:
-    for latex, plain in [("\N{MINUS SIGN}", "-"), ("{,}", ","), (r",\!", ","), (r"\$", "$"), (r"\%", "%")]:
+    for latex, plain in [
+        ("\N{MINUS SIGN}", "-"),
+        ("{,}", ","),
+        (r",\!", ","),
+        (r"\$", "$"),
+        (r"\%", "%"),
+    ]:
         text = text.replace(latex, plain)
     return LATEX_DRESS.sub(" ", text)
 
 
 def parse_number(text: str) -> str | None:
-    r"""The one number that `text` states, as a canonical string; None if there is none or more than one.
+    r"""The one number that `text` states, as a canonical string; None if there is none or more than
+    one.
 
-    The rule in two sentences: the text states one number in digits, and any words may stand around it, such as a
-    short sentence before and a noun phrase after, its unit. But a second number, and every word or sign that changes
-    the value (`double`, `million`, `!`), loosens it (`about`, `or`) or denies it (`not`, `wrong`), makes it unreadable.
+    The rule in two sentences: the text states one number in digits, and any words may stand around
+    it, such as a short sentence before and a noun phrase after, its unit. But a second number, and
+    every word or sign that changes the value (`double`, `million`, `!`), loosens it (`about`, `or`)
+    or denies it (`not`, `wrong`), makes it unreadable.
 
-    The words are listed in `answer_words`. A currency or percent sign, LaTeX and Markdown change nothing. Every word
-    with a digit must be a whole number or a decimal, alone or with a known unit (`72kg`, `72/day`), so an exponent, a
-    fraction, a date, a range or `72x` makes the text unreadable, and no part of it is taken. Nothing is calculated.
-    Only an equals sign or a number in words may repeat the number (`72 = 72.0`, `72 (seventy-two)`). A string keeps
-    every digit.
+    The words are listed in `answer_words`. A currency or percent sign, LaTeX and Markdown change
+    nothing. Every word with a digit must be a whole number or a decimal, alone or with a known unit
+    (`72kg`, `72/day`), so an exponent, a fraction, a date, a range or `72x` makes the text
+    unreadable, and no part of it is taken. Nothing is calculated. Only an equals sign or a number
+    in words may repeat the number (`72 = 72.0`, `72 (seventy-two)`). A string keeps every digit.
 
     >>> parse_number("$1,080.00"), parse_number(r"\boxed{72} clips"), parse_number("-0.50")
     ('1080', '72', '-0.5')
@@ -144,16 +163,18 @@ def parse_number(text: str) -> str | None:
 def extract_answer(text: str) -> str | None:
     """What stands in the answer tag, stripped; None without a closed tag.
 
-    Several blocks count if all state the same number (or are the same text), and the first is returned.
-    An opening tag inside an open block leaves no answer. Any other tag without its partner is plain text.
+    Several blocks count if all state the same number (or are the same text), and the first is
+    returned. An opening tag inside an open block leaves no answer. Any other tag without its
+    partner is plain text.
 
     >>> extract_answer("<reasoning> 48 + 24 </reasoning> <answer> 72 clips </answer>")
     '72 clips'
-    >>> [extract_answer(text) for text in ["72", "<answer>72", "<answer>72</answer> <answer>73</answer>"]]
-    [None, None, None]
+    >>> [extract_answer(text) for text in ["72", "<answer>72", "<answer>72</answer>
+    <answer>73</answer>"]] [None, None, None]
     """
     _require_text(text=text)
-    # Splitting reads the text once; a lazy `.*?` would search to the end again from every unclosed tag.
+    # Splitting reads the text once; a lazy `.*?` would search to the end again from every unclosed
+    # tag.
     pieces = text.split("<answer>")[1:]
     if any("</answer>" not in piece for piece in pieces[:-1]):
         return None
@@ -165,10 +186,11 @@ def extract_answer(text: str) -> str | None:
 def answers_match(predicted: str | None, gold: str) -> bool:
     """Whether both texts state the same number, compared digit by digit, with no tolerance.
 
-    Answers are numbers: a gold answer `parse_number` cannot read (`1/2`) matches nothing, not even itself.
+    Answers are numbers: a gold answer `parse_number` cannot read (`1/2`) matches nothing, not even
+    itself.
 
-    >>> answers_match("$1,080.00", "1080"), answers_match("1.080", "1080"), answers_match(None, "72")
-    (True, False, False)
+    >>> answers_match("$1,080.00", "1080"), answers_match("1.080", "1080"), answers_match(None,
+    "72") (True, False, False)
     """
     predicted = "" if predicted is None else predicted
     _require_text(predicted=predicted, gold=gold)
@@ -182,7 +204,8 @@ def correctness_reward(text: str, gold: str) -> float:
 
 
 def format_reward(text: str) -> float:
-    """1.0 for one reasoning block, then one answer block, neither blank, only white space around; else 0.0.
+    """1.0 for one reasoning block, then one answer block, neither blank, only white space around;
+    else 0.0.
 
     Pass the text without the end token, as a tokenizer decodes it when it skips special tokens.
     """
@@ -194,7 +217,8 @@ def format_reward(text: str) -> float:
 
 
 def _first_answer(text: str) -> str:
-    """The part of a text that answers first: without a question before it, and without what was made up after it."""
+    """The part of a text that answers first: without a question before it, and without what was
+    made up after it."""
     # a tag without a digit is only the request, quoted
     blocks = []
     for block in text.split("</answer>"):
@@ -211,7 +235,8 @@ def _first_answer(text: str) -> str:
             in_question = True
             line = line[heading.end() :]
         if in_question:
-            # the question fills this line, or the next that is not blank, up to an answer on the same line
+            # the question fills this line, or the next that is not blank, up to an answer on the
+            # same line
             question, *rest = OPENS_ANSWER.split(line, maxsplit=1)
             in_question = not rest and not question.strip(AFTER)
             line = "".join(rest)
@@ -222,11 +247,12 @@ def _first_answer(text: str) -> str:
 
 
 def lenient_answer(text: str) -> str | None:
-    """The tagged answer if it holds a digit, else the last number of the first answer. For reports, not training.
+    """The tagged answer if it holds a digit, else the last number of the first answer. For reports,
+    not training.
 
-    The first answer ends at `</answer>`, after GSM8K's `#### 72`, or where a line opens a new question or turn
-    (`Question:`, `**Problem 2**`, `user`). A question that is repeated before the answer is passed over.
-    If the last word with a digit is no number (`1/2`), there is none.
+    The first answer ends at `</answer>`, after GSM8K's `#### 72`, or where a line opens a new
+    question or turn (`Question:`, `**Problem 2**`, `user`). A question that is repeated before the
+    answer is passed over. If the last word with a digit is no number (`1/2`), there is none.
 
     >>> lenient_answer("48 + 24 = 72 clips.\\n### Question: Ben has 5 stamps.")
     '72'
@@ -239,16 +265,24 @@ def lenient_answer(text: str) -> str | None:
 
 
 def lenient_correct(text: str, gold: str) -> bool:
-    """Whether `lenient_answer` is the number `gold`. What `correctness_reward` pays, this accepts too."""
+    """Whether `lenient_answer` is the number `gold`. What `correctness_reward` pays, this accepts
+    too."""
     return answers_match(lenient_answer(text), gold)
 
 
 def answer_and_tags_reward(text: str, gold: str) -> float:
-    """The reward of the comparison that this course grew from: 2 where the answer tag holds the gold answer to the letter,
-    1.5 where it holds an equal number, and 0.2 for each of the four tags that occurs. It pays for tags without an answer,
-    which is why that comparison's gain was mostly format."""
+    """The reward of the comparison that this course grew from: 2 where the answer tag holds the
+    gold answer to the letter, 1.5 where it holds an equal number, and 0.2 for each of the four tags
+    that occurs. It pays for tags without an answer, which is why that comparison's gain was mostly
+    format."""
     answer = extract_answer(text)
-    right = 2.0 if answer is not None and answer.strip() == gold else 1.5 if answers_match(answer, gold) else 0.0
+    right = (
+        2.0
+        if answer is not None and answer.strip() == gold
+        else 1.5
+        if answers_match(answer, gold)
+        else 0.0
+    )
     return right + 0.2 * sum(tag in text for tag in FORMAT)
 
 

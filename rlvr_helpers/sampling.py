@@ -1,4 +1,5 @@
-"""What is a rollout? Several completions of each prompt, sampled from the policy, with the log-prob of every token."""
+"""What is a rollout? Several completions of each prompt, sampled from the policy, with the log-prob
+of every token."""
 
 import math
 import warnings
@@ -12,7 +13,9 @@ from rlvr_helpers import _moved
 from rlvr_helpers.engine.decoding import decoder_for
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
-from rlvr_helpers.scoring import token_logprobs as token_logprobs  # where it was at first, and is asked for
+
+# where it was at first, and is asked for
+from rlvr_helpers.scoring import token_logprobs as token_logprobs
 
 
 @dataclass
@@ -20,8 +23,10 @@ class Rollout:
     """Completions of P prompts, G each; rows are prompt-major (row = p * G + k), B = P * G.
 
     prompt_ids, prompt_mask:  [B, Tp] left-padded
-    completion_ids, mask:     [B, T] right-padded; the mask covers up to and including the first end token
-    logprobs:                 [B, T] of the sampled tokens in nats, as the sampler saw them (at its temperature), float32
+    completion_ids, mask:     [B, T] right-padded; the mask covers up to and including the first end
+                              token
+    logprobs:                 [B, T] of the sampled tokens in nats, as the sampler saw them (at its
+                              temperature), float32
     truncated:                [B] True where the budget cut the completion off before an end token
     texts:                    B strings, without special tokens
     compute:                  what matrix products were made in; to be scored in the same
@@ -44,11 +49,17 @@ class Rollout:
 
 
 def encode_prompts(policy: Policy, prompts: list[str]) -> tuple[Tensor, Tensor]:
-    """Left-padded prompt ids and mask, [P, Tp]. The prompts are through the chat template already."""
+    """Left-padded prompt ids and mask, [P, Tp]. The prompts are through the chat template
+    already."""
     texts = not isinstance(prompts, str) and all(isinstance(p, str) for p in prompts)
-    rows = [policy.tokenizer(p, add_special_tokens=False).input_ids for p in prompts] if texts else []
+    rows = (
+        [policy.tokenizer(p, add_special_tokens=False).input_ids for p in prompts] if texts else []
+    )
     if not rows or not all(rows):
-        raise ValueError("prompts must be a non-empty list of non-empty strings: use format_prompt on each question")
+        raise ValueError(
+            "prompts must be a non-empty list of non-empty strings: use format_prompt on each"
+            " question"
+        )
     width = max(map(len, rows))
     ids = torch.tensor([[policy.pad_id] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -56,41 +67,49 @@ def encode_prompts(policy: Policy, prompts: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def check_room(model, width: int, max_tokens: int, whose: str = "a prompt") -> None:
-    """Raises ValueError if a prompt of `width` tokens and its completion exceed the model's positions."""
+    """Raises ValueError if a prompt of `width` tokens and its completion exceed the model's
+    positions."""
     positions = getattr(model.config, "max_position_embeddings", None) or math.inf
     if width + max_tokens > positions:
         raise ValueError(
-            f"{whose} of {width} tokens and {max_tokens} more exceed the model's {positions} positions: "
-            "shorten the prompt or lower max_tokens"
+            f"{whose} of {width} tokens and {max_tokens} more exceed the model's {positions}"
+            " positions: shorten the prompt or lower max_tokens"
         )
 
 
 def check_prompts(policy: Policy, problems: list[Problem], max_tokens: int) -> None:
-    """Raises ValueError that names the first problem whose prompt cannot be made or leaves no room for an answer.
+    """Raises ValueError that names the first problem whose prompt cannot be made or leaves no room
+    for an answer.
 
     `train` asks before its first step, so that no run ends at the step that meets such a problem.
     """
     prompts = [format_prompt(policy, problem.question) for problem in problems]
     rows = policy.tokenizer(prompts, add_special_tokens=False).input_ids
     for problem, row in zip(problems, rows, strict=True):
-        check_room(policy.model, len(row), max_tokens, whose=f"the prompt of {problem.question[:60]!r}")
+        check_room(
+            policy.model, len(row), max_tokens, whose=f"the prompt of {problem.question[:60]!r}"
+        )
 
 
-# The largest difference in nats that rounding explains between a token's log-prob in decoding and in training.
-# Measured on a CPU, 600 to 900 tokens of `tiny`: 1.4e-5 in float32, 0.04 in float16, 0.17 in bfloat16 (0.36 with
-# the weights in bfloat16 too).
+# The largest difference in nats that rounding explains between a token's log-prob in decoding and
+# in training. Measured on a CPU, 600 to 900 tokens of `tiny`: 1.4e-5 in float32, 0.04 in float16,
+# 0.17 in bfloat16 (0.36 with the weights in bfloat16 too).
 LARGEST_GAP = {torch.float32: 0.01, torch.float16: 0.25, torch.bfloat16: 1.0}
 
 
 def warn_of_gap(policy: Policy, gap: float, step: int) -> bool:
     """Warns if a step's `sampler_gap` is far beyond rounding, and says whether it is."""
-    limit = max(LARGEST_GAP.get(dtype, LARGEST_GAP[torch.float32]) for dtype in (policy.compute, policy.dtype))
+    limit = max(
+        LARGEST_GAP.get(dtype, LARGEST_GAP[torch.float32])
+        for dtype in (policy.compute, policy.dtype)
+    )
     if gap <= limit:
         return False
     warnings.warn(
-        f"step {step}: decoding and training differ by {gap:.2g} nats in a token's log-prob, and rounding explains at "
-        f"most {limit:g}. The model is not scored as it is sampled (does it take position_ids, a sliding window or "
-        "rescaled positions?), so what it learns cannot be trusted: train another model",
+        f"step {step}: decoding and training differ by {gap:.2g} nats in a token's log-prob, and"
+        f" rounding explains at most {limit:g}. The model is not scored as it is sampled (does it"
+        " take position_ids, a sliding window or rescaled positions?), so what it learns cannot be"
+        " trusted: train another model",
         stacklevel=3,
     )
     return True
@@ -104,13 +123,15 @@ def sample_groups(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Rollout:
-    """Samples `group_size` completions of at most `max_tokens` tokens for each prompt; temperature 0 is greedy.
+    """Samples `group_size` completions of at most `max_tokens` tokens for each prompt; temperature
+    0 is greedy.
 
-    The whole distribution is sampled (no top-k, top-p or penalty), so that the log-probs are those of what was sampled.
-    The noise is one uniform number for each row and position, drawn before the first token: what a row says does not
-    depend on which other rows have finished. Each prompt is read once for its group and finished rows are dropped.
-    Raises ValueError on a group size or budget below 1 or a negative temperature, and FloatingPointError if the model's
-    logits are not finite.
+    The whole distribution is sampled (no top-k, top-p or penalty), so that the log-probs are those
+    of what was sampled. The noise is one uniform number for each row and position, drawn before the
+    first token: what a row says does not depend on which other rows have finished. Each prompt is
+    read once for its group and finished rows are dropped. Raises ValueError on a group size or
+    budget below 1 or a negative temperature, and FloatingPointError if the model's logits are not
+    finite.
     """
     if group_size < 1 or max_tokens < 1 or not 0 <= temperature < math.inf:
         raise ValueError(
@@ -122,53 +143,87 @@ def sample_groups(
     noise = torch.rand(len(prompts) * group_size, max_tokens, generator=generator).to(policy.device)
     was_training = policy.model.training
     policy.model.eval()  # no dropout
-    with torch.inference_mode():  # a tenth faster than no_grad; what leaves it is copied, for use under autograd
-        ids, logprobs = _decode(policy, prompt_ids, prompt_mask, group_size, noise, temperature)
+    # a tenth faster than no_grad; what leaves it is copied, for use under autograd
+    with torch.inference_mode():
+        ids, logprobs = _decode(
+            policy,
+            prompt_ids,
+            prompt_mask,
+            group_size=group_size,
+            noise=noise,
+            temperature=temperature,
+        )
     policy.model.train(was_training)
-    # NaN, infinity and a row of minus infinities each make every log-prob of their row NaN, so one look at the end is enough
+    # NaN, infinity and a row of minus infinities each make every log-prob of their row NaN, so one
+    # look at the end is enough
     if not logprobs.isfinite().all():
         raise FloatingPointError(_not_finite(policy))
-    return _rollout(policy, prompt_ids, prompt_mask, ids.clone(), logprobs.clone(), group_size)
+    return _rollout(
+        policy,
+        prompt_ids,
+        prompt_mask,
+        ids=ids.clone(),
+        logprobs=logprobs.clone(),
+        group_size=group_size,
+    )
 
 
 def _not_finite(policy: Policy) -> str:
-    found = "the model's logits are not finite (NaN or infinite), so nothing can be sampled from them: "
+    found = (
+        "the model's logits are not finite (NaN or infinite), so nothing can be sampled from them: "
+    )
     if torch.float16 in (policy.compute, policy.dtype):
         return (
-            found + "in float16 numbers above 65504 overflow, so load the policy with torch.bfloat16 or torch.float32"
+            found
+            + "in float16 numbers above 65504 overflow, so load the policy with torch.bfloat16 or"
+            " torch.float32"
         )
-    return found + "some of its weights are NaN, infinite or far too large, so load it again from good ones"
+    return (
+        found
+        + "some of its weights are NaN, infinite or far too large, so load it again from good ones"
+    )
 
 
-def _decode(policy, prompt_ids, prompt_mask, group_size, noise: Tensor, temperature) -> tuple[Tensor, Tensor]:
-    """Token ids and log-probs [B, T], cut to the longest row; after a row's end token they are the pad id and 0."""
+def _decode(
+    policy, prompt_ids, prompt_mask, group_size, noise: Tensor, temperature
+) -> tuple[Tensor, Tensor]:
+    """Token ids and log-probs [B, T], cut to the longest row; after a row's end token they are the
+    pad id and 0."""
     rows, max_tokens = noise.shape
     decoder = decoder_for(policy.model, max_tokens, policy.compute)
     ids = prompt_ids.new_full((rows, max_tokens), policy.pad_id)
     logprobs = torch.zeros(rows, max_tokens, device=policy.device)
     end_ids = torch.tensor(policy.end_ids, device=policy.device)
     alive = torch.arange(rows, device=policy.device)  # which row each of the decoder's rows is
-    live = torch.ones(rows, dtype=torch.bool, device=policy.device)  # of the decoder's rows: not finished yet
+    # of the decoder's rows: not finished yet
+    live = torch.ones(rows, dtype=torch.bool, device=policy.device)
     logits = decoder.start(prompt_ids, prompt_mask, group_size)
-    size = decoder.size  # rows of a group, or of a part of a large one: each line of `kept` stays within it
+    # rows of a group, or of a part of a large one: each line of `kept` stays within it
+    size = decoder.size
     for t in range(max_tokens):
         tokens, token_logprobs = pick_tokens(logits, noise[alive, t], temperature)
-        ids[alive[live], t], logprobs[alive[live], t] = tokens[live], token_logprobs[live]
+        ids[alive[live], t] = tokens[live]
+        logprobs[alive[live], t] = token_logprobs[live]
         live = live & ~torch.isin(tokens, end_ids)
         if t + 1 == max_tokens or not live.any():
             break
         kept = rows_to_keep(live, size)
-        if kept.numel() <= decoder.drop_at * len(live):  # dropping rows copies the cache: wait until it pays
+        # dropping rows copies the cache: wait until it pays
+        if kept.numel() <= decoder.drop_at * len(live):
             decoder.keep(kept)
-            size, kept = kept.shape[1], kept.flatten()
-            alive, tokens, live = alive[kept], tokens[kept], live[kept]
+            size = kept.shape[1]
+            kept = kept.flatten()
+            alive = alive[kept]
+            tokens = tokens[kept]
+            live = live[kept]
         logits = decoder.step(tokens)
     decoder.finish()
     return ids[:, : t + 1], logprobs[:, : t + 1]
 
 
 def pick_tokens(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """One token a row from logits [R, V] and uniform noise [R] in [0, 1), and its log-prob; temperature 0: the best one.
+    """One token a row from logits [R, V] and uniform noise [R] in [0, 1), and its log-prob;
+    temperature 0: the best one.
 
     The token is where the cumulative probability passes the noise.
     """
@@ -183,9 +238,11 @@ def pick_tokens(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tens
 
 
 def rows_to_keep(live: Tensor, group_size: int) -> Tensor:
-    """Rows to go on with, as a rectangle [P', G']: groups with a live row, in each the live rows first.
+    """Rows to go on with, as a rectangle [P', G']: groups with a live row, in each the live rows
+    first.
 
-    G' is the largest number of live rows of a group; smaller groups are filled up with finished rows.
+    G' is the largest number of live rows of a group; smaller groups are filled up with finished
+    rows.
     """
     live = live.view(-1, group_size)
     order = live.int().argsort(dim=1, descending=True, stable=True)[:, : int(live.sum(dim=1).max())]
@@ -195,7 +252,9 @@ def rows_to_keep(live: Tensor, group_size: int) -> Tensor:
 
 def answer(policy: Policy, question: str, max_tokens: int = 64) -> str:
     """What the policy says to a question, greedily."""
-    return sample_groups(policy, [format_prompt(policy, question)], 1, max_tokens, temperature=0.0).texts[0]
+    return sample_groups(
+        policy, [format_prompt(policy, question)], 1, max_tokens=max_tokens, temperature=0.0
+    ).texts[0]
 
 
 def mask_after_end(completion_ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:
@@ -208,9 +267,14 @@ def mask_after_end(completion_ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:
 def _rollout(policy, prompt_ids, prompt_mask, ids, logprobs, group_size) -> Rollout:
     mask = mask_after_end(ids, policy.end_ids)
     truncated = ~torch.isin(ids, torch.tensor(policy.end_ids, device=ids.device)).any(dim=1)
-    rows = [row[:length] for row, length in zip(ids.tolist(), mask.sum(dim=1).tolist(), strict=True)]
+    rows = [
+        row[:length] for row, length in zip(ids.tolist(), mask.sum(dim=1).tolist(), strict=True)
+    ]
     texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
-    repeated = prompt_ids.repeat_interleave(group_size, dim=0), prompt_mask.repeat_interleave(group_size, dim=0)
+    repeated = (
+        prompt_ids.repeat_interleave(group_size, dim=0),
+        prompt_mask.repeat_interleave(group_size, dim=0),
+    )
     return Rollout(*repeated, ids, mask, logprobs, truncated, texts, group_size, policy.compute)
 
 

@@ -1,4 +1,5 @@
-"""Everything about a training run but the method: steps, batch sizes, learning rate, what is recorded."""
+"""Everything about a training run but the method: steps, batch sizes, learning rate, what is
+recorded."""
 
 import math
 from dataclasses import dataclass, fields
@@ -11,7 +12,8 @@ MOST_TOKENS = 1_000_000
 
 
 def _is_like(value, usual) -> bool:
-    """Whether a setting has the type of its usual value; a whole number will do for any number, a list for a tuple."""
+    """Whether a setting has the type of its usual value; a whole number will do for any number, a
+    list for a tuple."""
     if isinstance(usual, tuple):
         same = isinstance(value, (tuple, list)) and len(value) == len(usual)
         return same and all(_is_like(v, u) for v, u in zip(value, usual, strict=True))
@@ -22,17 +24,25 @@ def _is_like(value, usual) -> bool:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything but the method; the defaults suit `tiny`. Raises ValueError on values that make no run.
+    """Everything but the method; the defaults suit `tiny`. Raises ValueError on values that make no
+    run.
 
-    learning_rate, warmup_steps, decay_steps: the rate rises linearly over the first steps (Adam's first updates know
-                      little of the gradient's size) and falls linearly to a tenth, reached at decay_steps; None: no fall.
-    micro_batch_rows: rows that go through the model at once; None: a whole mini-batch. It changes memory, not the result.
-    micro_batch_tokens: the same as a budget of tokens: groups, or parts of one, with their prompts and padding.
-    gradient_checkpointing: a layer's activations are made again in the backward pass; less memory, a third more time.
+    learning_rate, warmup_steps, decay_steps: the rate rises linearly over the first steps (Adam's
+                      first updates know little of the gradient's size) and falls linearly to a
+                      tenth, reached at decay_steps; None: no fall.
+    micro_batch_rows: rows that go through the model at once; None: a whole mini-batch. It changes
+        memory, not the result.
+    micro_batch_tokens: the same as a budget of tokens: groups, or parts of one, with their prompts
+        and padding.
+    gradient_checkpointing: a layer's activations are made again in the backward pass; less memory,
+        a third more time.
     eight_bit_optimizer: AdamW's two moments in one byte each (the package bitsandbytes).
-    checkpoint_every: steps between checkpoints, where `train` is given a folder for them; the last step always has one.
-    track_kl:         measure the KL to the start model, on the first mini-batch of each rollout that has a signal.
-    eval_every:       steps between evaluations on the held-out problems; the first and last step always have one.
+    checkpoint_every: steps between checkpoints, where `train` is given a folder for them; the last
+        step always has one.
+    track_kl:         measure the KL to the start model, on the first mini-batch of each rollout
+                      that has a signal.
+    eval_every:       steps between evaluations on the held-out problems; the first and last step
+                      always have one.
     """
 
     steps: int = 32
@@ -59,31 +69,56 @@ class TrainSettings:
 
     def __post_init__(self):
         for own in fields(self):
-            value, optional = getattr(self, own.name), "None" in str(own.type)
-            usual = own.default if own.default is not None else 1  # the settings that may be None are whole numbers
+            value = getattr(self, own.name)
+            optional = "None" in str(own.type)
+            # the settings that may be None are whole numbers
+            usual = own.default if own.default is not None else 1
             if not (value is None and optional) and not _is_like(value, usual):
-                raise ValueError(f"{own.name} must be like {usual!r}{' or None' * optional}, not {value!r}")
-        whole = ("steps", "prompts_per_step", "epochs", "minibatches", "max_tokens", "eval_every", "checkpoint_every")
+                raise ValueError(
+                    f"{own.name} must be like {usual!r}{' or None' * optional}, not {value!r}"
+                )
+        whole = (
+            "steps",
+            "prompts_per_step",
+            "epochs",
+            "minibatches",
+            "max_tokens",
+            "eval_every",
+            "checkpoint_every",
+        )
         for name in whole:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not -(2**63) <= self.seed < 2**64:
             raise ValueError(f"seed must fit in 64 bits, not be {self.seed}")
-        if self.prompts_per_step * self.group_size > MOST_COMPLETIONS or self.max_tokens > MOST_TOKENS:
+        if (
+            self.prompts_per_step * self.group_size > MOST_COMPLETIONS
+            or self.max_tokens > MOST_TOKENS
+        ):
             raise ValueError(
-                f"a step must have at most {MOST_COMPLETIONS} completions of at most {MOST_TOKENS} tokens, not "
-                f"{self.prompts_per_step} prompts x {self.group_size} completions of {self.max_tokens} tokens"
+                f"a step must have at most {MOST_COMPLETIONS} completions of at most {MOST_TOKENS}"
+                f" tokens, not {self.prompts_per_step} prompts x {self.group_size} completions of"
+                f" {self.max_tokens} tokens"
             )
         if self.group_size < 2:
-            raise ValueError(f"group_size must be at least 2, not {self.group_size}: an advantage compares answers")
+            raise ValueError(
+                f"group_size must be at least 2, not {self.group_size}: an advantage compares"
+                " answers"
+            )
         if self.minibatches > self.prompts_per_step:
             raise ValueError(
-                f"{self.minibatches} minibatches cannot be made of {self.prompts_per_step} prompts: a group stays whole"
+                f"{self.minibatches} minibatches cannot be made of {self.prompts_per_step} prompts:"
+                " a group stays whole"
             )
         if not self.temperature > 0 or not self.learning_rate > 0 or not self.max_grad_norm > 0:
             raise ValueError("temperature, learning_rate and max_grad_norm must be above 0")
-        if not math.isfinite(self.learning_rate * self.temperature) or not 0 <= self.weight_decay < math.inf:
-            raise ValueError("temperature and learning_rate must be finite, weight_decay 0 or more and finite")
+        if (
+            not math.isfinite(self.learning_rate * self.temperature)
+            or not 0 <= self.weight_decay < math.inf
+        ):
+            raise ValueError(
+                "temperature and learning_rate must be finite, weight_decay 0 or more and finite"
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be at least 0 and below 1, not {self.betas}")
         if self.warmup_steps < 0:

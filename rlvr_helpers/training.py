@@ -1,9 +1,11 @@
-"""Is that all? The training loop: sample groups, reward them, turn rewards into advantages, take clipped steps.
+"""Is that all? The training loop: sample groups, reward them, turn rewards into advantages, take
+clipped steps.
 
     for record in train(policy, problems, GRPO, TrainSettings(steps=20)):
         print(record.step, record.reward_mean)
 
-A step is one rollout of `prompts_per_step * group_size` completions and `epochs * minibatches` optimizer steps on it.
+A step is one rollout of `prompts_per_step * group_size` completions and `epochs * minibatches`
+optimizer steps on it.
 """
 
 import math
@@ -21,13 +23,17 @@ from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.checkpoints import Checkpoints, name_of, name_of_problems
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.finite import LastGood
-from rlvr_helpers.engine.large import (
-    explained_memory,
-)
+from rlvr_helpers.engine.large import explained_memory
 from rlvr_helpers.evaluation import evaluate, judge
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import Method
-from rlvr_helpers.minibatches import Learner, make_learner, make_minibatches, score_before_updates, update
+from rlvr_helpers.minibatches import (
+    Learner,
+    make_learner,
+    make_minibatches,
+    score_before_updates,
+    update,
+)
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
 from rlvr_helpers.records import StepRecord, summarise
@@ -39,7 +45,8 @@ from rlvr_helpers.train_settings import TrainSettings
 
 @dataclass(frozen=True)
 class Stages:
-    """The functions that a step is made of. Give another to study what it does: `Stages(loss=my_loss)`.
+    """The functions that a step is made of. Give another to study what it does:
+    `Stages(loss=my_loss)`.
 
     The bug hunt of lesson 08 is made so, and tests watch a step through them.
     """
@@ -75,56 +82,81 @@ def train(
 ) -> Iterator[StepRecord]:
     """Trains the policy's model in place and yields a record after each step.
 
-    reward(text, gold) -> float judges a completion. You can stop taking records at any time: what was learnt is kept. With
-    a `checkpoint_dir` the run is saved every `checkpoint_every` steps and where it is stopped between two, and a run that
-    finds a checkpoint there continues it: it first yields the records of the steps that are done, then trains on. On a CPU
-    the resumed run equals the unbroken one bit for bit. It needs the same method, settings, problems, `reward` and
+    reward(text, gold) -> float judges a completion. You can stop taking records at any time: what
+    was learnt is kept. With a `checkpoint_dir` the run is saved every `checkpoint_every` steps and
+    where it is stopped between two, and a run that finds a checkpoint there continues it: it first
+    yields the records of the steps that are done, then trains on. On a CPU the resumed run equals
+    the unbroken one bit for bit. It needs the same method, settings, problems, `reward` and
     `stages` (`checkpoints.name_of`).
-    start_file: where runs from one start model keep it together, for the KL; by default each keeps its own.
-    Raises ValueError on input that makes no run, and FloatingPointError, naming the step, where a loss, a gradient or a
-    log-ratio is not finite. The model then has the weights of its last good update or, where these are at fault
-    themselves, those of the last good step.
+    start_file: where runs from one start model keep it together, for the KL; by default each keeps
+    its own. Raises ValueError on input that makes no run, and FloatingPointError, naming the step,
+    where a loss, a gradient or a log-ratio is not finite. The model then has the weights of its
+    last good update or, where these are at fault themselves, those of the last good step.
     """
-    settings, stages = settings or TrainSettings(), stages or Stages()
+    settings = settings or TrainSettings()
+    stages = stages or Stages()
     if not isinstance(method, Method):
-        raise ValueError(f"method must be a Method such as GRPO, or method_by_name(...), not {method!r}")
+        raise ValueError(
+            f"method must be a Method such as GRPO, or method_by_name(...), not {method!r}"
+        )
     if not problems:
         raise ValueError("there are no problems to train on")
     check_prompts(policy, [*problems, *(eval_problems or [])], settings.max_tokens)
     checkpoints = None
     if checkpoint_dir is not None:
-        data = {"reward": name_of(reward), "problems": name_of_problems(problems)} | stages.exchanged
+        data = {
+            "reward": name_of(reward),
+            "problems": name_of_problems(problems),
+        } | stages.exchanged
         data["eval_problems"] = name_of_problems(eval_problems or [])
-        checkpoints = Checkpoints(checkpoint_dir, method, settings, data, start_file)
+        checkpoints = Checkpoints(
+            checkpoint_dir, method, settings, data=data, start_file=start_file
+        )
         checkpoints.check()
-    return _train(policy, problems, method, settings, reward, eval_problems, checkpoints, stages)
+    return _train(
+        policy,
+        problems,
+        method,
+        settings=settings,
+        reward=reward,
+        eval_problems=eval_problems,
+        checkpoints=checkpoints,
+        stages=stages,
+    )
 
 
-def _train(policy, problems, method, settings, reward, eval_problems, checkpoints, stages) -> Iterator[StepRecord]:
+def _train(
+    policy, problems, method, settings, reward, eval_problems, checkpoints, stages
+) -> Iterator[StepRecord]:
     # What is trained, continued from its checkpoint if there is one.
-    learner = make_learner(policy, method, settings, stages.score, stages.loss)
+    learner = make_learner(policy, method, settings, score=stages.score, loss=stages.loss)
     records = checkpoints.resume(learner, policy.device) if checkpoints else []
     if len(records) > settings.steps:
         raise ValueError(
-            f"the checkpoint holds {len(records)} steps, more than the {settings.steps} of these settings: choose another "
-            "folder, or at least that many steps"
+            f"the checkpoint holds {len(records)} steps, more than the {settings.steps} of these"
+            " settings: choose another folder, or at least that many steps"
         )
     yield from records
     first_eval = None
     if eval_problems and not records:
         with explained_memory("the evaluation before training"):
             first_eval = evaluate(policy, eval_problems, settings.max_tokens)
-    good, gap_is_known = LastGood(learner.model), False
+    good = LastGood(learner.model)
+    gap_is_known = False
 
     for step in range(len(records) + 1, settings.steps + 1):
         # One rollout and its updates.
         for group in learner.optimizer.param_groups:
             group["lr"] = settings.rate(step)
         with explained_memory(f"step {step}"), good.put_back(f"step {step}"):
-            record = take_step(learner, policy, problems, step, reward, stages, good)
+            record = take_step(
+                learner, policy, problems, step=step, reward=reward, stages=stages, good=good
+            )
             gap_is_known = gap_is_known or warn_of_gap(policy, record.sampler_gap, step)
             if eval_problems and (step % settings.eval_every == 0 or step == settings.steps):
-                record = with_evaluation(record, policy, eval_problems, settings.max_tokens)
+                record = with_evaluation(
+                    record, policy, eval_problems, max_tokens=settings.max_tokens
+                )
         # Its record, kept in a checkpoint when one is due, or when the reader stops here.
         total_tokens = record.tokens + (records[-1].total_tokens if records else 0)
         records.append(replace(record, total_tokens=total_tokens, start_eval=first_eval))
@@ -149,8 +181,11 @@ def take_step(
     stages: Stages | None = None,
     good: LastGood | None = None,
 ) -> StepRecord:
-    """One rollout and all its updates. good: where to keep the weights, if the rollout shows them to be sound."""
-    method, settings, stages = learner.method, learner.settings, stages or Stages()
+    """One rollout and all its updates. good: where to keep the weights, if the rollout shows them
+    to be sound."""
+    method = learner.method
+    settings = learner.settings
+    stages = stages or Stages()
     clock = Clock(policy.device)
     # Sample groups of completions, and reward each.
     with clock.time("generate"):
@@ -161,7 +196,15 @@ def take_step(
     rewards = stages.rate(rollout, batch, reward).to(policy.device)
     # Turn rewards into advantages; the log-probs before any update.
     with clock.time("score"):
-        minibatches = make_minibatches(rollout, rewards, method, settings, step, stages.advantages, stages.no_signal)
+        minibatches = make_minibatches(
+            rollout,
+            rewards,
+            method,
+            settings=settings,
+            step=step,
+            advantages_of=stages.advantages,
+            without_signal=stages.no_signal,
+        )
         stages.score_before(learner, minibatches, first=False)
     # Clipped steps, several on each rollout.
     updates = [
@@ -170,17 +213,29 @@ def take_step(
         for minibatch in minibatches
     ]
     verdict = stages.judge(rollout, batch)
-    record = summarise(step, rollout, verdict, rewards, minibatches, updates, method, stages.no_signal(rewards))
+    record = summarise(
+        step,
+        rollout,
+        verdict,
+        rewards=rewards,
+        minibatches=minibatches,
+        updates=updates,
+        method=method,
+        no_signal=stages.no_signal(rewards),
+    )
     if record.clip_fraction_first > 0:
         warnings.warn(
-            f"step {step}: before the first update {record.clip_fraction_first:.2%} of {record.clip_unit} are clipped "
-            "already, since log-probs are not reproduced exactly here; compare the clip fraction with that",
+            f"step {step}: before the first update {record.clip_fraction_first:.2%} of"
+            f" {record.clip_unit} are clipped already, since log-probs are not reproduced exactly"
+            " here; compare the clip fraction with that",
             stacklevel=3,
         )
     return replace(record, seconds=clock.seconds)
 
 
-def with_evaluation(record: StepRecord, policy: Policy, problems: list[Problem], max_tokens: int) -> StepRecord:
+def with_evaluation(
+    record: StepRecord, policy: Policy, problems: list[Problem], max_tokens: int
+) -> StepRecord:
     """The record with the held-out accuracy after the step, and the seconds that it took."""
     clock = Clock(policy.device)
     with clock.time("evaluate"):
@@ -189,7 +244,8 @@ def with_evaluation(record: StepRecord, policy: Policy, problems: list[Problem],
 
 
 def problems_of_step(problems: list[Problem], step: int, settings: TrainSettings) -> list[Problem]:
-    """The problems of a step (from 1): pass after pass through a shuffled list, the same for every method of a seed."""
+    """The problems of a step (from 1): pass after pass through a shuffled list, the same for every
+    method of a seed."""
     places = range((step - 1) * settings.prompts_per_step, step * settings.prompts_per_step)
     laps = {lap: list(problems) for lap in sorted({place // len(problems) for place in places})}
     for lap, order in laps.items():
@@ -197,21 +253,31 @@ def problems_of_step(problems: list[Problem], step: int, settings: TrainSettings
     return [laps[place // len(problems)][place % len(problems)] for place in places]
 
 
-def sample_step(policy: Policy, batch: list[Problem], step: int, settings: TrainSettings) -> Rollout:
+def sample_step(
+    policy: Policy, batch: list[Problem], step: int, settings: TrainSettings
+) -> Rollout:
     """The rollout of a step; its noise depends on seed, step, row and position alone."""
     generator = torch.Generator().manual_seed(settings.noise_seed(step))
     prompts = [format_prompt(policy, problem.question) for problem in batch]
-    return sample_groups(policy, prompts, settings.group_size, settings.max_tokens, settings.temperature, generator)
+    return sample_groups(
+        policy,
+        prompts,
+        settings.group_size,
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        generator=generator,
+    )
 
 
 def score_rewards(rollout: Rollout, batch: list[Problem], reward) -> Tensor:
-    """The rewards of a rollout, [P, G]. Raises ValueError where the reward function returns no number."""
+    """The rewards of a rollout, [P, G]. Raises ValueError where the reward function returns no
+    number."""
     golds = [problem.answer for problem in batch for _ in range(rollout.group_size)]
     values = [reward(text, gold) for text, gold in zip(rollout.texts, golds, strict=True)]
     for value, text, gold in zip(values, rollout.texts, golds, strict=True):
         if not (isinstance(value, numbers.Real) and math.isfinite(value)):
             raise ValueError(
-                f"the reward function must return a finite number, not {value!r}: it did for the text {text[:80]!r} and the "
-                f"answer {gold!r}"
+                f"the reward function must return a finite number, not {value!r}: it did for the"
+                f" text {text[:80]!r} and the answer {gold!r}"
             )
     return torch.tensor(values, dtype=torch.float32).view(len(batch), rollout.group_size)

@@ -1,4 +1,5 @@
-"""Fixtures that several test files share: random policies of three families, and problems in their words."""
+"""Fixtures that several test files share: random policies of three families, and problems in their
+words."""
 
 import pytest
 from small_policies import make_tiny, make_tokenizer, some_problems

@@ -10,7 +10,8 @@ def remove_dead_parts(folder: Path) -> None:
     for part in folder.glob(".*.part*"):
         pid = part.name.rpartition(".part")[2]
         if pid.isdigit() and not is_alive(int(pid)):
-            with suppress(OSError):  # on Windows a file that is still being written cannot be removed
+            # on Windows a file that is still being written cannot be removed
+            with suppress(OSError):
                 part.unlink()
 
 
@@ -28,9 +29,11 @@ def is_alive(pid: int) -> bool:
 
 
 def write_whole(path: Path, write) -> None:
-    """Calls write(file) on a temporary file beside `path`, then puts it in place: readers see the old file or the new.
+    """Calls write(file) on a temporary file beside `path`, then puts it in place: readers see the
+    old file or the new.
 
-    Raises OSError that says what to do when the disk is full or the folder cannot be written; the old file stays.
+    Raises OSError that says what to do when the disk is full or the folder cannot be written; the
+    old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part{os.getpid()}")
@@ -42,9 +45,10 @@ def write_whole(path: Path, write) -> None:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if not isinstance(error, (OSError, RuntimeError)):  # torch.save turns a full disk into a RuntimeError
+        # torch.save turns a full disk into a RuntimeError
+        if not isinstance(error, (OSError, RuntimeError)):
             raise
         raise OSError(
-            f"{path.name} could not be written ({error}). Free some disk space or choose another folder, then run again: "
-            "what was saved before is untouched."
+            f"{path.name} could not be written ({error}). Free some disk space or choose another"
+            " folder, then run again: what was saved before is untouched."
         ) from error

@@ -1,4 +1,5 @@
-"""Ctrl-C, or an interrupt of the kernel, while a model trains: the step under way is finished, so that nothing is lost."""
+"""Ctrl-C, or an interrupt of the kernel, while a model trains: the step under way is finished, so
+that nothing is lost."""
 
 import signal
 import threading
@@ -8,10 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def finishing_steps(said: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether an interrupt came; it is for the loop over steps to end then.
+    """Yields a function that says whether an interrupt came; it is for the loop over steps to end
+    then.
 
-    The first interrupt calls `said` and raises nothing, a second one raises KeyboardInterrupt at once. Outside the main
-    thread, where Python hears no interrupts, nothing changes.
+    The first interrupt calls `said` and raises nothing, a second one raises KeyboardInterrupt at
+    once. Outside the main thread, where Python hears no interrupts, nothing changes.
     """
     came = []
 

@@ -9,7 +9,8 @@ from typing import get_args, get_origin
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object from a file. Raises ValueError that names the file if it holds anything else."""
+    """A JSON object from a file. Raises ValueError that names the file if it holds anything
+    else."""
     where = f"{path.name} in the folder {path.parent.name!r}"
     try:
         data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_constant)
@@ -32,26 +33,33 @@ def _constant(text: str) -> float:
 def typed(kind: type, data: dict):
     """A dataclass from plain data, in which every field has the type that it says.
 
-    A whole number stands for a float too, and 0 and 1 for False and True. Raises ValueError on anything else, on NaN
-    and infinity, and on a field too many or too few.
+    A whole number stands for a float too, and 0 and 1 for False and True. Raises ValueError on
+    anything else, on NaN and infinity, and on a field too many or too few.
     """
     name = kind.__name__
     if not isinstance(data, dict):
         raise ValueError(f"a {name} cannot be made of {str(data)[:40]!r}")
     known = {own.name: own.type for own in fields(kind)}
-    needed = [own.name for own in fields(kind) if own.default is MISSING and own.default_factory is MISSING]
+    needed = [
+        own.name
+        for own in fields(kind)
+        if own.default is MISSING and own.default_factory is MISSING
+    ]
     missing = [key for key in needed if key not in data]
     unknown = [key for key in data if key not in known]
     if missing or unknown:
         raise ValueError(
-            f"a {name} must have the field {missing[0]!r}" if missing else f"a {name} has no {unknown[0]!r}"
+            f"a {name} must have the field {missing[0]!r}"
+            if missing
+            else f"a {name} has no {unknown[0]!r}"
         )
     return kind(**{key: _fitted(value, known[key], f"{name}.{key}") for key, value in data.items()})
 
 
 def _fitted(value, kind, name: str):
     """The value as this type. Raises ValueError if it has another."""
-    outer, inner = get_origin(kind), get_args(kind)
+    outer = get_origin(kind)
+    inner = get_args(kind)
     if outer is UnionType:
         return None if value is None else _fitted(value, inner[0], name)
     if is_dataclass(kind):

@@ -1,4 +1,5 @@
-"""What lets a larger model fit: matrix products in 16 bits, gradient checkpointing, an 8-bit optimizer, LoRA.
+"""What lets a larger model fit: matrix products in 16 bits, gradient checkpointing, an 8-bit
+optimizer, LoRA.
 
 The master weights and the loss stay in float32 throughout. `tiny` needs none of this and uses none.
 """
@@ -17,35 +18,42 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 
 
 def best_compute(device: str | torch.device) -> torch.dtype:
-    """What matrix products are made in: bfloat16 on a GPU that has it, float16 on one that has not (T4), else float32."""
+    """What matrix products are made in: bfloat16 on a GPU that has it, float16 on one that has not
+    (T4), else float32."""
     if torch.device(device).type != "cuda":
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return (
+        torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    )
 
 
 def autocast(device: torch.device, compute: torch.dtype):
-    """A context in which matrix products and attention are made in `compute`; float32: nothing changes."""
+    """A context in which matrix products and attention are made in `compute`; float32: nothing
+    changes."""
     return nullcontext() if compute == torch.float32 else torch.autocast(device.type, compute)
 
 
 def without_cudnn_attention(device: str | torch.device) -> None:
     """On a GPU, takes cuDNN out of PyTorch's choice of attention kernels, for the whole process.
 
-    From PyTorch 2.11 it comes first on Hopper cards. It plans every new shape anew (0.02 to 0.5 s each, by public
-    reports), and with a mask of ever-new width nearly every call here has a new one.
+    From PyTorch 2.11 it comes first on Hopper cards. It plans every new shape anew (0.02 to 0.5 s
+    each, by public reports), and with a mask of ever-new width nearly every call here has a new
+    one.
     """
     if torch.device(device).type == "cuda":
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 class LossScaler:
-    """float16 ends at 6e-8: the loss is multiplied before the backward pass and gradients divided after it. Where they
-    overflow, the update is left out and the factor halved; after many good ones it is doubled (P. Micikevicius et al.,
-    arXiv 1710.03740, sec. 3.2). For other dtypes it does nothing."""
+    """float16 ends at 6e-8: the loss is multiplied before the backward pass and gradients divided
+    after it. Where they overflow, the update is left out and the factor halved; after many good
+    ones it is doubled (P. Micikevicius et al., arXiv 1710.03740, sec. 3.2). For other dtypes it
+    does nothing."""
 
     def __init__(self, device: torch.device, compute: torch.dtype):
         self.scaler = torch.amp.GradScaler(device.type, enabled=compute == torch.float16)
-        self.scaler.scale(torch.zeros((), device=device))  # makes the factor, which an update without rows needs too
+        # makes the factor, which an update without rows needs too
+        self.scaler.scale(torch.zeros((), device=device))
 
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()
@@ -58,8 +66,13 @@ class LossScaler:
         self.scaler.update()
 
     def may_skip(self, grad_norm: float) -> bool:
-        """Whether an overflow in the gradients is a matter of the factor, and the next update may do better."""
-        return not math.isfinite(grad_norm) and self.scaler.is_enabled() and self.scaler.get_scale() > 1.0
+        """Whether an overflow in the gradients is a matter of the factor, and the next update may
+        do better."""
+        return (
+            not math.isfinite(grad_norm)
+            and self.scaler.is_enabled()
+            and self.scaler.get_scale() > 1.0
+        )
 
     def state_dict(self) -> dict:
         return self.scaler.state_dict()
@@ -70,28 +83,41 @@ class LossScaler:
 
 
 def make_optimizer(model, settings) -> torch.optim.Optimizer:
-    """AdamW over what is trained; with `eight_bit_optimizer` its two moments take one byte each instead of four
-    (T. Dettmers et al., arXiv 2110.02861). Raises ValueError that names the package where it is not installed, and on a
-    model of which nothing is trained."""
+    """AdamW over what is trained; with `eight_bit_optimizer` its two moments take one byte each
+    instead of four (T. Dettmers et al., arXiv 2110.02861). Raises ValueError that names the package
+    where it is not installed, and on a model of which nothing is trained."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
-        raise ValueError("all weights of this model are frozen: call model.requires_grad_(True), or add_lora")
-    options = {"lr": settings.learning_rate, "betas": settings.betas, "weight_decay": settings.weight_decay}
+        raise ValueError(
+            "all weights of this model are frozen: call model.requires_grad_(True), or add_lora"
+        )
+    options = {
+        "lr": settings.learning_rate,
+        "betas": settings.betas,
+        "weight_decay": settings.weight_decay,
+    }
     if not settings.eight_bit_optimizer:
         return torch.optim.AdamW(parameters, **options, fused=True)
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise ValueError("eight_bit_optimizer needs the package bitsandbytes: pip install bitsandbytes") from error
+        raise ValueError(
+            "eight_bit_optimizer needs the package bitsandbytes: pip install bitsandbytes"
+        ) from error
     return AdamW8bit(parameters, **options)
 
 
 def remake_activations(model) -> None:
-    """Gradient checkpointing: the backward pass makes each layer's activations again instead of keeping them.
+    """Gradient checkpointing: the backward pass makes each layer's activations again instead of
+    keeping them.
 
-    transformers does it in training mode alone, so every dropout is set to 0 here: see `training_mode`.
+    transformers does it in training mode alone, so every dropout is set to 0 here: see
+    `training_mode`.
     """
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable = (
+        getattr(model, "activation_checkpointing_enable", None)
+        or model.gradient_checkpointing_enable
+    )
     enable({"use_reentrant": False})
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -113,20 +139,22 @@ def training_mode(model, on: bool):
             model.train(was)
 
 
-# -- LoRA -----------------------------------------------------------------------------------------------------------
+# -- LoRA
 
 
 def add_lora(model, rank: int) -> None:
-    """Freezes the model and puts a trained matrix of this rank beside each of a layer's seven (E. Hu et al., arXiv
-    2106.09685); they begin at 0, so that nothing changes yet. Raises ValueError on a bad rank, without the package peft,
-    and on a model that has none of these matrices."""
+    """Freezes the model and puts a trained matrix of this rank beside each of a layer's seven (E.
+    Hu et al., arXiv 2106.09685); they begin at 0, so that nothing changes yet. Raises ValueError on
+    a bad rank, without the package peft, and on a model that has none of these matrices."""
     if rank < 1:
         raise ValueError(f"the rank of LoRA must be at least 1, not {rank}")
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ValueError("LoRA needs the package peft: pip install peft") from error
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(LORA_TARGETS))
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(LORA_TARGETS)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         inject_adapter_in_model(config, model)
@@ -136,7 +164,11 @@ def add_lora(model, rank: int) -> None:
 
 def lora_layers(model) -> list[nn.Module]:
     """The matrices that LoRA was put beside; none on a model without it."""
-    return [module for module in model.modules() if hasattr(module, "lora_A") and hasattr(module, "base_layer")]
+    return [
+        module
+        for module in model.modules()
+        if hasattr(module, "lora_A") and hasattr(module, "base_layer")
+    ]
 
 
 @contextmanager
@@ -161,8 +193,13 @@ def weight_of(linear: nn.Module) -> Tensor:
 
 
 def merge_lora(model) -> None:
-    """Adds LoRA's matrices to the weights for good, and leaves a plain model, to be saved as any other."""
-    for name, layer in [(n, m) for n, m in model.named_modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")]:
+    """Adds LoRA's matrices to the weights for good, and leaves a plain model, to be saved as any
+    other."""
+    for name, layer in [
+        (n, m)
+        for n, m in model.named_modules()
+        if hasattr(m, "lora_A") and hasattr(m, "base_layer")
+    ]:
         layer.merge()
         parent, _, own = name.rpartition(".")
         setattr(model.get_submodule(parent), own, layer.base_layer)
@@ -177,8 +214,9 @@ def explained_memory(place: str):
         yield
     except torch.OutOfMemoryError as error:
         raise RuntimeError(
-            f"{place}: the GPU's memory is full. What helps most: micro_batch_tokens (begin with 4096, then halve it) and "
-            "gradient_checkpointing=True; neither changes the result, and a run with checkpoints goes on from its last one "
-            "when it is started again with them. If it is still full: LoRA, or fewer prompts_per_step. "
-            f"({str(error).splitlines()[0]})"
+            f"{place}: the GPU's memory is full. What helps most: micro_batch_tokens (begin with"
+            " 4096, then halve it) and gradient_checkpointing=True; neither changes the result,"
+            " and a run with checkpoints goes on from its last one when it is started again with"
+            " them. If it is still full: LoRA, or fewer prompts_per_step."
+            f" ({str(error).splitlines()[0]})"
         ) from error

@@ -1,4 +1,5 @@
-"""Locks between processes. The operating system frees one when its owner ends, whatever ended it."""
+"""Locks between processes. The operating system frees one when its owner ends, whatever ended
+it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ SECONDS_TO_END = 2.0  # that the workers of a command that was killed may take t
 
 
 def while_saving(file: Path) -> FileLock:
-    """For reading, changing and writing a small file. Entering it raises TimeoutError, which is an OSError."""
+    """For reading, changing and writing a small file. Entering it raises TimeoutError, which is an
+    OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(file.with_name(f".{file.name}.lock"), timeout=SECONDS_TO_SAVE, poll_interval=0.01)
+    return FileLock(
+        file.with_name(f".{file.name}.lock"), timeout=SECONDS_TO_SAVE, poll_interval=0.01
+    )
 
 
 @contextmanager
@@ -31,14 +35,16 @@ def one_owner(folder: Path | None) -> Iterator[None]:
         lock.acquire(timeout=SECONDS_TO_END)
     except Timeout:
         raise ValueError(
-            f"another command is at work in {folder.name!r}: wait until it ends, or choose another folder for `out`"
+            f"another command is at work in {folder.name!r}: wait until it ends, or choose another"
+            " folder for `out`"
         ) from None
     except OSError as error:
         raise type(error)(
             error.errno,
-            f"the folder {folder.name!r} cannot be written ({error.strerror}): choose another folder for `out`. In a "
-            "course that you cannot write to, set the environment variable RLVR_MY_WORK to a folder that you can write "
-            "to, copy the notebooks there with copy_notebooks() of lesson 00, and open this one there",
+            f"the folder {folder.name!r} cannot be written ({error.strerror}): choose another"
+            " folder for `out`. In a course that you cannot write to, set the environment variable"
+            " RLVR_MY_WORK to a folder that you can write to, copy the notebooks there with"
+            " copy_notebooks() of lesson 00, and open this one there",
         ) from error
     try:
         yield

@@ -1,4 +1,5 @@
-"""Work in several processes side by side: two runs on one core each are done sooner than one after the other on both."""
+"""Work in several processes side by side: two runs on one core each are done sooner than one after
+the other on both."""
 
 import multiprocessing
 import os
@@ -22,18 +23,25 @@ def cores() -> int:
 
 
 def side_by_side(work: Callable, tasks: list, workers: int) -> Iterator[tuple[int, object]]:
-    """Yields (number of the task, item) for all items of the iterators work(task), as they come from `workers` processes.
+    """Yields (number of the task, item) for all items of the iterators work(task), as they come
+    from `workers` processes.
 
-    `work` is a function of a module, since each process imports it anew. A reader that stops early stops the workers
-    after the item that they are at. Raises RuntimeError, with what the worker said, where one fails or is killed.
+    `work` is a function of a module, since each process imports it anew. A reader that stops early
+    stops the workers after the item that they are at. Raises RuntimeError, with what the worker
+    said, where one fails or is killed.
     """
-    context = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may hang
-    waiting, news, stop = context.Queue(), context.Queue(), context.Event()
+    # a fork of a process with torch's threads may hang
+    context = multiprocessing.get_context("spawn")
+    waiting = context.Queue()
+    news = context.Queue()
+    stop = context.Event()
     workers = min(workers, len(tasks))
     for numbered in [*enumerate(tasks), *[None] * workers]:
         waiting.put(numbered)
     arguments = (work, waiting, news, stop)
-    processes = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(workers)]
+    processes = [
+        context.Process(target=_worker, args=arguments, daemon=True) for _ in range(workers)
+    ]
     try:
         with _interrupts_held_back():
             for process in processes:
@@ -46,7 +54,8 @@ def side_by_side(work: Callable, tasks: list, workers: int) -> Iterator[tuple[in
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """A Ctrl-C reaches this thread afterwards, and never the processes that are started here: they inherit the mask.
+    """A Ctrl-C reaches this thread afterwards, and never the processes that are started here: they
+    inherit the mask.
 
     Without it Ctrl-C would end them, with a traceback each, while they still import torch.
     """
@@ -61,9 +70,11 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 def _worker(work: Callable, waiting: Queue, news: Queue, stop: Event) -> None:
-    """Takes tasks up to a None and sends (kind, number, item): "item", and at last "end" or "error"."""
+    """Takes tasks up to a None and sends (kind, number, item): "item", and at last "end" or
+    "error"."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
+    # Ctrl-C reaches all processes; the first one decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     for number, task in iter(waiting.get, None):
         if stop.is_set():
@@ -105,11 +116,15 @@ def _items(news: Queue, processes: list[BaseProcess], tasks: int) -> Iterator[tu
 def _reason(exitcode: int) -> str:
     if exitcode == -getattr(signal, "SIGKILL", 0):
         return "a worker process was killed, perhaps for want of memory: run again to go on"
-    return f"a worker process ended unexpectedly (exit code {exitcode}): see what it printed, then run again to go on"
+    return (
+        f"a worker process ended unexpectedly (exit code {exitcode}): see what it printed, then run"
+        " again to go on"
+    )
 
 
 def _end(processes: list[BaseProcess], news: Queue) -> None:
-    """Waits for the workers, reading what they still send (a process ends only when its queue is read), or ends them."""
+    """Waits for the workers, reading what they still send (a process ends only when its queue is
+    read), or ends them."""
     for process in processes:
         waited = 0.0
         while process.pid and process.is_alive() and waited < SECONDS_TO_STOP:

@@ -1,4 +1,5 @@
-"""Exercises: check your function, ask for a hint, see a solution, look at your progress. Nothing leaves the machine."""
+"""Exercises: check your function, ask for a hint, see a solution, look at your progress. Nothing
+leaves the machine."""
 
 from rlvr_helpers import _moved
 from rlvr_helpers.exercises.core import check, hint, show_progress, solution

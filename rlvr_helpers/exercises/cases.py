@@ -17,10 +17,15 @@ def ragged_mask(lengths: list[int], width: int) -> Tensor:
 
 
 def batch(lengths: list[int], width: int, seed: int, spread: float, padding: list[float]) -> tuple:
-    """logp_new, logp_old, mask [rows, width] with rows of the given lengths and `padding` in turn where the mask is 0."""
+    """logp_new, logp_old, mask [rows, width] with rows of the given lengths and `padding` in turn
+    where the mask is 0."""
     noise = torch.Generator().manual_seed(seed)
     old = -3 * torch.rand(len(lengths), width, generator=noise, dtype=torch.float64)
     new = old + spread * torch.randn(len(lengths), width, generator=noise, dtype=torch.float64)
     mask = ragged_mask(lengths, width)
     filler = numbers(padding).repeat(len(lengths), width)[:, :width]
-    return torch.where(mask.bool(), new, filler), torch.where(mask.bool(), old, filler.flip(1)), mask
+    return (
+        torch.where(mask.bool(), new, filler),
+        torch.where(mask.bool(), old, filler.flip(1)),
+        mask,
+    )

@@ -15,7 +15,14 @@ from types import CodeType
 
 import torch
 
-from rlvr_helpers.exercises.checking import Outcome, Verdict, call, compare, is_plain, shown_argument
+from rlvr_helpers.exercises.checking import (
+    Outcome,
+    Verdict,
+    call,
+    compare,
+    is_plain,
+    shown_argument,
+)
 from rlvr_helpers.exercises.isolation import untouched_state
 from rlvr_helpers.exercises.tries import ProgressTable, Record, records, update
 
@@ -24,7 +31,8 @@ ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 
 @dataclass(frozen=True)
 class Case:
-    """One call that is compared: its name in the report, and its arguments (copied for each call)."""
+    """One call that is compared: its name in the report, and its arguments (copied for each
+    call)."""
 
     label: str
     args: tuple
@@ -49,10 +57,12 @@ def named(mistakes: dict[str, tuple[Callable, str]]) -> list[Mistake]:
 class Exercise:
     """One exercise.
 
-    reference: a short solution, as `solution` prints it. cases: a function that returns a list of Case. difficulty: 1 to
-    3. hints: three, from gentle to nearly the answer. returns: what the items of the result are called. tolerance: see
-    `compare`. gradient_of: the position of the argument whose gradient is compared as well. constants: positions of
-    arguments through which no gradient may flow. seconds: the time limit of one call.
+    reference: a short solution, as `solution` prints it. cases: a function that returns a list of
+        Case. difficulty: 1 to
+    3. hints: three, from gentle to nearly the answer. returns: what the items of the result are
+    called. tolerance: see `compare`. gradient_of: the position of the argument whose gradient is
+    compared as well. constants: positions of arguments through which no gradient may flow. seconds:
+    the time limit of one call.
     """
 
     name: str
@@ -75,7 +85,9 @@ def registry() -> dict[str, Exercise]:
     """All exercises by name, in the order of the lessons."""
     found = {}
     for file in sorted(ROOMS.glob("l*/exercises.py")):
-        for exercise in importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.exercises").EXERCISES:
+        for exercise in importlib.import_module(
+            f"rlvr_helpers.lessons.{file.parent.name}.exercises"
+        ).EXERCISES:
             if exercise.name in found:
                 raise ValueError(f"two exercises are called {exercise.name!r}")
             found[exercise.name] = exercise
@@ -89,11 +101,12 @@ def find(name: str) -> Exercise:
 
 
 def check(name: str, function: Callable) -> bool:
-    """Whether a function of your own does what the exercise asks for. If not, prints what is wrong and probably why.
+    """Whether a function of your own does what the exercise asks for. If not, prints what is wrong
+    and probably why.
 
-    The function gets copies of its arguments, may raise anything, and is stopped after a time limit. A function of this
-    package is no answer, however correct. (It can be called from a function of your own, which nobody can tell: `check`
-    says that you finished, it is no exam.)
+    The function gets copies of its arguments, may raise anything, and is stopped after a time
+    limit. A function of this package is no answer, however correct. (It can be called from a
+    function of your own, which nobody can tell: `check` says that you finished, it is no exam.)
     """
     exercise = find(name)
     if not callable(function):
@@ -102,10 +115,16 @@ def check(name: str, function: Callable) -> bool:
     expected = outcomes(exercise, exercise.reference)
     yours = outcomes(exercise, function, exercise.seconds)
     if all(outcome.blank for outcome in yours):
-        print(f"{name}: not attempted yet ({exercise.minutes} minutes, difficulty {exercise.difficulty} of 3)")
+        print(
+            f"{name}: not attempted yet ({exercise.minutes} minutes, difficulty"
+            f" {exercise.difficulty} of 3)"
+        )
         return False
     if is_ours(exercise, function) and alike(exercise, expected, yours):
-        print(f"{name}: this is the course's own function. Run the cell that defines yours, then check that one.")
+        print(
+            f"{name}: this is the course's own function. Run the cell that defines yours, then"
+            " check that one."
+        )
         return False
     right = report(exercise, expected, yours)
     update(name, lambda record: note_try(record, right))
@@ -116,26 +135,39 @@ def is_ours(exercise: Exercise, function: Callable) -> bool:
     """Whether the function is the exercise's reference, or its code stands in this package."""
     code = getattr(function, "__code__", None)
     ours = Path(__file__).parents[1]
-    return function is exercise.reference or (code is not None and ours in Path(code.co_filename).parents)
+    return function is exercise.reference or (
+        code is not None and ours in Path(code.co_filename).parents
+    )
 
 
 def outcomes(exercise: Exercise, function: Callable, seconds: float = 60.0) -> list[Outcome]:
     """What the function gives in each case. Nothing is run after a case that ran out of time.
 
-    Each call finds the same random state, so that a function that draws numbers of its own can be recognised.
+    Each call finds the same random state, so that a function that draws numbers of its own can be
+    recognised.
     """
-    found, cases = [], exercise.cases()
+    found = []
+    cases = exercise.cases()
     with untouched_state():
         for case in cases:
             torch.manual_seed(0)
-            found.append(call(function, case, exercise.gradient_of, seconds, constants=exercise.constants))
+            found.append(
+                call(
+                    function,
+                    case,
+                    exercise.gradient_of,
+                    seconds=seconds,
+                    constants=exercise.constants,
+                )
+            )
             if found[-1].late:
                 break
     return found
 
 
 def judge(exercise: Exercise, expected: Outcome, yours: Outcome) -> tuple[Verdict, Verdict | None]:
-    """The verdicts on a value and on its gradient (None where none is compared, or the value is wrong already)."""
+    """The verdicts on a value and on its gradient (None where none is compared, or the value is
+    wrong already)."""
     if yours.error:
         return Verdict(False, yours.error), None
     value = compare(expected.value, yours.value, exercise.tolerance, names=exercise.returns)
@@ -145,16 +177,22 @@ def judge(exercise: Exercise, expected: Outcome, yours: Outcome) -> tuple[Verdic
         return value, None
     gradient = compare(expected.gradient, yours.gradient, exercise.tolerance)
     if yours.cut_off and not gradient.right:
-        cut_off = "none: .detach(), .item(), torch.tensor() or no_grad() cut your result off from its input"
+        cut_off = (
+            "none: .detach(), .item(), torch.tensor() or no_grad() cut your result off from its"
+            " input"
+        )
         gradient = Verdict(False, cut_off)
     elif gradient.right and yours.leaks != expected.leaks:
         names = " and ".join(parameters(exercise)[i] for i in exercise.constants)
-        gradient = Verdict(False, f"flows through {names} too, which must be a constant: .detach() it")
+        gradient = Verdict(
+            False, f"flows through {names} too, which must be a constant: .detach() it"
+        )
     return value, gradient
 
 
 def same(exercise: Exercise, a: Outcome, b: Outcome, leaks: bool = True) -> bool:
-    """Whether two outcomes are the same value and gradient (and leaks), or errors of the same name."""
+    """Whether two outcomes are the same value and gradient (and leaks), or errors of the same
+    name."""
     if a.error or b.error:
         return (a.raised, a.late) == (b.raised, b.late)
     b = b if leaks else replace(b, leaks=a.leaks)
@@ -163,29 +201,44 @@ def same(exercise: Exercise, a: Outcome, b: Outcome, leaks: bool = True) -> bool
 
 def alike(exercise: Exercise, these: list[Outcome], those: list[Outcome]) -> bool:
     """Whether two functions have the same outcomes in all cases."""
-    return len(these) == len(those) and all(same(exercise, *pair) for pair in zip(these, those, strict=True))
+    return len(these) == len(those) and all(
+        same(exercise, *pair) for pair in zip(these, those, strict=True)
+    )
 
 
 def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) -> bool:
-    """Prints how near each case is and, if one is wrong, its call and the likely mistake. True if all are right."""
+    """Prints how near each case is and, if one is wrong, its call and the likely mistake. True if
+    all are right."""
     verdicts = [judge(exercise, *pair) for pair in zip(expected, yours, strict=False)]
     changes = any(outcome.changes_input for outcome in yours)
-    right = not changes and len(yours) == len(expected) and all(all_right(pair) for pair in verdicts)
+    right = (
+        not changes and len(yours) == len(expected) and all(all_right(pair) for pair in verdicts)
+    )
     print(f"{exercise.name}: {'right' if right else 'not yet right'}")
     cases = exercise.cases()
     if len(yours) > 1 and yours[0].raised and len({outcome.raised for outcome in yours}) == 1:
-        print(f"  in every case, here the first: {yours[0].error}\n{shown_call(exercise, cases[0])}")
+        print(
+            f"  in every case, here the first: {yours[0].error}\n{shown_call(exercise, cases[0])}"
+        )
     else:
         print_cases(exercise, cases, verdicts)
     if changes:
-        print("Your function changes its input in place: make a new tensor, as in x = x * 2 rather than x *= 2.")
+        print(
+            "Your function changes its input in place: make a new tensor, as in x = x * 2 rather"
+            " than x *= 2."
+        )
     if any(outcome.late for outcome in yours):
-        print("Is there a loop that never ends? See what makes its condition false. Slow code: use tensors, not loops.")
+        print(
+            "Is there a loop that never ends? See what makes its condition false. Slow code: use"
+            " tensors, not loops."
+        )
     if not right:
         for mistake in likely_mistakes(exercise, expected, yours):
             print(f"Likely: {mistake.message}")
         import_hint = "from rlvr_helpers.exercises import hint"
-        print(f'There are {len(exercise.hints)} hints: hint("{exercise.name}"), after {import_hint}')
+        print(
+            f'There are {len(exercise.hints)} hints: hint("{exercise.name}"), after {import_hint}'
+        )
     return right
 
 
@@ -193,7 +246,9 @@ def all_right(pair: tuple[Verdict, Verdict | None]) -> bool:
     return all(verdict is None or verdict.right for verdict in pair)
 
 
-def print_cases(exercise: Exercise, cases: list[Case], verdicts: list[tuple[Verdict, Verdict | None]]) -> None:
+def print_cases(
+    exercise: Exercise, cases: list[Case], verdicts: list[tuple[Verdict, Verdict | None]]
+) -> None:
     """A line for each case; the call of each wrong one, of those with tensors only the first."""
     shown = False
     for case, (value, gradient) in zip(cases, verdicts, strict=False):
@@ -216,21 +271,30 @@ def shown_call(exercise: Exercise, case: Case) -> str:
     call_text = f"    the call: {exercise.name}({', '.join(arguments)})"
     if len(call_text) <= 120 or len(arguments) == 1:
         return call_text
-    return "\n".join([f"    the call: {exercise.name}(", *(f"        {argument}," for argument in arguments), "    )"])
+    return "\n".join(
+        [
+            f"    the call: {exercise.name}(",
+            *(f"        {argument}," for argument in arguments),
+            "    )",
+        ]
+    )
 
 
 def parameters(exercise: Exercise) -> list[str]:
     return list(inspect.signature(exercise.reference).parameters)
 
 
-def likely_mistakes(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) -> list[Mistake]:
-    """The named mistakes that explain most of what is wrong: none, one, or a second one for what the first leaves open.
+def likely_mistakes(
+    exercise: Exercise, expected: list[Outcome], yours: list[Outcome]
+) -> list[Mistake]:
+    """The named mistakes that explain most of what is wrong: none, one, or a second one for what
+    the first leaves open.
 
-    A mistake can be meant if all cases that it fails are among those that you fail. Of these, the one with the same
-    wrong results in most cases comes first. Ties go to the one with the fewest other results, then to the one that fails
-    most of your cases, then to the first in the list. If
-    none has a wrong result in common with yours, the cases alone decide. If you fail them all, or raise an error, they
-    say nothing.
+    A mistake can be meant if all cases that it fails are among those that you fail. Of these, the
+    one with the same wrong results in most cases comes first. Ties go to the one with the fewest
+    other results, then to the one that fails most of your cases, then to the first in the list. If
+    none has a wrong result in common with yours, the cases alone decide. If you fail them all, or
+    raise an error, they say nothing.
     """
     failed = failures(exercise, expected, yours)
     candidates = []
@@ -239,8 +303,16 @@ def likely_mistakes(exercise: Exercise, expected: list[Outcome], yours: list[Out
         fails = failures(exercise, expected, theirs)
         if fails and fails <= failed:
             ran = fails & set(range(min(len(yours), len(theirs))))
-            candidates.append((mistake, fails, {i for i in ran if same(exercise, theirs[i], yours[i], leaks=False)}))
-    first = max(candidates, key=lambda c: (len(c[2]), len(c[2]) / len(c[1]), len(c[1])), default=None)
+            candidates.append(
+                (
+                    mistake,
+                    fails,
+                    {i for i in ran if same(exercise, theirs[i], yours[i], leaks=False)},
+                )
+            )
+    first = max(
+        candidates, key=lambda c: (len(c[2]), len(c[2]) / len(c[1]), len(c[1])), default=None
+    )
     cases_tell = len(failed) < len(expected) and not any(outcome.raised for outcome in yours)
     if first is None or not (first[2] or cases_tell):
         return []
@@ -250,7 +322,9 @@ def likely_mistakes(exercise: Exercise, expected: list[Outcome], yours: list[Out
 
 def likely_mistake(exercise: Exercise, yours: list[Outcome]) -> Mistake | None:
     """The first of the likely mistakes, if there is one."""
-    return next(iter(likely_mistakes(exercise, outcomes(exercise, exercise.reference), yours)), None)
+    return next(
+        iter(likely_mistakes(exercise, outcomes(exercise, exercise.reference), yours)), None
+    )
 
 
 def failures(exercise: Exercise, expected: list[Outcome], theirs: list[Outcome]) -> set[int]:
@@ -279,12 +353,14 @@ def hint(name: str) -> None:
 
 
 def solution(name: str) -> None:
-    """Shows the source of the reference, with the imports that it needs beyond torch, math, re and F."""
+    """Shows the source of the reference, with the imports that it needs beyond torch, math, re and
+    F."""
     source = solution_source(find(name))
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython():
         from IPython.display import Markdown, display
 
-        display(Markdown(f"```python\n{source}```"))  # Markdown rather than Code: its colours follow the theme
+        # Markdown rather than Code: its colours follow the theme
+        display(Markdown(f"```python\n{source}```"))
     else:
         print(source)
     update(name, lambda record: setattr(record, "solution", True))
@@ -312,5 +388,8 @@ def show_progress() -> ProgressTable:
     """How far you are, as a table of all exercises."""
     saved = records()
     return ProgressTable(
-        [(e.lesson, e.name, e.minutes, e.difficulty, saved.get(e.name, Record()).state) for e in registry().values()]
+        [
+            (e.lesson, e.name, e.minutes, e.difficulty, saved.get(e.name, Record()).state)
+            for e in registry().values()
+        ]
     )

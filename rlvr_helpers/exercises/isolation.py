@@ -41,8 +41,9 @@ def _set_logging(state: tuple[int, int, list]) -> None:
     logging.root.handlers[:] = state[2]
 
 
-# What the whole process shares, as (read it, put it back). Signal handlers, gradient mode, default device and the
-# contexts of decimal belong to a thread, and a checked function has a thread of its own.
+# What the whole process shares, as (read it, put it back). Signal handlers, gradient mode, default
+# device and the contexts of decimal belong to a thread, and a checked function has a thread of its
+# own.
 SHARED = (
     (sys.getrecursionlimit, sys.setrecursionlimit),  # first: with a low limit nothing else works
     (sys.getswitchinterval, sys.setswitchinterval),
@@ -50,7 +51,10 @@ SHARED = (
     (lambda: dict(os.environ), _set_environment),
     (lambda: list(sys.path), lambda folders: sys.path.__setitem__(slice(None), folders)),
     (lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
-    (lambda: (logging.root.level, logging.root.manager.disable, list(logging.root.handlers)), _set_logging),
+    (
+        lambda: (logging.root.level, logging.root.manager.disable, list(logging.root.handlers)),
+        _set_logging,
+    ),
     (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     (gc.get_threshold, lambda counts: gc.set_threshold(*counts)),
     (random.getstate, random.setstate),
@@ -61,7 +65,10 @@ SHARED = (
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-    (lambda: dict(vars(torch._tensor_str.PRINT_OPTS)), lambda options: torch.set_printoptions(**options)),
+    (
+        lambda: dict(vars(torch._tensor_str.PRINT_OPTS)),
+        lambda options: torch.set_printoptions(**options),
+    ),
 )
 
 
@@ -92,7 +99,8 @@ class ShortOutput(io.TextIOBase):
     """Passes on what is printed, up to a limit: an endless print would drown the notebook."""
 
     def __init__(self, stream, limit: int = PRINTED):
-        self.stream, self.left = stream, limit
+        self.stream = stream
+        self.left = limit
 
     def write(self, text: str) -> int:
         if self.left > 0:

@@ -1,4 +1,5 @@
-"""The learner's progress: a small file on this machine, shown as a table. A broken or locked file never stops a check."""
+"""The learner's progress: a small file on this machine, shown as a table. A broken or locked file
+never stops a check."""
 
 import errno
 import html
@@ -16,7 +17,8 @@ BROKEN = (ValueError, TypeError, AttributeError, RecursionError)
 
 @dataclass
 class Record:
-    """Of one exercise: failed and passed checks, hints seen, solution seen, and how it was done ("", "alone", "hints")."""
+    """Of one exercise: failed and passed checks, hints seen, solution seen, and how it was done
+    ("", "alone", "hints")."""
 
     tries: int = 0
     hints: int = 0
@@ -29,7 +31,9 @@ class Record:
             return {"alone": "done", "hints": "done after hints"}.get(self.done, "solution seen")
         if self.solution:
             return "solution seen"
-        return f"tried {self.tries} time{'s' * (self.tries != 1)}" if self.tries else "not attempted"
+        return (
+            f"tried {self.tries} time{'s' * (self.tries != 1)}" if self.tries else "not attempted"
+        )
 
 
 Change = Callable[[Record], None]
@@ -37,7 +41,8 @@ UNSAVED: dict[Path, list[tuple[str, Change]]] = {}  # what could not be saved, k
 
 
 def progress_file() -> Path:
-    """`progress.json` in the learner's `my_work`, or the file that the variable RLVR_PROGRESS names."""
+    """`progress.json` in the learner's `my_work`, or the file that the variable RLVR_PROGRESS
+    names."""
     return Path(os.environ.get("RLVR_PROGRESS") or my_work_folder() / "progress.json").expanduser()
 
 
@@ -62,7 +67,8 @@ def _load(path: Path) -> dict[str, Record]:
 
 
 def _read(path: Path) -> dict[str, Record]:
-    """What the file says. Raises one of BROKEN if it is no progress file, OSError if it cannot be read."""
+    """What the file says. Raises one of BROKEN if it is no progress file, OSError if it cannot be
+    read."""
     if path.is_dir():
         raise ValueError("a folder")
     if path.exists() and not path.is_file():
@@ -78,20 +84,25 @@ def _record(tries: int = 0, hints: int = 0, solution: bool = False, done: str = 
     counts = all(type(count) is int and 0 <= count < 10**9 for count in (tries, hints))
     if not (counts and type(solution) is bool and done in ("", "alone", "hints", "solution")):
         raise ValueError("not what an exercise's record holds")
-    return Record(tries, hints, solution, done)
+    return Record(tries, hints, solution, done=done)
 
 
 def _read_or_set_aside(path: Path) -> dict[str, Record]:
-    """For the owner of the lock: another process may have set the file aside and begun a new one."""
+    """For the owner of the lock: another process may have set the file aside and begun a new
+    one."""
     try:
         return _read(path)
     except BROKEN:
-        number, aside = 1, path.with_name(f"{path.name}.broken")
+        number = 1
+        aside = path.with_name(f"{path.name}.broken")
         while aside.exists():
             number += 1
             aside = path.with_name(f"{path.name}.broken{number}")
         path.rename(aside)
-        print(f"({path.name} could not be read. It is kept as {aside.name}, and progress starts anew.)")
+        print(
+            f"({path.name} could not be read. It is kept as {aside.name}, and progress starts"
+            " anew.)"
+        )
         return {}
 
 
@@ -102,12 +113,14 @@ def _changed(found: dict[str, Record], changes: list[tuple[str, Change]]) -> dic
 
 
 def update(name: str, change: Change) -> None:
-    """Applies change(record) to the record of an exercise and saves it; it is kept for the session if that fails."""
+    """Applies change(record) to the record of an exercise and saves it; it is kept for the session
+    if that fails."""
     path = progress_file()
     changes = UNSAVED.setdefault(path, [])
     changes.append((name, change))
 
-    from rlvr_helpers.engine.files import write_whole  # late: they take long, and check is to start quickly
+    # late: they take long, and check is to start quickly
+    from rlvr_helpers.engine.files import write_whole
     from rlvr_helpers.engine.locks import while_saving
 
     try:
@@ -118,7 +131,10 @@ def update(name: str, change: Change) -> None:
         changes.clear()
     except OSError as error:
         reason = (error.__cause__ or error).strerror or "no access"
-        print(f"(progress is kept for this session only: {path.name} cannot be written, {reason.lower()})")
+        print(
+            f"(progress is kept for this session only: {path.name} cannot be written,"
+            f" {reason.lower()})"
+        )
 
 
 class ProgressTable:
@@ -132,7 +148,10 @@ class ProgressTable:
         self.summary = f"{done} of {len(self.rows)} exercises done"
 
     def _repr_html_(self) -> str:
-        lines = [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in self.rows]
+        lines = [
+            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
+            for row in self.rows
+        ]
         head = "".join(f"<th>{title}</th>" for title in self.HEAD)
         return f"<table><caption>{self.summary}</caption><tr>{head}</tr>{''.join(lines)}</table>"
 

@@ -1,4 +1,5 @@
-"""The map of the course: its lessons, and the pipeline from problems to a trained model with one lesson's box lit."""
+"""The map of the course: its lessons, and the pipeline from problems to a trained model with one
+lesson's box lit."""
 
 from typing import NamedTuple
 
@@ -6,7 +7,8 @@ from IPython.display import HTML, Markdown
 
 
 class Lesson(NamedTuple):
-    """One notebook: its number, path without ending, the question it answers, minutes, and its box on the map."""
+    """One notebook: its number, path without ending, the question it answers, minutes, and its box
+    on the map."""
 
     number: str
     name: str
@@ -16,26 +18,43 @@ class Lesson(NamedTuple):
 
 
 LESSONS = [
-    Lesson("00", "00_start_here", "Can a model teach itself arithmetic in one minute?", 15, "problems"),
-    Lesson("01", "01_sampling", "What is a rollout?", 35, "sampling"),
-    Lesson("02", "02_rewards", "When is an answer right?", 40, "rewards"),
-    Lesson("03", "03_advantages", "Better than what?", 35, "advantages"),
-    Lesson("04", "04_policy_gradient", "How can a reward move a weight?", 40, "gradient"),
-    Lesson("05", "05_ratios", "What if the model has moved on since it sampled?", 35, "ratios"),
-    Lesson("06", "06_clipping", "How far may it move?", 40, "clipping"),
-    Lesson("07", "07_loss", "How do tokens become one number?", 55, "loss"),
-    Lesson("08", "08_trainer", "Is that all?", 70, "trainer"),
-    Lesson("09", "09_train_all_three", "Which one wins, and can you tell?", 30, "compare"),
+    Lesson(
+        "00",
+        "00_start_here",
+        "Can a model teach itself arithmetic in one minute?",
+        minutes=15,
+        box="problems",
+    ),
+    Lesson("01", "01_sampling", "What is a rollout?", minutes=35, box="sampling"),
+    Lesson("02", "02_rewards", "When is an answer right?", minutes=40, box="rewards"),
+    Lesson("03", "03_advantages", "Better than what?", minutes=35, box="advantages"),
+    Lesson(
+        "04", "04_policy_gradient", "How can a reward move a weight?", minutes=40, box="gradient"
+    ),
+    Lesson(
+        "05",
+        "05_ratios",
+        "What if the model has moved on since it sampled?",
+        minutes=35,
+        box="ratios",
+    ),
+    Lesson("06", "06_clipping", "How far may it move?", minutes=40, box="clipping"),
+    Lesson("07", "07_loss", "How do tokens become one number?", minutes=55, box="loss"),
+    Lesson("08", "08_trainer", "Is that all?", minutes=70, box="trainer"),
+    Lesson(
+        "09", "09_train_all_three", "Which one wins, and can you tell?", minutes=30, box="compare"
+    ),
 ]
 EXTRAS = [  # after the course, each for itself, in any order
-    Lesson("12", "extras/12_scaling_up", "And on real hardware?", 45, "scaling"),
+    Lesson("12", "extras/12_scaling_up", "And on real hardware?", minutes=45, box="scaling")
 ]
-INK, LIT = "#767676", "#0072B2"
+INK = "#767676"
+LIT = "#0072B2"
 
 
 def course_map(lesson: str = "") -> HTML:
-    """The pipeline as a small drawing, 764 pixels wide; `lesson` is the box that is lit. An extra ("12") is drawn below
-    the last lesson, from which it goes on.
+    """The pipeline as a small drawing, 764 pixels wide; `lesson` is the box that is lit. An extra
+    ("12") is drawn below the last lesson, from which it goes on.
 
     Raises ValueError on a lesson that does not exist.
     """
@@ -44,20 +63,23 @@ def course_map(lesson: str = "") -> HTML:
         raise ValueError(f"no lesson {lesson!r}: choose from {', '.join(numbers)}")
     shapes = []
     for i, each in enumerate(LESSONS):
-        shapes.append(_box(4 + i * 76, 6, each, lesson))
+        shapes.append(_box(4 + i * 76, 6, each, lit=lesson))
         if i + 1 < len(LESSONS):
-            shapes.append(f'<path d="M{4 + i * 76 + 67} 26h7m-3 -3l3 3l-3 3" fill="none" stroke="{INK}"/>')
+            shapes.append(
+                f'<path d="M{4 + i * 76 + 67} 26h7m-3 -3l3 3l-3 3" fill="none" stroke="{INK}"/>'
+            )
     shown = LESSONS + [each for each in EXTRAS if each.number == lesson]
     if len(shown) > len(LESSONS):
         x = 4 + 76 * (len(LESSONS) - 1)
         shapes.append(f'<path d="M{x + 33} 47v13m-3 -3l3 3l3 -3" fill="none" stroke="{INK}"/>')
-        shapes.append(_box(x, 62, shown[-1], lesson))
+        shapes.append(_box(x, 62, shown[-1], lit=lesson))
     height = 52 if len(shown) == len(LESSONS) else 108
     label = "The course: " + ", ".join(f"{each.number} {each.box}" for each in shown)
     label += f". You are in lesson {lesson}." if lesson else "."
     return HTML(
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 764 {height}" width="764" height="{height}" style="max-width:100%" '
-        f'font-family="sans-serif" font-size="11" text-anchor="middle">{"".join(shapes)}</svg>'
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 764 {height}" width="764"'
+        f' height="{height}" style="max-width:100%" font-family="sans-serif" font-size="11"'
+        f' text-anchor="middle">{"".join(shapes)}</svg>'
     )
 
 
@@ -80,7 +102,8 @@ LOOP = [
 
 
 def loop_picture() -> HTML:
-    """The loop of a training step as a small drawing, 764 pixels wide: sample, reward, advantage, update, and again."""
+    """The loop of a training step as a small drawing, 764 pixels wide: sample, reward, advantage,
+    update, and again."""
     shapes = []
     for i, (name, what) in enumerate(LOOP):
         x = 4 + i * 194
@@ -93,14 +116,23 @@ def loop_picture() -> HTML:
             shapes.append(f'<path d="M{x + 172} 29h18m-5 -4l5 4l-5 4" fill="none" stroke="{INK}"/>')
     back = f'<path d="M671 54v16H89v-14m-4 5l4 -5l4 5" fill="none" stroke="{INK}"/>'
     again = f'<text x="380" y="86" fill="{INK}">the next step samples from the changed model</text>'
-    label = "The loop: " + ", then ".join(f"{name} ({what})" for name, what in LOOP) + ", then sample again."
+    label = (
+        "The loop: "
+        + ", then ".join(f"{name} ({what})" for name, what in LOOP)
+        + ", then sample again."
+    )
     return HTML(
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 764 92" width="764" height="92" style="max-width:100%" '
-        f'font-family="sans-serif" font-size="12" text-anchor="middle">{"".join(shapes)}{back}{again}</svg>'
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 764 92" width="764" height="92"'
+        ' style="max-width:100%" font-family="sans-serif" font-size="12"'
+        f' text-anchor="middle">{"".join(shapes)}{back}{again}</svg>'
     )
 
 
 def lesson_table() -> Markdown:
-    """All lessons and extras as a table with links, for a notebook that lies in the lessons' folder."""
-    rows = [f"| [{each.name}]({each.name}.ipynb) | {each.question} | {each.minutes} |" for each in LESSONS + EXTRAS]
+    """All lessons and extras as a table with links, for a notebook that lies in the lessons'
+    folder."""
+    rows = [
+        f"| [{each.name}]({each.name}.ipynb) | {each.question} | {each.minutes} |"
+        for each in LESSONS + EXTRAS
+    ]
     return Markdown("\n".join(["| Notebook | Question | Minutes |", "| --- | --- | --- |", *rows]))

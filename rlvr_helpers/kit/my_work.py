@@ -1,4 +1,5 @@
-"""The learner's own copy of the notebooks: what you fill in there, no update of the course ever meets."""
+"""The learner's own copy of the notebooks: what you fill in there, no update of the course ever
+meets."""
 
 import os
 import shutil
@@ -8,7 +9,8 @@ from rlvr_helpers.paths import COURSE
 
 
 def my_work_folder() -> Path:
-    """`notebooks/my_work` (git ignores it), or the folder that the variable RLVR_MY_WORK names ("~" is one's own)."""
+    """`notebooks/my_work` (git ignores it), or the folder that the variable RLVR_MY_WORK names ("~"
+    is one's own)."""
     return Path(os.environ.get("RLVR_MY_WORK") or COURSE / "notebooks" / "my_work").expanduser()
 
 
@@ -23,13 +25,18 @@ def to_copy(folder: Path) -> list[Path]:
 
 
 def copy_notebooks() -> None:
-    """Copies the notebooks that are not there yet to `my_work`, and says what it did. Nothing there is ever replaced.
+    """Copies the notebooks that are not there yet to `my_work`, and says what it did. Nothing there
+    is ever replaced.
 
-    Raises ValueError without the course's notebooks, and OSError that says what to do if `my_work` cannot be written.
+    Raises ValueError without the course's notebooks, and OSError that says what to do if `my_work`
+    cannot be written.
     """
-    source, folder = COURSE / "notebooks", my_work_folder()
+    source = COURSE / "notebooks"
+    folder = my_work_folder()
     if not source.is_dir():
-        raise ValueError("the course's notebooks are not here: get the whole repository, not the package alone")
+        raise ValueError(
+            "the course's notebooks are not here: get the whole repository, not the package alone"
+        )
     new = [path for path in to_copy(source) if not (folder / path.relative_to(source)).exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,8 +45,9 @@ def copy_notebooks() -> None:
     except OSError as error:
         raise type(error)(
             error.errno,
-            f"the folder {folder.name!r} cannot be written ({error.strerror}): set the environment variable "
-            "RLVR_MY_WORK to a folder that you can write to, then start JupyterLab again",
+            f"the folder {folder.name!r} cannot be written ({error.strerror}): set the environment"
+            " variable RLVR_MY_WORK to a folder that you can write to, then start JupyterLab"
+            " again",
         ) from error
     copied = sum(path.suffix == ".ipynb" for path in new)
     there = len(notebooks_in(folder)) - copied

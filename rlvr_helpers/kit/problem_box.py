@@ -12,7 +12,8 @@ from rlvr_helpers.widgets.explorer import answers_at_once
 
 
 class ProblemBox:
-    """A text box: what several policies answer to a typed problem. policies: display name -> Policy."""
+    """A text box: what several policies answer to a typed problem. policies: display name ->
+    Policy."""
 
     def __init__(self, policies: dict[str, Policy], question: str):
         self.policies = policies
@@ -30,19 +31,25 @@ class ProblemBox:
         if not question:
             self.out.value = "Type a problem first."
             return
-        lines = [f"<b>{html.escape(name)}</b>: {_answer(policy, question)}" for name, policy in self.policies.items()]
+        lines = [
+            f"<b>{html.escape(name)}</b>: {_answer(policy, question)}"
+            for name, policy in self.policies.items()
+        ]
         self.out.value = "<br>".join(lines)
 
     def show(self) -> None:
         """Shows the box; without a kernel the first problem and its answers stand as text."""
         box = ipywidgets.VBox([self.text, self.button, self.out])
         still = f"<p>{html.escape(self.text.value)}</p><p>{self.out.value}</p>"
-        plain = html.unescape(re.sub(r"<[^>]+>", "", still.replace("<br>", "\n").replace("</p>", "\n")))
+        plain = html.unescape(
+            re.sub(r"<[^>]+>", "", still.replace("<br>", "\n").replace("</p>", "\n"))
+        )
         display({**box._repr_mimebundle_(), "text/html": still, "text/plain": plain}, raw=True)
 
 
 def _answer(policy: Policy, question: str) -> str:
-    """As HTML: the answer and the words that the policy cannot read, or why there is none (ipywidgets swallows errors)."""
+    """As HTML: the answer and the words that the policy cannot read, or why there is none
+    (ipywidgets swallows errors)."""
     try:
         unknown = unknown_words(policy, question)
         note = f" <i>(cannot read: {html.escape(', '.join(unknown))})</i>" if unknown else ""

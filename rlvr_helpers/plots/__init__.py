@@ -1,21 +1,40 @@
-"""Figures of the course: pure functions from records and numbers to a matplotlib Figure, without pyplot.
+"""Figures of the course: pure functions from records and numbers to a matplotlib Figure, without
+pyplot.
 
     from rlvr_helpers import plots
 
     plots.show(plots.accuracy_curves({"GRPO": [records]}))
 
-Here stand those of training runs (`runs` is a dict from a method's name to a list of records for each seed). A lesson's
-own figures are imported from its room: `from rlvr_helpers.lessons.l06_clipping.figures import ...`.
+Here stand those of training runs (`runs` is a dict from a method's name to a list of records for
+each seed). A lesson's own figures are imported from its room: `from
+rlvr_helpers.lessons.l06_clipping.figures import ...`.
 """
 
 from rlvr_helpers.plots.answers import strict_lenient_format
-from rlvr_helpers.plots.curves import accuracy_curves, clip_fraction_curves, entropy_kl_curves, length_curves
+from rlvr_helpers.plots.curves import (
+    accuracy_curves,
+    clip_fraction_curves,
+    entropy_kl_curves,
+    length_curves,
+)
 from rlvr_helpers.plots.histograms import ratio_distributions
 from rlvr_helpers.plots.house import INK, STYLES, Picture, color_of, show, spread, to_png, to_svg
 from rlvr_helpers.plots.live import dashboard
 
 __all__ = [
-    "INK", "STYLES", "Picture", "accuracy_curves", "clip_fraction_curves", "color_of", "dashboard", "entropy_kl_curves",
-    "length_curves", "ratio_distributions", "show", "spread", "strict_lenient_format",
-    "to_png", "to_svg",
-]  # fmt: skip
+    "INK",
+    "STYLES",
+    "Picture",
+    "accuracy_curves",
+    "clip_fraction_curves",
+    "color_of",
+    "dashboard",
+    "entropy_kl_curves",
+    "length_curves",
+    "ratio_distributions",
+    "show",
+    "spread",
+    "strict_lenient_format",
+    "to_png",
+    "to_svg",
+]

@@ -1,4 +1,5 @@
-"""Curves over training steps: accuracy, clip fraction, lengths, entropy and KL. Gaps in the data stay gaps."""
+"""Curves over training steps: accuracy, clip fraction, lengths, entropy and KL. Gaps in the data
+stay gaps."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +16,28 @@ from rlvr_helpers.plots.house import Runs
 from rlvr_helpers.records import StepRecord
 
 
-def accuracy_curves(runs: Runs, x: str = "steps", what: str = "strict", title: str | None = None) -> Figure:
+def accuracy_curves(
+    runs: Runs, x: str = "steps", what: str = "strict", title: str | None = None
+) -> Figure:
     """Held-out accuracy against rollouts (x="steps") or generated tokens (x="tokens").
 
-    Thin: a seed; bold: the mean over seeds where all have an evaluation; at the right the end of the mean with the
-    Wilson interval of one evaluation. what: "strict" or "lenient". Step 0 is the first record's `start_eval`.
+    Thin: a seed; bold: the mean over seeds where all have an evaluation; at the right the end of
+    the mean with the Wilson interval of one evaluation. what: "strict" or "lenient". Step 0 is the
+    first record's `start_eval`.
     """
     if x not in ("steps", "tokens") or what not in ("strict", "lenient"):
-        raise ValueError(f'x must be "steps" or "tokens", what "strict" or "lenient", not {x!r} and {what!r}')
-    curves = {name: curve for name, seeds in runs.items() if (curve := _Accuracy.of(seeds, what)).mean}
+        raise ValueError(
+            f'x must be "steps" or "tokens", what "strict" or "lenient", not {x!r} and {what!r}'
+        )
+    curves = {
+        name: curve for name, seeds in runs.items() if (curve := _Accuracy.of(seeds, what)).mean
+    }
     column, unit = (0, 1) if x == "steps" else (1, 1e3)
-    fig, axes = house.figure(3.8, title or _accuracy_title(curves, x), left=0.8, right=0.95 + house.label_width(runs))
-    ax, end = axes[0, 0], 0.0
+    fig, axes = house.figure(
+        3.8, title or _accuracy_title(curves, x), left=0.8, right=0.95 + house.label_width(runs)
+    )
+    ax = axes[0, 0]
+    end = 0.0
     for name, curve in curves.items():
         style = house.STYLES.get(name, house.OTHER)
         for seed in curve.seeds if len(curve.seeds) > 1 else ():
@@ -35,7 +46,11 @@ def accuracy_curves(runs: Runs, x: str = "steps", what: str = "strict", title: s
         places = [p[column] / unit for p in curve.mean]
         ax.plot(places, [p[2] for p in curve.mean], lw=2, ms=4.5, clip_on=False, **style)
         end = max([end, places[-1], *(seed[-1][column] / unit for seed in curve.seeds)])
-    ax.set(xlim=(0, end or 1), ylim=(0, 1), xlabel="step (rollout)" if x == "steps" else "generated tokens (thousands)")
+    ax.set(
+        xlim=(0, end or 1),
+        ylim=(0, 1),
+        xlabel="step (rollout)" if x == "steps" else "generated tokens (thousands)",
+    )
     ax.set_ylabel(f"held-out accuracy, {what}")
     house.percent_axis(ax.yaxis, 0.25)
     if x == "steps":
@@ -44,49 +59,87 @@ def accuracy_curves(runs: Runs, x: str = "steps", what: str = "strict", title: s
     if not curves:
         house.empty(ax, "no held-out evaluations")
     sizes = " or ".join(str(n) for n in sorted({curve.problems for curve in curves.values()}))
-    seeds = "Bold: mean over seeds, thin: each seed. " if any(len(c.seeds) > 1 for c in curves.values()) else ""
-    house.note(fig, f"{seeds}Right: end of the curve with the 95\xa0% Wilson interval of {sizes or 'the'} problems.")
+    seeds = (
+        "Bold: mean over seeds, thin: each seed. "
+        if any(len(c.seeds) > 1 for c in curves.values())
+        else ""
+    )
+    house.note(
+        fig,
+        f"{seeds}Right: end of the curve with the 95\xa0% Wilson interval of {sizes or 'the'}"
+        " problems.",
+    )
     return house.finish(
-        fig, f"Held-out accuracy ({what}) against {x}", [f"{n} {c.describe()}" for n, c in curves.items()]
+        fig,
+        f"Held-out accuracy ({what}) against {x}",
+        [f"{n} {c.describe()}" for n, c in curves.items()],
     )
 
 
 def clip_fraction_curves(runs: Runs, title: str | None = None) -> Figure:
-    """Clip fraction against step: a panel for the methods that count tokens, one for those that count sequences."""
-    unit_of = {name: r.clip_unit for name, seeds in runs.items() for records in seeds for r in records[:1]}
-    by_unit = {unit: {n: runs[n] for n in unit_of if unit_of[n] == unit} for unit in ("tokens", "sequences")}
+    """Clip fraction against step: a panel for the methods that count tokens, one for those that
+    count sequences."""
+    unit_of = {
+        name: r.clip_unit for name, seeds in runs.items() for records in seeds for r in records[:1]
+    }
+    by_unit = {
+        unit: {n: runs[n] for n in unit_of if unit_of[n] == unit}
+        for unit in ("tokens", "sequences")
+    }
     by_unit = {unit: those for unit, those in by_unit.items() if those} or {"tokens": {}}
-    found = [f"{_highest(those, 'clip_fraction', house.percent)} of {unit}" for unit, those in by_unit.items() if those]
-    panels = [(f"share of {unit} clipped", those, "clip_fraction") for unit, those in by_unit.items()]
+    found = [
+        f"{_highest(those, 'clip_fraction', house.percent)} of {unit}"
+        for unit, those in by_unit.items()
+        if those
+    ]
+    panels = [
+        (f"share of {unit} clipped", those, "clip_fraction") for unit, those in by_unit.items()
+    ]
     title = title or f"Largest share clipped in any step: {'; '.join(found) or 'nothing yet'}"
-    return _panels_figure(panels, title, "Clip fraction", house.percent)
+    return _panels_figure(panels, title, "Clip fraction", form=house.percent)
 
 
 def length_curves(runs: Runs, title: str | None = None) -> Figure:
-    """Mean length, in tokens, of right and of wrong answers against step; a gap where a rollout had none."""
-    title = title or f"Wrong answers, tokens from first to last step: {_changes(runs, 'length_wrong', '{:.0f}'.format)}"
-    panels = [(f"{kind} answers: mean tokens", runs, f"length_{kind}") for kind in ("right", "wrong")]
-    return _panels_figure(panels, title, "Answer length", "{:.1f}".format)
+    """Mean length, in tokens, of right and of wrong answers against step; a gap where a rollout had
+    none."""
+    changes = _changes(runs, "length_wrong", "{:.0f}".format)
+    title = title or f"Wrong answers, tokens from first to last step: {changes}"
+    panels = [
+        (f"{kind} answers: mean tokens", runs, f"length_{kind}") for kind in ("right", "wrong")
+    ]
+    return _panels_figure(panels, title, "Answer length", form="{:.1f}".format)
 
 
 def entropy_kl_curves(runs: Runs, title: str | None = None) -> Figure:
-    """Entropy of the policy and KL to the start model (k3) against step, in nats a token, in two panels."""
+    """Entropy of the policy and KL to the start model (k3) against step, in nats a token, in two
+    panels."""
     title = title or f"Entropy, first to last step: {_changes(runs, 'entropy', '{:.2f}'.format)}"
-    panels = [("entropy (nats a token)", runs, "entropy"), ("KL to the start (nats a token)", runs, "kl")]
-    return _panels_figure(panels, title, "Entropy and KL", "{:.3f}".format, shared=False)
+    panels = [
+        ("entropy (nats a token)", runs, "entropy"),
+        ("KL to the start (nats a token)", runs, "kl"),
+    ]
+    return _panels_figure(panels, title, "Entropy and KL", form="{:.3f}".format, shared=False)
 
 
 def _panels_figure(
-    panels: Sequence[tuple[str, Runs, str]], title: str, what: str, form: Callable, shared: bool = True
+    panels: Sequence[tuple[str, Runs, str]],
+    title: str,
+    what: str,
+    form: Callable,
+    shared: bool = True,
 ) -> Figure:
-    """Panels (heading, runs, field of the records) side by side: a field against step, thin for a seed, bold for the
-    mean over seeds. form: how a value is written. shared: one scale for all panels."""
+    """Panels (heading, runs, field of the records) side by side: a field against step, thin for a
+    seed, bold for the mean over seeds. form: how a value is written. shared: one scale for all
+    panels."""
     labels = house.label_width(*(runs for _, runs, _ in panels))
     fig, axes = house.figure(3.2, title, 1, len(panels), top=0.3, right=labels, wgap=labels + 0.4)
-    last = max((r.step for _, runs, _ in panels for seeds in runs.values() for s in seeds for r in s), default=1)
+    last = max(
+        (r.step for _, runs, _ in panels for seeds in runs.values() for s in seeds for r in s),
+        default=1,
+    )
     ends = []
     for (heading, runs, field), ax in zip(panels, axes[0], strict=True):
-        at_end = {name: _draw_seeds(ax, name, seeds, field) for name, seeds in runs.items()}
+        at_end = {name: _draw_seeds(ax, name, seeds, field=field) for name, seeds in runs.items()}
         ends.append([(name, y, name) for name, y in at_end.items() if y is not None])
         house.heading(ax, heading)
         ax.set(xlabel="step", xlim=(min(1, last - 1), last))
@@ -94,7 +147,10 @@ def _panels_figure(
             house.percent_axis(ax.yaxis)
         if not ends[-1]:
             house.empty(ax, "not measured")
-    tops = [max((np.nanmax(line.get_ydata()) for line in ax.lines), default=0) * 1.06 or 1.0 for ax in axes[0]]
+    tops = [
+        max((np.nanmax(line.get_ydata()) for line in ax.lines), default=0) * 1.06 or 1.0
+        for ax in axes[0]
+    ]
     for ax, top, labels in zip(axes[0], tops, ends, strict=True):
         ax.set_ylim(0, max(tops) if shared else top)
         house.spread_labels(ax, labels)
@@ -105,7 +161,8 @@ def _panels_figure(
 
 
 def _draw_seeds(ax: Axes, name: str, seeds, field: str) -> float | None:
-    """Draws the seeds and, over the steps that all of them have, their mean; returns where the mean ends."""
+    """Draws the seeds and, over the steps that all of them have, their mean; returns where the mean
+    ends."""
     by_seed = [{r.step: getattr(r, field) for r in records} for records in seeds if records]
     if not any(house.finite(values.values()) for values in by_seed):
         return None
@@ -115,16 +172,24 @@ def _draw_seeds(ax: Axes, name: str, seeds, field: str) -> float | None:
     steps = sorted(set.intersection(*map(set, by_seed)))
     means = [house.mean_of([values[step] for values in by_seed]) for step in steps]
     house.line(ax, steps, means, lw=2, **style)
-    return (house.finite(means) or [y for values in by_seed for y in house.finite(values.values())])[-1]
+    return (
+        house.finite(means) or [y for values in by_seed for y in house.finite(values.values())]
+    )[-1]
 
 
 def _changes(runs: Runs, field: str, form: Callable) -> str:
     """ "GRPO 12 → 30, GSPO 12 → 28": means over seeds of the first and of the last known value."""
     parts = []
     for name, seeds in runs.items():
-        known = [values for records in seeds if (values := house.finite(getattr(r, field) for r in records))]
+        known = [
+            values
+            for records in seeds
+            if (values := house.finite(getattr(r, field) for r in records))
+        ]
         if known:
-            first, last = (form(house.mean_of([values[end] for values in known])) for end in (0, -1))
+            first, last = (
+                form(house.mean_of([values[end] for values in known])) for end in (0, -1)
+            )
             parts.append(f"{name} {first} → {last}".replace(" ", house.NO_BREAK))
     return ", ".join(parts) or "not measured"
 
@@ -133,7 +198,10 @@ def _highest(runs: Runs, field: str, form: Callable) -> str:
     """ "GRPO 2 %, GSPO 17 %": the highest of the steps' means over seeds."""
     parts = []
     for name, seeds in runs.items():
-        steps = [house.finite(getattr(r, field) for r in rs) for rs in zip(*(rs for rs in seeds if rs), strict=False)]
+        steps = [
+            house.finite(getattr(r, field) for r in rs)
+            for rs in zip(*(rs for rs in seeds if rs), strict=False)
+        ]
         if means := [house.mean_of(values) for values in steps if values]:
             parts.append(f"{name} {form(max(means))}".replace(" ", house.NO_BREAK))
     return ", ".join(parts) or "not measured"
@@ -141,7 +209,8 @@ def _highest(runs: Runs, field: str, form: Callable) -> str:
 
 @dataclass
 class _Accuracy:
-    """Held-out accuracy of one method as (step, tokens, share) points: of each seed, and their mean."""
+    """Held-out accuracy of one method as (step, tokens, share) points: of each seed, and their
+    mean."""
 
     seeds: list[list[tuple[float, float, float]]]
     mean: list[tuple[float, float, float]]
@@ -149,16 +218,28 @@ class _Accuracy:
 
     @classmethod
     def of(cls, seeds: Sequence[Sequence[StepRecord]], what: str) -> "_Accuracy":
-        points, problems = [], 0
+        points = []
+        problems = 0
         for records in seeds:
-            found = [(0, 0, r.start_eval) for r in records[:1]] + [(r.step, r.total_tokens, r.eval) for r in records]
+            found = [(0, 0, r.start_eval) for r in records[:1]] + [
+                (r.step, r.total_tokens, r.eval) for r in records
+            ]
             found = [(step, tokens, e) for step, tokens, e in found if e is not None]
-            points.append([(s, t, e.accuracy if what == "strict" else e.lenient_accuracy) for s, t, e in found])
+            points.append(
+                [
+                    (s, t, e.accuracy if what == "strict" else e.lenient_accuracy)
+                    for s, t, e in found
+                ]
+            )
             problems = len(found[-1][2].strict) if found else problems
         points = [seed for seed in points if seed]
         by_step = [{point[0]: point for point in seed} for seed in points]
         common = sorted(set.intersection(*map(set, by_step))) if by_step else []
-        return cls(points, [tuple(np.mean([seed[step] for seed in by_step], axis=0)) for step in common], problems)
+        return cls(
+            points,
+            [tuple(np.mean([seed[step] for seed in by_step], axis=0)) for step in common],
+            problems,
+        )
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -167,33 +248,66 @@ class _Accuracy:
     def describe(self) -> str:
         (low, high), (step, tokens, end) = self.interval, self.mean[-1]
         return (
-            f"from {house.percent(self.mean[0][2])} to {house.percent(end)} at step {step:.0f} ({tokens:,.0f} tokens), mean of "
-            f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}; Wilson interval of one evaluation at that accuracy "
-            f"{house.percent(low)} to {house.percent(high)}"
+            f"from {house.percent(self.mean[0][2])} to {house.percent(end)} at step {step:.0f}"
+            f" ({tokens:,.0f} tokens), mean of {len(self.seeds)} seed{'s' * (len(self.seeds) > 1)};"
+            f" Wilson interval of one evaluation at that accuracy {house.percent(low)} to"
+            f" {house.percent(high)}"
         )
 
 
 def _accuracy_title(curves: Mapping[str, _Accuracy], x: str) -> str:
-    """When each method first reached the highest round share that all end above; else from where to where each went."""
+    """When each method first reached the highest round share that all end above; else from where to
+    where each went."""
     if not curves:
         return "No held-out evaluations yet"
     mark = math.floor(10 * min(curve.mean[-1][2] for curve in curves.values()) + 1e-9) / 10
     if mark <= max(curve.mean[0][2] for curve in curves.values()):
-        ends = [f"{n} {house.percent(c.mean[0][2])} → {house.percent(c.mean[-1][2])}" for n, c in curves.items()]
-        return f"Held-out accuracy, start to end: {', '.join(end.replace(' ', house.NO_BREAK) for end in ends)}"
-    first = {name: next(point for point in curve.mean if point[2] >= mark) for name, curve in curves.items()}
-    when = [f"{n} by {f'step {p[0]:.0f}' if x == 'steps' else f'{p[1] / 1e3:.0f}k tokens'}" for n, p in first.items()]
+        ends = [
+            f"{n} {house.percent(c.mean[0][2])} → {house.percent(c.mean[-1][2])}"
+            for n, c in curves.items()
+        ]
+        return (
+            "Held-out accuracy, start to end:"
+            f" {', '.join(end.replace(' ', house.NO_BREAK) for end in ends)}"
+        )
+    first = {
+        name: next(point for point in curve.mean if point[2] >= mark)
+        for name, curve in curves.items()
+    }
+    when = [
+        f"{n} by {f'step {p[0]:.0f}' if x == 'steps' else f'{p[1] / 1e3:.0f}k tokens'}"
+        for n, p in first.items()
+    ]
     who = {1: "Reaches", 2: "Both reach", 3: "All three reach"}.get(len(curves), "All reach")
-    mean = " in the mean over seeds" if any(len(curve.seeds) > 1 for curve in curves.values()) else ""
-    return f"{who} {house.percent(mark)}{mean}: {', '.join(part.replace(' ', house.NO_BREAK) for part in when)}"
+    mean = (
+        " in the mean over seeds" if any(len(curve.seeds) > 1 for curve in curves.values()) else ""
+    )
+    return (
+        f"{who} {house.percent(mark)}{mean}:"
+        f" {', '.join(part.replace(' ', house.NO_BREAK) for part in when)}"
+    )
 
 
 def _final_intervals(ax: Axes, curves: Mapping[str, _Accuracy]) -> None:
-    """The ends of the curves beside the axes, with their intervals and labels that do not collide."""
+    """The ends of the curves beside the axes, with their intervals and labels that do not
+    collide."""
     for i, (name, curve) in enumerate(curves.items()):
-        beside = {"transform": ax.get_yaxis_transform(), "clip_on": False, "color": house.color_of(name)}
+        beside = {
+            "transform": ax.get_yaxis_transform(),
+            "clip_on": False,
+            "color": house.color_of(name),
+        }
         place = 1.04 + 0.035 * i
         ax.plot([place] * 2, curve.interval, lw=1.6, solid_capstyle="butt", **beside)
-        ax.plot([place], [curve.mean[-1][2]], marker=house.STYLES.get(name, house.OTHER)["marker"], ms=5, **beside)
-    ends = [(name, curve.mean[-1][2], f"{name} {house.percent(curve.mean[-1][2])}") for name, curve in curves.items()]
+        ax.plot(
+            [place],
+            [curve.mean[-1][2]],
+            marker=house.STYLES.get(name, house.OTHER)["marker"],
+            ms=5,
+            **beside,
+        )
+    ends = [
+        (name, curve.mean[-1][2], f"{name} {house.percent(curve.mean[-1][2])}")
+        for name, curve in curves.items()
+    ]
     house.spread_labels(ax, ends, 1.035 + 0.035 * len(curves))

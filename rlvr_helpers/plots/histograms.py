@@ -17,50 +17,96 @@ GRID = 45  # bins of a drawn histogram: odd, so that one is centred on ratio 1
 
 
 def ratio_distributions(
-    runs: Runs, methods: Mapping[str, Method], steps: Sequence[int] | None = None, title: str | None = None
+    runs: Runs,
+    methods: Mapping[str, Method],
+    steps: Sequence[int] | None = None,
+    title: str | None = None,
 ) -> Figure:
-    """Histograms of token ratios (upper row) and sequence ratios (lower row), a column a method, a ridge a step.
+    """Histograms of token ratios (upper row) and sequence ratios (lower row), a column a method, a
+    ridge a step.
 
-    The method's clip range is drawn on the level where it acts: beyond it (shaded) the gradient stops for the sign of
-    the advantage A that stands there, and the numbers are the shares of ratios. Heights are square roots of shares, or
-    the tails could not be seen; ratios stand on a log scale; a row shares its axes, and what lies far out is cut off.
-    Seeds are pooled with equal weight. steps: default the first, middle and last that every run has.
+    The method's clip range is drawn on the level where it acts: beyond it (shaded) the gradient
+    stops for the sign of the advantage A that stands there, and the numbers are the shares of
+    ratios. Heights are square roots of shares, or the tails could not be seen; ratios stand on a
+    log scale; a row shares its axes, and what lies far out is cut off. Seeds are pooled with equal
+    weight. steps: default the first, middle and last that every run has.
     """
     names = [name for name in methods if any(runs.get(name, ()))]
-    steps = list(steps) if steps is not None else _early_middle_late({name: runs[name] for name in names})
-    fig, axes = house.figure(5.3, title or _ratio_title(runs, names), 2, max(len(names), 1),
-                        left=0.7, right=0.1, top=0.28, bottom=0.9, wgap=0.12, hgap=0.8)  # fmt: skip
+    steps = (
+        list(steps)
+        if steps is not None
+        else _early_middle_late({name: runs[name] for name in names})
+    )
+    fig, axes = house.figure(
+        5.3,
+        title or _ratio_title(runs, names),
+        2,
+        max(len(names), 1),
+        left=0.7,
+        right=0.1,
+        top=0.28,
+        bottom=0.9,
+        wgap=0.12,
+        hgap=0.8,
+    )
     lines = []
     for row, level in zip(axes, ("token", "sequence"), strict=True):
         found = {name: [_at_step(runs[name], step, level) for step in steps] for name in names}
         acting = [methods[name] for name in names if methods[name].ratio_level == level]
         half = _half_width([d for by_step in found.values() for ds in by_step for d in ds], acting)
-        shares = {name: [shares_in_bins(ds, half) for ds in by_step] for name, by_step in found.items()}
-        tallest = max((h.max() for by_step in shares.values() for h in by_step if h is not None), default=0) or 1.0
+        shares = {
+            name: [shares_in_bins(ds, half) for ds in by_step] for name, by_step in found.items()
+        }
+        tallest = (
+            max(
+                (h.max() for by_step in shares.values() for h in by_step if h is not None),
+                default=0,
+            )
+            or 1.0
+        )
         for ax, name in zip(row, names, strict=False):
-            _ridges(ax, [None if h is None else np.sqrt(h / tallest) for h in shares[name]], half, house.color_of(name))
+            _ridges(
+                ax,
+                [None if h is None else np.sqrt(h / tallest) for h in shares[name]],
+                half,
+                color=house.color_of(name),
+            )
             if methods[name] in acting:
-                _range_with_shares(ax, methods[name], found[name], half)
-            lines.append(_describe_ratios(name, level, methods[name], found[name], steps))
+                _range_with_shares(ax, methods[name], found[name], half=half)
+            lines.append(
+                _describe_ratios(name, level, methods[name], by_step=found[name], steps=steps)
+            )
         for ax in row:
             ratio_axis(ax, half)
             ax.set_xlabel(f"{level} ratio")
-            house.rows_axis(ax, range(len(steps)), [f"step {s}" for s in reversed(steps)] if ax is row[0] else None)
+            house.rows_axis(
+                ax,
+                range(len(steps)),
+                [f"step {s}" for s in reversed(steps)] if ax is row[0] else None,
+            )
             ax.set_ylim(-0.05, len(steps) + 0.45)
     for ax, name in zip(axes[0], names, strict=False):
         house.heading(ax, name, color=house.color_of(name), weight="bold")
     if not names:
         house.empty(axes[0, 0], "no records")
-    note = "Shaded: beyond the clip range the gradient stops for the sign of A shown; numbers: share of ratios there."
+    note = (
+        "Shaded: beyond the clip range the gradient stops for the sign of A shown; numbers: share"
+        " of ratios there."
+    )
     house.note(
-        fig, f"{note}\nHeight: square root of the share, so that the tails show. Log scale, the same along a row."
+        fig,
+        f"{note}\nHeight: square root of the share, so that the tails show. Log scale, the same"
+        " along a row.",
     )
     return house.finish(fig, "Histograms of token and sequence ratios", lines)
 
 
 def _at_step(seeds: Sequence[Sequence[StepRecord]], step: int, level: str) -> list[Distribution]:
-    """The log-ratio distributions of one step, one for each seed that has it; level: "token" or "sequence"."""
-    found = [getattr(r, f"{level}_log_ratio") for records in seeds for r in records if r.step == step]
+    """The log-ratio distributions of one step, one for each seed that has it; level: "token" or
+    "sequence"."""
+    found = [
+        getattr(r, f"{level}_log_ratio") for records in seeds for r in records if r.step == step
+    ]
     return [d for d in found if d is not None]
 
 
@@ -72,16 +118,21 @@ def _early_middle_late(runs: Runs) -> list[int]:
 
 
 def _half_width(distributions: Sequence[Distribution], methods: Sequence[Method]) -> float:
-    """How far from 0 an axis of log-ratios goes: to the usual 1 % tails, and beyond the clip ranges."""
-    tails = [max(abs(d.quantiles[LEVELS.index(0.01)]), abs(d.quantiles[LEVELS.index(0.99)])) for d in distributions]
+    """How far from 0 an axis of log-ratios goes: to the usual 1 % tails, and beyond the clip
+    ranges."""
+    tails = [
+        max(abs(d.quantiles[LEVELS.index(0.01)]), abs(d.quantiles[LEVELS.index(0.99)]))
+        for d in distributions
+    ]
     ranges = [2.5 * eps for m in methods for eps in (m.clip_low, m.clip_high) if math.isfinite(eps)]
     return max([1e-6, 1.2 * float(np.median(tails or [0.0])), *ranges])
 
 
 def shares_in_bins(distributions: Sequence[Distribution], half: float) -> np.ndarray | None:
-    """Share of log-ratios in each of GRID bins from -half to half, averaged over distributions; what lies outside is
-    left out. None without any."""
-    edges, parts = np.linspace(-half, half, GRID + 1), []
+    """Share of log-ratios in each of GRID bins from -half to half, averaged over distributions;
+    what lies outside is left out. None without any."""
+    edges = np.linspace(-half, half, GRID + 1)
+    parts = []
     for d in distributions:
         places = np.linspace(d.low, max(d.high, d.low + 1e-9), len(d.counts) + 1)
         parts.append(np.diff(np.interp(edges, places, np.cumsum([0, *d.counts]) / d.count)))
@@ -92,12 +143,15 @@ def shares_outside(distributions: Sequence[Distribution], method: Method) -> tup
     """Shares of the ratios below and above a method's clip range, averaged over distributions."""
     low = math.log(1 - method.clip_low) if method.clip_low < 1 else -math.inf
     high = math.log1p(method.clip_high)
-    parts = [(d.share_outside(low, math.inf), d.share_outside(-math.inf, high)) for d in distributions]
+    parts = [
+        (d.share_outside(low, math.inf), d.share_outside(-math.inf, high)) for d in distributions
+    ]
     return tuple(float(share) for share in np.mean(parts, axis=0))
 
 
 def _ridges(ax: Axes, heights: Sequence[np.ndarray | None], half: float, color: str) -> None:
-    """Histograms one below the other, the first on top and palest; a height of 1 reaches the next ridge."""
+    """Histograms one below the other, the first on top and palest; a height of 1 reaches the next
+    ridge."""
     edges = np.linspace(-half, half, GRID + 1)
     for i, height in enumerate(heights):
         base = len(heights) - 1 - i
@@ -118,8 +172,11 @@ def draw_range(ax: Axes, method: Method, half: float) -> tuple[float, float]:
     return low, high
 
 
-def _range_with_shares(ax: Axes, method: Method, by_step: Sequence[Sequence[Distribution]], half: float) -> None:
-    """The clip range, its ends in numbers, and for each ridge the share of ratios on either side."""
+def _range_with_shares(
+    ax: Axes, method: Method, by_step: Sequence[Sequence[Distribution]], half: float
+) -> None:
+    """The clip range, its ends in numbers, and for each ridge the share of ratios on either
+    side."""
     low, high = draw_range(ax, method, half)
     text = {"ha": "center", "va": "center", "size": 8, "color": house.INK}
     ends = f"{max(1 - method.clip_low, 0):.5g} to {1 + method.clip_high:.5g}".replace("inf", "∞")
@@ -135,7 +192,8 @@ def _range_with_shares(ax: Axes, method: Method, by_step: Sequence[Sequence[Dist
 
 
 def ratio_axis(ax: Axes, half: float) -> None:
-    """An axis of log-ratios from -half to half whose ticks name ratios: 0.9, 1, 1.1 or 0.5, 1, 2."""
+    """An axis of log-ratios from -half to half whose ticks name ratios: 0.9, 1, 1.1 or 0.5, 1,
+    2."""
     steps = [digit * 10.0**power for power in range(6, -9, -1) for digit in (5, 2, 1)]
     ends = [(1 - step, 1 + step) if step < 1 else (1 / (1 + step), 1 + step) for step in steps]
     down, up = next((down, up) for down, up in ends if -math.log(down) <= 0.9 * half)
@@ -159,9 +217,14 @@ def _describe_ratios(name: str, level: str, method: Method, by_step, steps: Sequ
 def _ratio_title(runs: Runs, names: Sequence[str]) -> str:
     """How much wider tokens spread than sequences, over all steps and methods."""
     records = [r for name in names for seed in runs[name] for r in seed]
-    token, sequence = (house.mean_of([d.std for r in records if (d := getattr(r, f"{level}_log_ratio"))])
-                       for level in ("token", "sequence"))  # fmt: skip
+    token, sequence = (
+        house.mean_of([d.std for r in records if (d := getattr(r, f"{level}_log_ratio"))])
+        for level in ("token", "sequence")
+    )
     if not token or not sequence:
         return "Ratios of tokens and of sequences"
     times = f"{token / sequence:.1f}"
-    return f"Token ratios spread on average {times} times as wide as sequence ratios: each level needs its own range"
+    return (
+        f"Token ratios spread on average {times} times as wide as sequence ratios: each level needs"
+        " its own range"
+    )

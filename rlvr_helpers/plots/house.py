@@ -1,7 +1,9 @@
-"""The house style of every figure: size, margins that never move, ink, one colour a method, alternative text, output.
+"""The house style of every figure: size, margins that never move, ink, one colour a method,
+alternative text, output.
 
-A figure starts with `figure(height, title)` and ends with `finish(fig, what, lines)`, which writes its alternative text
-as `fig.alt`. Every figure reads on white and on black. No pyplot: a slider that moves while a cell draws would close it.
+A figure starts with `figure(height, title)` and ends with `finish(fig, what, lines)`, which writes
+its alternative text as `fig.alt`. Every figure reads on white and on black. No pyplot: a slider
+that moves while a cell draws would close it.
 """
 
 import base64
@@ -22,10 +24,13 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from rlvr_helpers.records import StepRecord
 
-Runs = Mapping[str, Sequence[Sequence[StepRecord]]]  # a method's name -> a list of records for each seed
+# a method's name -> a list of records for each seed
+Runs = Mapping[str, Sequence[Sequence[StepRecord]]]
 
 INK = "#767676"  # text, spines, ticks: 4.5:1 on white, 4.2:1 on JupyterLab's dark #111
-STYLES = {  # one colour, line and marker a method, everywhere; colours of Okabe and Ito, safe for colour-blind readers
+# one colour, line and marker a method, everywhere; colours of Okabe and Ito, safe for colour-blind
+# readers
+STYLES = {
     "GRPO": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
     "Dr. GRPO": {"color": "#D55E00", "linestyle": (0, (4, 1.2)), "marker": "s"},
     "GSPO": {"color": "#009E73", "linestyle": (0, (1, 0.8)), "marker": "^"},
@@ -40,20 +45,43 @@ def color_of(method: str) -> str:
     return STYLES.get(method, OTHER)["color"]
 
 
-def figure(height: float, title: str, rows: int = 1, cols: int = 1, left=0.65, right=0.2, top=0.15, bottom=0.78,
-            wgap=0.3, hgap=0.5, title_lines: int | None = None) -> tuple[Figure, np.ndarray]:  # fmt: skip
-    """A transparent figure with axes [rows, cols], a title over them, and margins and gaps in inches that stay.
+def figure(
+    height: float,
+    title: str,
+    rows: int = 1,
+    cols: int = 1,
+    left=0.65,
+    right=0.2,
+    top=0.15,
+    bottom=0.78,
+    wgap=0.3,
+    hgap=0.5,
+    title_lines: int | None = None,
+) -> tuple[Figure, np.ndarray]:
+    """A transparent figure with axes [rows, cols], a title over them, and margins and gaps in
+    inches that stay.
 
-    title_lines: room for the title whatever its length, so that a slider's picture keeps its size (70 characters a line).
+    title_lines: room for the title whatever its length, so that a slider's picture keeps its size
+        (70 characters a line).
     """
     lines = textwrap.wrap(title, 70)
-    lines = next(even for width in range(20, 71) if len(even := textwrap.wrap(title, width)) == len(lines))
+    lines = next(
+        even for width in range(20, 71) if len(even := textwrap.wrap(title, width)) == len(lines)
+    )
     room = title_lines or len(lines)
     height += 0.2 * room - 0.2
     top += 0.15 + 0.2 * room
     fig = Figure(figsize=(WIDTH, height), facecolor="none", layout="none")
-    across, down = (WIDTH - left - right - (cols - 1) * wgap) / cols, (height - top - bottom - (rows - 1) * hgap) / rows
-    fig.subplots_adjust(left / WIDTH, bottom / height, 1 - right / WIDTH, 1 - top / height, wgap / across, hgap / down)
+    across = (WIDTH - left - right - (cols - 1) * wgap) / cols
+    down = (height - top - bottom - (rows - 1) * hgap) / rows
+    fig.subplots_adjust(
+        left / WIDTH,
+        bottom / height,
+        1 - right / WIDTH,
+        1 - top / height,
+        wgap / across,
+        hgap / down,
+    )
     axes = fig.subplots(rows, cols, squeeze=False)
     for ax in axes.flat:
         ax.set_facecolor("none")
@@ -62,15 +90,29 @@ def figure(height: float, title: str, rows: int = 1, cols: int = 1, left=0.65, r
         ax.tick_params(colors=INK, labelsize=9)
         ax.xaxis.label.set(color=INK, size=9.5)
         ax.yaxis.label.set(color=INK, size=9.5)
-    fig.text(0.1 / WIDTH, 1 - 0.08 / height, "\n".join(lines), color=INK, size=10.5, weight="bold", va="top")
+    fig.text(
+        0.1 / WIDTH,
+        1 - 0.08 / height,
+        "\n".join(lines),
+        color=INK,
+        size=10.5,
+        weight="bold",
+        va="top",
+    )
     return fig, axes
 
 
 def finish(fig: Figure, what: str, lines: Sequence[str]) -> Figure:
-    """Sets the figure's alternative text: what is drawn, the title (the finding) and the numbers."""
+    """Sets the figure's alternative text: what is drawn, the title (the finding) and the
+    numbers."""
     title = fig.texts[0].get_text().replace("\n", " ")
     fig.alt = f"{what}. {title}. {'. '.join(line for line in lines if line != title)}."
-    fig.alt = fig.alt.replace(NO_BREAK, " ").replace("→", "to").replace("−", "minus ").replace("minus  ", "minus ")
+    fig.alt = (
+        fig.alt.replace(NO_BREAK, " ")
+        .replace("→", "to")
+        .replace("−", "minus ")
+        .replace("minus  ", "minus ")
+    )
     return fig
 
 
@@ -117,19 +159,33 @@ def spread_labels(ax: Axes, ends: Sequence[tuple[str, float, str]], place: float
     bottom, top = ax.get_ylim()
     gap = (top - bottom) * 13 / (72 * ax.get_position().height * ax.figure.get_figheight())
     ordered = sorted(ends, key=lambda end: end[1])
-    for (name, _, text), y in zip(ordered, spread([end[1] for end in ordered], gap, bottom, top), strict=True):
-        ax.text(place, y, text, transform=ax.get_yaxis_transform(), va="center", color=color_of(name), size=9.5)
+    for (name, _, text), y in zip(
+        ordered, spread([end[1] for end in ordered], gap, bottom, high=top), strict=True
+    ):
+        ax.text(
+            place,
+            y,
+            text,
+            transform=ax.get_yaxis_transform(),
+            va="center",
+            color=color_of(name),
+            size=9.5,
+        )
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending places, moved as little as possible (least squares) to be `gap` apart and within low and high."""
+    """Ascending places, moved as little as possible (least squares) to be `gap` apart and within
+    low and high."""
     blocks: list[list[float]] = []  # of places less their gaps: merged until the means ascend
     for i, place in enumerate(places):
         blocks.append([place - i * gap])
         while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
     means = [float(np.mean(block)) for block in blocks for _ in block]
-    return [max(low, min(mean, high - (len(places) - 1) * gap)) + i * gap for i, mean in enumerate(means)]
+    return [
+        max(low, min(mean, high - (len(places) - 1) * gap)) + i * gap
+        for i, mean in enumerate(means)
+    ]
 
 
 def line(ax: Axes, xs: Sequence[float], ys: Sequence[float | None], **style) -> None:
@@ -141,7 +197,14 @@ def line(ax: Axes, xs: Sequence[float], ys: Sequence[float | None], **style) -> 
     ax.plot(xs, y, **style)
     alone = known[1:-1] & ~known[:-2] & ~known[2:]
     if alone.any():
-        ax.plot(np.array(xs)[alone], y[alone], "o", ms=2 + style["lw"], color=style["color"], clip_on=False)
+        ax.plot(
+            np.array(xs)[alone],
+            y[alone],
+            "o",
+            ms=2 + style["lw"],
+            color=style["color"],
+            clip_on=False,
+        )
 
 
 def finite(values) -> list[float]:
@@ -165,15 +228,18 @@ class Picture:
 
 
 def show(figure: Figure, caption: str = "") -> Picture:
-    """A figure as an <img> of fixed size, 100 pixels an inch, with its alternative text, which JupyterLab drops from
-    ordinary image outputs. Put it last in a cell, or `display` it."""
+    """A figure as an <img> of fixed size, 100 pixels an inch, with its alternative text, which
+    JupyterLab drops from ordinary image outputs. Put it last in a cell, or `display` it."""
     width, height = (round(100 * inches) for inches in figure.get_size_inches())
     data = base64.b64encode(to_svg(figure)).decode()
     image = (
-        f'<img alt="{html.escape(figure.alt)}" width="{width}" height="{height}" style="max-width:none" '
-        f'src="data:image/svg+xml;base64,{data}">'
+        f'<img alt="{html.escape(figure.alt)}" width="{width}" height="{height}"'
+        f' style="max-width:none" src="data:image/svg+xml;base64,{data}">'
     )
-    return Picture(image + (f"<div>{html.escape(caption)}</div>" if caption else ""), f"{figure.alt} {caption}".strip())
+    return Picture(
+        image + (f"<div>{html.escape(caption)}</div>" if caption else ""),
+        f"{figure.alt} {caption}".strip(),
+    )
 
 
 def to_png(figure: Figure, dpi: int = 110) -> bytes:
@@ -183,13 +249,17 @@ def to_png(figure: Figure, dpi: int = 110) -> bytes:
     return file.getvalue()
 
 
-_SETTINGS = threading.Lock()  # matplotlib's settings are global, and JupyterLab runs callbacks on a second thread
+# matplotlib's settings are global, and JupyterLab runs callbacks on a second thread
+_SETTINGS = threading.Lock()
 
 
 def to_svg(figure: Figure) -> bytes:
-    """The figure as SVG bytes, text as text, the same bytes every time: a third of the PNG, drawn in half the time."""
+    """The figure as SVG bytes, text as text, the same bytes every time: a third of the PNG, drawn
+    in half the time."""
     file = io.BytesIO()
     with _SETTINGS, matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rlvr"}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     # Paths to hundredths of a point: finer than a screen shows, and half the bytes.
-    return re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), file.getvalue())
+    return re.sub(
+        rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), file.getvalue()
+    )

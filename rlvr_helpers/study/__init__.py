@@ -1,10 +1,14 @@
-"""Experiments as data: comparisons, runs, tables, and what to run where. Its face holds what notebooks ask for."""
+"""Experiments as data: comparisons, runs, tables, and what to run where. Its face holds what
+notebooks ask for."""
 
 from rlvr_helpers.engine.lazy import face
 
 _HOMES = {
     "comparison": "load_trained run_comparison",
-    "memory": "CARDS GIB REACHED SHAPES Workload cheapest_fit layer_bytes memory_parts seconds_parts trained_parameters",
+    "memory": (
+        "CARDS GIB REACHED SHAPES Workload cheapest_fit layer_bytes memory_parts seconds_parts"
+        " trained_parameters"
+    ),
     "pilot": "run_pilot with_calibration",
     "planning": "plan_comparison",
     "presets": "describe_corrections",

@@ -1,4 +1,5 @@
-"""A comparison of methods: the same start, problems, noise and token budget for each, several seeds."""
+"""A comparison of methods: the same start, problems, noise and token budget for each, several
+seeds."""
 
 import json
 import shutil
@@ -28,16 +29,21 @@ from rlvr_helpers.training import train
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared: every method with every seed, on one policy. Everything but the method is shared.
+    """What is compared: every method with every seed, on one policy. Everything but the method is
+    shared.
 
-    out: folder for the runs (one JSON file each), their checkpoints and the trained models; None keeps nothing.
-    eval_count: held-out problems that are evaluated, the first ones of `eval_split`; those of "train" are kept out of
-        training, as the original comparison did.
-    workers: runs that are made side by side, each in a process of its own with one thread; 1: one after the other.
+    out: folder for the runs (one JSON file each), their checkpoints and the trained models; None
+        keeps nothing.
+    eval_count: held-out problems that are evaluated, the first ones of `eval_split`; those of
+        "train" are kept out of training, as the original comparison did.
+    workers: runs that are made side by side, each in a process of its own with one thread; 1: one
+        after the other.
     reward: a name in `rewards.REWARDS`.
     lora_rank: train LoRA of this rank instead of all weights.
-    compute: what matrix products are made in, a name in `large.DTYPES`; None: what suits the device.
-    faults: of the original comparison, put back: "chat_template", "end_tokens", "float32_masters" (see `presets`).
+    compute: what matrix products are made in, a name in `large.DTYPES`; None: what suits the
+        device.
+    faults: of the original comparison, put back: "chat_template", "end_tokens", "float32_masters"
+        (see `presets`).
     calibrate: find the clip range of sequence-level methods by a pilot first (`with_calibration`).
     """
 
@@ -60,9 +66,14 @@ class Comparison:
         names = [method.name for method in self.methods]
         for what, items in (("methods", names), ("seeds", self.seeds)):
             if not items or len(set(items)) < len(items):
-                raise ValueError(f"{what} must be one or more, each once (methods by name), not {list(items)}")
+                raise ValueError(
+                    f"{what} must be one or more, each once (methods by name), not {list(items)}"
+                )
         if self.eval_count < 1 or self.workers < 1:
-            raise ValueError(f"eval_count and workers must be at least 1, not {self.eval_count} and {self.workers}")
+            raise ValueError(
+                f"eval_count and workers must be at least 1, not {self.eval_count} and"
+                f" {self.workers}"
+            )
 
     @property
     def source(self) -> str:
@@ -71,24 +82,44 @@ class Comparison:
 
     @property
     def identity(self) -> dict:
-        """What makes a run what it is, beside its method and settings; as it is read back from a file."""
-        names = ("policy", "source", "eval_count", "eval_split", "reward", "lora_rank", "compute", "faults")
-        return {name: list(value) if isinstance(value := getattr(self, name), tuple) else value for name in names}
+        """What makes a run what it is, beside its method and settings; as it is read back from a
+        file."""
+        names = (
+            "policy",
+            "source",
+            "eval_count",
+            "eval_split",
+            "reward",
+            "lora_rank",
+            "compute",
+            "faults",
+        )
+        return {
+            name: list(value) if isinstance(value := getattr(self, name), tuple) else value
+            for name in names
+        }
 
     def new_run(self, method: Method, seed: int) -> Run:
         """A run of this comparison that has no records yet."""
         mine = ("eval_count", "eval_split", "reward", "lora_rank", "compute", "faults", "calibrate")
         usual = Comparison()
-        more = {name: getattr(self, name) for name in mine if getattr(self, name) != getattr(usual, name)}
+        more = {
+            name: getattr(self, name)
+            for name in mine
+            if getattr(self, name) != getattr(usual, name)
+        }
         return Run(
             method,
             replace(self.settings, seed=seed),
             [],
-            provenance(self.policy, self.source, **{"eval_count": self.eval_count} | more),
+            provenance=provenance(
+                self.policy, self.source, **{"eval_count": self.eval_count} | more
+            ),
         )
 
     def cases(self) -> list[tuple[Method, int]]:
-        """All (method, seed) pairs, seed by seed, so that a stopped comparison holds whole comparisons."""
+        """All (method, seed) pairs, seed by seed, so that a stopped comparison holds whole
+        comparisons."""
         return [(method, seed) for seed in self.seeds for method in self.methods]
 
     def folder(self, method: Method, seed: int) -> Path | None:
@@ -98,8 +129,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Progress:
-    """One record of a comparison that is under way. done counts steps of all runs, out of total; run_steps is the
-    length of this run. read_back: the run was finished before, and this record comes from its file."""
+    """One record of a comparison that is under way. done counts steps of all runs, out of total;
+    run_steps is the length of this run. read_back: the run was finished before, and this record
+    comes from its file."""
 
     method: Method
     seed: int
@@ -111,10 +143,12 @@ class Progress:
 
 
 def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Iterator[Progress]:
-    """Runs what is not done yet and yields every record; runs are put into `results` by method name, seeds in order.
+    """Runs what is not done yet and yields every record; runs are put into `results` by method
+    name, seeds in order.
 
-    With an `out` folder each run is checkpointed (`TrainSettings.checkpoint_every`), saved when it ends and read back
-    next time. Its checkpoint is removed once it is saved, and the start model that the runs share once all are.
+    With an `out` folder each run is checkpointed (`TrainSettings.checkpoint_every`), saved when it
+    ends and read back next time. Its checkpoint is removed once it is saved, and the start model
+    that the runs share once all are.
     """
     cases = comparison.cases()
     tasks = [(comparison, method, seed) for method, seed in cases]
@@ -123,7 +157,8 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
     else:
         items = ((number, item) for number, task in enumerate(tasks) for item in run_case(task))
     runs: dict[int, Run] = {}
-    done, total = 0, comparison.settings.steps * len(cases)
+    done = 0
+    total = comparison.settings.steps * len(cases)
     try:
         for number, item in items:
             if isinstance(item, Run):
@@ -134,7 +169,9 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
                 runs[number] = comparison.new_run(*cases[number])
             runs[number].records.append(record)
             done += 1
-            yield Progress(*cases[number], record, done, total, comparison.settings.steps, read_back)
+            yield Progress(
+                *cases[number], record, done, total, comparison.settings.steps, read_back
+            )
         if comparison.out is not None:
             remove_start_model(Path(comparison.out))
     finally:  # also where the reader stops in the middle of a run: what there is can be looked at
@@ -144,7 +181,8 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
 
 
 def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord, bool] | Run]:
-    """One run: each record and whether it was read back from a finished run, and at last the run as it is saved.
+    """One run: each record and whether it was read back from a finished run, and at last the run as
+    it is saved.
 
     Raises ValueError if another command is at work on this run.
     """
@@ -154,8 +192,11 @@ def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord,
         yield from _run_case(*task)
 
 
-def _run_case(comparison: Comparison, method: Method, seed: int) -> Iterator[tuple[StepRecord, bool] | Run]:
-    folder, run = comparison.folder(method, seed), comparison.new_run(method, seed)
+def _run_case(
+    comparison: Comparison, method: Method, seed: int
+) -> Iterator[tuple[StepRecord, bool] | Run]:
+    folder = comparison.folder(method, seed)
+    run = comparison.new_run(method, seed)
     finished = read_finished(folder, method, run.settings)
     if finished:
         check_identity(folder, comparison)
@@ -166,12 +207,25 @@ def _run_case(comparison: Comparison, method: Method, seed: int) -> Iterator[tup
     if folder:
         check_identity(folder, comparison)
     policy, (problems, eval_problems) = start_policy(comparison, seed), split_problems(comparison)
-    if folder:  # only now: a model or problems that are not there leave the folder free for a corrected command
+    # only now: a model or problems that are not there leave the folder free for a corrected command
+    if folder:
         remove_dead_parts(folder)
         keep_identity(folder, comparison)
-    kept = {"checkpoint_dir": folder / "checkpoint", "start_file": folder.parent / "start.pt"} if folder else {}
+    kept = (
+        {"checkpoint_dir": folder / "checkpoint", "start_file": folder.parent / "start.pt"}
+        if folder
+        else {}
+    )
     reward = REWARDS[comparison.reward]
-    for record in train(policy, problems, method, run.settings, reward, eval_problems=eval_problems, **kept):
+    for record in train(
+        policy,
+        problems,
+        method,
+        settings=run.settings,
+        reward=reward,
+        eval_problems=eval_problems,
+        **kept,
+    ):
         run.records.append(record)
         yield record, False
     merge_lora(policy.model)
@@ -188,7 +242,8 @@ def remove_checkpoint(folder: Path) -> None:
 
 
 def remove_start_model(out: Path) -> None:
-    """Removes the start model that the runs of a comparison share, unless one of them may be resumed."""
+    """Removes the start model that the runs of a comparison share, unless one of them may be
+    resumed."""
     if not any(out.glob("*/checkpoint")):
         (out / "start.pt").unlink(missing_ok=True)
 
@@ -196,19 +251,21 @@ def remove_start_model(out: Path) -> None:
 def keep_identity(folder: Path, comparison: Comparison) -> None:
     """Writes what a run is beside it, once."""
     file = folder / "comparison.json"
-    if not file.exists() and not (folder / "run.json").exists():  # a run of an older version has none
+    # a run of an older version has none
+    if not file.exists() and not (folder / "run.json").exists():
         write_whole(file, lambda f: f.write(json.dumps(comparison.identity).encode()))
 
 
 def check_identity(folder: Path, comparison: Comparison) -> None:
-    """Raises ValueError where the folder holds a run that is something else: a checkpoint of it must not be gone on with,
-    nor its result be taken for this one's."""
+    """Raises ValueError where the folder holds a run that is something else: a checkpoint of it
+    must not be gone on with, nor its result be taken for this one's."""
     file = folder / "comparison.json"
     found = read_json(file) if file.exists() else comparison.identity
     for name, value in comparison.identity.items():
         if found.get(name) != value:
             raise ValueError(
-                f"{folder.name!r} holds a run with {name} = {found.get(name)!r}, not {value!r}: choose another folder for `out`"
+                f"{folder.name!r} holds a run with {name} = {found.get(name)!r}, not {value!r}:"
+                " choose another folder for `out`"
             )
 
 
@@ -229,42 +286,55 @@ def start_policy(comparison: Comparison, seed: int = 0) -> Policy:
 
 def split_problems(comparison: Comparison) -> tuple[list[Problem], list[Problem]]:
     """The problems to train on and those to evaluate on."""
-    problems, count = load_problems("train", comparison.source), comparison.eval_count
+    problems = load_problems("train", comparison.source)
+    count = comparison.eval_count
     if comparison.eval_split == "train":
         return problems[count:], problems[:count]
     return problems, load_problems("test", comparison.source)[:count]
 
 
 def read_finished(folder: Path | None, method: Method, settings: TrainSettings) -> Run | None:
-    """The saved run of a folder. Raises ValueError if it was made with another method or other settings."""
+    """The saved run of a folder. Raises ValueError if it was made with another method or other
+    settings."""
     if folder is None or not (folder / "run.json").exists():
         return None
     run = load_run(folder / "run.json")
-    same = identity_of(run.settings) == identity_of(settings) and run.settings.steps == settings.steps
+    same = (
+        identity_of(run.settings) == identity_of(settings) and run.settings.steps == settings.steps
+    )
     if run.method != method or not same:
         raise ValueError(
-            f"{folder.name!r} holds a run with other settings: choose another folder for `out`, or repeat "
-            f"with {run.method} and {run.settings}"
+            f"{folder.name!r} holds a run with other settings: choose another folder for `out`, or"
+            f" repeat with {run.method} and {run.settings}"
         )
     return run
 
 
 def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple[Policy, Policy]:
-    """The start policy, and the one that a run of the comparison trained, from its folder; prompted alike.
+    """The start policy, and the one that a run of the comparison trained, from its folder; prompted
+    alike.
 
-    Of a run that was stopped it is the one of its last checkpoint, and a warning says of which step. Raises ValueError if
-    there is none yet.
+    Of a run that was stopped it is the one of its last checkpoint, and a warning says of which
+    step. Raises ValueError if there is none yet.
     """
     folder = comparison.folder(method, seed)
     if folder is not None and (folder / "model").is_dir():
         trained = load_policy(str(folder / "model"))
     elif folder is not None and (folder / "checkpoint" / "checkpoint.pt").exists():
         trained = start_policy(comparison, seed)
-        step = Checkpoints(folder / "checkpoint", method, comparison.settings).load_weights(trained.model)
+        step = Checkpoints(folder / "checkpoint", method, comparison.settings).load_weights(
+            trained.model
+        )
         merge_lora(trained.model)
-        warnings.warn(f"{method.name} with seed {seed} was stopped: this is its model after step {step}", stacklevel=2)
+        warnings.warn(
+            f"{method.name} with seed {seed} was stopped: this is its model after step {step}",
+            stacklevel=2,
+        )
     else:
-        raise ValueError(f"{method.name} with seed {seed} has no trained model yet: let its run take a step first")
+        raise ValueError(
+            f"{method.name} with seed {seed} has no trained model yet: let its run take a step"
+            " first"
+        )
     start = start_policy(replace(comparison, lora_rank=None))
     for name in ("problems", "system_prompt", "examples", "chat", "end_ids", "compute"):
         setattr(trained, name, getattr(start, name))

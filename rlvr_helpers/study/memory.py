@@ -1,10 +1,13 @@
-"""Does it fit on this card, and how long is a step? Memory and time of RL training from a model's shape.
+"""Does it fit on this card, and how long is a step? Memory and time of RL training from a model's
+shape.
 
-    cheapest_fit(SHAPES["qwen2.5-1.5b"], Workload(), CARDS["RTX 4090"])  # LoRA with gradient checkpointing
+    cheapest_fit(SHAPES["qwen2.5-1.5b"], Workload(), CARDS["RTX 4090"])  # LoRA with gradient
+    checkpointing
 
-Counted is this course's training on one GPU: float32 weights (under LoRA the frozen ones too), AdamW, autocast to 16
-bits, a group packed in one row, logits made in parts. Memory is counted tensor by tensor. Time is cruder: which shares
-of a card's peaks are reached is an assumption, measured nowhere in this course, and an argument.
+Counted is this course's training on one GPU: float32 weights (under LoRA the frozen ones too),
+AdamW, autocast to 16 bits, a group packed in one row, logits made in parts. Memory is counted
+tensor by tensor. Time is cruder: which shares of a card's peaks are reached is an assumption,
+measured nowhere in this course, and an argument.
 """
 
 import math
@@ -13,7 +16,8 @@ from dataclasses import dataclass, replace
 
 GIB = 2**30
 LARGEST_LOGITS = 2**26  # numbers of logits that are made at once
-LOGIT_COPIES = 5  # float32 tensors of that size at the peak, in the backward pass: measured with torch's profiler
+# float32 tensors of that size at the peak, in the backward pass: measured with torch's profiler
+LOGIT_COPIES = 5
 MOMENTS = 8  # bytes a parameter of AdamW's two moments
 MOMENTS_8_BIT = 2 + 2 * 4 / 256  # in 8 bits, with a float32 for each block of 256 (bitsandbytes)
 REACHED = {"bandwidth": 0.5, "peak": 0.35}  # of the card's figures: assumed, not measured
@@ -32,8 +36,8 @@ def _check(thing, *whole: str) -> None:
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a Llama or Qwen2 model; `tied`: the last matrix is the embedding; `qkv_bias`: queries, keys and
-    values have biases (Qwen2). Raises ValueError on sizes that make no model."""
+    """The sizes of a Llama or Qwen2 model; `tied`: the last matrix is the embedding; `qkv_bias`:
+    queries, keys and values have biases (Qwen2). Raises ValueError on sizes that make no model."""
 
     layers: int
     hidden: int
@@ -48,28 +52,49 @@ class Shape:
     def __post_init__(self):
         _check(self, "layers", "hidden", "heads", "kv_heads", "head_dim", "mlp", "vocab")
         if self.heads % self.kv_heads:
-            raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} key-value heads evenly")
+            raise ValueError(
+                f"{self.heads} heads cannot share {self.kv_heads} key-value heads evenly"
+            )
 
     @classmethod
     def of(cls, config) -> "Shape":
-        """The shape in a configuration of transformers. Raises ValueError on a family or option that is not known."""
-        c, kind = config, config.model_type
-        biased = kind == "llama" and (getattr(c, "attention_bias", False) or getattr(c, "mlp_bias", False))
+        """The shape in a configuration of transformers. Raises ValueError on a family or option
+        that is not known."""
+        c = config
+        kind = config.model_type
+        biased = kind == "llama" and (
+            getattr(c, "attention_bias", False) or getattr(c, "mlp_bias", False)
+        )
         if kind not in ("llama", "qwen2") or biased:
-            raise ValueError(f"only Llama without biases and Qwen2 are known here, not this configuration of {kind!r}")
+            raise ValueError(
+                "only Llama without biases and Qwen2 are known here, not this configuration of"
+                f" {kind!r}"
+            )
         head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-        sizes = c.num_hidden_layers, c.hidden_size, c.num_attention_heads, c.num_key_value_heads, head_dim
-        return cls(*sizes, c.intermediate_size, c.vocab_size, bool(c.tie_word_embeddings), kind == "qwen2")
+        sizes = (
+            c.num_hidden_layers,
+            c.hidden_size,
+            c.num_attention_heads,
+            c.num_key_value_heads,
+            head_dim,
+        )
+        return cls(
+            *sizes, c.intermediate_size, c.vocab_size, bool(c.tie_word_embeddings), kind == "qwen2"
+        )
 
     @property
     def matrices(self) -> tuple[tuple[int, int], ...]:
         """(in, out) of a layer's matrices: q, k, v, o, gate, up, down."""
-        h, m, q, kv = self.hidden, self.mlp, self.heads * self.head_dim, self.kv_heads * self.head_dim
+        h = self.hidden
+        m = self.mlp
+        q = self.heads * self.head_dim
+        kv = self.kv_heads * self.head_dim
         return (h, q), (h, kv), (h, kv), (q, h), (h, m), (h, m), (m, h)
 
     @property
     def matrix_parameters(self) -> int:
-        """Weights that a token is multiplied with, the last matrix included; looking up an embedding is no product."""
+        """Weights that a token is multiplied with, the last matrix included; looking up an
+        embedding is no product."""
         return self.layers * sum(i * o for i, o in self.matrices) + self.vocab * self.hidden
 
     @property
@@ -77,21 +102,35 @@ class Shape:
         """All weights: with norms, biases and, unless it is the last matrix, the embedding."""
         bias = (self.heads + 2 * self.kv_heads) * self.head_dim if self.qkv_bias else 0
         embedding = 0 if self.tied else self.vocab * self.hidden
-        return self.matrix_parameters + embedding + self.layers * (2 * self.hidden + bias) + self.hidden
+        return (
+            self.matrix_parameters
+            + embedding
+            + self.layers * (2 * self.hidden + bias)
+            + self.hidden
+        )
 
 
 SHAPES = {  # the published configurations; tiny's is in data/tiny
-    "tiny": Shape(4, 128, 4, 4, 32, 384, 167, tied=True, qkv_bias=False),
-    "smollm2-135m": Shape(30, 576, 9, 3, 64, 1536, 49152, tied=True, qkv_bias=False),
-    "qwen2.5-0.5b": Shape(24, 896, 14, 2, 64, 4864, 151936, tied=True, qkv_bias=True),
-    "qwen2.5-1.5b": Shape(28, 1536, 12, 2, 128, 8960, 151936, tied=True, qkv_bias=True),
+    "tiny": Shape(
+        4, 128, 4, kv_heads=4, head_dim=32, mlp=384, vocab=167, tied=True, qkv_bias=False
+    ),
+    "smollm2-135m": Shape(
+        30, 576, 9, kv_heads=3, head_dim=64, mlp=1536, vocab=49152, tied=True, qkv_bias=False
+    ),
+    "qwen2.5-0.5b": Shape(
+        24, 896, 14, kv_heads=2, head_dim=64, mlp=4864, vocab=151936, tied=True, qkv_bias=True
+    ),
+    "qwen2.5-1.5b": Shape(
+        28, 1536, 12, kv_heads=2, head_dim=128, mlp=8960, vocab=151936, tied=True, qkv_bias=True
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU: GiB of memory, GB/s, peak in TFLOPS (dense 16-bit products, sums in float32), and whether it computes in
-    bfloat16; one that does not takes float16, which is as large and as fast. None: not known."""
+    """A GPU: GiB of memory, GB/s, peak in TFLOPS (dense 16-bit products, sums in float32), and
+    whether it computes in bfloat16; one that does not takes float16, which is as large and as fast.
+    None: not known."""
 
     name: str
     memory_gib: float
@@ -100,64 +139,70 @@ class Card:
     bfloat16: bool | None = None
 
     def __post_init__(self):
-        figures = [self.memory_gib, *([self.bandwidth_gb_s, self.tflops] if self.speed_is_known else [])]
+        figures = [
+            self.memory_gib,
+            *([self.bandwidth_gb_s, self.tflops] if self.speed_is_known else []),
+        ]
         if not all(x is not None and 0 < x < math.inf for x in figures):
-            raise ValueError(f"memory, bandwidth and peak of a card must be above 0, not those of {self}")
+            raise ValueError(
+                f"memory, bandwidth and peak of a card must be above 0, not those of {self}"
+            )
 
     @property
     def speed_is_known(self) -> bool:
         return (self.bandwidth_gb_s, self.tflops) != (None, None)
 
 
-# From NVIDIA's data sheets, unless a comment says otherwise; rates "with sparsity" are halved. The sheets of GeForce
-# cards name no rate of 16-bit products with sums in float32: theirs are from the papers on the architectures (Turing,
-# Ampere GA102, Ada, RTX Blackwell). Without a word behind the name it is the SXM card, where there is one.
+# From NVIDIA's data sheets, unless a comment says otherwise; rates "with sparsity" are halved. The
+# sheets of GeForce cards name no rate of 16-bit products with sums in float32: theirs are from the
+# papers on the architectures (Turing, Ampere GA102, Ada, RTX Blackwell). Without a word behind the
+# name it is the SXM card, where there is one.
 _CARDS = (
     # The sheet says 16 GB; error correction, on by default, takes one.
-    Card("T4", 15, 320, 65, False),
+    Card("T4", 15, 320, tflops=65, bfloat16=False),
     # The peak is on no sheet: 112 tensor cores * 128 FLOP * 1.777 GHz.
-    Card("RTX 3060", 12, 360, 25.5, True),
-    Card("RTX 4090", 24, 1008, 165.2, True),
-    Card("A100 40GB", 40, 1555, 312, True),
-    Card("A100 80GB", 80, 2039, 312, True),
-    Card("H100", 80, 3350, 989, True),
-    Card("A100 40GB PCIe", 40, 1555, 312, True),
-    Card("A100 80GB PCIe", 80, 1935, 312, True),
+    Card("RTX 3060", 12, 360, tflops=25.5, bfloat16=True),
+    Card("RTX 4090", 24, 1008, tflops=165.2, bfloat16=True),
+    Card("A100 40GB", 40, 1555, tflops=312, bfloat16=True),
+    Card("A100 80GB", 80, 2039, tflops=312, bfloat16=True),
+    Card("H100", 80, 3350, tflops=989, bfloat16=True),
+    Card("A100 40GB PCIe", 40, 1555, tflops=312, bfloat16=True),
+    Card("A100 80GB PCIe", 80, 1935, tflops=312, bfloat16=True),
     # As sold in China: the A100's and the H100's figures with slower links between cards.
-    Card("H800", 80, 3350, 989, True),
-    Card("A800 80GB", 80, 2039, 312, True),
-    Card("H100 PCIe", 80, 2000, 756, True),
-    Card("H100 NVL", 94, 3900, 835, True),
-    Card("H200", 141, 4800, 989, True),
-    Card("H200 NVL", 141, 4800, 835, True),
-    Card("H20", 96, 4000, 148, True),
-    Card("GH200 480GB", 96, 4000, 989, True),
-    Card("B200", 180, 8000, 2250, True),
-    Card("V100", 16, 900, 125, False),
-    Card("V100 PCIe", 16, 900, 112, False),
-    Card("V100S PCIe", 32, 1134, 130, False),
-    Card("L4", 24, 300, 121, True),
-    Card("L40", 48, 864, 181, True),
-    Card("L40S", 48, 864, 362, True),
-    Card("A10", 24, 600, 125, True),
+    Card("H800", 80, 3350, tflops=989, bfloat16=True),
+    Card("A800 80GB", 80, 2039, tflops=312, bfloat16=True),
+    Card("H100 PCIe", 80, 2000, tflops=756, bfloat16=True),
+    Card("H100 NVL", 94, 3900, tflops=835, bfloat16=True),
+    Card("H200", 141, 4800, tflops=989, bfloat16=True),
+    Card("H200 NVL", 141, 4800, tflops=835, bfloat16=True),
+    Card("H20", 96, 4000, tflops=148, bfloat16=True),
+    Card("GH200 480GB", 96, 4000, tflops=989, bfloat16=True),
+    Card("B200", 180, 8000, tflops=2250, bfloat16=True),
+    Card("V100", 16, 900, tflops=125, bfloat16=False),
+    Card("V100 PCIe", 16, 900, tflops=112, bfloat16=False),
+    Card("V100S PCIe", 32, 1134, tflops=130, bfloat16=False),
+    Card("L4", 24, 300, tflops=121, bfloat16=True),
+    Card("L40", 48, 864, tflops=181, bfloat16=True),
+    Card("L40S", 48, 864, tflops=362, bfloat16=True),
+    Card("A10", 24, 600, tflops=125, bfloat16=True),
     # NVIDIA's sheet of the card that Amazon rents out as G5.
-    Card("A10G", 24, 600, 70, True),
-    Card("A30", 24, 933, 165, True),
-    Card("A40", 48, 696, 149.7, True),
-    Card("RTX A5000", 24, 768, 111.1, True),
-    Card("RTX A6000", 48, 768, 154.8, True),
+    Card("A10G", 24, 600, tflops=70, bfloat16=True),
+    Card("A30", 24, 933, tflops=165, bfloat16=True),
+    Card("A40", 48, 696, tflops=149.7, bfloat16=True),
+    Card("RTX A5000", 24, 768, tflops=111.1, bfloat16=True),
+    Card("RTX A6000", 48, 768, tflops=154.8, bfloat16=True),
     # A quarter of the sheet's rate in 8 bits with sparsity.
-    Card("RTX 5000 Ada", 32, 576, 261, True),
-    Card("RTX 6000 Ada", 48, 960, 364, True),
+    Card("RTX 5000 Ada", 32, 576, tflops=261, bfloat16=True),
+    Card("RTX 6000 Ada", 48, 960, tflops=364, bfloat16=True),
     # An eighth of the sheet's rate in 4 bits with sparsity.
-    Card("RTX PRO 6000 Blackwell", 96, 1792, 500, True),
-    Card("RTX 2080 Ti", 11, 616, 53.8, False),
-    Card("RTX 3080", 10, 760, 59.5, True),
-    Card("RTX 3090", 24, 936, 71, True),
-    Card("RTX 3090 Ti", 24, 1008, 80, True),
-    Card("RTX 4080", 16, 717, 97.5, True),
-    Card("RTX 5080", 16, 960, 112.6, True),
-    Card("RTX 5090", 32, 1792, 209.5, True),
+    Card("RTX PRO 6000 Blackwell", 96, 1792, tflops=500, bfloat16=True),
+    Card("RTX 2080 Ti", 11, 616, tflops=53.8, bfloat16=False),
+    Card("RTX 3080", 10, 760, tflops=59.5, bfloat16=True),
+    Card("RTX 3090", 24, 936, tflops=71, bfloat16=True),
+    Card("RTX 3090 Ti", 24, 1008, tflops=80, bfloat16=True),
+    Card("RTX 4080", 16, 717, tflops=97.5, bfloat16=True),
+    Card("RTX 5080", 16, 960, tflops=112.6, bfloat16=True),
+    Card("RTX 5090", 32, 1792, tflops=209.5, bfloat16=True),
 )
 CARDS = {card.name: card for card in _CARDS}
 # Words in a driver's name of a card that say nothing of its speed here.
@@ -166,22 +211,29 @@ DECORATION |= set("sxm sxm2 sxm3 sxm4 sxm5 sxm6 hbm2 hbm2e hbm3 hbm3e".split())
 
 
 def known_card(name: str) -> Card | None:
-    """The card that a driver calls so, as "NVIDIA A100-SXM4-40GB". Every word must fit: an L40S is no L4, and the name of
-    a laptop's chip or of a share of a card (MIG) is not that of the card. None if it is not known."""
+    """The card that a driver calls so, as "NVIDIA A100-SXM4-40GB". Every word must fit: an L40S is
+    no L4, and the name of a laptop's chip or of a share of a card (MIG) is not that of the card.
+    None if it is not known."""
     words = set(re.findall(r"[a-z0-9.]+", name.lower())) - DECORATION
     needed = {word for word in words if not re.fullmatch(r"\d+gb?", word)}
-    return next((card for key, card in CARDS.items() if needed <= set(key.lower().split()) <= words), None)
+    return next(
+        (card for key, card in CARDS.items() if needed <= set(key.lower().split()) <= words), None
+    )
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One step: `prompts * group_size` completions are sampled, scored once, and trained on `updates_per_token` times,
-    in one optimizer step each time. Every completion counts at its full length. Raises ValueError on numbers below 1.
+    """One step: `prompts * group_size` completions are sampled, scored once, and trained on
+    `updates_per_token` times, in one optimizer step each time. Every completion counts at its full
+    length. Raises ValueError on numbers below 1.
 
-    micro_batch_tokens:     places that go through the model at once, at least one prompt with one completion
-    lora_rank:              train adapters of this rank on q, k, v, o, gate, up and down; None: train all weights
+    micro_batch_tokens:     places that go through the model at once, at least one prompt with one
+                            completion
+    lora_rank:              train adapters of this rank on q, k, v, o, gate, up and down; None:
+                            train all weights
     eight_bit_optimizer:    keep AdamW's moments in 8 bits
-    gradient_checkpointing: keep only each layer's input, and compute a layer again in the backward pass
+    gradient_checkpointing: keep only each layer's input, and compute a layer again in the backward
+        pass
     reference:              a KL term to the start model; it needs a copy of it, except under LoRA
     minibatches:            optimizer steps that each of `updates_per_token` is cut into
     """
@@ -201,7 +253,12 @@ class Workload:
     def __post_init__(self):
         _check(self, "prompts", "group_size", "prompt_tokens", "completion_tokens")
         _check(self, "minibatches")
-        _check(self, "updates_per_token", "micro_batch_tokens", *(() if self.lora_rank is None else ("lora_rank",)))
+        _check(
+            self,
+            "updates_per_token",
+            "micro_batch_tokens",
+            *(() if self.lora_rank is None else ("lora_rank",)),
+        )
 
     @property
     def row(self) -> int:
@@ -210,29 +267,37 @@ class Workload:
 
     @property
     def places_at_once(self) -> int:
-        return min(max(self.micro_batch_tokens, self.prompt_tokens + self.completion_tokens), self.prompts * self.row)
+        return min(
+            max(self.micro_batch_tokens, self.prompt_tokens + self.completion_tokens),
+            self.prompts * self.row,
+        )
 
     @property
     def side(self) -> int:
-        """Places that each place is compared with: its row's, or the micro-batch's if that is smaller."""
+        """Places that each place is compared with: its row's, or the micro-batch's if that is
+        smaller."""
         return min(self.row, self.places_at_once)
 
 
 def trained_parameters(shape: Shape, work: Workload) -> int:
-    """Weights that have a gradient: all, or those of the LoRA adapters, on all of a layer's matrices."""
+    """Weights that have a gradient: all, or those of the LoRA adapters, on all of a layer's
+    matrices."""
     if work.lora_rank is None:
         return shape.parameters
     return shape.layers * work.lora_rank * sum(i + o for i, o in shape.matrices)
 
 
 def layer_bytes(shape: Shape, side: int) -> int:
-    """Bytes that autograd keeps of a place in one layer, under autocast, where a place is compared with `side` others.
+    """Bytes that autograd keeps of a place in one layer, under autocast, where a place is compared
+    with `side` others.
 
-    Each norm: its input and the normed one in float32, a scale. Each of q, k, v, gate, up: its 16-bit input, which
-    autocast casts anew for every product. Attention: queries, keys, values (repeated for all heads), output, a
-    normaliser a head, a line of the mask, made 16-bit in every layer. MLP: gate, silu(gate), up, and what `down` reads.
+    Each norm: its input and the normed one in float32, a scale. Each of q, k, v, gate, up: its
+    16-bit input, which autocast casts anew for every product. Attention: queries, keys, values
+    (repeated for all heads), output, a normaliser a head, a line of the mask, made 16-bit in every
+    layer. MLP: gate, silu(gate), up, and what `down` reads.
     """
-    norms, inputs = 2 * (2 * 4 * shape.hidden + 4), 5 * 2 * shape.hidden
+    norms = 2 * (2 * 4 * shape.hidden + 4)
+    inputs = 5 * 2 * shape.hidden
     attention = 4 * 2 * shape.heads * shape.head_dim + 4 * shape.heads + 2 * side
     return norms + inputs + attention + 4 * 2 * shape.mlp
 
@@ -245,12 +310,16 @@ def cache_bytes(shape: Shape, places: float) -> float:
 def memory_parts(shape: Shape, work: Workload) -> dict[str, float]:
     """GiB by part; `memory_gib` says which of them are there at once.
 
-    Under LoRA, activations count as without it (about 15 % too much: adapters read the same inputs, but frozen norms
-    keep less). "logits" holds the last matrix's gradient too: 16-bit while it adds up, then also in float32.
+    Under LoRA, activations count as without it (about 15 % too much: adapters read the same inputs,
+    but frozen norms keep less). "logits" holds the last matrix's gradient too: 16-bit while it adds
+    up, then also in float32.
     """
-    full, trained, stream = work.lora_rank is None, trained_parameters(shape, work), 4 * shape.hidden
+    full = work.lora_rank is None
+    trained = trained_parameters(shape, work)
+    stream = 4 * shape.hidden
     head = shape.vocab * shape.hidden if full else 0
-    layer, inputs = layer_bytes(shape, work.side), shape.layers * stream
+    layer = layer_bytes(shape, work.side)
+    inputs = shape.layers * stream
     layers = inputs + layer - stream if work.gradient_checkpointing else shape.layers * layer
     logits = LOGIT_COPIES * 4 * min(LARGEST_LOGITS, work.places_at_once * shape.vocab)
     parts = {
@@ -259,7 +328,8 @@ def memory_parts(shape: Shape, work: Workload) -> dict[str, float]:
         "optimizer": (MOMENTS_8_BIT if work.eight_bit_optimizer else MOMENTS) * trained,
         "reference": 4 * shape.parameters if work.reference and full else 0,
         "16-bit copies": 2 * shape.matrix_parameters,
-        "activations": work.places_at_once * (layers + 3 * stream),  # and the last norm's, and the last matrix's input
+        # and the last norm's, and the last matrix's input
+        "activations": work.places_at_once * (layers + 3 * stream),
         "logits": 2 * head + max(logits, 4 * head),
         "cache": cache_bytes(shape, work.prompts * work.row),
     }
@@ -267,8 +337,9 @@ def memory_parts(shape: Shape, work: Workload) -> dict[str, float]:
 
 
 def memory_gib(shape: Shape, work: Workload) -> float:
-    """The peak in GiB. The cache lives while completions are sampled, activations and logits while they are trained on:
-    the larger side counts. All else is there throughout, gradients too: the trainer sets them to zero, not free."""
+    """The peak in GiB. The cache lives while completions are sampled, activations and logits while
+    they are trained on: the larger side counts. All else is there throughout, gradients too: the
+    trainer sets them to zero, not free."""
     parts = memory_parts(shape, work)
     training = parts.pop("activations") + parts.pop("logits")
     return max(parts.pop("cache"), training) + sum(parts.values())
@@ -277,27 +348,40 @@ def memory_gib(shape: Shape, work: Workload) -> float:
 def seconds_parts(
     shape: Shape, work: Workload, card: Card, reached: dict[str, float] | None = None
 ) -> dict[str, float]:
-    """Seconds of one step by part, if the card reaches these shares of its "bandwidth" and "peak" (default: REACHED).
+    """Seconds of one step by part, if the card reaches these shares of its "bandwidth" and "peak"
+    (default: REACHED).
 
-    Sampling a token reads the 16-bit weights and the cache (at its mean length), or takes its arithmetic if that is
-    longer. Scoring and training are arithmetic: 2 FLOPs a weight and place forward, 4 backward (2 under LoRA), and
-    attention's. AdamW reads and writes. Not counted: the prompts' first reading, the logits' second making, and the
-    start of each operation from Python (`start_parts`), most of a small model's time. Raises ValueError on other or
-    impossible shares, and on a card whose speed is not known.
+    Sampling a token reads the 16-bit weights and the cache (at its mean length), or takes its
+    arithmetic if that is longer. Scoring and training are arithmetic: 2 FLOPs a weight and place
+    forward, 4 backward (2 under LoRA), and attention's. AdamW reads and writes. Not counted: the
+    prompts' first reading, the logits' second making, and the start of each operation from Python
+    (`start_parts`), most of a small model's time. Raises ValueError on other or impossible shares,
+    and on a card whose speed is not known.
     """
     if not card.speed_is_known:
-        raise ValueError(f"the speed of the card {card.name} is not known: no time can be calculated")
+        raise ValueError(
+            f"the speed of the card {card.name} is not known: no time can be calculated"
+        )
     shares = REACHED | (reached or {})
     if set(shares) != set(REACHED) or not all(0 < share <= 1 for share in shares.values()):
-        raise ValueError(f"reached takes the shares {', '.join(REACHED)}, each above 0 and at most 1, not {reached}")
-    bandwidth, rate = card.bandwidth_gb_s * 1e9 * shares["bandwidth"], card.tflops * 1e12 * shares["peak"]
-    weights, pair = 2 * shape.matrix_parameters, 4 * shape.layers * shape.heads * shape.head_dim
-    seen = work.prompt_tokens + work.group_size * work.completion_tokens / 2  # of a group's cache, on average
+        raise ValueError(
+            f"reached takes the shares {', '.join(REACHED)}, each above 0 and at most 1, not"
+            f" {reached}"
+        )
+    bandwidth = card.bandwidth_gb_s * 1e9 * shares["bandwidth"]
+    rate = card.tflops * 1e12 * shares["peak"]
+    weights = 2 * shape.matrix_parameters
+    pair = 4 * shape.layers * shape.heads * shape.head_dim
+    # of a group's cache, on average
+    seen = work.prompt_tokens + work.group_size * work.completion_tokens / 2
     read = (weights + cache_bytes(shape, work.prompts * seen)) / bandwidth
     compute = work.prompts * work.group_size * (weights + pair * seen) / rate
 
-    places, updates, full = work.prompts * work.row, work.updates_per_token, work.lora_rank is None
-    product, attention = places * weights / rate, places * pair * work.side / rate
+    places = work.prompts * work.row
+    updates = work.updates_per_token
+    full = work.lora_rank is None
+    product = places * weights / rate
+    attention = places * pair * work.side / rate
     again = product + attention if work.gradient_checkpointing else 0
     moved = 3 * 4 + 2 * (MOMENTS_8_BIT if work.eight_bit_optimizer else MOMENTS)
     return {
@@ -305,47 +389,65 @@ def seconds_parts(
         "scoring": (2 if work.reference else 1) * (product + attention),
         "forward": updates * (product + attention),
         "backward": updates * ((2 if full else 1) * product + 2 * attention + again),
-        "optimizer": updates * work.minibatches * trained_parameters(shape, work) * moved / bandwidth,
+        "optimizer": (
+            updates * work.minibatches * trained_parameters(shape, work) * moved / bandwidth
+        ),
     }
 
 
 def start_parts(shape: Shape, work: Workload) -> dict[str, float]:
-    """Seconds by part that Python takes to start the operations: layers x operations of a layer x tokens decoded one
-    after the other, or passes of a micro-batch through the model. Decoding counts as if no CUDA graph were recorded, and
-    recording one costs time as well."""
+    """Seconds by part that Python takes to start the operations: layers x operations of a layer x
+    tokens decoded one after the other, or passes of a micro-batch through the model. Decoding
+    counts as if no CUDA graph were recorded, and recording one costs time as well."""
     a_layer = {part: shape.layers * count * SECONDS_A_START for part, count in STARTS.items()}
-    passes = work.minibatches * math.ceil(work.prompts * work.row / work.minibatches / work.places_at_once)
-    forward, backward = passes * a_layer["forward"], passes * a_layer["backward"]
+    passes = work.minibatches * math.ceil(
+        work.prompts * work.row / work.minibatches / work.places_at_once
+    )
+    forward = passes * a_layer["forward"]
+    backward = passes * a_layer["backward"]
     return {
         "generation": work.completion_tokens * a_layer["generation"],
         "scoring": (2 if work.reference else 1) * forward,
         "forward": work.updates_per_token * forward,
-        "backward": work.updates_per_token * (backward + (forward if work.gradient_checkpointing else 0)),
+        "backward": (
+            work.updates_per_token * (backward + (forward if work.gradient_checkpointing else 0))
+        ),
         "optimizer": 0.0,
     }
 
 
 def step_seconds(shape: Shape, work: Workload, card: Card) -> float:
-    """Seconds of one step. The card computes while Python starts what comes next, so of each part the longer counts:
-    `seconds_parts` for a large model, `start_parts` for a small one."""
+    """Seconds of one step. The card computes while Python starts what comes next, so of each part
+    the longer counts: `seconds_parts` for a large model, `start_parts` for a small one."""
     starts = start_parts(shape, work)
-    return sum(max(seconds, starts[part]) for part, seconds in seconds_parts(shape, work, card).items())
+    return sum(
+        max(seconds, starts[part]) for part, seconds in seconds_parts(shape, work, card).items()
+    )
 
 
 def fits(shape: Shape, work: Workload, card: Card, reserve_gib: float = 1.5) -> bool:
-    """Whether the peak and a reserve (the driver's share, gaps between tensors) are within the card's memory."""
+    """Whether the peak and a reserve (the driver's share, gaps between tensors) are within the
+    card's memory."""
     if not 0 <= reserve_gib < math.inf:
         raise ValueError(f"reserve_gib must be a number of at least 0, not {reserve_gib}")
     return memory_gib(shape, work) + reserve_gib <= card.memory_gib
 
 
 def cheapest_fit(
-    shape: Shape, work: Workload, card: Card, reserve_gib: float = 1.5, allow_eight_bit: bool = False
+    shape: Shape,
+    work: Workload,
+    card: Card,
+    reserve_gib: float = 1.5,
+    allow_eight_bit: bool = False,
 ) -> Workload | None:
-    """The workload with the fewest savings that fits: none, gradient checkpointing, that with an 8-bit optimizer (if
-    allowed), LoRA of rank 16, that with checkpointing; None where nothing fits. Savings in `work` are set aside."""
+    """The workload with the fewest savings that fits: none, gradient checkpointing, that with an
+    8-bit optimizer (if allowed), LoRA of rank 16, that with checkpointing; None where nothing fits.
+    Savings in `work` are set aside."""
     plain = replace(work, lora_rank=None, eight_bit_optimizer=False, gradient_checkpointing=False)
-    checkpointed, lora = replace(plain, gradient_checkpointing=True), replace(plain, lora_rank=16)
+    checkpointed = replace(plain, gradient_checkpointing=True)
+    lora = replace(plain, lora_rank=16)
     eight_bit = [replace(checkpointed, eight_bit_optimizer=True)] if allow_eight_bit else []
     choices = [plain, checkpointed, *eight_bit, lora, replace(lora, gradient_checkpointing=True)]
-    return next((choice for choice in choices if fits(shape, choice, card, reserve_gib)), None)
+    return next(
+        (choice for choice in choices if fits(shape, choice, card, reserve_gib=reserve_gib)), None
+    )

@@ -24,30 +24,41 @@ def calibrate_clip_range(
     share: float = 0.30,
     problems: list[Problem] | None = None,
 ) -> tuple[float, float, list[StepRecord]]:
-    """A clip range for a method from a pilot without the clip, on training problems: (clip_low, clip_high, records).
+    """A clip range for a method from a pilot without the clip, on training problems: (clip_low,
+    clip_high, records).
 
-    epsilon is where |log ratio| is exceeded by `share` of the ratios of the last pass, the median over the pilot's steps;
-    about half of those have the sign that makes the clip bind. Low and high keep the paper's proportion of 3 to 4.
-    The policy (a name, or a Policy, which is trained) is not to be used for the comparison itself.
+    epsilon is where |log ratio| is exceeded by `share` of the ratios of the last pass, the median
+    over the pilot's steps; about half of those have the sign that makes the clip bind. Low and high
+    keep the paper's proportion of 3 to 4. The policy (a name, or a Policy, which is trained) is not
+    to be used for the comparison itself.
     """
     settings = settings or TrainSettings(steps=8, seed=1000)
     pilot = replace(method, clip_low=math.inf, clip_high=math.inf)
     policy = load_policy(policy) if isinstance(policy, str) else policy
-    records = list(train(policy, problems or load_problems("train", policy.problems), pilot, settings))
+    records = list(
+        train(policy, problems or load_problems("train", policy.problems), pilot, settings=settings)
+    )
     level = "token_log_ratio" if method.ratio_level == "token" else "sequence_log_ratio"
-    found = [exceeded_by(getattr(r, level), share) for r in records if getattr(r, level) is not None]
+    found = [
+        exceeded_by(getattr(r, level), share) for r in records if getattr(r, level) is not None
+    ]
     if not found:
-        raise ValueError("no group of the pilot had a signal: the problems are too hard for this policy, or too easy")
+        raise ValueError(
+            "no group of the pilot had a signal: the problems are too hard for this policy, or too"
+            " easy"
+        )
     epsilon = statistics.median(found)
     return epsilon * 6 / 7, epsilon * 8 / 7, records  # 3 to 4, and epsilon is their mean
 
 
-PILOT_OF = ("policy", "problems", "reward", "lora_rank", "compute", "faults")  # what a kept pilot must share
+# what a kept pilot must share
+PILOT_OF = ("policy", "problems", "reward", "lora_rank", "compute", "faults")
 
 
 def run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
-    """`calibrate_clip_range` for a comparison's policy, problems and settings: eight steps of GSPO without the clip. With
-    an `out` folder the pilot is kept there in `pilot.json`, so that a comparison goes on with the range that it had."""
+    """`calibrate_clip_range` for a comparison's policy, problems and settings: eight steps of GSPO
+    without the clip. With an `out` folder the pilot is kept there in `pilot.json`, so that a
+    comparison goes on with the range that it had."""
     folder = Path(comparison.out) if comparison.out is not None else None
     finished = folder and (folder / "pilot.json").exists()
     with one_owner(None if finished else folder):
@@ -63,8 +74,8 @@ def _run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
         same = {key: run.provenance.get(key) == mine.provenance.get(key) for key in PILOT_OF}
         if identity_of(run.settings) != identity_of(settings) or not all(same.values()):
             raise ValueError(
-                f"the pilot in {file.parent.name!r} was made with another policy, other problems or other settings: choose "
-                "another folder for `out`"
+                f"the pilot in {file.parent.name!r} was made with another policy, other problems or"
+                " other settings: choose another folder for `out`"
             )
         return run.method.clip_low, run.method.clip_high, run.records
     policy, (problems, _) = start_policy(comparison), split_problems(comparison)
@@ -76,20 +87,26 @@ def _run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
 
 
 def with_calibration(comparison: Comparison) -> Comparison:
-    """The comparison with the range that its pilot finds for sequence-level methods, if it asks for that."""
+    """The comparison with the range that its pilot finds for sequence-level methods, if it asks for
+    that."""
     if not comparison.calibrate:
         return comparison
     low, high, _ = run_pilot(comparison)
     methods = [
-        replace(m, clip_low=low, clip_high=high) if m.ratio_level == "sequence" else m for m in comparison.methods
+        replace(m, clip_low=low, clip_high=high) if m.ratio_level == "sequence" else m
+        for m in comparison.methods
     ]
     return replace(comparison, methods=tuple(methods))
 
 
 def exceeded_by(distribution, share: float) -> float:
-    """The epsilon that |x| exceeds in this share of a distribution, by bisection on its histogram."""
-    low, high = 0.0, max(abs(distribution.low), abs(distribution.high))
+    """The epsilon that |x| exceeds in this share of a distribution, by bisection on its
+    histogram."""
+    low = 0.0
+    high = max(abs(distribution.low), abs(distribution.high))
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if distribution.share_outside(-middle, middle) > share else (low, middle)
+        low, high = (
+            (middle, high) if distribution.share_outside(-middle, middle) > share else (low, middle)
+        )
     return high

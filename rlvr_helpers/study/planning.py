@@ -1,4 +1,5 @@
-"""What should run on this machine, and how long will it take? What notebook 09 asks before it starts."""
+"""What should run on this machine, and how long will it take? What notebook 09 asks before it
+starts."""
 
 import os
 from dataclasses import replace
@@ -29,36 +30,47 @@ def choose_policy() -> tuple[str, str]:
     for name in ("qwen2.5-1.5b", "qwen2.5-0.5b", "smollm2-135m"):
         fitting = fit_to_card(name, settings_for(name), card)
         if fitting and is_here(KNOWN[name]):
-            how = f"with LoRA of rank {fitting[1]}" if fitting[1] else "with all its weights trained"
-            return name, f"it is on this machine and fits the {card.name} ({card.memory_gib:.0f} GiB) {how}"
+            how = (
+                f"with LoRA of rank {fitting[1]}" if fitting[1] else "with all its weights trained"
+            )
+            return (
+                name,
+                f"it is on this machine and fits the {card.name} ({card.memory_gib:.0f} GiB) {how}",
+            )
     return "tiny", "no larger policy is both on this machine and small enough for its GPU"
 
 
-# What one run of 32 steps adds on two cores, where two go side by side: 33 s on an Intel Xeon; an AMD EPYC took 52 s for
-# 40 steps. Between the two, since a promise should hold on the slower one.
+# What one run of 32 steps adds on two cores, where two go side by side: 33 s on an Intel Xeon; an
+# AMD EPYC took 52 s for 40 steps. Between the two, since a promise should hold on the slower one.
 SECONDS_A_RUN = {"tiny": 45}
 
 
 def expected_seconds(name: str, settings: TrainSettings, lora_rank: int | None) -> float | None:
-    """What one run takes: measured for `tiny` on a CPU, calculated for a GPU (`memory`), else not known."""
+    """What one run takes: measured for `tiny` on a CPU, calculated for a GPU (`memory`), else not
+    known."""
     if name in SECONDS_A_RUN:
         return SECONDS_A_RUN[name] * settings.steps / TrainSettings.steps
     card = this_card()
-    a_step = seconds_a_step(name, settings, lora_rank, card) if card else None
+    a_step = seconds_a_step(name, settings, lora_rank, card=card) if card else None
     return a_step * settings.steps if a_step else None
 
 
 def plan_comparison(
-    model: str | None = None, seeds: int | None = None, steps: int | None = None, out: str | Path = "runs"
+    model: str | None = None,
+    seeds: int | None = None,
+    steps: int | None = None,
+    out: str | Path = "runs",
 ) -> Comparison:
     """The comparison of notebook 09, and in print what will run, why and for about how long.
 
-    None: the largest policy that fits this machine and is on it (the variable RLVR_MODEL of the environment comes
-    first), three seeds where they take less than ten minutes and else one, the number of steps that suits the policy.
-    On a GPU larger policies take gradient checkpointing or LoRA where they do not fit without.
+    None: the largest policy that fits this machine and is on it (the variable RLVR_MODEL of the
+    environment comes first), three seeds where they take less than ten minutes and else one, the
+    number of steps that suits the policy. On a GPU larger policies take gradient checkpointing or
+    LoRA where they do not fit without.
     """
     if os.environ.get("RLVR_FAST"):  # a short form for tests of the notebook itself
-        seeds, steps = 1, 4
+        seeds = 1
+        steps = 4
     name, reason = (model, "you chose it") if model else choose_policy()
     settings = settings_for(name)
     settings = settings if steps is None else replace(settings, steps=steps)
@@ -67,11 +79,19 @@ def plan_comparison(
     seeds = (3 if a_run and a_run * 9 <= 600 else 1) if seeds is None else seeds
     folder = Path(out) / f"{Path(name).name}-{settings.steps}-steps"
     comparison = Comparison(
-        name, seeds=tuple(range(seeds)), settings=settings, out=folder, workers=workers_for(name, 3 * seeds),
-        lora_rank=lora_rank, calibrate=name != "tiny", eval_count=eval_count_for(problems_for(name)),
-    )  # fmt: skip
-    print(f"{name}: {reason}.\n3 methods x {seeds} seeds x {settings.steps} steps: {in_words(name, a_run, 3 * seeds)}. "
-          f"Kept in {folder.as_posix()}.")  # fmt: skip
+        name,
+        seeds=tuple(range(seeds)),
+        settings=settings,
+        out=folder,
+        workers=workers_for(name, 3 * seeds),
+        lora_rank=lora_rank,
+        calibrate=name != "tiny",
+        eval_count=eval_count_for(problems_for(name)),
+    )
+    print(
+        f"{name}: {reason}.\n3 methods x {seeds} seeds x {settings.steps} steps:"
+        f" {in_words(name, a_run, 3 * seeds)}. Kept in {folder.as_posix()}."
+    )
     return comparison
 
 
@@ -80,6 +100,12 @@ def in_words(name: str, a_run: float | None, runs: int) -> str:
     if a_run is None:
         card = this_card()
         return f"speed not known on this {card.name}" if card else "a time not yet measured"
-    source = "on two CPU cores" if name in SECONDS_A_RUN else "by calculation, evaluations not counted"
+    source = (
+        "on two CPU cores" if name in SECONDS_A_RUN else "by calculation, evaluations not counted"
+    )
     minutes = round(a_run * runs / 60)
-    return f"about {minutes} minute{'s' * (minutes > 1)} {source}" if minutes else f"less than a minute {source}"
+    return (
+        f"about {minutes} minute{'s' * (minutes > 1)} {source}"
+        if minutes
+        else f"less than a minute {source}"
+    )

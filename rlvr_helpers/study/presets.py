@@ -1,8 +1,8 @@
-"""Which settings suit which model? And the comparison that this course grew from, mended: every correction with its
-reason and a switch.
+"""Which settings suit which model? And the comparison that this course grew from, mended: every
+correction with its reason and a switch.
 
-    python -m rlvr_helpers.compare --preset original --corrections          # what was mended, and why
-    python -m rlvr_helpers.compare --preset original --out runs/original    # run it
+    python -m rlvr_helpers.compare --preset original --corrections          # what was mended, and
+    why python -m rlvr_helpers.compare --preset original --out runs/original    # run it
     python -m rlvr_helpers.compare --preset fair --model qwen2.5-1.5b --out runs/fair
 """
 
@@ -15,7 +15,8 @@ from rlvr_helpers.study.recipes import settings_for
 
 @dataclass(frozen=True)
 class Correction:
-    """One fault of the original comparison: what it was, what it is now, why. `--without NAME` puts the fault back."""
+    """One fault of the original comparison: what it was, what it is now, why. `--without NAME` puts
+    the fault back."""
 
     name: str
     was: str
@@ -28,37 +29,47 @@ CORRECTIONS = (
         "chat_template",
         "a request for the tags and the question, as bare text",
         "the model's own chat template",
-        "an instruct model was trained on turns; on bare text it seldom ends its answer and makes up a next question",
+        reason=(
+            "an instruct model was trained on turns; on bare text it seldom ends its answer and"
+            " makes up a next question"
+        ),
     ),
     Correction(
         "end_tokens",
         "the tokenizer's end token alone",
         "every end token of tokenizer and generation config",
-        "with the fault above nearly every completion ran to its 400 tokens, and the time went there",
+        reason=(
+            "with the fault above nearly every completion ran to its 400 tokens, and the time went"
+            " there"
+        ),
     ),
     Correction(
         "float32_masters",
         "weights and Adam's moments in bfloat16",
         "weights and moments in float32, matrix products in bfloat16",
-        "at a rate of 5e-6 a step is too small for 92 to 99 % of bfloat16 weights to move at all",
+        reason=(
+            "at a rate of 5e-6 a step is too small for 92 to 99 % of bfloat16 weights to move"
+            " at all"
+        ),
     ),
     Correction(
         "several_updates",
         "one optimizer step a rollout",
-        "four: two passes in two mini-batches; GSPO with its paper's range, as completions are long",
-        "with one the ratio is exactly 1: no clip acts, and GSPO is GRPO",
+        "four: two passes in two mini-batches; GSPO with its paper's range, as completions are"
+        " long",
+        reason="with one the ratio is exactly 1: no clip acts, and GSPO is GRPO",
     ),
     Correction(
         "dr_grpo_divisor",
         "Dr. GRPO's loss divided by each completion's own length",
         "divided by the budget of 400 tokens",
-        "the constant divisor is half of what Dr. GRPO is",
+        reason="the constant divisor is half of what Dr. GRPO is",
     ),
     Correction(
         "test_split",
         "evaluated on 50 problems kept out of the train split",
         "evaluated on all 1,319 of the test split",
-        "on 50, 72 % has an interval of 58 to 83; 72 against 58 needs about 180 an arm",
+        reason="on 50, 72 % has an interval of 58 to 83; 72 against 58 needs about 180 an arm",
     ),
 )
 
@@ -66,50 +77,85 @@ CORRECTIONS = (
 def original(without: tuple[str, ...] = (), seeds: int = 1, out: str | None = None) -> Comparison:
     """The original comparison with all corrections but those named in `without`.
 
-    Its own are the model, the data, the tags, the reward (2 or 1.5 for the answer, 0.2 for each tag), 200 steps of 2 x 8
-    completions of at most 400 tokens, AdamW at 5e-6 without a schedule, gradient norm 0.1, KL 0.04 and a clip at 0.1.
-    In our words is the request for the tags; always ours are greedy evaluation (it sampled), sampling from the whole
-    distribution, the unbiased standard deviation, and problems drawn in shuffled laps.
-    Raises ValueError on a correction that is not known.
+    Its own are the model, the data, the tags, the reward (2 or 1.5 for the answer, 0.2 for each
+    tag), 200 steps of 2 x 8 completions of at most 400 tokens, AdamW at 5e-6 without a schedule,
+    gradient norm 0.1, KL 0.04 and a clip at 0.1. In our words is the request for the tags; always
+    ours are greedy evaluation (it sampled), sampling from the whole distribution, the unbiased
+    standard deviation, and problems drawn in shuffled laps. Raises ValueError on a correction that
+    is not known.
     """
     names = tuple(correction.name for correction in CORRECTIONS)
     for name in without:
         if name not in names:
             raise ValueError(f"there is no correction {name!r}: choose from {', '.join(names)}")
-    several, on_test = "several_updates" not in without, "test_split" not in without
+    several = "several_updates" not in without
+    on_test = "test_split" not in without
     settings = replace(
         settings_for("qwen2.5-1.5b"),
-        steps=200, prompts_per_step=2, group_size=8, max_tokens=400, learning_rate=5e-6, warmup_steps=0, decay_steps=None,
-        betas=(0.9, 0.999), weight_decay=0.01, max_grad_norm=0.1, epochs=2 if several else 1, minibatches=2 if several else 1,
+        steps=200,
+        prompts_per_step=2,
+        group_size=8,
+        max_tokens=400,
+        learning_rate=5e-6,
+        warmup_steps=0,
+        decay_steps=None,
+        betas=(0.9, 0.999),
+        weight_decay=0.01,
+        max_grad_norm=0.1,
+        epochs=2 if several else 1,
+        minibatches=2 if several else 1,
         eval_every=200,
-    )  # fmt: skip
+    )
     divisor = "constant" if "dr_grpo_divisor" not in without else "sequence_mean"
     grpo, dr_grpo, gspo = (
-        replace(method, clip_low=0.1, clip_high=0.1, kl_coef=0.04) for method in (GRPO, DR_GRPO, GSPO)
+        replace(method, clip_low=0.1, clip_high=0.1, kl_coef=0.04)
+        for method in (GRPO, DR_GRPO, GSPO)
     )
     if several:
         paper = PAPER_SETTINGS["gspo"]
         gspo = replace(gspo, clip_low=paper.clip_low, clip_high=paper.clip_high)
     return Comparison(
-        "qwen2.5-1.5b", (gspo, grpo, replace(dr_grpo, aggregation=divisor)), tuple(range(seeds)), settings, "gsm8k",
-        eval_count=1319 if on_test else 50, eval_split="test" if on_test else "train", out=out, reward="answer_and_tags",
-        faults=tuple(name for name in without if name in ("chat_template", "end_tokens", "float32_masters")),
-    )  # fmt: skip
+        "qwen2.5-1.5b",
+        (gspo, grpo, replace(dr_grpo, aggregation=divisor)),
+        tuple(range(seeds)),
+        settings=settings,
+        problems="gsm8k",
+        eval_count=1319 if on_test else 50,
+        eval_split="test" if on_test else "train",
+        out=out,
+        reward="answer_and_tags",
+        faults=tuple(
+            name for name in without if name in ("chat_template", "end_tokens", "float32_masters")
+        ),
+    )
 
 
 def fair(policy: str = "qwen2.5-1.5b", seeds: int = 3, out: str | None = None) -> Comparison:
-    """Ours: the three methods as in the course, on the problems that suit the policy, with settings that suit it; GSPO's
-    range is found by a pilot first; accuracy on the whole test split (tiny: 200 of 500)."""
+    """Ours: the three methods as in the course, on the problems that suit the policy, with settings
+    that suit it; GSPO's range is found by a pilot first; accuracy on the whole test split (tiny:
+    200 of 500)."""
     count = 200 if policy == "tiny" else 1319
     return Comparison(
-        policy, seeds=tuple(range(seeds)), settings=settings_for(policy), out=out, eval_count=count, calibrate=policy != "tiny"
-    )  # fmt: skip
+        policy,
+        seeds=tuple(range(seeds)),
+        settings=settings_for(policy),
+        out=out,
+        eval_count=count,
+        calibrate=policy != "tiny",
+    )
 
 
 def describe_corrections(without: tuple[str, ...] = ()) -> str:
     """Every correction as text, with its reason and its switch."""
     lines = []
     for c in CORRECTIONS:
-        state = "put back" if c.name in without else f"mended; --without {c.name} puts the fault back"
-        lines += [f"{c.name} ({state})", f"    was: {c.was}", f"    now: {c.now}", f"    why: {c.reason}"]
+        state = (
+            "put back" if c.name in without else f"mended; --without {c.name} puts the fault back"
+        )
+        lines += [
+            f"{c.name} ({state})",
+            f"    was: {c.was}",
+            f"    now: {c.now}",
+            f"    why: {c.reason}",
+        ]
     return "\n".join(lines)

@@ -1,4 +1,5 @@
-"""Runs as small files: method, settings, records and where they come from, in one JSON file a run."""
+"""Runs as small files: method, settings, records and where they come from, in one JSON file a
+run."""
 
 import json
 import platform
@@ -20,7 +21,8 @@ from rlvr_helpers.train_settings import TrainSettings
 
 @dataclass(frozen=True)
 class Run:
-    """A finished (or stopped) training run. provenance: policy, problems, date, hardware, versions, command."""
+    """A finished (or stopped) training run. provenance: policy, problems, date, hardware, versions,
+    command."""
 
     method: Method
     settings: TrainSettings
@@ -34,7 +36,8 @@ class Run:
 
     @property
     def final(self) -> Evaluation:
-        """The last held-out evaluation; that of the start where a run was stopped before its first."""
+        """The last held-out evaluation; that of the start where a run was stopped before its
+        first."""
         return next((record.eval for record in reversed(self.records) if record.eval), self.start)
 
     @property
@@ -57,26 +60,37 @@ def hardware() -> str:
 def cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if "model name" in line
+        ]
         if names:
             return names[0]
     return platform.processor() or platform.machine()
 
 
 def provenance(policy: str, problems: str, **more) -> dict:
-    """What a reader needs to judge a figure: policy, problems, date, hardware, versions and the command line."""
+    """What a reader needs to judge a figure: policy, problems, date, hardware, versions and the
+    command line."""
     name = Path(sys.argv[0])
-    module = f"python -m rlvr_helpers.{name.stem}" if name.parent.name == "rlvr_helpers" else name.name
+    module = (
+        f"python -m rlvr_helpers.{name.stem}" if name.parent.name == "rlvr_helpers" else name.name
+    )
     command = " ".join([module, *sys.argv[1:]])
     return {
         "policy": policy,
         "problems": problems,
         "date": date.today().isoformat(),
         "hardware": hardware(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
         "command": "in a notebook" if "ipykernel" in command else command,
         **more,
-    }  # fmt: skip
+    }
 
 
 def save_run(run: Run, path: str | Path) -> Path:
@@ -100,7 +114,8 @@ def load_run(path: str | Path) -> Run:
         raise ValueError(f"there is no run {where}")
     data = read_json(path)
     try:
-        method, settings = Method(**data["method"]), TrainSettings(**data["settings"])
+        method = Method(**data["method"])
+        settings = TrainSettings(**data["settings"])
         records = read_records(data["records"])
         if len(records) != settings.steps:
             raise ValueError(f"it holds {len(records)} records of {settings.steps} steps")
@@ -108,8 +123,10 @@ def load_run(path: str | Path) -> Run:
             raise ValueError("it does not say where it comes from")
     except (KeyError, TypeError, ValueError) as error:
         why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
-        raise ValueError(f"{where} is no run that this version can read ({why}): move it away") from error
-    return Run(method, settings, records, data["provenance"])
+        raise ValueError(
+            f"{where} is no run that this version can read ({why}): move it away"
+        ) from error
+    return Run(method, settings, records, provenance=data["provenance"])
 
 
 def rounded(value):

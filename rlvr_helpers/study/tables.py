@@ -1,4 +1,5 @@
-"""The comparison as a table: accuracies with intervals, and differences between methods, paired over seeds."""
+"""The comparison as a table: accuracies with intervals, and differences between methods, paired
+over seeds."""
 
 import itertools
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from rlvr_helpers.study.runs import Run
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a method and a seed; strict and lenient accuracies and the strict gain in percent, each with
-    its 95 % interval: Wilson's for an accuracy, a paired one for the gain.
+    """One line of the table: a method and a seed; strict and lenient accuracies and the strict gain
+    in percent, each with its 95 % interval: Wilson's for an accuracy, a paired one for the gain.
 
-    step: the step after which the final figures were taken; 0: none was evaluated, they are those before training.
+    step: the step after which the final figures were taken; 0: none was evaluated, they are those
+        before training.
     done, steps: how many steps were taken, of how many.
     """
 
@@ -51,7 +53,8 @@ def _row(name: str, run: Run) -> Row:
         return tuple(100 * end for end in interval)
 
     def scored(verdicts: list[bool]) -> tuple[float, tuple[float, float]]:
-        right, n = sum(verdicts), len(verdicts)
+        right = sum(verdicts)
+        n = len(verdicts)
         return 100 * right / n, percent(wilson_interval(right, n))
 
     strict = (*scored(run.start.strict), *scored(run.final.strict))
@@ -61,7 +64,14 @@ def _row(name: str, run: Run) -> Row:
     return Row(name, run.settings.seed, *strict, gain, *lenient, len(run.final.strict), *at)
 
 
-COLUMNS = ("initial %", 19), ("at step", 9), ("final %", 19), ("gain", 21), ("lenient: initial %", 19), ("final %", 17)
+COLUMNS = (
+    ("initial %", 19),
+    ("at step", 9),
+    ("final %", 19),
+    ("gain", 21),
+    ("lenient: initial %", 19),
+    ("final %", 17),
+)
 
 
 def _cell(value: float, interval: tuple[float, float], form: str = "4.1f") -> str:
@@ -75,7 +85,10 @@ def format_table(rows: list[Row]) -> str:
     """
     if not rows:
         return "No run has been evaluated yet."
-    head = f"{'method':<10}{'seed':>4}  " + "".join(f"{title:<{width}}" for title, width in COLUMNS).rstrip()
+    head = (
+        f"{'method':<10}{'seed':>4}  "
+        + "".join(f"{title:<{width}}" for title, width in COLUMNS).rstrip()
+    )
     lines = [head, rule := "-" * max(len(head), sum(width for _, width in COLUMNS) + 16)]
     lines += [_line(row.method, row.seed, _cells(row)) for row in rows]
     lines.append(rule)
@@ -84,13 +97,23 @@ def format_table(rows: list[Row]) -> str:
         cells = _means(finished) if finished else ["no run has ended", *[""] * (len(COLUMNS) - 1)]
         lines.append(_line(name, "mean", cells))
     lines.append(
-        f"95 % intervals, on {rows[0].problems} held-out problems: Wilson's for an accuracy, Agresti and Min's (paired)"
+        f"95 % intervals, on {rows[0].problems} held-out problems: Wilson's for an accuracy,"
+        " Agresti and Min's (paired)"
     )
-    lines.append("for a gain; in the lines of means Student's t over the seeds. initial: before training.")
+    lines.append(
+        "for a gain; in the lines of means Student's t over the seeds. initial: before training."
+    )
     for row in rows:
         if row.stopped:
-            taken = f"its final figures are those after step {row.step}" if row.step else "not evaluated since it began"
-            lines.append(f"* {row.method}, seed {row.seed}: stopped after {row.done} of {row.steps} steps; {taken}.")
+            taken = (
+                f"its final figures are those after step {row.step}"
+                if row.step
+                else "not evaluated since it began"
+            )
+            lines.append(
+                f"* {row.method}, seed {row.seed}: stopped after {row.done} of {row.steps} steps;"
+                f" {taken}."
+            )
     return "\n".join(lines)
 
 
@@ -112,7 +135,8 @@ def _line(method: str, seed, cells: list[str]) -> str:
 
 
 def _means(rows: list[Row]) -> list[str]:
-    """The cells of a method's mean over seeds. All seeds begin with the same model: its accuracies need no mean."""
+    """The cells of a method's mean over seeds. All seeds begin with the same model: its accuracies
+    need no mean."""
 
     def mean(values: list[float], form: str = "4.1f") -> str:
         value, low, high = t_interval(values)
@@ -126,15 +150,21 @@ def _means(rows: list[Row]) -> list[str]:
 
 
 def compared(results: dict[str, list[Run]]) -> tuple[int, list[int]]:
-    """The step at which methods can be compared, and the seeds: the last one that is evaluated in every run of these
-    seeds. A seed counts if each method has a run of it with an evaluation after training began; (0, []) if none does.
-    """
+    """The step at which methods can be compared, and the seeds: the last one that is evaluated in
+    every run of these seeds. A seed counts if each method has a run of it with an evaluation after
+    training began; (0, []) if none does."""
     steps: dict[int, list[set[int]]] = {}
     for runs in results.values():
         for run in runs:
             steps.setdefault(run.settings.seed, []).append({r.step for r in run.records if r.eval})
-    whole = {seed: found for seed, found in steps.items() if len(found) == len(results) and set.intersection(*found)}
-    common = set.intersection(*(found for sets in whole.values() for found in sets)) if whole else set()
+    whole = {
+        seed: found
+        for seed, found in steps.items()
+        if len(found) == len(results) and set.intersection(*found)
+    }
+    common = (
+        set.intersection(*(found for sets in whole.values() for found in sets)) if whole else set()
+    )
     return (max(common), sorted(whole)) if common else (0, [])
 
 
@@ -142,29 +172,41 @@ def _pairs(results: dict[str, list[Run]]) -> dict[str, list[tuple[Evaluation, Ev
     """For each pair of methods their evaluations at the step of `compared`, seed by seed."""
     step, seeds = compared(results)
     of = {
-        name: {run.settings.seed: next((r.eval for r in run.records if r.step == step), None) for run in runs}
+        name: {
+            run.settings.seed: next((r.eval for r in run.records if r.step == step), None)
+            for run in runs
+        }
         for name, runs in results.items()
     }
     pairs = itertools.combinations(results, 2)
-    return {f"{a} - {b}": [(of[a][seed], of[b][seed]) for seed in of[a] if seed in seeds] for a, b in pairs}
+    return {
+        f"{a} - {b}": [(of[a][seed], of[b][seed]) for seed in of[a] if seed in seeds]
+        for a, b in pairs
+    }
 
 
 def paired_differences(results: dict[str, list[Run]]) -> dict[str, list[float]]:
-    """For each pair of methods the difference of accuracy, in points, seed by seed ("A - B": [..]), at the last step that
-    is evaluated in all their runs (`compared`)."""
+    """For each pair of methods the difference of accuracy, in points, seed by seed ("A - B": [..]),
+    at the last step that is evaluated in all their runs (`compared`)."""
     pairs = _pairs(results)
-    return {pair: [100 * (a.accuracy - b.accuracy) for a, b in found] for pair, found in pairs.items()}
+    return {
+        pair: [100 * (a.accuracy - b.accuracy) for a, b in found] for pair, found in pairs.items()
+    }
 
 
 def format_differences(results: dict[str, list[Run]]) -> str:
-    """The paired differences as text, with their t-interval over seeds and McNemar's p for each pair of checkpoints."""
+    """The paired differences as text, with their t-interval over seeds and McNemar's p for each
+    pair of checkpoints."""
     step, seeds = compared(results)
     if not step:
         return "No differences: there is no step after which every method was evaluated."
     lines = []
     if any(run.final_step != step or run.stopped for runs in results.values() for run in runs):
         named = ", ".join(map(str, seeds))
-        lines.append(f"Not all runs have ended: differences after step {step}, the last that all have, seeds {named}.")
+        lines.append(
+            f"Not all runs have ended: differences after step {step}, the last that all have, seeds"
+            f" {named}."
+        )
     for pair, found in _pairs(results).items():
         points = [100 * (a.accuracy - b.accuracy) for a, b in found]
         mean, low, high = t_interval(points)
@@ -176,7 +218,9 @@ def format_differences(results: dict[str, list[Run]]) -> str:
             verdict = f"[{low:+.1f}, {high:+.1f}]: cannot be told apart"
         lines.append(f"{pair:<18}{mean:+5.1f} points {verdict}")
         by_seed = ", ".join(f"{x:+.1f}" for x in points)
-        lines.append(f"{'':<18}by seed {by_seed}; McNemar's p, checkpoint by checkpoint: {', '.join(tests)}")
+        lines.append(
+            f"{'':<18}by seed {by_seed}; McNemar's p, checkpoint by checkpoint: {', '.join(tests)}"
+        )
     return "\n".join(lines)
 
 

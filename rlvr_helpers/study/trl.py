@@ -3,10 +3,12 @@
     GRPOConfig(**trl_config(DR_GRPO, max_tokens=400), num_generations=8, ...)
     GRPOConfig(output_dir="runs/trl", **trl_train_config(DR_GRPO, TrainSettings(), processes=2))
 
-TRL is not needed here; `tests/unit/test_trl_settings.py` shows that it computes the same loss with these arguments.
+TRL is not needed here; `tests/unit/test_trl_settings.py` shows that it computes the same loss with
+these arguments.
 
-Over several processes the loss types used here, "grpo", "dr_grpo" and "dapo", have the loss and the gradient of one
-process (`tests/unit/test_train_with_trl.py`, on two). TRL's "bnpo" has not: each process divides by its own tokens.
+Over several processes the loss types used here, "grpo", "dr_grpo" and "dapo", have the loss and the
+gradient of one process (`tests/unit/test_train_with_trl.py`, on two). TRL's "bnpo" has not: each
+process divides by its own tokens.
 """
 
 import copy
@@ -31,17 +33,20 @@ LOSS_TYPE = {"sequence_mean": "grpo", "constant": "dr_grpo", "token_mean": "dapo
 
 
 def trl_config(method: Method, max_tokens: int) -> dict:
-    """Keyword arguments of GRPOConfig that make TRL's loss that of the method; `max_tokens` is the completion's budget.
+    """Keyword arguments of GRPOConfig that make TRL's loss that of the method; `max_tokens` is the
+    completion's budget.
 
-    TRL's defaults are not relied on: each choice is stated. Raises ValueError where GRPOTrainer has no such choice:
-    leave-one-out advantages (use "none", which is (G - 1) / G times the same), and k1 or k2 as the KL term.
+    TRL's defaults are not relied on: each choice is stated. Raises ValueError where GRPOTrainer has
+    no such choice: leave-one-out advantages (use "none", which is (G - 1) / G times the same), and
+    k1 or k2 as the KL term.
 
-    With "token_mean" and several optimizer steps on a rollout TRL divides by the rollout's tokens over the number of
-    steps, where `aggregate` divides by the step's own tokens.
+    With "token_mean" and several optimizer steps on a rollout TRL divides by the rollout's tokens
+    over the number of steps, where `aggregate` divides by the step's own tokens.
     """
     if method.advantage_scale not in SCALE_REWARDS:
         raise ValueError(
-            'GRPOTrainer has no leave-one-out advantages: take advantage_scale "none", which is (G - 1) / G times the same'
+            'GRPOTrainer has no leave-one-out advantages: take advantage_scale "none", which is (G'
+            " - 1) / G times the same"
         )
     if method.kl_coef > 0 and method.kl_kind != "k3":
         raise ValueError(f"GRPOTrainer knows the KL estimate k3 alone, not {method.kl_kind}")
@@ -55,17 +60,20 @@ def trl_config(method: Method, max_tokens: int) -> dict:
         "beta": method.kl_coef,
     }
     if method.kl_coef > 0:
-        config["use_bias_correction_kl"] = False  # TRL's option to multiply the KL term by the ratio
+        # TRL's option to multiply the KL term by the ratio
+        config["use_bias_correction_kl"] = False
     return config
 
 
 def trl_train_config(method: Method, settings: TrainSettings, processes: int = 1) -> dict:
-    """All keyword arguments of GRPOConfig for a method and settings, but for the folder and the device.
+    """All keyword arguments of GRPOConfig for a method and settings, but for the folder and the
+    device.
 
-    A rollout is cut into `minibatches` steps and gone through `epochs` times; the rows of a step are dealt out evenly to
-    the processes. GRPOConfig has no learning rate like `TrainSettings.rate`; `tools/train_with_trl.py` brings it.
-    Products are in float32 (bf16=False): TRL's own switch changes
-    that. Raises ValueError where the rows cannot be dealt out, on `micro_batch_tokens`, and where `trl_config` does.
+    A rollout is cut into `minibatches` steps and gone through `epochs` times; the rows of a step
+    are dealt out evenly to the processes. GRPOConfig has no learning rate like
+    `TrainSettings.rate`; `tools/train_with_trl.py` brings it. Products are in float32 (bf16=False):
+    TRL's own switch changes that. Raises ValueError where the rows cannot be dealt out, on
+    `micro_batch_tokens`, and where `trl_config` does.
     """
     if settings.micro_batch_tokens:
         raise ValueError("TRL counts rows: give micro_batch_rows in place of micro_batch_tokens")
@@ -80,30 +88,48 @@ def trl_train_config(method: Method, settings: TrainSettings, processes: int = 1
         "num_iterations": settings.epochs,
         "max_steps": settings.steps * updates,
         "shuffle_dataset": False,  # the rows come in the order of `problems_of_step`
-        "temperature": settings.temperature, "top_k": 0, "top_p": 1.0, "min_p": None, "repetition_penalty": 1.0,
-        "learning_rate": settings.learning_rate, "lr_scheduler_type": "constant", "optim": optimizer,
-        "adam_beta1": settings.betas[0], "adam_beta2": settings.betas[1], "adam_epsilon": 1e-8,
-        "weight_decay": settings.weight_decay, "max_grad_norm": settings.max_grad_norm, "seed": settings.seed,
-        "bf16": False, "gradient_checkpointing": settings.gradient_checkpointing,
-        "disable_dropout": True, "ddp_find_unused_parameters": False,
-        "logging_steps": updates, "logging_nan_inf_filter": False, "save_strategy": "no", "report_to": "none",
+        "temperature": settings.temperature,
+        "top_k": 0,
+        "top_p": 1.0,
+        "min_p": None,
+        "repetition_penalty": 1.0,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "constant",
+        "optim": optimizer,
+        "adam_beta1": settings.betas[0],
+        "adam_beta2": settings.betas[1],
+        "adam_epsilon": 1e-8,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "seed": settings.seed,
+        "bf16": False,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "disable_dropout": True,
+        "ddp_find_unused_parameters": False,
+        "logging_steps": updates,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "report_to": "none",
         "disable_tqdm": True,
-    }  # fmt: skip
+    }
 
 
 def rows_at_once(settings: TrainSettings, processes: int) -> tuple[int, int]:
-    """Rows that each process takes through the model at once, and how often it does so for one optimizer step."""
+    """Rows that each process takes through the model at once, and how often it does so for one
+    optimizer step."""
     rows = settings.prompts_per_step * settings.group_size
     if processes < 1 or rows % (settings.minibatches * processes):
         raise ValueError(
-            f"{settings.prompts_per_step} prompts of {settings.group_size} completions are {rows} rows, which cannot be dealt "
-            f"out evenly to {settings.minibatches} minibatches on {processes} processes: choose other numbers"
+            f"{settings.prompts_per_step} prompts of {settings.group_size} completions are {rows}"
+            f" rows, which cannot be dealt out evenly to {settings.minibatches} minibatches on"
+            f" {processes} processes: choose other numbers"
         )
     share = rows // (settings.minibatches * processes)
     at_once = min(settings.micro_batch_rows or share, share)
     if share % at_once:
         raise ValueError(
-            f"the {share} rows that a process has in a minibatch are no multiple of {at_once} micro_batch_rows"
+            f"the {share} rows that a process has in a minibatch are no multiple of {at_once}"
+            " micro_batch_rows"
         )
     return at_once, share // at_once
 
@@ -111,51 +137,72 @@ def rows_at_once(settings: TrainSettings, processes: int) -> tuple[int, int]:
 COMMAND = "python -m rlvr_helpers.tools.train_with_trl"
 
 
-def training_rows(policy: Policy, problems: list[Problem], settings: TrainSettings) -> dict[str, list[str]]:
-    """TRL's columns, a row for each prompt of the whole run: `prompt`, through the chat template already, and `answer`.
+def training_rows(
+    policy: Policy, problems: list[Problem], settings: TrainSettings
+) -> dict[str, list[str]]:
+    """TRL's columns, a row for each prompt of the whole run: `prompt`, through the chat template
+    already, and `answer`.
 
-    Raises ValueError where TRL would read a prompt as other tokens than `encode_prompts`: it calls the tokenizer in a
-    way that adds special tokens, and a template that writes them as well would have them twice.
+    Raises ValueError where TRL would read a prompt as other tokens than `encode_prompts`: it calls
+    the tokenizer in a way that adds special tokens, and a template that writes them as well would
+    have them twice.
     """
-    rows = [problem for step in range(1, settings.steps + 1) for problem in problems_of_step(problems, step, settings)]
+    rows = [
+        problem
+        for step in range(1, settings.steps + 1)
+        for problem in problems_of_step(problems, step, settings)
+    ]
     prompts = [format_prompt(policy, problem.question) for problem in rows]
     for prompt in dict.fromkeys(prompts):
-        ours, theirs = encode_prompts(policy, [prompt])[0][0].tolist(), policy.tokenizer(text=[prompt]).input_ids[0]
+        ours = encode_prompts(policy, [prompt])[0][0].tolist()
+        theirs = policy.tokenizer(text=[prompt]).input_ids[0]
         if ours != theirs:
             raise ValueError(
-                f"the tokenizer adds special tokens to a prompt that is through the chat template: {theirs[:8]} instead of "
-                f"{ours[:8]} at its start. Switch that off in the model's tokenizer_config.json (add_bos_token, add_eos_token)"
+                "the tokenizer adds special tokens to a prompt that is through the chat template:"
+                f" {theirs[:8]} instead of {ours[:8]} at its start. Switch that off in the model's"
+                " tokenizer_config.json (add_bos_token, add_eos_token)"
             )
     return {"prompt": prompts, "answer": [problem.answer for problem in rows]}
 
 
 def correctness(completions: list[str], answer: list[str], **_) -> list[float]:
-    """`correctness_reward` as TRL calls a reward function: with lists, and with every column of the rows by its name."""
+    """`correctness_reward` as TRL calls a reward function: with lists, and with every column of the
+    rows by its name."""
     return [correctness_reward(text, gold) for text, gold in zip(completions, answer, strict=True)]
 
 
 class ProgressLine(TrainerCallback):
-    """One line for each rollout, after its last update; the gradient norm is that of the last update alone."""
+    """One line for each rollout, after its last update; the gradient norm is that of the last
+    update alone."""
 
     def on_log(self, args, state, control, logs=None, **_):
         if state.is_world_process_zero and "reward" in (logs or {}):
             updates = args.logging_steps
             print(
-                f"step {state.global_step // updates} of {state.max_steps // updates}: reward {logs['reward']:.3f}, "
-                f"loss {logs['loss']:.4f}, clip {logs['clip_ratio/region_mean']:.4f}, "
-                f"length {logs['completions/mean_length']:.1f}, gradient norm {logs['grad_norm']:.3f}",
+                f"step {state.global_step // updates} of {state.max_steps // updates}: reward"
+                f" {logs['reward']:.3f}, loss {logs['loss']:.4f}, clip"
+                f" {logs['clip_ratio/region_mean']:.4f}, length"
+                f" {logs['completions/mean_length']:.1f}, gradient norm {logs['grad_norm']:.3f}",
                 flush=True,
             )
 
 
 def make_trainer(
-    policy: Policy, problems: list[Problem], method: Method, settings: TrainSettings, out, use_cpu: bool = True,
-    rollout_func=None, **changes,
-):  # fmt: skip
-    """A GRPOTrainer that trains the policy's model in place. The number of processes is the launcher's.
+    policy: Policy,
+    problems: list[Problem],
+    method: Method,
+    settings: TrainSettings,
+    out,
+    use_cpu: bool = True,
+    rollout_func=None,
+    **changes,
+):
+    """A GRPOTrainer that trains the policy's model in place. The number of processes is the
+    launcher's.
 
-    rollout_func: TRL's own, for completions that the model did not sample. changes: other arguments of GRPOConfig.
-    Raises ValueError on settings that TRL cannot follow, and where it would end or fill completions with other tokens.
+    rollout_func: TRL's own, for completions that the model did not sample. changes: other arguments
+    of GRPOConfig. Raises ValueError on settings that TRL cannot follow, and where it would end or
+    fill completions with other tokens.
     """
     require_trl()
     from datasets import Dataset
@@ -165,34 +212,42 @@ def make_trainer(
         def create_scheduler(self, num_training_steps, optimizer=None):
             updates = settings.epochs * settings.minibatches
             self.lr_scheduler = LambdaLR(
-                optimizer or self.optimizer, lambda done: settings.rate(done // updates + 1) / settings.learning_rate
+                optimizer or self.optimizer,
+                lambda done: settings.rate(done // updates + 1) / settings.learning_rate,
             )
             return self.lr_scheduler
 
     config = trl_train_config(method, settings, processes()) | changes
     rows = Dataset.from_dict(training_rows(policy, problems, settings))
     trainer = Trainer(
-        model=policy.model, args=GRPOConfig(output_dir=str(out), use_cpu=use_cpu, **config), reward_funcs=correctness,
-        train_dataset=rows, processing_class=tokenizer_with_pad(policy), callbacks=[ProgressLine()],
+        model=policy.model,
+        args=GRPOConfig(output_dir=str(out), use_cpu=use_cpu, **config),
+        reward_funcs=correctness,
+        train_dataset=rows,
+        processing_class=tokenizer_with_pad(policy),
+        callbacks=[ProgressLine()],
         rollout_func=rollout_func,
-    )  # fmt: skip
+    )
     trainer.remove_callback(PrinterCallback)
     check_tokens(trainer, policy)
     return trainer
 
 
 def tokenizer_with_pad(policy: Policy):
-    """A copy of the tokenizer that pads with the policy's pad token: Qwen's own, for one, is an end token as well."""
+    """A copy of the tokenizer that pads with the policy's pad token: Qwen's own, for one, is an end
+    token as well."""
     tokenizer = copy.deepcopy(policy.tokenizer)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(policy.pad_id)
     return tokenizer
 
 
 def check_tokens(trainer, policy: Policy) -> None:
-    ends, pad = trainer.eos_token_ids, trainer.processing_class.pad_token_id
+    ends = trainer.eos_token_ids
+    pad = trainer.processing_class.pad_token_id
     if set(ends) != set(policy.end_ids) or pad in ends:
         raise ValueError(
-            f"TRL would end completions with {ends} and pad with {pad}, not {policy.end_ids}, {policy.pad_id}"
+            f"TRL would end completions with {ends} and pad with {pad}, not {policy.end_ids},"
+            f" {policy.pad_id}"
         )
 
 
@@ -200,18 +255,21 @@ def require_trl() -> None:
     for name in ("trl", "accelerate"):
         if importlib.util.find_spec(name) is None:
             raise ValueError(
-                f'{name} is not installed. Either pip install "trl==1.16.0", or: uv run --group test {COMMAND}'
+                f'{name} is not installed. Either pip install "trl==1.16.0", or: uv run --group'
+                f" test {COMMAND}"
             )
 
 
 def processes() -> int:
     """How many processes train together: what `accelerate launch` or `torchrun` started, else 1.
 
-    Raises ValueError where `accelerate launch` was asked for several and started one, as it does without GPUs."""
+    Raises ValueError where `accelerate launch` was asked for several and started one, as it does
+    without GPUs.
+    """
     by_accelerate = "ACCELERATE_MIXED_PRECISION" in os.environ
     if by_accelerate and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         raise ValueError(
-            "accelerate was asked for several processes and started one: it starts several on GPUs alone. For two on CPUs: "
-            f"torchrun --nproc-per-node 2{COMMAND.removeprefix('python')}"
+            "accelerate was asked for several processes and started one: it starts several on GPUs"
+            f" alone. For two on CPUs: torchrun --nproc-per-node 2{COMMAND.removeprefix('python')}"
         )
     return int(os.environ.get("WORLD_SIZE", "1"))

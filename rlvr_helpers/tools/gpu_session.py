@@ -4,13 +4,14 @@
 
 Stages, in order of value, each in a process of its own with a time limit:
 
-    smoke      is the GPU path right: graph against eager decoding, attention plans, packed against plain scoring
-    benchmark  a step of the original comparison's workload, beside the script's way; peak memory against `memory`
-    train      the three methods with several seeds from one start model, for as long as the budget allows
-    notebook   notebook 09, executed here
+    smoke      is the GPU path right: graph against eager decoding, attention plans, packed against
+    plain scoring benchmark  a step of the original comparison's workload, beside the script's way;
+    peak memory against `memory` train      the three methods with several seeds from one start
+    model, for as long as the budget allows notebook   notebook 09, executed here
 
-What is found is written at once to `findings.jsonl`, a JSON object per line. A stage that the budget cannot hold is
-skipped and named. The table at the end is also in `table.txt`. `--quick` runs everything at a small size on a CPU.
+What is found is written at once to `findings.jsonl`, a JSON object per line. A stage that the
+budget cannot hold is skipped and named. The table at the end is also in `table.txt`. `--quick` runs
+everything at a small size on a CPU.
 """
 
 import argparse
@@ -30,8 +31,8 @@ TABLE = "table.txt"
 
 @dataclass(frozen=True)
 class Stage:
-    """share: of what is left of the budget. least: seconds below which it is not worth a start. quick: its least with
-    --quick."""
+    """share: of what is left of the budget. least: seconds below which it is not worth a start.
+    quick: its least with --quick."""
 
     share: float
     least: float
@@ -49,7 +50,8 @@ SPARE = 0.15
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command: 0 if every stage that was asked for is done, 1 if one failed, was stopped or skipped."""
+    """The command: 0 if every stage that was asked for is done, 1 if one failed, was stopped or
+    skipped."""
     options = parser()
     args = options.parse_args(arguments)
     if args.one_stage:
@@ -60,12 +62,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     names = stages_of(options, args)
     args.out.mkdir(parents=True, exist_ok=True)
-    print(f"{', '.join(names)}: at most {args.minutes:g} minutes; findings go to {args.out.as_posix()}", flush=True)
+    print(
+        f"{', '.join(names)}: at most {args.minutes:g} minutes; findings go to"
+        f" {args.out.as_posix()}",
+        flush=True,
+    )
     results = {}
     ends = time.monotonic() + 60 * args.minutes
     try:
         for name in names:
-            results[name] = run_stage(name, names[names.index(name) :], ends - time.monotonic(), args)
+            results[name] = run_stage(
+                name, names[names.index(name) :], ends - time.monotonic(), args=args
+            )
             print(f"  {name}: {results[name]['result']}", flush=True)
     except KeyboardInterrupt:
         print("stopped; this is what there is", flush=True)
@@ -79,20 +87,37 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
     add = options.add_argument
     add("--minutes", type=float, default=9, help="the whole budget; default: 9")
-    add("--out", type=Path, required=True, help="a new folder for findings, table, logs, runs and the notebook")
-    add("--stages", default=",".join(STAGES), help=f"of {','.join(STAGES)}, run in this order; default: all")
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        help="a new folder for findings, table, logs, runs and the notebook",
+    )
+    add(
+        "--stages",
+        default=",".join(STAGES),
+        help=f"of {','.join(STAGES)}, run in this order; default: all",
+    )
     add(
         "--model",
-        help="for train and notebook: a policy's name or a folder; default: the largest that is here and fits",
+        help=(
+            "for train and notebook: a policy's name or a folder; default: the largest that is here"
+            " and fits"
+        ),
     )
-    add("--quick", action="store_true", help="a small model and small sizes, on a CPU, to see that it works")
+    add(
+        "--quick",
+        action="store_true",
+        help="a small model and small sizes, on a CPU, to see that it works",
+    )
     add("--one-stage", choices=STAGES, help=argparse.SUPPRESS)
     add("--seconds", type=float, help=argparse.SUPPRESS)
     return options
 
 
 def stages_of(options: argparse.ArgumentParser, args) -> list[str]:
-    """The stages that are asked for, in order of value. Ends the program with a message on what makes no session."""
+    """The stages that are asked for, in order of value. Ends the program with a message on what
+    makes no session."""
     asked = args.stages.split(",")
     unknown = [name for name in asked if name not in STAGES]
     if unknown:
@@ -100,10 +125,14 @@ def stages_of(options: argparse.ArgumentParser, args) -> list[str]:
     if not 0 < args.minutes < 60 * 24:
         options.error(f"--minutes must be above 0 and less than a day, not {args.minutes:g}")
     if (args.out / FINDINGS).exists():
-        options.error(f"{args.out.name!r} holds the findings of another session: choose a new folder for --out")
+        options.error(
+            f"{args.out.name!r} holds the findings of another session: choose a new folder for"
+            " --out"
+        )
     if not args.quick and not gpu_is_here():
         options.error(
-            "there is no CUDA GPU here (or RLVR_DEVICE sets it aside): --quick runs every stage at a small size on a CPU"
+            "there is no CUDA GPU here (or RLVR_DEVICE sets it aside): --quick runs every stage at"
+            " a small size on a CPU"
         )
     return [name for name in STAGES if name in asked]
 
@@ -115,7 +144,8 @@ def gpu_is_here() -> bool:
 
 
 def run_stage(name: str, still: list[str], left: float, args) -> dict:
-    """Runs one stage in a process of its own: its result in words, seconds and limit. `still`: it and what comes after;
+    """Runs one stage in a process of its own: its result in words, seconds and limit. `still`: it
+    and what comes after;
     `left`: seconds of the budget."""
     stage = STAGES[name]
     least = stage.quick if args.quick else stage.least
@@ -150,7 +180,8 @@ def run_stage(name: str, still: list[str], left: float, args) -> dict:
 
 
 def environment(quick: bool) -> dict[str, str]:
-    """Of a stage: nothing is downloaded within its limit, and the package is found from any folder."""
+    """Of a stage: nothing is downloaded within its limit, and the package is found from any
+    folder."""
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -200,7 +231,9 @@ def table(results: dict[str, dict], findings: list[dict]) -> str:
     lines = [found["shown"] for found in findings if found["what"] == "machine"][:1]
     lines.append(f"{'stage':<10} {'seconds':>7} {'limit':>6}  result")
     for name, stage in results.items():
-        lines.append(f"{name:<10} {stage['seconds']:>7.0f} {stage['limit']:>6.0f}  {stage['result']}")
+        lines.append(
+            f"{name:<10} {stage['seconds']:>7.0f} {stage['limit']:>6.0f}  {stage['result']}"
+        )
     for name in results:
         shown = [found for found in findings if found["stage"] == name and "shown" in found]
         shown = [found for found in shown if found["what"] != "machine"]

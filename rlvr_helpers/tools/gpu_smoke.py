@@ -24,8 +24,14 @@ def smoke(args, say: Say) -> None:
     quick = [("a small model", 2, 4, 8)]
     sizes = quick if args.quick else [("smollm2-135m", 32, 8, 96), ("qwen2.5-1.5b", 2, 8, 100)]
     checks = [("attention over new shapes", attention_plans, (args,))]
-    checks += [(f"{name}, {prompts} prompts x {group} x {tokens} tokens", decoding_and_scoring, (name, prompts, group, tokens))
-               for name, prompts, group, tokens in sizes]  # fmt: skip
+    checks += [
+        (
+            f"{name}, {prompts} prompts x {group} x {tokens} tokens",
+            decoding_and_scoring,
+            (name, prompts, group, tokens),
+        )
+        for name, prompts, group, tokens in sizes
+    ]
     failed = []
     for what, check, given in checks:
         try:
@@ -38,18 +44,21 @@ def smoke(args, say: Say) -> None:
 
 
 def attention_plans(what: str, say: Say, args) -> None:
-    """What attention with a mask takes at a shape that is new and at once again, with cuDNN allowed and not."""
+    """What attention with a mask takes at a shape that is new and at once again, with cuDNN allowed
+    and not."""
     device = default_device()
     places = (33, 34, 35) if args.quick else (1201, 1202, 1203)
     allowed = torch.backends.cuda.cudnn_sdp_enabled()
     for cudnn in (False, True) if device.type == "cuda" else (False,):
         torch.backends.cuda.enable_cudnn_sdp(cudnn)
-        new, again = [], []
+        new = []
+        again = []
         # The first call of all loads libraries, so its shape is not counted.
         for place in places:
             new.append(attention_seconds(place, device))
             again.append(attention_seconds(place, device))
-        new_ms, again_ms = 1000 * median(new[1:]), 1000 * median(again[1:])
+        new_ms = 1000 * median(new[1:])
+        again_ms = 1000 * median(again[1:])
         say(
             f"{what}, {'with' if cudnn else 'without'} cuDNN",
             f"{new_ms:.1f} ms forward and backward, {again_ms:.1f} ms the second time",
@@ -63,7 +72,8 @@ def attention_plans(what: str, say: Say, args) -> None:
 def attention_seconds(places: int, device: torch.device) -> float:
     shape = (2, 9, places, 64)
     queries, keys, values = (
-        torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)
+        torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True)
+        for _ in range(3)
     )
     mask = torch.ones(2, 1, places, places, dtype=torch.bool, device=device).tril()
 
@@ -96,30 +106,48 @@ DECODERS = {
 }
 
 
-def decoding_and_scoring(what: str, say: Say, name: str, prompts: int, group: int, tokens: int) -> None:
-    """The decoders beside each other; then what was sampled is scored packed and plainly. Raises RuntimeError if the
-    recorded graph chose other tokens than its steps started one by one."""
+def decoding_and_scoring(
+    what: str, say: Say, name: str, prompts: int, group: int, tokens: int
+) -> None:
+    """The decoders beside each other; then what was sampled is scored packed and plainly. Raises
+    RuntimeError if the recorded graph chose other tokens than its steps started one by one."""
     shape = gpu_benchmark.SMALL if name == "a small model" else SHAPES[name]
     policy = gpu_benchmark.random_policy(shape, default_device(), name)
     question = "Ida has 12 shells. She buys 3 bags of 5. How many shells does Ida have now?"
     recordings = RecordingDecoder.seconds
     recordings.clear()
-    sampled, equal = {}, {}
+    sampled = {}
+    equal = {}
     for label, kind in DECODERS.items():
-        runs, rollout, warned = sampled_with(kind, policy, [question] * prompts, group, tokens)
+        runs, rollout, warned = sampled_with(
+            kind, policy, [question] * prompts, group=group, tokens=tokens
+        )
         sampled[kind] = rollout
-        equal[kind] = share_of_equal(rollout.completion_ids, sampled[RecordingDecoder].completion_ids)
+        equal[kind] = share_of_equal(
+            rollout.completion_ids, sampled[RecordingDecoder].completion_ids
+        )
         rate = int(rollout.mask.sum()) / runs[-1]
         shown = f"{rate:,.0f} tokens/s, {1000 * runs[-1] / rollout.mask.shape[1]:.2f} ms per token"
         if kind is not RecordingDecoder:
             shown += f", {equal[kind]:.0%} of its tokens the same"
         elif recordings:
-            shown += f", {len(recordings)} recordings of about {1000 * median(recordings):.0f} ms in two rollouts"
+            shown += (
+                f", {len(recordings)} recordings of about {1000 * median(recordings):.0f} ms in two"
+                " rollouts"
+            )
         shown += f"; WARNED: {warned[0]}" if warned else ""
-        say(f"{what}, {label}", shown, seconds=runs, same_tokens=equal[kind], recordings=list(recordings))
-    report_scoring(what, say, policy, sampled[RecordingDecoder], group)
+        say(
+            f"{what}, {label}",
+            shown,
+            seconds=runs,
+            same_tokens=equal[kind],
+            recordings=list(recordings),
+        )
+    report_scoring(what, say, policy, rollout=sampled[RecordingDecoder], group=group)
     if equal[EagerDecoder] < 1:
-        raise RuntimeError("the recorded graph chose other tokens than the same steps started one by one")
+        raise RuntimeError(
+            "the recorded graph chose other tokens than the same steps started one by one"
+        )
 
 
 def share_of_equal(ids: torch.Tensor, others: torch.Tensor) -> float:
@@ -127,13 +155,16 @@ def share_of_equal(ids: torch.Tensor, others: torch.Tensor) -> float:
     return float((ids[:, :width] == others[:, :width]).float().mean())
 
 
-def report_scoring(what: str, say: Say, policy: Policy, rollout: sampling.Rollout, group: int) -> None:
+def report_scoring(
+    what: str, say: Say, policy: Policy, rollout: sampling.Rollout, group: int
+) -> None:
     packed = scored(policy, rollout, group)
     plain = scored(policy, rollout, 1)
     gap = float((packed["logp"] - plain["logp"]).abs().max())
     say(
         f"{what}, scoring with its gradient",
-        f"packed {packed['seconds']:.3f} s, plain {plain['seconds']:.3f} s, at most {gap:.4f} nats apart",
+        f"packed {packed['seconds']:.3f} s, plain {plain['seconds']:.3f} s, at most {gap:.4f} nats"
+        " apart",
         packed_seconds=packed["seconds"],
         plain_seconds=plain["seconds"],
         largest_gap=gap,
@@ -141,8 +172,11 @@ def report_scoring(what: str, say: Say, policy: Policy, rollout: sampling.Rollou
     )
 
 
-def sampled_with(kind, policy: Policy, prompts: list[str], group: int, tokens: int) -> tuple[list, object, list[str]]:
-    """Seconds of two rollouts with a decoder (the first warms up), the second rollout, and what was warned of."""
+def sampled_with(
+    kind, policy: Policy, prompts: list[str], group: int, tokens: int
+) -> tuple[list, object, list[str]]:
+    """Seconds of two rollouts with a decoder (the first warms up), the second rollout, and what was
+    warned of."""
     chosen = sampling.decoder_for
     sampling.decoder_for = kind
 
@@ -160,7 +194,8 @@ def sampled_with(kind, policy: Policy, prompts: list[str], group: int, tokens: i
 
 
 def scored(policy: Policy, rollout: sampling.Rollout, group: int) -> dict:
-    """Log-probs of a rollout's tokens, packed in groups or plainly (1), and the seconds of forward and backward."""
+    """Log-probs of a rollout's tokens, packed in groups or plainly (1), and the seconds of forward
+    and backward."""
     ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
 
     def score():

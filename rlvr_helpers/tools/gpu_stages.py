@@ -50,16 +50,22 @@ def run(name: str, args) -> None:
             findings.write(line + "\n")
 
     machine = header(args.command)
-    shown = f"{machine['gpu'] if default_device().type == 'cuda' else machine['cpu']}, torch {torch.__version__}"
+    shown = (
+        f"{machine['gpu'] if default_device().type == 'cuda' else machine['cpu']}, torch"
+        f" {torch.__version__}"
+    )
     say("machine", f"{shown}, {machine['date']}", **machine)
-    {"smoke": smoke, "benchmark": benchmark, "train": train_all, "notebook": notebook}[name](args, say)
+    {"smoke": smoke, "benchmark": benchmark, "train": train_all, "notebook": notebook}[name](
+        args, say
+    )
 
 
 # -- benchmark ------------------------------------------------------------------------------------
 
 
 def benchmark(args, say: Say) -> None:
-    """The original's workload with 1.5 billion weights, then with 0.5, as far as they fit and time is left."""
+    """The original's workload with 1.5 billion weights, then with 0.5, as far as they fit and time
+    is left."""
     began = time.monotonic()
     names = ["qwen2.5-1.5b"] if args.quick else ["qwen2.5-1.5b", "qwen2.5-0.5b"]
     card = this_card()
@@ -67,9 +73,17 @@ def benchmark(args, say: Say) -> None:
         if card and not fit_to_card(name, gpu_benchmark.SETTINGS, card):
             say(name, f"does not fit the {card.name}")
             continue
-        given = ["--model", name, "--repeats", "1" if args.quick else "2", *["--quick"] * args.quick]
+        given = [
+            "--model",
+            name,
+            "--repeats",
+            "1" if args.quick else "2",
+            *["--quick"] * args.quick,
+        ]
         options = gpu_benchmark.parser().parse_args(given)
-        results, work = gpu_benchmark.measure(options, args.command, lambda text: say("step", text=text))
+        results, work = gpu_benchmark.measure(
+            options, args.command, lambda text: say("step", text=text)
+        )
         gpu_benchmark.show(results, work)
         report_benchmark("a small model" if args.quick else name, results, say)
         del work
@@ -91,17 +105,23 @@ def report_benchmark(name: str, results: dict, say: Say) -> None:
     say(f"{name}, generation", f"{generation:.2f} s, {share:.0%} of the roofline")
     calculated = results["calculated"]
     beside = f"{calculated['gib']:.1f} GiB" if calculated else "for a GPU only"
-    say(f"{name}, memory at the peak", f"{ours[0]['peak_gib']:.1f} GiB measured; calculated: {beside}")
+    say(
+        f"{name}, memory at the peak",
+        f"{ours[0]['peak_gib']:.1f} GiB measured; calculated: {beside}",
+    )
 
 
 # -- train ----------------------------------------------------------------------------------------
 
 
 def train_all(args, say: Say) -> None:
-    """Three methods with several seeds, saved as run files; the table of the seeds that all methods finished."""
+    """Three methods with several seeds, saved as run files; the table of the seeds that all methods
+    finished."""
     model = args.model or ("tiny" if args.quick else choose_policy()[0])
     settings, rank = on_this_card(model, settings_for(model))
-    small = {"steps": 2, "prompts_per_step": 2, "group_size": 4, "minibatches": 2} if args.quick else {}
+    small = (
+        {"steps": 2, "prompts_per_step": 2, "group_size": 4, "minibatches": 2} if args.quick else {}
+    )
     comparison = Comparison(
         model,
         seeds=(0,) if args.quick else (0, 1, 2),
@@ -111,7 +131,9 @@ def train_all(args, say: Say) -> None:
         lora_rank=rank,
         calibrate=True,
     )
-    results = compare_within(comparison, args.seconds, args.out / "runs", args.command, say)
+    results = compare_within(
+        comparison, args.seconds, args.out / "runs", command=args.command, say=say
+    )
     whole = min(map(len, results.values()), default=0) if len(results) == 3 else 0
     if not whole:
         sys.exit("no seed was finished by all three methods: give it more time, or a smaller model")
@@ -121,18 +143,27 @@ def train_all(args, say: Say) -> None:
     say(f"{Path(model).name} on {comparison.source}", f"strict and lenient accuracy\n{text}")
 
 
-def compare_within(comparison: Comparison, seconds: float, out: Path, command: str, say: Say) -> dict[str, list[Run]]:
-    """A comparison in one process: the model is loaded once, as many steps and seeds are made as the seconds allow, and
-    only the records are kept. Returns the finished runs by method."""
+def compare_within(
+    comparison: Comparison, seconds: float, out: Path, command: str, say: Say
+) -> dict[str, list[Run]]:
+    """A comparison in one process: the model is loaded once, as many steps and seeds are made as
+    the seconds allow, and only the records are kept. Returns the finished runs by method."""
     ends = time.monotonic() + seconds
     comparison = replace(comparison, out=out)
     out.mkdir(parents=True, exist_ok=True)
     policy, (problems, held_out) = start_policy(comparison), split_problems(comparison)
-    weights = {name: value.to("cpu", copy=True) for name, value in policy.model.state_dict().items()}
-    comparison, step_seconds, eval_seconds = piloted(comparison, policy, problems, held_out, say)
+    weights = {
+        name: value.to("cpu", copy=True) for name, value in policy.model.state_dict().items()
+    }
+    comparison, step_seconds, eval_seconds = piloted(
+        comparison, policy, problems, held_out=held_out, say=say
+    )
     policy.model.load_state_dict(weights)
-    comparison = planned(comparison, ends - time.monotonic(), step_seconds, eval_seconds)
-    steps, seeds = comparison.settings.steps, len(comparison.seeds)
+    comparison = planned(
+        comparison, ends - time.monotonic(), step_seconds, eval_seconds=eval_seconds
+    )
+    steps = comparison.settings.steps
+    seeds = len(comparison.seeds)
     runs = f"{seeds} seed{'s' * (seeds > 1)} x 3 methods x {steps} steps"
     say("plan", f"{runs}, {step_seconds:.2f} s per step, {eval_seconds:.1f} s per evaluation")
     results: dict[str, list[Run]] = {}
@@ -141,11 +172,21 @@ def compare_within(comparison: Comparison, seconds: float, out: Path, command: s
         run = comparison.new_run(method, seed)
         # Without the path of one machine.
         run.provenance.update(policy=Path(comparison.policy).name, command=command)
-        for record in train(policy, problems, method, run.settings, eval_problems=held_out):
+        for record in train(
+            policy, problems, method, settings=run.settings, eval_problems=held_out
+        ):
             run.records.append(record)
             accuracy = record.eval.accuracy if record.eval else None
-            say("step", method=method.name, seed=seed, step=record.step, reward=record.reward_mean, accuracy=accuracy,
-                seconds=record.seconds, clip_first=record.clip_fraction_first)  # fmt: skip
+            say(
+                "step",
+                method=method.name,
+                seed=seed,
+                step=record.step,
+                reward=record.reward_mean,
+                accuracy=accuracy,
+                seconds=record.seconds,
+                clip_first=record.clip_fraction_first,
+            )
             if time.monotonic() > ends:
                 break
         if len(run.records) < steps:
@@ -157,18 +198,24 @@ def compare_within(comparison: Comparison, seconds: float, out: Path, command: s
     shape = shape_for(comparison.policy)
     load = workload(comparison.settings, comparison.lora_rank)
     beside = f"{memory_gib(shape, load):.1f} GiB" if shape and this_card() else "for a GPU only"
-    say("memory at the peak of training", f"{peak_memory(policy.device) / 1024:.1f} GiB measured; calculated: {beside}")
+    say(
+        "memory at the peak of training",
+        f"{peak_memory(policy.device) / 1024:.1f} GiB measured; calculated: {beside}",
+    )
     return results
 
 
-def piloted(comparison: Comparison, policy: Policy, problems, held_out, say: Say) -> tuple[Comparison, float, float]:
-    """The comparison with the clip range that a pilot of at most four steps finds, and the seconds of a step and an evaluation.
-    The policy is trained by it."""
+def piloted(
+    comparison: Comparison, policy: Policy, problems, held_out, say: Say
+) -> tuple[Comparison, float, float]:
+    """The comparison with the clip range that a pilot of at most four steps finds, and the seconds
+    of a step and an evaluation. The policy is trained by it."""
     tokens = comparison.settings.max_tokens
     eval_seconds = timed(evaluate, policy, held_out, tokens)[0]["seconds"]
     settings = replace(comparison.settings, steps=min(4, comparison.settings.steps), seed=1000)
     began = time.monotonic()
-    low, high = GSPO.clip_low, GSPO.clip_high
+    low = GSPO.clip_low
+    high = GSPO.clip_high
     try:
         low, high, _ = calibrate_clip_range(policy, GSPO, settings, problems=problems)
         say("pilot", f"GSPO's clip range is -{low:.4f}/+{high:.4f}")
@@ -176,15 +223,22 @@ def piloted(comparison: Comparison, policy: Policy, problems, held_out, say: Say
         say("pilot", f"none, so GSPO keeps its paper's range ({error})")
     step_seconds = (time.monotonic() - began) / settings.steps
     methods = tuple(
-        replace(method, clip_low=low, clip_high=high) if method.ratio_level == "sequence" else method
+        (
+            replace(method, clip_low=low, clip_high=high)
+            if method.ratio_level == "sequence"
+            else method
+        )
         for method in comparison.methods
     )
     return replace(comparison, methods=methods), step_seconds, eval_seconds
 
 
-def planned(comparison: Comparison, seconds: float, step_seconds: float, eval_seconds: float) -> Comparison:
-    """The comparison with as many of its seeds as leave eight steps to a run, and as many of its steps as the seconds
-    hold. Held-out problems are evaluated at the start, in the middle and at the end."""
+def planned(
+    comparison: Comparison, seconds: float, step_seconds: float, eval_seconds: float
+) -> Comparison:
+    """The comparison with as many of its seeds as leave eight steps to a run, and as many of its
+    steps as the seconds hold. Held-out problems are evaluated at the start, in the middle and at
+    the end."""
     for seeds in range(len(comparison.seeds), 0, -1):
         a_run = 0.9 * seconds / (len(comparison.methods) * seeds)
         steps = int((a_run - 3 * eval_seconds) / step_seconds)
@@ -197,7 +251,8 @@ def planned(comparison: Comparison, seconds: float, step_seconds: float, eval_se
 
 # -- notebook -------------------------------------------------------------------------------------
 
-# Seconds that are enough for the whole of it; below, the short form of its tests: four steps a run, one seed.
+# Seconds that are enough for the whole of it; below, the short form of its tests: four steps a run,
+# one seed.
 WHOLE_NOTEBOOK = 1800
 # With --quick: up to the plan of what will run.
 FIRST_CELLS = 8
@@ -213,7 +268,8 @@ def notebook(args, say: Say) -> None:
     book.cells = book.cells[:FIRST_CELLS] if args.quick else book.cells
     cells = [cell for cell in book.cells if cell.cell_type == "code"]
     for cell in cells:
-        cell.outputs, cell.execution_count = [], None
+        cell.outputs = []
+        cell.execution_count = None
     os.environ |= notebook_environment(args)
 
     def executed(cell, cell_index, execute_reply) -> None:
@@ -238,8 +294,17 @@ def notebook(args, say: Say) -> None:
     errors = [output.evalue for output in outputs if output.output_type == "error"]
     plan = [output.text.strip() for output in outputs if "3 methods x" in output.get("text", "")]
     done = sum(cell.execution_count is not None for cell in cells)
-    counted = f"{done} of {len(cells)} code cells in {time.monotonic() - began:.0f} s, {len(errors)} failed"
-    form = "its first cells" if args.quick else "short form" if os.environ.get("RLVR_FAST") else "whole"
+    counted = (
+        f"{done} of {len(cells)} code cells in {time.monotonic() - began:.0f} s, {len(errors)}"
+        " failed"
+    )
+    form = (
+        "its first cells"
+        if args.quick
+        else "short form"
+        if os.environ.get("RLVR_FAST")
+        else "whole"
+    )
     say(f"09, {form}", "\n".join([counted, *plan]), errors=[text[:300] for text in errors])
     if errors or done < len(cells):
         sys.exit(counted)

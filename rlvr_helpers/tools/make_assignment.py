@@ -1,4 +1,5 @@
-"""Makes nbgrader assignments of lessons: exercises with locked checks, two written questions, and a fresh bug hunt.
+"""Makes nbgrader assignments of lessons: exercises with locked checks, two written questions, and a
+fresh bug hunt.
 
     python -m rlvr_helpers.tools.make_assignment 04 05 06 --out source/
 
@@ -27,12 +28,14 @@ import torch
 import torch.nn.functional as F
 
 from rlvr_helpers.exercises import check, hint"""
-RULES = """Write in the cells that say YOUR CODE HERE or YOUR ANSWER HERE. All other cells are graded as they were handed
-out, whatever you change in them. A check that passes here passes when it is graded."""
+RULES = """Write in the cells that say YOUR CODE HERE or YOUR ANSWER HERE. All other cells are
+graded as they were handed out, whatever you change in them. A check that passes here passes when it
+is graded."""
 HUNT = """## A bug hunt that nobody has seen
 
-The same suspects as in the lesson, other letters and another seed. Which run has which bug? Replace each question mark by
-the number of a suspect. One point per run, graded with a key that is not handed out."""
+The same suspects as in the lesson, other letters and another seed. Which run has which bug? Replace
+each question mark by the number of a suspect. One point per run, graded with a key that is not
+handed out."""
 HUNT_RECORDS = """from pathlib import Path
 
 from rlvr_helpers.lessons.l08_trainer.experiment import load_hunt, suspects
@@ -43,21 +46,32 @@ print(dial_table(load_hunt(Path("hunt")), steps=(1, 2, 4)))"""
 
 
 def marked(cell, grade_id: str, **marks):
-    """The cell with nbgrader's marks: locked, without points and without a solution, unless `marks` say otherwise."""
+    """The cell with nbgrader's marks: locked, without points and without a solution, unless `marks`
+    say otherwise."""
     marks = {"grade": False, "solution": False, "locked": True, "task": False} | marks
-    cell.metadata["nbgrader"] = {"schema_version": 3, "grade_id": grade_id, "cell_type": cell.cell_type} | marks
+    cell.metadata["nbgrader"] = {
+        "schema_version": 3,
+        "grade_id": grade_id,
+        "cell_type": cell.cell_type,
+    } | marks
     return cell
 
 
 def exercise_cells(lesson: Lesson, exercise: Exercise) -> list:
-    """The exercise's text from the lesson, its function with the solution marked, and the check that earns the points."""
+    """The exercise's text from the lesson, its function with the solution marked, and the check
+    that earns the points."""
     name = exercise.name
     notebook = nbformat.read(COURSE / "notebooks" / f"{lesson.name}.ipynb", as_version=4)
     heading = f"## Exercise: {name}\n"
     text = next(cell.source for cell in notebook.cells if heading in cell.source)
     lines = solution_source(exercise).rstrip().splitlines()
     docstring = ast.parse("\n".join(lines)).body[-1].body[0].end_lineno
-    solution = [*lines[:docstring], "    ### BEGIN SOLUTION", *lines[docstring:], "    ### END SOLUTION"]
+    solution = [
+        *lines[:docstring],
+        "    ### BEGIN SOLUTION",
+        *lines[docstring:],
+        "    ### END SOLUTION",
+    ]
     test = f'from rlvr_helpers.exercises import check\n\nassert check("{name}", {name})'
     return [
         marked(new_markdown_cell(text[text.index(heading) :]), f"{name}-text"),
@@ -70,21 +84,27 @@ def hunt_cells(folder: Path, chance: random.Random) -> list:
     """The hunt: records in `folder`, a cell for the guesses, and one hidden test per letter."""
     order = chance.sample("ABCDE", 5)
     key = record_hunt(folder, order, steps=4, seed=chance.randrange(1000, 1_000_000))
-    guesses = f"guesses = {dict.fromkeys(key, '?')}\n### BEGIN SOLUTION\nguesses = {key}\n### END SOLUTION"
+    guesses = (
+        f"guesses = {dict.fromkeys(key, '?')}\n### BEGIN SOLUTION\nguesses = {key}\n### END"
+        " SOLUTION"
+    )
     cells = [
         marked(new_markdown_cell(HUNT), "hunt-text"),
         marked(new_code_cell(HUNT_RECORDS), "hunt-records"),
         marked(new_code_cell(guesses), "hunt", solution=True, locked=False),
     ]
     for letter, number in key.items():
-        hidden = f'### BEGIN HIDDEN TESTS\nassert guesses["{letter}"] == {number}\n### END HIDDEN TESTS'
+        hidden = (
+            f'### BEGIN HIDDEN TESTS\nassert guesses["{letter}"] == {number}\n### END HIDDEN TESTS'
+        )
         test = f'assert isinstance(guesses["{letter}"], int), "no guess yet"\n{hidden}'
         cells.append(marked(new_code_cell(test), f"hunt-{letter}", grade=True, points=1))
     return cells
 
 
 def written_cells(topic: str) -> list:
-    """The written questions as nbgrader's manually graded tasks, each with its mark scheme and room for an answer."""
+    """The written questions as nbgrader's manually graded tasks, each with its mark scheme and room
+    for an answer."""
     cells = []
     for number, (question, scheme) in enumerate(QUESTIONS.get(topic, []), 1):
         text = f"## Question {number} ({POINTS} points)\n\n{question}\n\nAnswer in the cell below."
@@ -96,7 +116,8 @@ def written_cells(topic: str) -> list:
 
 
 def make_assignment(number: str, out: Path, chance: random.Random) -> Path:
-    """Writes `out/NN_name/NN_name.ipynb`. Raises ValueError on a lesson without anything to grade."""
+    """Writes `out/NN_name/NN_name.ipynb`. Raises ValueError on a lesson without anything to
+    grade."""
     lesson = next((each for each in LESSONS + EXTRAS if each.number == number), None)
     name = Path(lesson.name).name if lesson else ""
     exercises = [exercise for exercise in registry().values() if exercise.lesson == number]
@@ -118,7 +139,9 @@ def make_assignment(number: str, out: Path, chance: random.Random) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("lessons", nargs="+", help="numbers of lessons, such as 04 05 06")
-    parser.add_argument("--out", type=Path, default=Path("source"), help="nbgrader's folder of sources")
+    parser.add_argument(
+        "--out", type=Path, default=Path("source"), help="nbgrader's folder of sources"
+    )
     parser.add_argument("--seed", help="makes the same bug hunt again; keep it to yourself")
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed) if arguments.seed else random.SystemRandom()

@@ -1,4 +1,5 @@
-"""What both benchmarks and the GPU session measure with: seconds, memory, the machine, and `generate`."""
+"""What both benchmarks and the GPU session measure with: seconds, memory, the machine, and
+`generate`."""
 
 import importlib.util
 import os
@@ -44,12 +45,15 @@ def peak_memory(device: torch.device) -> float:
 
 
 def header(command: str) -> dict:
-    """What was measured where: date, command, versions, processor, GPU, and how busy the machine is."""
+    """What was measured where: date, command, versions, processor, GPU, and how busy the machine
+    is."""
     packages = [name for name in ("torch", "transformers", "trl") if importlib.util.find_spec(name)]
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "command": command,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "versions": (
+            {"python": platform.python_version()} | {name: version(name) for name in packages}
+        ),
         "cpu": cpu_name(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "cores, threads, load at the start": [
@@ -64,8 +68,8 @@ def header(command: str) -> dict:
 def generated(
     policy: Policy, prompts: list[str], group_size: int, max_tokens: int, seed: int, model=None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`generate` of transformers, from the whole distribution: prompt ids and mask [B, Tp], completion ids [B, T]. Another
-    model can take the place of the policy's own."""
+    """`generate` of transformers, from the whole distribution: prompt ids and mask [B, Tp],
+    completion ids [B, T]. Another model can take the place of the policy's own."""
     torch.manual_seed(seed)
     ids, mask = encode_prompts(policy, [prompt for prompt in prompts for _ in range(group_size)])
     config = GenerationConfig(

@@ -2,8 +2,8 @@
 
     python -m rlvr_helpers.tools.public_links
 
-The address is set in one place, `public-address` under `[tool.rlvr-helpers]` in pyproject.toml. While it is empty the
-pages have no such link.
+The address is set in one place, `public-address` under `[tool.rlvr-helpers]` in pyproject.toml.
+While it is empty the pages have no such link.
 """
 
 import re
@@ -18,9 +18,12 @@ BLOCK = re.compile(r"(<!-- public links -->\n)(.*?)(<!-- end of public links -->
 
 def hosted(address: str) -> str:
     """For the README: the course on Binder and, from GitHub, in Codespaces."""
-    links = [f"[Binder](https://mybinder.org/v2/git/{quote(address, safe='')}/HEAD?labpath={quote(FIRST, safe='')})"]
+    binder = f"https://mybinder.org/v2/git/{quote(address, safe='')}/HEAD"
+    links = [f"[Binder]({binder}?labpath={quote(FIRST, safe='')})"]
     if address.startswith("https://github.com/"):
-        links.append(f"[Codespaces](https://codespaces.new/{address.removeprefix('https://github.com/')})")
+        links.append(
+            f"[Codespaces](https://codespaces.new/{address.removeprefix('https://github.com/')})"
+        )
     return f"Without installing anything: {' or '.join(links)}.\n"
 
 
@@ -37,11 +40,15 @@ PAGES = {"README.md": hosted, "docs/class.md": class_link}
 def page_with_links(name: str, address: str) -> str:
     """The text of a page with the links of this address ("" for none)."""
     links = PAGES[name](address) if address else ""
-    return BLOCK.sub(lambda found: found[1] + links + found[3], (ROOT / name).read_text(encoding="utf-8"))
+    return BLOCK.sub(
+        lambda found: found[1] + links + found[3], (ROOT / name).read_text(encoding="utf-8")
+    )
 
 
 def public_address() -> str:
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["rlvr-helpers"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "rlvr-helpers"
+    ]
     return settings["public-address"].removesuffix(".git").rstrip("/")
 
 

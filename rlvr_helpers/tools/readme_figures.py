@@ -15,7 +15,8 @@ def load_runs(folder: Path) -> dict[str, list[Run]]:
     """All runs of a folder by method name, in the order of GRPO, Dr. GRPO, GSPO, seeds in order."""
     runs: dict[str, list[Run]] = {}
     for path in sorted(
-        folder.glob("*.json"), key=lambda p: (p.stem.startswith("gspo"), p.stem.startswith("dr_"), p.stem)
+        folder.glob("*.json"),
+        key=lambda p: (p.stem.startswith("gspo"), p.stem.startswith("dr_"), p.stem),
     ):
         run = load_run(path)
         runs.setdefault(run.method.name, []).append(run)
@@ -32,7 +33,10 @@ def main() -> None:
     runs = load_runs(options.runs)
     records = {name: [run.records for run in of_method] for name, of_method in runs.items()}
     methods = {name: of_method[0].method for name, of_method in runs.items()}
-    figures = {"accuracy": plots.accuracy_curves(records), "ratios": plots.ratio_distributions(records, methods)}
+    figures = {
+        "accuracy": plots.accuracy_curves(records),
+        "ratios": plots.ratio_distributions(records, methods),
+    }
     for name, figure in figures.items():
         figure.patch.set_facecolor("white")
         png = plots.to_png(figure, dpi=130)

@@ -1,18 +1,21 @@
-"""Records what training did under each rule, unit and range of the clip stage (lesson 06), on `tiny`.
+"""Records what training did under each rule, unit and range of the clip stage (lesson 06), on
+`tiny`.
 
     python -m rlvr_helpers.tools.record_clip_stage --out data/runs/clip_stage.json --seeds 3
 
-The settings are those of the collapse: every rollout is used for 16 updates. You can stop it at any time; the same
-command continues with the runs that are missing. Seeds come in order, so that all arms have the same ones. The file
-(read by `widgets.clip_stage.recorded_trainings`):
+The settings are those of the collapse: every rollout is used for 16 updates. You can stop it at any
+time; the same command continues with the runs that are missing. Seeds come in order, so that all
+arms have the same ones. The file (read by `widgets.clip_stage.recorded_trainings`):
 
     settings, eval_count, provenance
     start        held-out accuracy before training
-    runs         [{rule, unit, clip_low, clip_high, seed, stopped, largest_ratio, largest_token_ratio, accuracy}]
+    runs         [{rule, unit, clip_low, clip_high, seed, stopped, largest_ratio,
+    largest_token_ratio, accuracy}]
 
-The last four are lists with one number per rollout. stopped: share of the tokens (or sequences) whose gradient the rule
-stopped, over all updates on the rollout. largest_ratio: the largest of the unit's ratios that the loss saw in those
-updates. largest_token_ratio: the same for tokens in the last pass, whatever the unit. accuracy: held-out, greedy.
+The last four are lists with one number per rollout. stopped: share of the tokens (or sequences)
+whose gradient the rule stopped, over all updates on the rollout. largest_ratio: the largest of the
+unit's ratios that the loss saw in those updates. largest_token_ratio: the same for tokens in the
+last pass, whatever the unit. accuracy: held-out, greedy.
 """
 
 import argparse
@@ -45,17 +48,22 @@ RANGES = {
 }
 
 
-def clamped_objective(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
-    """clip(q, 1 - clip_low, 1 + clip_high) A: the clamp without the minimum. Broadcasts as `clipped_objective`."""
+def clamped_objective(
+    ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float
+) -> Tensor:
+    """clip(q, 1 - clip_low, 1 + clip_high) A: the clamp without the minimum. Broadcasts as
+    `clipped_objective`."""
     return ratios.clamp(1 - clip_low, 1 + clip_high) * advantages
 
 
 def outside(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
-    """True where the clamp alone stops the gradient: outside the range, whatever the sign of the advantage."""
+    """True where the clamp alone stops the gradient: outside the range, whatever the sign of the
+    advantage."""
     return ((ratios < 1 - clip_low) | (ratios > 1 + clip_high)) & (advantages != 0)
 
 
-# rule -> what is maximised, and where its gradient is 0. No rule is the minimum with a range without an end.
+# rule -> what is maximised, and where its gradient is 0. No rule is the minimum with a range
+# without an end.
 RULES = {
     "none": (clipped_objective, clip_binds),
     "clamp": (clamped_objective, outside),
@@ -64,17 +72,21 @@ RULES = {
 
 
 class Watched:
-    """An objective that counts where its gradient is stopped and keeps the largest ratio that it saw."""
+    """An objective that counts where its gradient is stopped and keeps the largest ratio that it
+    saw."""
 
     def __init__(self, objective: Callable[..., Tensor], stops: Callable[..., Tensor]):
-        self.objective, self.stops = objective, stops
+        self.objective = objective
+        self.stops = stops
         self.reset()
 
     def reset(self) -> None:
         self.stopped = 0
         self.largest = 1.0
 
-    def __call__(self, ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    def __call__(
+        self, ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float
+    ) -> Tensor:
         seen = ratios.detach()
         self.stopped += int(self.stops(seen, advantages, clip_low, clip_high).sum())
         self.largest = max([self.largest, *seen.flatten().tolist()])
@@ -83,26 +95,43 @@ class Watched:
 
 def arms() -> list[tuple[str, str, float, float]]:
     """Every (rule, unit, clip_low, clip_high) that is recorded."""
-    bounded = [(rule, unit, *span) for unit, spans in RANGES.items() for rule in ("clamp", "minimum") for span in spans]
+    bounded = [
+        (rule, unit, *span)
+        for unit, spans in RANGES.items()
+        for rule in ("clamp", "minimum")
+        for span in spans
+    ]
     return [*((("none", unit, math.inf, math.inf)) for unit in RANGES), *bounded]
 
 
-def record_run(rule: str, unit: str, clip_low: float, clip_high: float, seed: int) -> tuple[dict, float]:
+def record_run(
+    rule: str, unit: str, clip_low: float, clip_high: float, seed: int
+) -> tuple[dict, float]:
     """One run from the start model, and its held-out accuracy before training."""
     method = replace(METHOD_OF_UNIT[unit], clip_low=clip_low, clip_high=clip_high)
     watched = Watched(*RULES[rule])
-    run = {"rule": rule, "unit": unit, "clip_low": _or_none(clip_low), "clip_high": _or_none(clip_high), "seed": seed}
+    run = {
+        "rule": rule,
+        "unit": unit,
+        "clip_low": _or_none(clip_low),
+        "clip_high": _or_none(clip_high),
+        "seed": seed,
+    }
     run |= {name: [] for name in ("stopped", "largest_ratio", "largest_token_ratio", "accuracy")}
     records = train(
         load_policy("tiny"),
         load_problems("train"),
         method,
-        replace(EVERY_ROLLOUT, seed=seed),
+        settings=replace(EVERY_ROLLOUT, seed=seed),
         eval_problems=load_problems("test")[:EVAL_COUNT],
         stages=Stages(loss=partial(policy_loss, objective=watched)),
     )
     for record in records:
-        seen = record.tokens if unit == "token" else EVERY_ROLLOUT.prompts_per_step * EVERY_ROLLOUT.group_size
+        seen = (
+            record.tokens
+            if unit == "token"
+            else EVERY_ROLLOUT.prompts_per_step * EVERY_ROLLOUT.group_size
+        )
         tokens = record.token_log_ratio
         run["stopped"].append(watched.stopped / (seen * EVERY_ROLLOUT.epochs))
         run["largest_ratio"].append(watched.largest)
@@ -145,7 +174,7 @@ def main() -> None:
             if (rule, unit, _or_none(clip_low), _or_none(clip_high), seed) in done:
                 continue
             started = time.perf_counter()
-            run, data["start"] = record_run(rule, unit, clip_low, clip_high, seed)
+            run, data["start"] = record_run(rule, unit, clip_low, clip_high=clip_high, seed=seed)
             data["runs"].append(rounded(run))
             text = _as_text(data)
             write_whole(options.out, lambda file, text=text: file.write(text.encode()))

@@ -1,22 +1,26 @@
-"""Records how the ratios of one rollout drift apart while the model takes sixteen updates on it, without a clip.
+"""Records how the ratios of one rollout drift apart while the model takes sixteen updates on it,
+without a clip.
 
     python -m rlvr_helpers.tools.record_drift --out data/rollouts/drift.json
 
-The file (read it with `rlvr_helpers.kit.recorded.recorded_drift`), for B = 64 completions of 8 prompts, 8 each, prompt-major:
+The file (read it with `rlvr_helpers.kit.recorded.recorded_drift`), for B = 64 completions of 8
+prompts, 8 each, prompt-major:
 
     questions   [P]     the problems, and their correct answers in `answers`
     tokens      [B]     each completion as a list of strings
     lengths     [B]     tokens of each completion, the end token included
     rewards     [B]     1 or 0
     advantages  [B]     GRPO's: (R - mean) / (std + 1e-4) within a group
-    logp_old    [B]     log-probs of the tokens under the model that sampled, in nats, to four decimals
-    log_ratios  [U][B]  after each of U = 16 updates a list of `lengths[i]` whole numbers for each row: logp_new - logp_old
+    logp_old    [B]     log-probs of the tokens under the model that sampled, in nats, to four
+    decimals log_ratios  [U][B]  after each of U = 16 updates a list of `lengths[i]` whole numbers
+    for each row: logp_new - logp_old
                         of its tokens in units of 1e-5 nats
     provenance          model, settings, date, hardware
 
-The completions are the start model's. The 8 prompts are the first whose groups hold right and wrong answers, so that every
-row has an advantage. An update is one step of AdamW on a mini-batch of two groups, four mini-batches in turn: four passes
-over the rollout. The ratios are those of all rows, also of those that the update did not see.
+The completions are the start model's. The 8 prompts are the first whose groups hold right and wrong
+answers, so that every row has an advantage. An update is one step of AdamW on a mini-batch of two
+groups, four mini-batches in turn: four passes over the rollout. The ratios are those of all rows,
+also of those that the update did not see.
 """
 
 import argparse
@@ -50,16 +54,25 @@ UNIT = 1e-5  # nats
 
 
 def sample_with_signal(policy) -> tuple[Rollout, torch.Tensor, list[Problem]]:
-    """The first groups of which some answers are right and some wrong, their rewards [P, G] and problems."""
+    """The first groups of which some answers are right and some wrong, their rewards [P, G] and
+    problems."""
     problems = load_problems("train")[-CANDIDATES:]  # not those of the first training steps
     prompts = [format_prompt(policy, problem.question) for problem in problems]
     generator = torch.Generator().manual_seed(SETTINGS.seed)
-    rollout = sample_groups(policy, prompts, SETTINGS.group_size, SETTINGS.max_tokens, generator=generator)
+    rollout = sample_groups(
+        policy, prompts, SETTINGS.group_size, max_tokens=SETTINGS.max_tokens, generator=generator
+    )
     rewards = score_rewards(rollout, problems, correctness_reward)
     groups = (~groups_without_signal(rewards)).nonzero().flatten()[: SETTINGS.prompts_per_step]
-    rows = (groups[:, None] * SETTINGS.group_size + torch.arange(SETTINGS.group_size)).flatten().tolist()
+    rows = (
+        (groups[:, None] * SETTINGS.group_size + torch.arange(SETTINGS.group_size))
+        .flatten()
+        .tolist()
+    )
     whole = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
-    tensors = {name: value[rows] for name, value in whole.items() if isinstance(value, torch.Tensor)}
+    tensors = {
+        name: value[rows] for name, value in whole.items() if isinstance(value, torch.Tensor)
+    }
     return (
         replace(rollout, texts=[rollout.texts[row] for row in rows], **tensors),
         rewards[groups],
@@ -77,11 +90,15 @@ def score(policy, rollout: Rollout) -> torch.Tensor:
 def drift(policy, rollout: Rollout, rewards: torch.Tensor) -> list[torch.Tensor]:
     """The log-ratios of all tokens after each update, [B, T] each."""
     logp_old = score(policy, rollout)
-    minibatches = make_minibatches(rollout, rewards, UNCLIPPED, SETTINGS, step=1)
+    minibatches = make_minibatches(rollout, rewards, UNCLIPPED, settings=SETTINGS, step=1)
     optimizer = torch.optim.AdamW(
-        policy.model.parameters(), lr=SETTINGS.learning_rate, betas=SETTINGS.betas, weight_decay=SETTINGS.weight_decay
+        policy.model.parameters(),
+        lr=SETTINGS.learning_rate,
+        betas=SETTINGS.betas,
+        weight_decay=SETTINGS.weight_decay,
     )
-    learner, found = Learner(policy.model, UNCLIPPED, SETTINGS, optimizer), []
+    learner = Learner(policy.model, UNCLIPPED, SETTINGS, optimizer=optimizer)
+    found = []
     score_before_updates(learner, minibatches)
     for _ in range(SETTINGS.epochs):
         for minibatch in minibatches:
@@ -99,7 +116,9 @@ def main() -> None:
     lengths = rollout.lengths.tolist()
     rows = [
         (ids[:n], logp[:n])
-        for ids, logp, n in zip(rollout.completion_ids, score(policy, rollout), lengths, strict=True)
+        for ids, logp, n in zip(
+            rollout.completion_ids, score(policy, rollout), lengths, strict=True
+        )
     ]
     data = {
         "questions": [problem.question for problem in problems],
@@ -110,13 +129,25 @@ def main() -> None:
         "rewards": rewards.flatten().tolist(),
         "advantages": [round(a, 6) for a in group_advantages(rewards).flatten().tolist()],
         "log_ratios": [
-            [row[:n].mul(1 / UNIT).round().int().tolist() for row, n in zip(after, lengths, strict=True)]
+            [
+                row[:n].mul(1 / UNIT).round().int().tolist()
+                for row, n in zip(after, lengths, strict=True)
+            ]
             for after in drift(policy, rollout, rewards)
         ],
-        "provenance": provenance("tiny", "tiny", method="GRPO without a clip", learning_rate=SETTINGS.learning_rate,
-                                 epochs=SETTINGS.epochs, minibatches=SETTINGS.minibatches, temperature=1.0),
-    }  # fmt: skip
-    write_whole(out, lambda file: file.write((json.dumps(data, separators=(",", ":")) + "\n").encode()))
+        "provenance": provenance(
+            "tiny",
+            "tiny",
+            method="GRPO without a clip",
+            learning_rate=SETTINGS.learning_rate,
+            epochs=SETTINGS.epochs,
+            minibatches=SETTINGS.minibatches,
+            temperature=1.0,
+        ),
+    }
+    write_whole(
+        out, lambda file: file.write((json.dumps(data, separators=(",", ":")) + "\n").encode())
+    )
     print(f"{len(lengths)} completions, {sum(lengths)} tokens, {out.stat().st_size / 1000:.0f} kB")
 
 

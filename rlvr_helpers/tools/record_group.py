@@ -1,20 +1,23 @@
-"""Records one group of eight completions, and what sixteen updates on it do to every token, once for each method.
+"""Records one group of eight completions, and what sixteen updates on it do to every token, once
+for each method.
 
     python -m rlvr_helpers.tools.record_group --out data/rollouts/group.json
 
-The file (read it with `rlvr_helpers.kit.recorded.recorded_group`), for B = 8 completions of one problem by the start model:
+The file (read it with `rlvr_helpers.kit.recorded.recorded_group`), for B = 8 completions of one
+problem by the start model:
 
     question, answer, prompt, max_tokens
     rewards     [B]     1 or 0
     tokens      [B]     a list of strings for each completion, the end token included
-    ids, noise  [B]     a list for each completion: token ids, and the uniform numbers that chose them
-    logprobs            a method's name -> [U + 1][B]: a list of whole numbers for each completion, log-probs of its tokens
-                        in units of 1e-5 nats, before the first and after each of U = 16 updates. The first are whole,
-                        the others differences from the update before.
+    ids, noise  [B]     a list for each completion: token ids, and the uniform numbers that chose
+    them logprobs            a method's name -> [U + 1][B]: a list of whole numbers for each
+    completion, log-probs of its tokens
+                        in units of 1e-5 nats, before the first and after each of U = 16 updates.
+                        The first are whole, the others differences from the update before.
     provenance          settings, date, hardware
 
-An update is one step of AdamW on the whole group and nothing else: what it does to a token is due to this group. Every
-method begins with the same completions and the same weights.
+An update is one step of AdamW on the whole group and nothing else: what it does to a token is due
+to this group. Every method begins with the same completions and the same weights.
 """
 
 import argparse
@@ -40,23 +43,31 @@ from rlvr_helpers.training import make_optimizer, score_before_updates, score_re
 SETTINGS = TrainSettings(prompts_per_step=1, epochs=16, minibatches=1, learning_rate=5e-6)
 METHODS = (GRPO, DR_GRPO, GSPO)
 UNIT = 1e-5  # nats
-# Chosen by eye among 800 groups: two correct answers of different length, a guess, misread problems, a missing tag, and
-# one that rambles until its budget ends.
+# Chosen by eye among 800 groups: two correct answers of different length, a guess, misread
+# problems, a missing tag, and one that rambles until its budget ends.
 CANDIDATES = 100  # problems from the end of train, not those of the first training steps
-SEED, GROUP = 1, 40
+SEED = 1
+GROUP = 40
 
 
 def sample_group(policy) -> tuple[Rollout, torch.Tensor, Problem]:
     """The chosen group, the uniform numbers that chose its tokens [B, T], and its problem."""
-    problems, size = load_problems("train")[-CANDIDATES:], SETTINGS.group_size
+    problems = load_problems("train")[-CANDIDATES:]
+    size = SETTINGS.group_size
     prompts = [format_prompt(policy, problem.question) for problem in problems]
     generator = torch.Generator().manual_seed(SEED)
-    rollout = sample_groups(policy, prompts, size, SETTINGS.max_tokens, generator=generator)
+    rollout = sample_groups(
+        policy, prompts, size, max_tokens=SETTINGS.max_tokens, generator=generator
+    )
     # What `sample_groups` draws before the first token.
-    noise = torch.rand(CANDIDATES * size, SETTINGS.max_tokens, generator=torch.Generator().manual_seed(SEED))
+    noise = torch.rand(
+        CANDIDATES * size, SETTINGS.max_tokens, generator=torch.Generator().manual_seed(SEED)
+    )
     rows = slice(GROUP * size, (GROUP + 1) * size)
     whole = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
-    tensors = {name: value[rows] for name, value in whole.items() if isinstance(value, torch.Tensor)}
+    tensors = {
+        name: value[rows] for name, value in whole.items() if isinstance(value, torch.Tensor)
+    }
     return replace(rollout, texts=rollout.texts[rows], **tensors), noise[rows], problems[GROUP]
 
 
@@ -70,8 +81,10 @@ def score(policy, rollout: Rollout) -> torch.Tensor:
 def logprobs_over_updates(method: Method, rollout: Rollout, rewards: torch.Tensor) -> torch.Tensor:
     """Log-probs before the first and after each update from the start model, [U + 1, B, T]."""
     policy = load_policy("tiny")
-    (minibatch,) = make_minibatches(rollout, rewards, method, SETTINGS, step=1)
-    learner = Learner(policy.model, method, SETTINGS, make_optimizer(policy.model, SETTINGS))
+    (minibatch,) = make_minibatches(rollout, rewards, method, settings=SETTINGS, step=1)
+    learner = Learner(
+        policy.model, method, SETTINGS, optimizer=make_optimizer(policy.model, SETTINGS)
+    )
     score_before_updates(learner, [minibatch])
     found = [score(policy, rollout)]
     for _ in range(SETTINGS.epochs):
@@ -81,7 +94,8 @@ def logprobs_over_updates(method: Method, rollout: Rollout, rewards: torch.Tenso
 
 
 def coded(logprobs: torch.Tensor, lengths: list[int]) -> list[list[list[int]]]:
-    """Whole numbers of UNIT: the first in full, then differences. Undone by `recorded.recorded_group`."""
+    """Whole numbers of UNIT: the first in full, then differences. Undone by
+    `recorded.recorded_group`."""
     whole = (logprobs.double() / UNIT).round().long()
     steps = torch.cat([whole[:1], whole.diff(dim=0)])
     return [[row[:n].tolist() for row, n in zip(step, lengths, strict=True)] for step in steps]
@@ -107,7 +121,9 @@ def main() -> None:
         "tokens": [policy.tokenizer.convert_ids_to_tokens(row) for row in ids],
         "ids": ids,
         "noise": [[round(x, 7) for x in row] for row in noise],
-        "logprobs": {m.name: coded(logprobs_over_updates(m, rollout, rewards), lengths) for m in METHODS},
+        "logprobs": {
+            m.name: coded(logprobs_over_updates(m, rollout, rewards), lengths) for m in METHODS
+        },
         "provenance": provenance(
             "tiny",
             "tiny",
@@ -117,7 +133,9 @@ def main() -> None:
             temperature=1.0,
         ),
     }
-    write_whole(out, lambda file: file.write((json.dumps(data, separators=(",", ":")) + "\n").encode()))
+    write_whole(
+        out, lambda file: file.write((json.dumps(data, separators=(",", ":")) + "\n").encode())
+    )
     print(f"{len(lengths)} completions, {sum(lengths)} tokens, {out.stat().st_size / 1000:.0f} kB")
 
 

@@ -1,9 +1,11 @@
-"""Records the four rollouts that run through the lessons: real completions of one problem by the start model.
+"""Records the four rollouts that run through the lessons: real completions of one problem by the
+start model.
 
     python -m rlvr_helpers.tools.record_rollouts --out data/rollouts/four.json
 
-Right and short, right and long, wrong and short, wrong and long; each with the log-probs of its tokens under the start
-model and under the model after one and after thirty steps of GRPO, and the uniform numbers that chose the tokens.
+Right and short, right and long, wrong and short, wrong and long; each with the log-probs of its
+tokens under the start model and under the model after one and after thirty steps of GRPO, and the
+uniform numbers that chose the tokens.
 """
 
 import argparse
@@ -28,11 +30,16 @@ SAMPLES = 24
 
 
 def pick_four(rollout: Rollout, problems: list[Problem]) -> tuple[int, list[int]] | None:
-    """The problem whose samples hold all four kinds with the widest spread of lengths, and their rows."""
+    """The problem whose samples hold all four kinds with the widest spread of lengths, and their
+    rows."""
     best = None
     for p, problem in enumerate(problems):
         rows = range(p * rollout.group_size, (p + 1) * rollout.group_size)
-        right = [r for r in rows if correctness_reward(rollout.texts[r], problem.answer) and not rollout.truncated[r]]
+        right = [
+            r
+            for r in rows
+            if correctness_reward(rollout.texts[r], problem.answer) and not rollout.truncated[r]
+        ]
         wrong = [r for r in rows if not correctness_reward(rollout.texts[r], problem.answer)]
         if len(right) < 2 or len(wrong) < 2:
             continue
@@ -53,8 +60,8 @@ def scores(policy: Policy, rollout: Rollout, rows: list[int]) -> list[list[float
             policy.model,
             rollout.prompt_ids[rows],
             rollout.prompt_mask[rows],
-            rollout.completion_ids[rows],
-            rollout.mask[rows],
+            completion_ids=rollout.completion_ids[rows],
+            completion_mask=rollout.mask[rows],
         )
     return [row[: int(n)].tolist() for row, n in zip(logp, rollout.lengths[rows], strict=True)]
 
@@ -63,33 +70,51 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
-    policy, problems = load_policy("tiny"), load_problems("train")
+    policy = load_policy("tiny")
+    problems = load_problems("train")
     candidates = problems[-200:]  # not those of the first training steps
     prompts = [format_prompt(policy, problem.question) for problem in candidates]
-    rollout = sample_groups(policy, prompts, SAMPLES, 64, generator=torch.Generator().manual_seed(0))
+    rollout = sample_groups(
+        policy, prompts, SAMPLES, max_tokens=64, generator=torch.Generator().manual_seed(0)
+    )
     # What `sample_groups` draws before the first token.
     noise = torch.rand(len(rollout.texts), 64, generator=torch.Generator().manual_seed(0))
     place, rows = pick_four(rollout, candidates)
     logprobs = {"start": scores(policy, rollout, rows)}
-    for record in train(policy, problems[:-200], GRPO, TrainSettings(steps=30, learning_rate=4e-5)):
+    for record in train(
+        policy, problems[:-200], GRPO, settings=TrainSettings(steps=30, learning_rate=4e-5)
+    ):
         if record.step in (1, 30):
             logprobs[f"after {record.step} steps"] = scores(policy, rollout, rows)
-    tokenizer, data = policy.tokenizer, []
+    tokenizer = policy.tokenizer
+    data = []
     for i, (kind, row) in enumerate(zip(KINDS, rows, strict=True)):
         ids = rollout.completion_ids[row, : int(rollout.lengths[row])].tolist()
-        data.append({
-            "kind": kind, "text": rollout.texts[row], "reward": correctness_reward(rollout.texts[row], candidates[place].answer),
-            "truncated": bool(rollout.truncated[row]), "ids": ids, "tokens": tokenizer.convert_ids_to_tokens(ids),
-            "logprobs": {name: values[i] for name, values in logprobs.items()},
-            "noise": noise[row, : len(ids)].tolist(),
-        })  # fmt: skip
+        data.append(
+            {
+                "kind": kind,
+                "text": rollout.texts[row],
+                "reward": correctness_reward(rollout.texts[row], candidates[place].answer),
+                "truncated": bool(rollout.truncated[row]),
+                "ids": ids,
+                "tokens": tokenizer.convert_ids_to_tokens(ids),
+                "logprobs": {name: values[i] for name, values in logprobs.items()},
+                "noise": noise[row, : len(ids)].tolist(),
+            }
+        )
     problem = candidates[place]
     whole = {
-        "question": problem.question, "answer": problem.answer, "prompt": prompts[place],
-        "prompt_ids": tokenizer(prompts[place], add_special_tokens=False).input_ids, "max_tokens": 64, "rollouts": data,
+        "question": problem.question,
+        "answer": problem.answer,
+        "prompt": prompts[place],
+        "prompt_ids": tokenizer(prompts[place], add_special_tokens=False).input_ids,
+        "max_tokens": 64,
+        "rollouts": data,
         "provenance": provenance("tiny", "tiny", temperature=1.0, samples=SAMPLES),
-    }  # fmt: skip
-    write_whole(out, lambda file: file.write((json.dumps(rounded(whole), indent=1) + "\n").encode()))
+    }
+    write_whole(
+        out, lambda file: file.write((json.dumps(rounded(whole), indent=1) + "\n").encode())
+    )
     for item in data:
         print(item["kind"], len(item["ids"]), "tokens:", item["text"])
 

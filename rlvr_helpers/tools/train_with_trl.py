@@ -1,15 +1,18 @@
-"""On to an engine that others use: the course's method, model, problems and settings, trained by TRL's GRPOTrainer.
+"""On to an engine that others use: the course's method, model, problems and settings, trained by
+TRL's GRPOTrainer.
 
     python -m rlvr_helpers.tools.train_with_trl --model tiny --method gspo --steps 60 --out runs/trl
-    accelerate launch --num_processes 2 -m rlvr_helpers.tools.train_with_trl --model qwen2.5-0.5b --out runs/trl
-    torchrun --nproc-per-node 2 -m rlvr_helpers.tools.train_with_trl --model tiny --out runs/trl
+    accelerate launch --num_processes 2 -m rlvr_helpers.tools.train_with_trl --model qwen2.5-0.5b
+    --out runs/trl torchrun --nproc-per-node 2 -m rlvr_helpers.tools.train_with_trl --model tiny
+    --out runs/trl
 
-One process; two GPUs; two processes on a CPU, of which `accelerate launch` starts one only. Each process holds the whole
-model and its share of the rows. `load_policy("runs/trl/model")` reads what was trained.
+One process; two GPUs; two processes on a CPU, of which `accelerate launch` starts one only. Each
+process holds the whole model and its share of the rows. `load_policy("runs/trl/model")` reads what
+was trained.
 
-Each step has the problems and the learning rate that `training.train` would give it. Three things differ: TRL draws its
-own noise; it shuffles the rows of a rollout, so that a mini-batch is not made of whole groups; and its weight decay, 0
-here, spares biases and norms.
+Each step has the problems and the learning rate that `training.train` would give it. Three things
+differ: TRL draws its own noise; it shuffles the rows of a rollout, so that a mini-batch is not made
+of whole groups; and its weight decay, 0 here, spares biases and norms.
 """
 
 import argparse
@@ -53,8 +56,8 @@ def on_cpu(model: str) -> bool:
 def show(when: str, evaluation: Evaluation) -> None:
     low, high = evaluation.interval
     print(
-        f"held-out accuracy {when}: {evaluation.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}; greedy, "
-        f"{len(evaluation.strict)} problems)",
+        f"held-out accuracy {when}: {evaluation.accuracy:.1%} (95 % interval {low:.1%} to"
+        f" {high:.1%}; greedy, {len(evaluation.strict)} problems)",
         flush=True,
     )
 
@@ -62,15 +65,22 @@ def show(when: str, evaluation: Evaluation) -> None:
 def run(options, settings: TrainSettings) -> None:
     """The whole run of the command line; the main process alone evaluates, saves and prints."""
     require_trl()
-    method, out = method_by_name(options.method), Path(options.out)
+    method = method_by_name(options.method)
+    out = Path(options.out)
     if (out / "model").exists():
         raise ValueError(
-            f"{out.name!r} holds a trained model already: choose another folder for --out, or move it away"
+            f"{out.name!r} holds a trained model already: choose another folder for --out, or move"
+            " it away"
         )
     out.mkdir(parents=True, exist_ok=True)
-    policy = load_policy(options.model, device="cpu")  # the trainer moves it to the device of its process
-    train, test = (load_problems(split, options.problems or policy.problems) for split in ("train", "test"))
-    trainer = make_trainer(policy, train, method, settings, out, on_cpu(options.model))
+    # the trainer moves it to the device of its process
+    policy = load_policy(options.model, device="cpu")
+    train, test = (
+        load_problems(split, options.problems or policy.problems) for split in ("train", "test")
+    )
+    trainer = make_trainer(
+        policy, train, method, settings=settings, out=out, use_cpu=on_cpu(options.model)
+    )
     held_out = test[: options.eval_count]
     if is_main():
         show("before", evaluate(policy, held_out, settings.max_tokens))
@@ -85,7 +95,8 @@ def run(options, settings: TrainSettings) -> None:
 
 
 def settings_of(options) -> TrainSettings:
-    """What suits the model, with what the command line says; a budget of tokens becomes 8 rows, since TRL counts rows."""
+    """What suits the model, with what the command line says; a budget of tokens becomes 8 rows,
+    since TRL counts rows."""
     settings = settings_for(options.model)
     if settings.micro_batch_tokens:
         settings = replace(settings, micro_batch_tokens=None, micro_batch_rows=8)
@@ -97,11 +108,19 @@ def settings_of(options) -> TrainSettings:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="tiny", help=f"{', '.join(KNOWN)}, or a folder")
-    parser.add_argument("--problems", help="tiny, arithmetic, gsm8k, or a folder; default: what suits the model")
+    parser.add_argument(
+        "--problems", help="tiny, arithmetic, gsm8k, or a folder; default: what suits the model"
+    )
     parser.add_argument("--method", default="grpo", help=f"one of {', '.join(METHODS)}")
-    parser.add_argument("--out", required=True, help="folder for the trained model and TRL's trainer_state.json")
-    parser.add_argument("--eval-count", type=int, default=200, help="held-out problems that are evaluated")
-    parser.add_argument("--learning-rate", type=float, help="default of this and all below: what suits the model")
+    parser.add_argument(
+        "--out", required=True, help="folder for the trained model and TRL's trainer_state.json"
+    )
+    parser.add_argument(
+        "--eval-count", type=int, default=200, help="held-out problems that are evaluated"
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, help="default of this and all below: what suits the model"
+    )
     for name in WHOLE_NUMBERS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int)
     parser.add_argument("--gradient-checkpointing", action="store_true", default=None)
@@ -110,7 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run(options, settings_of(options))
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)  # from every process: the launcher ends the others at the first exit
+        # from every process: the launcher ends the others at the first exit
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; nothing was saved", file=sys.stderr)

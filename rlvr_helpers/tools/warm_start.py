@@ -1,11 +1,14 @@
-"""A warm start: a few supervised steps on worked solutions, so that reinforcement learning has something to select from.
+"""A warm start: a few supervised steps on worked solutions, so that reinforcement learning has
+something to select from.
 
-    python -m rlvr_helpers.tools.warm_start --model smollm2-135m --problems two_step --steps 24 --out runs/smollm2-warm
-    python -m rlvr_helpers.compare --model runs/smollm2-warm --problems two_step --out runs/after-warm
+    python -m rlvr_helpers.tools.warm_start --model smollm2-135m --problems two_step --steps 24
+    --out runs/smollm2-warm python -m rlvr_helpers.compare --model runs/smollm2-warm --problems
+    two_step --out runs/after-warm
 
-A model that hardly ever earns a reward gives groups without a signal. Here it reads solutions of training problems, in
-the answer format and through its own chat template. Held-out problems are measured before and after, never trained on;
-`warm_start.json` beside the model keeps both, the loss of every step and the settings.
+A model that hardly ever earns a reward gives groups without a signal. Here it reads solutions of
+training problems, in the answer format and through its own chat template. Held-out problems are
+measured before and after, never trained on; `warm_start.json` beside the model keeps both, the loss
+of every step and the settings.
 """
 
 import argparse
@@ -37,7 +40,8 @@ COMMAND = "python -m rlvr_helpers.tools.warm_start"
 
 @dataclass(frozen=True)
 class WarmStart:
-    """How the supervised steps are made. The learning rate rises over the first steps, then stays."""
+    """How the supervised steps are made. The learning rate rises over the first steps, then
+    stays."""
 
     steps: int = 24
     batch: int = 16
@@ -48,7 +52,9 @@ class WarmStart:
 
     def __post_init__(self):
         if self.steps < 1 or self.batch < 1:
-            raise ValueError(f"steps and batch must be at least 1, not {self.steps} and {self.batch}")
+            raise ValueError(
+                f"steps and batch must be at least 1, not {self.steps} and {self.batch}"
+            )
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"the learning rate must be above 0, not {self.learning_rate}")
 
@@ -58,55 +64,82 @@ class WarmStart:
 
 
 def worked_solution(problem: Problem) -> str:
-    """The completion that is taught. Raises ValueError where a problem does not know the equations that solve it."""
+    """The completion that is taught. Raises ValueError where a problem does not know the equations
+    that solve it."""
     if not getattr(problem, "equations", None):
-        raise ValueError("these problems come without worked solutions: take 'arithmetic', 'addition' or 'two_step'")
+        raise ValueError(
+            "these problems come without worked solutions: take 'arithmetic', 'addition' or"
+            " 'two_step'"
+        )
     steps = " ".join(f"{equation}." for equation in problem.equations)
     return f"<reasoning> {steps} </reasoning>\n<answer>{problem.answer}</answer>"
 
 
 def solution_ids(policy: Policy, problem: Problem) -> list[int]:
-    """The tokens of a worked solution and the end token. Raises ValueError if, read back, they would earn no reward."""
+    """The tokens of a worked solution and the end token. Raises ValueError if, read back, they
+    would earn no reward."""
     text = worked_solution(problem)
     ids = policy.tokenizer(text, add_special_tokens=False).input_ids
     read_back = policy.tokenizer.decode(ids, skip_special_tokens=True)
     if not (correctness_reward(read_back, problem.answer) and format_reward(read_back)):
-        raise ValueError(f"the model's tokenizer cannot write the solution {text!r}: it reads back as {read_back!r}")
+        raise ValueError(
+            f"the model's tokenizer cannot write the solution {text!r}: it reads back as"
+            f" {read_back!r}"
+        )
     end = policy.tokenizer.eos_token_id
     return [*ids, policy.end_ids[0] if end is None else end]
 
 
 def supervised_loss(policy: Policy, problems: list[Problem]) -> Tensor:
-    """Mean negative log-prob of the tokens of the worked solutions, in nats: prompts and padding do not count."""
-    prompt_ids, prompt_mask = encode_prompts(policy, [format_prompt(policy, problem.question) for problem in problems])
+    """Mean negative log-prob of the tokens of the worked solutions, in nats: prompts and padding do
+    not count."""
+    prompt_ids, prompt_mask = encode_prompts(
+        policy, [format_prompt(policy, problem.question) for problem in problems]
+    )
     rows = [solution_ids(policy, problem) for problem in problems]
     width = max(map(len, rows))
-    ids = torch.tensor([row + [policy.pad_id] * (width - len(row)) for row in rows], device=policy.device)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=policy.device)
-    return -token_logprobs(policy.model, prompt_ids, prompt_mask, ids, mask).sum() / mask.sum()
+    ids = torch.tensor(
+        [row + [policy.pad_id] * (width - len(row)) for row in rows], device=policy.device
+    )
+    mask = torch.tensor(
+        [[1] * len(row) + [0] * (width - len(row)) for row in rows], device=policy.device
+    )
+    return (
+        -token_logprobs(
+            policy.model, prompt_ids, prompt_mask, completion_ids=ids, completion_mask=mask
+        ).sum()
+        / mask.sum()
+    )
 
 
 def warm_start(policy: Policy, problems: list[Problem], settings: WarmStart) -> Iterator[float]:
-    """Trains the policy's model in place, pass after pass through the shuffled problems; yields the loss of each step.
+    """Trains the policy's model in place, pass after pass through the shuffled problems; yields the
+    loss of each step.
 
-    Raises ValueError without problems, and FloatingPointError where the loss or the gradient is not finite; the model
-    keeps its last good weights.
+    Raises ValueError without problems, and FloatingPointError where the loss or the gradient is not
+    finite; the model keeps its last good weights.
     """
     if not problems:
         raise ValueError("there are no problems to train on")
     model = policy.model.eval()  # no dropout, as in the reinforcement learning that follows
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
-    rng, waiting = random.Random(settings.seed), []
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True
+    )
+    rng = random.Random(settings.seed)
+    waiting = []
     for step in range(1, settings.steps + 1):
         while len(waiting) < settings.batch:
             waiting += rng.sample(problems, len(problems))
-        batch, waiting = waiting[: settings.batch], waiting[settings.batch :]
+        batch = waiting[: settings.batch]
+        waiting = waiting[settings.batch :]
         with autocast(policy.device, policy.compute):
             loss = supervised_loss(policy, batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
         if not (loss.isfinite() and norm.isfinite()):
-            raise FloatingPointError(f"step {step}: the loss is {loss} and the gradient norm {norm}: lower the rate")
+            raise FloatingPointError(
+                f"step {step}: the loss is {loss} and the gradient norm {norm}: lower the rate"
+            )
         for group in optimizer.param_groups:
             group["lr"] = settings.rate(step)
         optimizer.step()
@@ -114,13 +147,28 @@ def warm_start(policy: Policy, problems: list[Problem], settings: WarmStart) -> 
         yield loss.item()
 
 
-def measure(policy: Policy, problems: list[Problem], max_tokens: int, samples: int = 8, seed: int = 0) -> dict:
-    """Shares of strictly right, leniently right and well formed answers, greedy and sampled, and pass@`samples`."""
+def measure(
+    policy: Policy, problems: list[Problem], max_tokens: int, samples: int = 8, seed: int = 0
+) -> dict:
+    """Shares of strictly right, leniently right and well formed answers, greedy and sampled, and
+    pass@`samples`."""
     greedy = evaluate(policy, problems, max_tokens)
     generator = torch.Generator().manual_seed(seed)
-    sampled = evaluate(policy, problems, max_tokens, 1.0, samples, generator, batch_size=64)
+    sampled = evaluate(
+        policy,
+        problems,
+        max_tokens,
+        temperature=1.0,
+        samples=samples,
+        generator=generator,
+        batch_size=64,
+    )
     at_least_once = {f"pass@{samples}": mean_pass_at_k(sampled, samples, samples)}
-    return {"problems": len(problems), "greedy": _shares(greedy), "sampled": _shares(sampled) | at_least_once}
+    return {
+        "problems": len(problems),
+        "greedy": _shares(greedy),
+        "sampled": _shares(sampled) | at_least_once,
+    }
 
 
 def _shares(verdict: Evaluation) -> dict:
@@ -142,9 +190,13 @@ def in_words(name: str, measured: dict) -> str:
 
 
 def refuse_to_overwrite(folder: Path) -> None:
-    """Raises ValueError unless the folder is new or empty: nothing is overwritten, and no run is resumed."""
+    """Raises ValueError unless the folder is new or empty: nothing is overwritten, and no run is
+    resumed."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise ValueError(f"{folder.name!r} holds something already, perhaps a model: give another --out, or remove it")
+        raise ValueError(
+            f"{folder.name!r} holds something already, perhaps a model: give another --out, or"
+            " remove it"
+        )
 
 
 def run(options) -> None:
@@ -154,12 +206,15 @@ def run(options) -> None:
         raise ValueError("--evaluate, --samples and --max-tokens must be at least 1")
     settings = WarmStart(options.steps, options.batch, options.lr, seed=options.seed)
     train, held_out = (load_problems(split, options.problems) for split in ("train", "test"))
-    worked_solution(train[0])  # so that a source without solutions is refused before anything is loaded
+    # so that a source without solutions is refused before anything is loaded
+    worked_solution(train[0])
     policy = load_policy(options.model, compute=DTYPES[options.compute])
-    policy.examples = ()  # it learns the format without: the saved model is prompted by the question alone
+    # it learns the format without: the saved model is prompted by the question alone
+    policy.examples = ()
     before = measure(policy, held_out[: options.evaluate], options.max_tokens, options.samples)
     print(in_words("before", before), flush=True)
-    losses, started = [], time.perf_counter()
+    losses = []
+    started = time.perf_counter()
     with tqdm(warm_start(policy, train, settings), total=settings.steps, unit="step") as bar:
         for loss in bar:
             losses.append(loss)
@@ -177,8 +232,10 @@ def run(options) -> None:
         "before": before,
         "after": after,
     }
-    # so that training after it takes the same problems, with the settings of the model that it began with
-    policy.problems, policy.settings = options.problems, policy.settings | {"max_tokens": options.max_tokens}
+    # so that training after it takes the same problems, with the settings of the model that it
+    # began with
+    policy.problems = options.problems
+    policy.settings = policy.settings | {"max_tokens": options.max_tokens}
     save_policy(policy, options.out)
     text = json.dumps(rounded(report), indent=1) + "\n"
     write_whole(options.out / "warm_start.json", lambda file: file.write(text.encode()))
@@ -188,17 +245,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="smollm2-135m", help=f"{', '.join(KNOWN)}, or a folder")
     parser.add_argument(
-        "--problems", default="two_step", help="arithmetic, addition or two_step: with worked solutions"
+        "--problems",
+        default="two_step",
+        help="arithmetic, addition or two_step: with worked solutions",
     )
     parser.add_argument("--steps", type=int, default=WarmStart.steps)
     parser.add_argument("--batch", type=int, default=WarmStart.batch, help="problems a step")
     parser.add_argument("--lr", type=float, default=WarmStart.learning_rate, help="learning rate")
     parser.add_argument("--seed", type=int, default=WarmStart.seed)
-    parser.add_argument("--compute", choices=("float32", "bfloat16"), default="float32", help="of matrix products")
-    parser.add_argument("--evaluate", type=int, default=48, help="held-out problems that are measured")
-    parser.add_argument("--samples", type=int, default=8, help="answers to each of them at temperature 1")
+    parser.add_argument(
+        "--compute", choices=("float32", "bfloat16"), default="float32", help="of matrix products"
+    )
+    parser.add_argument(
+        "--evaluate", type=int, default=48, help="held-out problems that are measured"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=8, help="answers to each of them at temperature 1"
+    )
     parser.add_argument("--max-tokens", type=int, default=96, help="budget of an answer")
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the model and warm_start.json")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="new folder for the model and warm_start.json"
+    )
     options = parser.parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else arguments
     try:

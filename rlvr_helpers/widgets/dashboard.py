@@ -1,6 +1,7 @@
 """The live dashboard of a training run.
 
-No pyplot here and no notebook globals: JupyterLab runs widget callbacks on a second thread while a cell is running.
+No pyplot here and no notebook globals: JupyterLab runs widget callbacks on a second thread while a
+cell is running.
 """
 
 import html
@@ -24,7 +25,8 @@ FEW = 4  # steps of a run where the variable RLVR_FAST is set, as in browser tes
 
 
 def progress_bar(steps: Iterable, total: int, label: str) -> Iterator:
-    """Passes on `steps` under a progress bar with the time left: for an experiment that needs no dashboard.
+    """Passes on `steps` under a progress bar with the time left: for an experiment that needs no
+    dashboard.
 
     Interrupting the kernel ends it and keeps what there is.
     """
@@ -42,23 +44,29 @@ def _few(steps: Iterable) -> Iterable:
 
 
 class TrainingDashboard:
-    """A live picture of training with a progress bar, the time left and a Stop button that keeps what was learnt.
+    """A live picture of training with a progress bar, the time left and a Stop button that keeps
+    what was learnt.
 
         dashboard = TrainingDashboard(total_steps=30, method=GRPO)
         records = list(dashboard.watch(train(policy, problems, GRPO, TrainSettings(steps=30))))
 
-    Interrupting the kernel does what Stop does. At the end the live picture is replaced by a still one, so that the
-    saved notebook shows it without a kernel. name: what the titles call the run, by default the method.
+    Interrupting the kernel does what Stop does. At the end the live picture is replaced by a still
+    one, so that the saved notebook shows it without a kernel. name: what the titles call the run,
+    by default the method.
     """
 
     def __init__(self, total_steps: int, method: Method | None = None, name: str | None = None):
-        self.total_steps, self.method, self.name = total_steps, method, name
+        self.total_steps = total_steps
+        self.method = method
+        self.name = name
         self._label = name or (method.name if method else "")
-        self._runs: dict[str, list[StepRecord]] = {self._label: []}  # a comparison makes several side by side
+        # a comparison makes several side by side
+        self._runs: dict[str, list[StepRecord]] = {self._label: []}
         self.taken = 0  # records of all runs
         self.stopped = False
         self.read_back = 0  # steps that came from the files of finished runs
-        self._started, self._drawn = time.monotonic(), 0.0
+        self._started = time.monotonic()
+        self._drawn = 0.0
         self.bar = ipywidgets.IntProgress(max=total_steps, layout={"width": "320px"})
         self.stop_button = ipywidgets.Button(
             description="Stop", tooltip="Stop after this step and keep what was learnt"
@@ -66,7 +74,9 @@ class TrainingDashboard:
         self.stop_button.on_click(self.stop)
         self.status = ipywidgets.HTML("Starting: the first rollout is being sampled.")
         self.image = ipywidgets.HTML()
-        self.box = ipywidgets.VBox([ipywidgets.HBox([self.bar, self.stop_button, self.status]), self.image])
+        self.box = ipywidgets.VBox(
+            [ipywidgets.HBox([self.bar, self.stop_button, self.status]), self.image]
+        )
         answers_at_once(self.stop_button)
 
     def stop(self, _=None) -> None:
@@ -75,7 +85,8 @@ class TrainingDashboard:
         self.status.value = "Stopping after this step."
 
     def watch(self, steps: Iterable) -> Iterator:
-        """Passes on records (of `train`) or progress (of `run_comparison`) and shows them as they come."""
+        """Passes on records (of `train`) or progress (of `run_comparison`) and shows them as they
+        come."""
         handle = display(self.box, display_id=True)
         few = _few(steps) if self.method else steps  # a comparison is shortened where it is planned
         try:
@@ -93,20 +104,26 @@ class TrainingDashboard:
             self._finish(handle)
 
     def show(self, item) -> None:
-        """Takes one record, or one `Progress` of a comparison, into the picture. Of runs that go on side by side one is
-        shown until it ends."""
-        record, label = getattr(item, "record", item), self._label
+        """Takes one record, or one `Progress` of a comparison, into the picture. Of runs that go on
+        side by side one is shown until it ends."""
+        record = getattr(item, "record", item)
+        label = self._label
         run_steps = getattr(item, "run_steps", self.total_steps)
         if hasattr(item, "method"):
             label = f"{item.method.name}, seed {item.seed}"
         self._runs[label] = [*self._runs.get(label, ()), record]
         if label == self._label or len(self.records) in (0, run_steps):
-            self._label, self.method, self._run_steps = label, getattr(item, "method", self.method), run_steps
+            self._label = label
+            self.method = getattr(item, "method", self.method)
+            self._run_steps = run_steps
         self.taken += 1
         self.read_back += getattr(item, "read_back", False)
         self.bar.value = self.taken
         self.status.value = html.escape(self._status_line())
-        if time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES or self.bar.value == self.total_steps:
+        if (
+            time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES
+            or self.bar.value == self.total_steps
+        ):
             self.image.value = plots.show(self._figure()).html
             self._drawn = time.monotonic()
 
@@ -116,10 +133,14 @@ class TrainingDashboard:
         return self._runs.get(self._label, [])
 
     def _status_line(self) -> str:
-        spent, done = time.monotonic() - self._started, self.taken
+        spent = time.monotonic() - self._started
+        done = self.taken
         left = spent / done * (self.total_steps - done)
         reward = self.records[-1].reward_mean
-        return f"{self._label}: step {done} of {self.total_steps}, reward {reward:.2f}, {left:.0f} s left"
+        return (
+            f"{self._label}: step {done} of {self.total_steps}, reward {reward:.2f}, {left:.0f} s"
+            " left"
+        )
 
     def _figure(self):
         return plots.dashboard(self.records, self._run_steps, self.method, self.name)
@@ -128,9 +149,15 @@ class TrainingDashboard:
         """Puts a still picture in the place of the live one."""
         seconds = time.monotonic() - self._started
         word = "Stopped" if self.stopped else "Done"
-        line = f"{word} after {self.bar.value} of {self.total_steps} steps, {seconds:.0f} s. What was learnt is kept."
+        line = (
+            f"{word} after {self.bar.value} of {self.total_steps} steps, {seconds:.0f} s. What was"
+            " learnt is kept."
+        )
         if self.read_back:
-            line = f"{word}: {self.bar.value} of {self.total_steps} steps, {self.read_back} of them read back from finished runs."
+            line = (
+                f"{word}: {self.bar.value} of {self.total_steps} steps, {self.read_back} of them"
+                " read back from finished runs."
+            )
         still = plots.show(self._figure(), caption=line) if self.records else line
         if handle is not None:
             handle.update(still)

@@ -1,12 +1,15 @@
-"""An explorer: sliders, toggles and text fields over one figure, with Reset and a still picture where widgets are absent.
+"""An explorer: sliders, toggles and text fields over one figure, with Reset and a still picture
+where widgets are absent.
 
     def draw(temperature: float, top_p: float) -> Figure: ...
 
-    Explorer(draw, temperature=ipywidgets.FloatSlider(1.0, min=0.1, max=2.0), top_p=ipywidgets.FloatSlider(...))
+    Explorer(draw, temperature=ipywidgets.FloatSlider(1.0, min=0.1, max=2.0),
+    top_p=ipywidgets.FloatSlider(...))
 
-`draw` gets every control's value by name and returns a figure of `plots` (always of one size: give its title a fixed
-number of lines) or a `Picture`. It reads nothing but its arguments and what its closure holds, since callbacks may run on
-a second thread while the next cell rebinds names. ipywidgets swallows what a callback raises, so tests drive `update`.
+`draw` gets every control's value by name and returns a figure of `plots` (always of one size: give
+its title a fixed number of lines) or a `Picture`. It reads nothing but its arguments and what its
+closure holds, since callbacks may run on a second thread while the next cell rebinds names.
+ipywidgets swallows what a callback raises, so tests drive `update`.
 """
 
 from collections.abc import Callable
@@ -22,32 +25,46 @@ WIDE = {"width": "560px"}
 
 
 def answers_at_once(*controls: ipywidgets.Widget) -> None:
-    """Lets what a reader does to these controls arrive while a cell runs, and in order. Call it once they are ready.
+    """Lets what a reader does to these controls arrive while a cell runs, and in order. Call it
+    once they are ready.
 
-    JupyterLab sends all of it to one thread of the kernel. ipykernel 7.4 hands it on to the thread that last published
-    for the control, at first the one that runs cells: there a Stop would wait for the end of the run, and a click could
-    overtake the text typed before it. Without that note it stays where JupyterLab sends it.
+    JupyterLab sends all of it to one thread of the kernel. ipykernel 7.4 hands it on to the thread
+    that last published for the control, at first the one that runs cells: there a Stop would wait
+    for the end of the run, and a click could overtake the text typed before it. Without that note
+    it stays where JupyterLab sends it.
     """
     for control in controls:
         getattr(control.comm, "__dict__", {}).pop("_reply_subshell_id", None)
 
 
 class Explorer:
-    """Controls over a picture; as a cell's last line it shows itself. controls: by the name of `draw`'s argument.
+    """Controls over a picture; as a cell's last line it shows itself. controls: by the name of
+    `draw`'s argument.
 
-    wide: whether the controls get the explorer's usual width (set False where they bring a layout of their own).
+    wide: whether the controls get the explorer's usual width (set False where they bring a layout
+        of their own).
     """
 
-    def __init__(self, draw: Callable[..., Figure | Picture], *, wide: bool = True, **controls: ipywidgets.ValueWidget):
-        self.draw, self.controls = draw, controls
+    def __init__(
+        self,
+        draw: Callable[..., Figure | Picture],
+        *,
+        wide: bool = True,
+        **controls: ipywidgets.ValueWidget,
+    ):
+        self.draw = draw
+        self.controls = controls
         self._initial = {name: control.value for name, control in controls.items()}
         self.image = ipywidgets.HTML()
-        self.reset_button = ipywidgets.Button(description="Reset", tooltip="Back to the first values")
+        self.reset_button = ipywidgets.Button(
+            description="Reset", tooltip="Back to the first values"
+        )
         self.reset_button.on_click(self.reset)
         for control in controls.values():
             control.observe(self.update, "value")
             if wide:
-                control.style, control.layout = LABELS, WIDE
+                control.style = LABELS
+                control.layout = WIDE
         self.box = ipywidgets.VBox([*controls.values(), self.reset_button, self.image])
         self._paused = False
         self.update()
@@ -59,8 +76,10 @@ class Explorer:
         return {name: control.value for name, control in self.controls.items()}
 
     def set(self, **values) -> None:
-        """Sets several controls and draws once, also when a control that is set calls `set` for others."""
-        outer, self._paused = self._paused, True
+        """Sets several controls and draws once, also when a control that is set calls `set` for
+        others."""
+        outer = self._paused
+        self._paused = True
         try:
             for name, value in values.items():
                 self.controls[name].value = value

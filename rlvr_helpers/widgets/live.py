@@ -1,15 +1,18 @@
-"""A live explorer: JavaScript that needs no kernel, over data from Python, linked to traits that Python reads and sets.
+"""A live explorer: JavaScript that needs no kernel, over data from Python, linked to traits that
+Python reads and sets.
 
     class Lens(LiveExplorer):
-        script = Path(__file__).with_name("lens.js")       # defines `explorer(root, values, data, words)` and `style`
-        update = value(traitlets.Int(0))                    # what the reader changes; Python sees it
+        script = Path(__file__).with_name("lens.js")       # defines `explorer(root, values, data,
+        words)` and `style` update = value(traitlets.Int(0))                    # what the reader
+        changes; Python sees it
 
     Lens(data={...}, words=WORDS["lens"], still=picture)
 
-A cell shows it as one HTML output: an `<img>`, which is all that an untrusted notebook or GitHub shows, and a script that
-puts the live explorer in its place wherever scripts run: in JupyterLab, and in exported HTML with no kernel and no network.
-Inside a notebook the output finds the kernel's model of the explorer by its id and follows it. So a saved notebook never
-holds a widget whose model is gone. Inside other widgets (`ipywidgets.VBox([lens])`) it is an ordinary widget.
+A cell shows it as one HTML output: an `<img>`, which is all that an untrusted notebook or GitHub
+shows, and a script that puts the live explorer in its place wherever scripts run: in JupyterLab,
+and in exported HTML with no kernel and no network. Inside a notebook the output finds the kernel's
+model of the explorer by its id and follows it. So a saved notebook never holds a widget whose model
+is gone. Inside other widgets (`ipywidgets.VBox([lens])`) it is an ordinary widget.
 """
 
 import base64
@@ -33,7 +36,8 @@ export default {
   initialize: ({ model }) => announce(model),
   render({ model, el }) {
     const parts = Object.fromEntries(["data", "words"].map((name) => [name, model.get(name)]));
-    const values = Object.fromEntries(model.get("value_names").map((name) => [name, model.get(name)]));
+    const names = model.get("value_names");
+    const values = Object.fromEntries(names.map((name) => [name, model.get(name)]));
     mount(el, explorer, { ...parts, values, style }, model);
   },
 };
@@ -53,7 +57,8 @@ PAGE = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
   :root {{ color-scheme: light dark; }}
-  body {{ margin: 24px auto; max-width: 1060px; padding: 0 16px; font: 15px/1.5 system-ui, sans-serif;
+  body {{ margin: 24px auto; max-width: 1060px; padding: 0 16px;
+         font: 15px/1.5 system-ui, sans-serif;
     background: #fff; color: #1f1f1f; }}
   h1 {{ font-size: 20px; }}
   @media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #ececec; }} }}
@@ -69,8 +74,9 @@ PAGE = """<!DOCTYPE html>
 
 @dataclass(frozen=True)
 class Still:
-    """The picture where no script runs: an SVG, its alternative text (at most 150 characters), its size in pixels, and a
-    long description, which stands below it as text. Raises ValueError on a longer alternative text."""
+    """The picture where no script runs: an SVG, its alternative text (at most 150 characters), its
+    size in pixels, and a long description, which stands below it as text. Raises ValueError on a
+    longer alternative text."""
 
     svg: str
     alt: str
@@ -80,7 +86,9 @@ class Still:
 
     def __post_init__(self):
         if not 0 < len(self.alt) <= LONGEST_ALT:
-            raise ValueError(f"alt must have 1 to {LONGEST_ALT} characters, not {len(self.alt)}: {self.alt!r}")
+            raise ValueError(
+                f"alt must have 1 to {LONGEST_ALT} characters, not {len(self.alt)}: {self.alt!r}"
+            )
 
     @property
     def html(self) -> str:
@@ -98,12 +106,16 @@ def value(trait: traitlets.TraitType) -> traitlets.TraitType:
 
 
 def as_json(data) -> str:
-    """Compact JSON that may stand in a script of a page. Raises ValueError on NaN and infinity, which JSON lacks."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
+    """Compact JSON that may stand in a script of a page. Raises ValueError on NaN and infinity,
+    which JSON lacks."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
+        "</", "<\\/"
+    )
 
 
 class LiveExplorer(anywidget.AnyWidget):
-    """A subclass gives `script`, the path of its JavaScript, further files as `parts`, and traits wrapped in `value`."""
+    """A subclass gives `script`, the path of its JavaScript, further files as `parts`, and traits
+    wrapped in `value`."""
 
     script: Path
     parts: tuple[Path, ...] = ()
@@ -118,13 +130,18 @@ class LiveExplorer(anywidget.AnyWidget):
         names = sorted(self.trait_names(value=True))
         own = uuid.uuid4().hex[:12]
         source = self.source() + WIDGET_TAIL
-        super().__init__(data=data, words=words, value_names=names, name_of_this=own, _esm=source, **values)
+        super().__init__(
+            data=data, words=words, value_names=names, name_of_this=own, _esm=source, **values
+        )
         answers_at_once(self)
 
     @classmethod
     def source(cls) -> str:
-        """The shared module and the explorer's own files, joined, without indentation to save space."""
-        joined = "\n".join(path.read_text(encoding="utf-8") for path in (SHARED, *cls.parts, cls.script))
+        """The shared module and the explorer's own files, joined, without indentation to save
+        space."""
+        joined = "\n".join(
+            path.read_text(encoding="utf-8") for path in (SHARED, *cls.parts, cls.script)
+        )
         return re.sub(r"\n\s+", "\n", joined)
 
     @property
@@ -136,7 +153,7 @@ class LiveExplorer(anywidget.AnyWidget):
         return (
             f'<div data-rlvr="{self.name_of_this}">{self.still.html}</div>\n'
             f'<script type="module">\n{script}</script>'
-        )  # fmt: skip
+        )
 
     def page(self, title: str, language: str = "en") -> str:
         """A whole page with the explorer, which opens from disk without a server."""

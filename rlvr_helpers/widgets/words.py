@@ -1,4 +1,5 @@
-"""Every word that a live explorer shows, by explorer: the one file to translate. `{n}` is filled in by the explorer."""
+"""Every word that a live explorer shows, by explorer: the one file to translate. `{n}` is filled in
+by the explorer."""
 
 TOKEN_LENS = {
     "question": "{question} (answer: {answer})",
@@ -90,10 +91,14 @@ TOKEN_LENS = {
     "after": "After “{before}”",
     "nothing": "the start",
     "noise": "noise {noise}",
-    "chose": "The noise fell between {start} and {end}: that is “{token}”, {p} of the line, "
-    "a surprise of {surprise} nats.",
-    "interval": "“{token}” has the piece from {start} to {end}, {p} of the line, a surprise of {surprise} nats: "
-    "there the noise fell.",
+    "chose": (
+        "The noise fell between {start} and {end}: that is “{token}”, {p} of the line, "
+        "a surprise of {surprise} nats."
+    ),
+    "interval": (
+        "“{token}” has the piece from {start} to {end}, {p} of the line, a surprise of {surprise}"
+        " nats: there the noise fell."
+    ),
     # the legend
     "key_up_push": "pushed up",
     "key_down_push": "pushed down (stronger: larger share)",
@@ -102,25 +107,42 @@ TOKEN_LENS = {
     "key_clipped": "clip binds: no push",
     "key_framed": "binds for some methods only",
     "strips": "strips from above: {methods}",
-    "key_surprise": "the stronger the tint, the less likely the token was. "
-    "Choose a token to see what else it could have said.",
+    "key_surprise": (
+        "the stronger the tint, the less likely the token was. "
+        "Choose a token to see what else it could have said."
+    ),
     # where no script runs
-    "alt": "A group of {rows} completions as text, each token tinted by what the next update of {method} does to it.",
+    "alt": (
+        "A group of {rows} completions as text, each token tinted by what the next update of"
+        " {method} does to it."
+    ),
     "alt_simple": "{rows} completions as text, each token tinted by how unlikely it was.",
-    "still": "Live in JupyterLab once its cell has run: choose a token and see its whole calculation, flip a reward, "
-    "change the method.",
-    "still_simple": "Live in JupyterLab once its cell has run: choose a token and see what else it could have said.",
+    "still": (
+        "Live in JupyterLab once its cell has run: choose a token and see its whole calculation,"
+        " flip a reward, change the method."
+    ),
+    "still_simple": (
+        "Live in JupyterLab once its cell has run: choose a token and see what else it could have"
+        " said."
+    ),
 }
 
 CLIP_STAGE = {
     "title": "The clip stage",
     "stage": "The stage",
-    "alt": "Tokens of a rollout as dots on the slopes of the clipped objective, for A > 0 and A < 0. {stopped} of {all} "
-    "are stopped.",
-    "long": "Above, the objective for A > 0 rises with the ratio and is flat above 1.2. Below, the objective for A < 0 "
-    "falls with the ratio and is flat below 0.8. After {n} updates {stopped} of {all} tokens lie on flat ground.",
-    "intro": "Each dot is a token of a real rollout. Its arrow is the push of the next update, uphill. On flat ground "
-    "there is no push: grey. Drag the edges, or any dot.",
+    "alt": (
+        "Tokens of a rollout as dots on the slopes of the clipped objective, for A > 0 and A < 0."
+        " {stopped} of {all} are stopped."
+    ),
+    "long": (
+        "Above, the objective for A > 0 rises with the ratio and is flat above 1.2. Below, the"
+        " objective for A < 0 falls with the ratio and is flat below 0.8. After {n} updates"
+        " {stopped} of {all} tokens lie on flat ground."
+    ),
+    "intro": (
+        "Each dot is a token of a real rollout. Its arrow is the push of the next update, uphill."
+        " On flat ground there is no push: grey. Drag the edges, or any dot."
+    ),
     "presets": "Set up as",
     "rule": "Rule",
     "rule_none": "none",
@@ -142,10 +164,15 @@ CLIP_STAGE = {
     "count": {
         "none": "{after}. Nothing stops a push.",
         "clamp": "{after}. This one stops {stopped} of {all} {unit} ({share}) and traps {wrong}.",
-        "minimum": "{after}. This one stops {stopped} of {all} {unit} ({share}) and pulls {wrong} back.",
+        "minimum": (
+            "{after}. This one stops {stopped} of {all} {unit} ({share}) and pulls {wrong} back."
+        ),
     },
     "count_hidden": "Your guess first: where does the push of this token end?",
-    "lanes": ["A > 0: better than its group, pushed up", "A < 0: worse than its group, pushed down"],
+    "lanes": [
+        "A > 0: better than its group, pushed up",
+        "A < 0: worse than its group, pushed down",
+    ],
     "axis": "ratio q, on a log scale that is finer near 1",
     "axis_most": "ratio q, finer near 1; bar: 98 % of the dots, {low} to {high}",
     "edge_clip_low": "Lower edge of the range",
@@ -208,42 +235,75 @@ CLIP_STAGE = {
             "down": "It has fallen far enough: below the lower edge the objective is flat.",
         },
         "trapped": {
-            "up": "It fell, though its answer is better. The clamp is flat here too: nothing brings it back.",
-            "down": "It rose, though its answer is worse. The clamp is flat here too: nothing brings it back.",
+            "up": (
+                "It fell, though its answer is better. The clamp is flat here too: nothing brings"
+                " it back."
+            ),
+            "down": (
+                "It rose, though its answer is worse. The clamp is flat here too: nothing brings it"
+                " back."
+            ),
         },
         "back": {
-            "up": "It fell, though its answer is better. The minimum keeps the plain term: it is pushed back up.",
-            "down": "It rose, though its answer is worse. The minimum keeps the plain term: it is pushed back down.",
+            "up": (
+                "It fell, though its answer is better. The minimum keeps the plain term: it is"
+                " pushed back up."
+            ),
+            "down": (
+                "It rose, though its answer is worse. The minimum keeps the plain term: it is"
+                " pushed back down."
+            ),
         },
     },
     "predict": "Guess another",
     "answer": "This is my guess",
     "skip": "Skip",
     "question": {
-        "up": "A > 0. The rule is “{rule}”, the range {low} to {high}. Drag the dot to the ratio at which its push "
-        "ends.",
-        "down": "A < 0. The rule is “{rule}”, the range {low} to {high}. Drag the dot to the ratio at which its push "
-        "ends.",
+        "up": (
+            "A > 0. The rule is “{rule}”, the range {low} to {high}. Drag the dot to the ratio at"
+            " which its push ends."
+        ),
+        "down": (
+            "A < 0. The rule is “{rule}”, the range {low} to {high}. Drag the dot to the ratio at"
+            " which its push ends."
+        ),
     },
     "guess": "your guess",
     "verdict": {
         "near": {
-            "up": "You guessed {guess}, and its push ends at {end}: the upper edge, since A > 0 pushes up.",
-            "down": "You guessed {guess}, and its push ends at {end}: the lower edge, since A < 0 pushes down.",
+            "up": (
+                "You guessed {guess}, and its push ends at {end}: the upper edge, since A > 0"
+                " pushes up."
+            ),
+            "down": (
+                "You guessed {guess}, and its push ends at {end}: the lower edge, since A < 0"
+                " pushes down."
+            ),
         },
         "off": {
-            "up": "You guessed {guess}. Its push ends at {end}, {off} away: the upper edge, since A > 0 pushes up.",
-            "down": "You guessed {guess}. Its push ends at {end}, {off} away: the lower edge, since A < 0 pushes down.",
+            "up": (
+                "You guessed {guess}. Its push ends at {end}, {off} away: the upper edge, since A >"
+                " 0 pushes up."
+            ),
+            "down": (
+                "You guessed {guess}. Its push ends at {end}, {off} away: the lower edge, since A <"
+                " 0 pushes down."
+            ),
         },
         "never": "You guessed {guess}. Without a rule its push never ends.",
-        "trapped": "You guessed {guess}. The clamp stops it where it stands, at {q}: outside the range on either side.",
+        "trapped": (
+            "You guessed {guess}. The clamp stops it where it stands, at {q}: outside the range on"
+            " either side."
+        ),
     },
     "training": "What training did",
     "arm": "with “{rule}”, {unit}{range}.",
     "range_of": ", range {span}",
     "nearest": "Of those recorded it is nearest to your {span}.",
     "with_std": "Recorded with GRPO's advantages.",
-    "not_recorded": "with the product: not recorded. Its log is a sum over tokens, so it grows with the length.",
+    "not_recorded": (
+        "with the product: not recorded. Its log is a sum over tokens, so it grows with the length."
+    ),
     "recorded_ranges": "Recorded ranges",
     "held_out": "accuracy, {n} held-out problems",
     "rollouts": "rollouts",

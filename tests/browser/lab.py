@@ -7,7 +7,8 @@
             notebook.cell("plots.show").screenshot("plot.png")
         assert not lab.requests_out
 
-The server has its own settings, runs in a copy of the notebooks and listens on 127.0.0.1 alone. Times are in seconds.
+The server has its own settings, runs in a copy of the notebooks and listens on 127.0.0.1 alone.
+Times are in seconds.
 """
 
 import json
@@ -40,7 +41,8 @@ CHROMIUM = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-SETTINGS = {  # no news, every cell in the page even when it is scrolled away, no dialogue on leaving
+# no news, every cell in the page even when it is scrolled away, no dialogue on leaving
+SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
@@ -68,15 +70,21 @@ class Gate(socketserver.ThreadingTCPServer):
 
 
 class Lab:
-    """A JupyterLab server over a copy of `notebooks`, and a browser. Further keywords are its environment variables.
+    """A JupyterLab server over a copy of `notebooks`, and a browser. Further keywords are its
+    environment variables.
 
     requests:     the address of every request of the browser
-    requests_out: those of them, and those of the server and its kernels, that would have left the machine
+    requests_out: those of them, and those of the server and its kernels, that would have left the
+        machine
     """
 
     def __init__(self, notebooks: Path, folder: Path, browser: str, **environment: str):
         self.folder, self.root, self.token = folder, folder / "notebooks", secrets.token_hex(16)
-        shutil.copytree(notebooks, self.root, ignore=shutil.ignore_patterns("runs", "my_work", ".ipynb_checkpoints"))
+        shutil.copytree(
+            notebooks,
+            self.root,
+            ignore=shutil.ignore_patterns("runs", "my_work", ".ipynb_checkpoints"),
+        )
         self.requests: list[str] = []
         self._browser_path, self._environment = browser, environment
         self._opened = 0
@@ -85,7 +93,9 @@ class Lab:
         self._gate = Gate()
         self._start_server()
         self._playwright = sync_playwright().start()
-        self.browser = self._playwright.chromium.launch(executable_path=self._browser_path, args=CHROMIUM)
+        self.browser = self._playwright.chromium.launch(
+            executable_path=self._browser_path, args=CHROMIUM
+        )
         return self
 
     def __exit__(self, *_) -> None:
@@ -100,12 +110,24 @@ class Lab:
         self._gate.server_close()
 
     def _start_server(self) -> None:
-        homes = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime"}
+        homes = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+        }
         homes |= {"IPYTHONDIR": "ipython"}
-        env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "IPYTHON"))}
+        env = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("JUPYTER", "IPYTHON"))
+        }
         env |= {key: str(self.folder / name) for key, name in homes.items()} | self._environment
         gate = f"http://{HERE}:{self._gate.server_address[1]}"
-        env |= {key: gate for name in ("http", "https", "all") for key in (f"{name}_proxy", f"{name.upper()}_PROXY")}
+        env |= {
+            key: gate
+            for name in ("http", "https", "all")
+            for key in (f"{name}_proxy", f"{name.upper()}_PROXY")
+        }
         env |= {"no_proxy": f"{HERE},localhost", "NO_PROXY": f"{HERE},localhost"}
         overrides = self.folder / "config" / "labconfig" / "default_setting_overrides.json"
         overrides.parent.mkdir(parents=True)
@@ -114,8 +136,19 @@ class Lab:
             free.bind((HERE, 0))
             port = free.getsockname()[1]
         self.address = f"http://{HERE}:{port}"
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.ip={HERE}"]
-        command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.root}"]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            f"--ServerApp.ip={HERE}",
+        ]
+        command += [
+            f"--ServerApp.port={port}",
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={self.root}",
+        ]
         command += [f"--IdentityProvider.token={self.token}", "--LabApp.expose_app_in_browser=True"]
         with open(self.folder / "server.log", "w") as log:
             self.server = subprocess.Popen(command, cwd=self.root, env=env, stdout=log, stderr=log)
@@ -123,13 +156,18 @@ class Lab:
         while not self._answers():
             if self.server.poll() is not None or time.monotonic() > give_up:
                 self.server.kill()
-                raise RuntimeError("JupyterLab did not start:\n" + (self.folder / "server.log").read_text()[-3000:])
+                raise RuntimeError(
+                    "JupyterLab did not start:\n" + (self.folder / "server.log").read_text()[-3000:]
+                )
             time.sleep(0.2)
 
     def _answers(self) -> bool:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            return direct.open(f"{self.address}/api/status?token={self.token}", timeout=5).status == 200
+            return (
+                direct.open(f"{self.address}/api/status?token={self.token}", timeout=5).status
+                == 200
+            )
         except (URLError, OSError):
             return False
 
@@ -139,22 +177,31 @@ class Lab:
 
     def _stays(self, url: str) -> bool:
         parts = urlsplit(url)
-        return parts.scheme in ("data", "blob", "about") or parts.netloc == urlsplit(self.address).netloc
+        return (
+            parts.scheme in ("data", "blob", "about")
+            or parts.netloc == urlsplit(self.address).netloc
+        )
 
     def write(self, name: str, *cells: str) -> str:
         """Puts a notebook of these code cells beside the others; returns its name."""
-        nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=KERNEL), self.root / name)
+        nbformat.write(
+            new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=KERNEL),
+            self.root / name,
+        )
         return name
 
     def open(self, name: str, theme: str = "JupyterLab Light") -> "Notebook":
         """Opens a notebook in a window of its own and waits until its kernel is ready."""
-        self._opened += 1  # a workspace of its own, or JupyterLab would open the earlier notebooks again
+        # a workspace of its own, or JupyterLab would open the earlier notebooks again
+        self._opened += 1
         context = self.browser.new_context(viewport={"width": 1400, "height": 1100})
         context.on("request", lambda request: self.requests.append(request.url))
         context.route(lambda url: not self._stays(url), lambda route: route.abort())
         page = context.new_page()
         page.on("websocket", lambda websocket: self.requests.append(websocket.url))
-        page.goto(f"{self.address}/lab/workspaces/test{self._opened}/tree/{name}?token={self.token}")
+        page.goto(
+            f"{self.address}/lab/workspaces/test{self._opened}/tree/{name}?token={self.token}"
+        )
         return Notebook(page, name, theme)
 
 
@@ -187,7 +234,8 @@ class Notebook:
     def command(self, name: str, **arguments) -> None:
         """Carries out a command of JupyterLab and waits for its end."""
         self.page.evaluate(
-            "([name, args]) => jupyterapp.commands.execute(name, args).then(() => true)", [name, arguments]
+            "([name, args]) => jupyterapp.commands.execute(name, args).then(() => true)",
+            [name, arguments],
         )
 
     def wait_until(self, condition: str, timeout: float = PATIENCE, given=None) -> None:
@@ -196,10 +244,13 @@ class Notebook:
 
     def start(self, command: str = "notebook:run-all-cells") -> None:
         """Begins to run all cells; see `wait`."""
-        self.page.evaluate("""name => {
+        self.page.evaluate(
+            """name => {
             window.cellsEnded = false;
             jupyterapp.commands.execute(name).finally(() => { window.cellsEnded = true; });
-        }""", command)  # fmt: skip
+        }""",
+            command,
+        )
 
     def wait(self, timeout: float = PATIENCE) -> None:
         """Waits for the end of the cells that `start` has begun to run."""
@@ -218,10 +269,12 @@ class Notebook:
 
     def cells(self) -> list["Cell"]:
         """The code cells."""
-        found = self.page.evaluate("""() => jupyterapp.shell.currentWidget.content.widgets.map((cell, number) => {
+        found = self.page.evaluate(
+            """() => jupyterapp.shell.currentWidget.content.widgets.map((cell, number) => {
             const {cell_type, source, metadata, execution_count} = cell.model.toJSON();
             return [cell_type, number, [source].flat().join(''), metadata.tags || [], execution_count];
-        })""")
+        })"""
+        )
         return [Cell(self, *about) for kind, *about in found if kind == "code"]
 
     def cell(self, text: str = "", tag: str | None = None) -> "Cell":
@@ -243,7 +296,8 @@ class Notebook:
 
 @dataclass
 class Picture:
-    """An <img> or <svg role="img"> as the page shows it; width and height in pixels, 0 where it could not be drawn."""
+    """An <img> or <svg role="img"> as the page shows it; width and height in pixels, 0 where it
+    could not be drawn."""
 
     alt: str
     source: str
@@ -264,7 +318,8 @@ class Cell:
     def start(self) -> None:
         """Begins to run this cell alone; see `Notebook.wait`."""
         self.notebook.page.evaluate(
-            "number => { jupyterapp.shell.currentWidget.content.activeCellIndex = number; }", self.number
+            "number => { jupyterapp.shell.currentWidget.content.activeCellIndex = number; }",
+            self.number,
         )
         self.notebook.start("notebook:run-cell")
 
@@ -283,7 +338,9 @@ class Cell:
     def outputs(self) -> list[dict]:
         """The outputs as they would be saved."""
         return self.notebook.page.evaluate(
-            "number => jupyterapp.shell.currentWidget.content.widgets[number].model.outputs.toJSON()", self.number
+            "number =>"
+            " jupyterapp.shell.currentWidget.content.widgets[number].model.outputs.toJSON()",
+            self.number,
         )
 
     def text(self) -> str:
@@ -291,12 +348,14 @@ class Cell:
         return self.area.inner_text()
 
     def pictures(self) -> list[Picture]:
-        found = self.area.evaluate("""area => [...area.querySelectorAll('img, svg[role=img]')].map(picture => {
+        found = self.area.evaluate(
+            """area => [...area.querySelectorAll('img, svg[role=img]')].map(picture => {
             const {width, height} = picture.getBoundingClientRect();
             const seen = picture.localName === 'svg' || (picture.complete && picture.naturalWidth > 0);
             const alt = picture.getAttribute('alt') || picture.getAttribute('aria-label') || '';
             return [alt, picture.currentSrc || picture.outerHTML, seen ? width : 0, seen ? height : 0];
-        })""")
+        })"""
+        )
         return [Picture(*about) for about in found]
 
     def wait_for_text(self, pattern: str, timeout: float = PATIENCE) -> re.Match:
@@ -308,7 +367,9 @@ class Cell:
         """Waits until the output has another text than the given one, which `text` gave."""
         self._wait("(output, earlier) => output.innerText !== earlier", earlier, timeout)
 
-    def wait_for_picture(self, other_than: Picture | None = None, timeout: float = PATIENCE) -> Picture:
+    def wait_for_picture(
+        self, other_than: Picture | None = None, timeout: float = PATIENCE
+    ) -> Picture:
         """Waits until a picture, another one than the given, is in the output."""
         is_there = """(output, earlier) => {
             const picture = output.querySelector('img');
@@ -317,9 +378,13 @@ class Cell:
         self._wait(is_there, other_than and other_than.source, timeout)
         return self.pictures()[0]
 
-    def wait_for_content(self, other_than: str | None, timeout: float = PATIENCE) -> tuple[str, float, float]:
+    def wait_for_content(
+        self, other_than: str | None, timeout: float = PATIENCE
+    ) -> tuple[str, float, float]:
         """An explorer's content once it is not the given one: its HTML, width and height."""
-        is_there = f"(output, earlier) => {{ const c = {EXPLORED}; return c && c.innerHTML !== earlier; }}"
+        is_there = (
+            f"(output, earlier) => {{ const c = {EXPLORED}; return c && c.innerHTML !== earlier; }}"
+        )
         self._wait(is_there, other_than, timeout)
         return tuple(
             self.area.evaluate(f"""output => {{
@@ -329,9 +394,12 @@ class Cell:
         )
 
     def wait_for_content_again(self, html: str, timeout: float = PATIENCE) -> None:
-        """Waits until an explorer shows a content that it had before; what earlier moves draw may come in between."""
+        """Waits until an explorer shows a content that it had before; what earlier moves draw may
+        come in between."""
         self._wait(
-            f"(output, wanted) => {{ const c = {EXPLORED}; return c && c.innerHTML === wanted; }}", html, timeout
+            f"(output, wanted) => {{ const c = {EXPLORED}; return c && c.innerHTML === wanted; }}",
+            html,
+            timeout,
         )
 
     def _wait(self, is_there: str, given, timeout: float) -> None:
@@ -347,7 +415,8 @@ class Cell:
             raise AssertionError("; ".join(errors))
 
     def screenshot(self, path: str | Path) -> None:
-        """The output as the reader sees it. The page is photographed: a widget may replace its elements meanwhile."""
+        """The output as the reader sees it. The page is photographed: a widget may replace its
+        elements meanwhile."""
         self.area.scroll_into_view_if_needed()
         self.area.evaluate("area => area.scrollIntoView({block: 'start'})")
         self.notebook.page.screenshot(path=path, clip=self.area.bounding_box())

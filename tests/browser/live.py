@@ -1,4 +1,5 @@
-"""What every live explorer must do, for tests: names and values as a screen reader gets them, contrast, frames, memory."""
+"""What every live explorer must do, for tests: names and values as a screen reader gets them,
+contrast, frames, memory."""
 
 from playwright.sync_api import Page
 
@@ -55,14 +56,19 @@ CONTRAST = """(root) => {
 
 def contrasts(page: Page) -> list[tuple[float, str]]:
     """The contrast of every text of the explorer to what is behind it."""
-    page.wait_for_function(f"{PLACE}.root.querySelector('canvas').getBoundingClientRect().width > 0")
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
+    page.wait_for_function(
+        f"{PLACE}.root.querySelector('canvas').getBoundingClientRect().width > 0"
+    )
+    page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+    )
     root = page.evaluate_handle(f"{PLACE}.root")
     return [tuple(found) for found in root.evaluate(CONTRAST)]
 
 
 def accessible(page: Page) -> list[tuple[str, str]]:
-    """Role and name of everything that a screen reader can focus, as the browser's accessibility tree has them."""
+    """Role and name of everything that a screen reader can focus, as the browser's accessibility
+    tree has them."""
     session = page.context.new_cdp_session(page)
     found = []
     for node in session.send("Accessibility.getFullAXTree")["nodes"]:
@@ -85,7 +91,8 @@ def slider_values(page: Page) -> dict[str, tuple[str, str]]:
 
 
 def frame_times(page: Page, moves: str, frames: int = 120) -> list[float]:
-    """Milliseconds of the explorer's own script for each frame while `moves`, an expression of `values` and `k`, runs."""
+    """Milliseconds of the explorer's own script for each frame while `moves`, an expression of
+    `values` and `k`, runs."""
     return page.evaluate(f"""async () => {{
         const {{values, root}} = {PLACE};
         root.frameTimes.length = 0;

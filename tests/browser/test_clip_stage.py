@@ -1,5 +1,5 @@
-"""The clip stage in a real browser: its numbers, its handles by mouse and keyboard, what a screen reader hears, its looks,
-its speed; as a page from disk and in JupyterLab."""
+"""The clip stage in a real browser: its numbers, its handles by mouse and keyboard, what a screen
+reader hears, its looks, its speed; as a page from disk and in JupyterLab."""
 
 import itertools
 import json
@@ -50,7 +50,9 @@ class Stage:
 
     def __init__(self, page: Page):
         self.page, self.faults = page, []
-        page.on("console", lambda said: self.faults.append(said.text) if said.type == "error" else None)
+        page.on(
+            "console", lambda said: self.faults.append(said.text) if said.type == "error" else None
+        )
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("request", lambda request: self.faults.append(request.url))
 
@@ -60,16 +62,23 @@ class Stage:
 
     def get(self, name: str):
         self.settle()
-        return self.page.evaluate(f"document.querySelector('[data-rlvr]').rlvr.values.get({json.dumps(name)})")
+        return self.page.evaluate(
+            f"document.querySelector('[data-rlvr]').rlvr.values.get({json.dumps(name)})"
+        )
 
     def set(self, **values) -> None:
         for name, value in values.items():
-            self.page.evaluate("([n, v]) => document.querySelector('[data-rlvr]').rlvr.values.set(n, v)", [name, value])
+            self.page.evaluate(
+                "([n, v]) => document.querySelector('[data-rlvr]').rlvr.values.set(n, v)",
+                [name, value],
+            )
         self.settle()
 
     def settle(self) -> None:
         """Waits for two frames, and for dots that flow to their places."""
-        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
     def text(self, selector: str) -> str:
         self.settle()
@@ -91,11 +100,15 @@ class Stage:
 
 @pytest.fixture
 def stage(chromium, exported, request):
-    """A fresh page of the stage; `request.param`: size, colour scheme, whether motion is reduced."""
+    """A fresh page of the stage; `request.param`: size, colour scheme, whether motion is
+    reduced."""
     size, scheme, motion = getattr(request, "param", ("wide", "light", "no-preference"))
     width, height = SIZES[size]
     context = chromium.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion=motion, offline=True
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        reduced_motion=motion,
+        offline=True,
     )
     stage = Stage(context.new_page())
     stage.page.goto(exported.as_uri())
@@ -114,7 +127,7 @@ LOOKS = [
 every_look = pytest.mark.parametrize("stage", LOOKS, indirect=True)
 
 
-# --- numbers ----------------------------------------------------------------------------------------------------------
+# --- numbers
 
 
 @pytest.fixture(scope="module")
@@ -128,27 +141,35 @@ def js(chromium):
 
 def close(found, wanted) -> None:
     wanted = torch.as_tensor(wanted, dtype=torch.float64)
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), wanted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        torch.tensor(found, dtype=torch.float64), wanted, rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_objective_gradient_and_stops_are_the_package_s(js, rule):
     objective, stops = RULES[rule]
     grid = [(q, a, *span) for q, a, span in itertools.product(RATIOS, ADVANTAGES, RANGES)]
-    calls = f"given.map(([q, a, low, high]) => [OBJECTIVES.{rule}(q, a, low, high), pushOf('{rule}', q, a, low, high)])"
+    calls = (
+        f"given.map(([q, a, low, high]) => [OBJECTIVES.{rule}(q, a, low, high), pushOf('{rule}', q,"
+        " a, low, high)])"
+    )
     for (q, a, low, high), (value, push) in zip(grid, js(calls, grid), strict=True):
         low, high = (math.inf, math.inf) if rule == "none" else (low, high)
         log_ratio = torch.tensor(q, dtype=torch.float64).log().requires_grad_()
         advantage = torch.tensor(a, dtype=torch.float64)
         wanted = objective(log_ratio.exp(), advantage, low, high)
         close(value, wanted.item())
-        if min(abs(q - (1 - low)), abs(q - (1 + high))) > 1e-9:  # at a corner PyTorch takes the middle of two slopes
+        # at a corner PyTorch takes the middle of two slopes
+        if min(abs(q - (1 - low)), abs(q - (1 + high))) > 1e-9:
             close(push, torch.autograd.grad(wanted, log_ratio)[0].item())
     marks = js(f"given.map(([q, a, low, high]) => STOPS.{rule}(q, a, low, high))", grid)
     if rule == "none":
         assert not any(marks)
         return
-    wanted = [bool(stops(*torch.tensor(place[:2], dtype=torch.float64), *place[2:])) for place in grid]
+    wanted = [
+        bool(stops(*torch.tensor(place[:2], dtype=torch.float64), *place[2:])) for place in grid
+    ]
     assert marks == wanted
 
 
@@ -159,7 +180,9 @@ def test_the_rollout_arrives_whole(js):
     found = js("readRollout(given).logRatios.map(d => [...d])", data)
     close(found[1:], torch.round(drift.log_ratios[:, keep].double() / UNIT) * UNIT)
     for scale in ("std", "none"):
-        wanted = group_advantages(drift.rewards.double().view(-1, drift.group_size), scale).flatten()
+        wanted = group_advantages(
+            drift.rewards.double().view(-1, drift.group_size), scale
+        ).flatten()
         close(js(f"readRollout(given).advantages.{scale}", data), wanted)
     assert js("readRollout(given).words", data) == [token for row in drift.tokens for token in row]
 
@@ -183,13 +206,22 @@ def test_ratios_of_tokens_sequences_and_products(js, update):
 
 
 @pytest.mark.parametrize(
-    "update, unit, span", [(8, "token", (0.2, 0.2)), (16, "sequence", (0.02, 0.03)), (3, "product", (0.05, 0.5))]
+    "update, unit, span",
+    [(8, "token", (0.2, 0.2)), (16, "sequence", (0.02, 0.03)), (3, "product", (0.05, 0.5))],
 )
 def test_the_count_is_that_of_clip_binds(stage, update, unit, span):
     drift = recorded_drift()
     d = drift.log_ratios[update - 1].double()
-    log_q = {"token": d[drift.mask.bool()], "sequence": d.sum(dim=1) / drift.lengths, "product": d.sum(dim=1)}[unit]
-    a = drift.advantages[:, None].expand_as(d)[drift.mask.bool()] if unit == "token" else drift.advantages
+    log_q = {
+        "token": d[drift.mask.bool()],
+        "sequence": d.sum(dim=1) / drift.lengths,
+        "product": d.sum(dim=1),
+    }[unit]
+    a = (
+        drift.advantages[:, None].expand_as(d)[drift.mask.bool()]
+        if unit == "token"
+        else drift.advantages
+    )
     stopped = int(clip_binds(log_q.exp(), a, *span).sum())
     stage.set(rule="minimum", unit=unit, update=update, clip_low=span[0], clip_high=span[1])
     assert f"stops {stopped} of {len(log_q):,}" in stage.text(".count")
@@ -201,7 +233,9 @@ def test_the_nearest_recorded_range_is_named_and_nothing_between_is_made_up(stag
     said = stage.text(".record")
     assert "range 0.2." in said and "nearest to your 0.19/0.22" in said
     arm = next(
-        arm for arm in record["arms"] if (arm["rule"], arm["unit"], arm["clip_high"]) == ("minimum", "token", 0.2)
+        arm
+        for arm in record["arms"]
+        if (arm["rule"], arm["unit"], arm["clip_high"]) == ("minimum", "token", 0.2)
     )
     for seed in arm["seeds"]:
         assert f"{100 * seed['accuracy'][-1]:.4g}" in said
@@ -211,7 +245,7 @@ def test_the_nearest_recorded_range_is_named_and_nothing_between_is_made_up(stag
     assert "not recorded" in stage.text(".record") and "seed" not in stage.text(".record")
 
 
-# --- handles ----------------------------------------------------------------------------------------------------------
+# --- handles
 
 
 @every_look
@@ -295,15 +329,24 @@ def test_edges_snap_at_usual_values_and_dots_at_edges(stage):
 def test_play_runs_to_the_end_and_stops(stage):
     stage.set(update=14)
     stage.root.get_by_role("button", name="Play").click()
-    stage.page.wait_for_function("document.querySelector('[data-rlvr]').rlvr.values.get('update') === 16")
+    stage.page.wait_for_function(
+        "document.querySelector('[data-rlvr]').rlvr.values.get('update') === 16"
+    )
     stage.root.get_by_role("button", name="Play").wait_for()  # it said "Pause" meanwhile
 
 
 def test_a_guess_is_answered_with_how_far_off_it_was(stage):
-    for rule, unit, words in [("minimum", "token", "ends at 0.8,"), ("none", "token", "never ends")]:
+    for rule, unit, words in [
+        ("minimum", "token", "ends at 0.8,"),
+        ("none", "token", "never ends"),
+    ]:
         stage.set(predicting=True, guess=None, moved=None, rule=rule, unit=unit)
-        assert stage.root.locator(".account tr:visible").count() == 2, "the terms would give the answer away"
-        assert "stopped" not in stage.root.locator("[role=option]").first.get_attribute("aria-label")
+        assert stage.root.locator(".account tr:visible").count() == 2, (
+            "the terms would give the answer away"
+        )
+        assert "stopped" not in stage.root.locator("[role=option]").first.get_attribute(
+            "aria-label"
+        )
         stage.drag(".chosen circle", -70)
         stage.root.get_by_role("button", name="This is my guess").click()
         assert not stage.get("predicting") and stage.get("guess") < 1.9
@@ -321,7 +364,9 @@ def test_dr_grpo_clips_as_grpo_does_and_pushes_less(stage):
     assert "Recorded with GRPO's advantages" in stage.text(".record")
 
 
-@pytest.mark.parametrize("rule, sentence", [("clamp", "nothing brings it back"), ("minimum", "pushed back down")])
+@pytest.mark.parametrize(
+    "rule, sentence", [("clamp", "nothing brings it back"), ("minimum", "pushed back down")]
+)
 def test_a_token_on_the_wrong_side_is_trapped_or_pushed_back(stage, rule, sentence):
     stage.set(rule=rule)
     assert sentence in stage.text(".says")
@@ -355,14 +400,17 @@ def test_the_dots_of_a_completion_flow_together_and_those_of_a_product_apart(sta
     assert stage.page.evaluate(INK)[0] == 0, "the other dots would give the answer away"
 
 
-# --- what it says, how it looks ---------------------------------------------------------------------------------------
+# --- what it says, how it looks
 
 
 def test_names_and_values_as_a_screen_reader_gets_them(stage):
-    """Every part has a name in the browser's accessibility tree, and every slider says its value in words."""
+    """Every part has a name in the browser's accessibility tree, and every slider says its value in
+    words."""
     session = stage.page.context.new_cdp_session(stage.page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
-    named = [(node.get("role", {}).get("value"), node.get("name", {}).get("value", "")) for node in nodes]
+    named = [
+        (node.get("role", {}).get("value"), node.get("name", {}).get("value", "")) for node in nodes
+    ]
     roles = {"button", "radio", "checkbox", "option", "listbox", "radiogroup", "slider", "image"}
     assert [role for role, name in named if role in roles and not name] == []
     values = {
@@ -379,7 +427,8 @@ def test_names_and_values_as_a_screen_reader_gets_them(stage):
     assert len(options) == 30 and "4, ratio 1.96, pushed down" in options
 
 
-# Every text of the stage with its contrast to what is behind it; on the stage also to the grey of a dead zone.
+# Every text of the stage with its contrast to what is behind it; on the stage also to the grey of a
+# dead zone.
 CONTRASTS = """() => {
   const brush = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   const rgba = (colour) => {  // of any way to write a colour
@@ -439,10 +488,16 @@ def test_every_text_has_contrast(stage, rule, unit):
 def test_it_fits_and_nothing_jumps(stage):
     heights = set()
     for values in [
-        {"rule": "minimum"}, {"unit": "sequence"}, {"rule": "clamp", "update": 16}, {"unit": "product"},
+        {"rule": "minimum"},
+        {"unit": "sequence"},
+        {"rule": "clamp", "update": 16},
+        {"unit": "product"},
         {"unit": "sequence", "rule": "clamp", "clip_low": 0.0015, "advantage_scale": "none"},
-        {"predicting": True}, {"predicting": False, "guess": 1.37}, {"rule": "none", "unit": "token"}, {"chosen": 1000},
-    ]:  # fmt: skip
+        {"predicting": True},
+        {"predicting": False, "guess": 1.37},
+        {"rule": "none", "unit": "token"},
+        {"chosen": 1000},
+    ]:
         stage.set(**values)
         box = stage.root.bounding_box()
         assert box["height"] <= 640 and box["width"] <= 1060, (values, box)
@@ -456,11 +511,13 @@ def test_without_motion_dots_are_there_at_once(chromium, exported):
     page = Stage(context.new_page())
     page.page.goto(exported.as_uri())
     page.set(unit="sequence")
-    assert page.page.evaluate("document.querySelector('[data-rlvr]').rlvr.root.frameTimes.length") <= 3
+    assert (
+        page.page.evaluate("document.querySelector('[data-rlvr]').rlvr.root.frameTimes.length") <= 3
+    )
     context.close()
 
 
-# --- speed, memory ----------------------------------------------------------------------------------------------------
+# --- speed, memory
 
 
 DRIVE = """async (moves) => {
@@ -479,26 +536,34 @@ DRIVE = """async (moves) => {
 
 
 def script_times(page: Page, rounds: int = 5, moves: int = 60) -> tuple[float, float]:
-    """Milliseconds of script in a frame: the 95th percentile by the clock, of the round least disturbed by what else
-    this machine does, and the mean of the page's own processor time, which nothing disturbs."""
+    """Milliseconds of script in a frame: the 95th percentile by the clock, of the round least
+    disturbed by what else this machine does, and the mean of the page's own processor time, which
+    nothing disturbs."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
     def processor() -> float:
-        found = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+        found = {
+            one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]
+        }
         return 1000 * found["ScriptDuration"]
 
     started = processor()
     found = [page.evaluate(DRIVE, moves) for _ in range(rounds)]
     assert all(count >= moves for count, _ in found)
-    return min(time for _, time in found), (processor() - started) / sum(count for count, _ in found)
+    return min(time for _, time in found), (processor() - started) / sum(
+        count for count, _ in found
+    )
 
 
 def test_frames_are_fast(stage):
-    """By the clock, or on a crowded machine, on which every third frame is interrupted, by processor time."""
+    """By the clock, or on a crowded machine, on which every third frame is interrupted, by
+    processor time."""
     clock, processor = script_times(stage.page)
     assert processor <= MOST_MS
-    assert clock <= MOST_MS or os.getloadavg()[0] > os.cpu_count(), f"{clock} ms, processor time {processor:.1f} ms"
+    assert clock <= MOST_MS or os.getloadavg()[0] > os.cpu_count(), (
+        f"{clock} ms, processor time {processor:.1f} ms"
+    )
 
 
 def test_memory_stays(stage):

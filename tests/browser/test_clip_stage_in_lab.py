@@ -22,7 +22,9 @@ THEMES = ["JupyterLab Light", pytest.param("JupyterLab Dark", marks=pytest.mark.
 def watch(notebook) -> list[str]:
     """Errors of a notebook's page from now on."""
     faults: list[str] = []
-    notebook.page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    notebook.page.on(
+        "console", lambda said: faults.append(said.text) if said.type == "error" else None
+    )
     notebook.page.on("pageerror", lambda error: faults.append(str(error)))
     return faults
 
@@ -52,7 +54,9 @@ def test_page_and_python_follow_each_other(lab, theme):
         page.wait_for_timeout(700)
         assert run(notebook, STATE).wait_for_text("state.*")[0] == "state 0.2 0.28 9 token clamp"
         run(notebook, change)
-        notebook.wait_until("document.querySelector('[data-rlvr]').rlvr.values.get('unit') === 'sequence'")
+        notebook.wait_until(
+            "document.querySelector('[data-rlvr]').rlvr.values.get('unit') === 'sequence'"
+        )
         low = page.get_by_role("slider", name="Lower edge of the range")
         assert low.get_attribute("aria-valuetext") == "ratio 0.98, epsilon 0.02"
         notebook.cell(BUSY).start()
@@ -66,8 +70,13 @@ def test_page_and_python_follow_each_other(lab, theme):
 
 def test_without_trust_a_picture_and_with_it_a_live_stage_whatever_became_of_the_kernel(lab):
     stage = clip_stage()
-    output = nbformat.v4.new_output("execute_result", data=stage._repr_mimebundle_(), execution_count=1)
-    cells = [new_markdown_cell("a fresh clone"), new_code_cell(CELL, outputs=[output], execution_count=1)]
+    output = nbformat.v4.new_output(
+        "execute_result", data=stage._repr_mimebundle_(), execution_count=1
+    )
+    cells = [
+        new_markdown_cell("a fresh clone"),
+        new_code_cell(CELL, outputs=[output], execution_count=1),
+    ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     nbformat.write(new_notebook(cells=cells, metadata=kernel), lab.root / "clone.ipynb")
     with lab.open("clone.ipynb") as notebook:
@@ -78,7 +87,8 @@ def test_without_trust_a_picture_and_with_it_a_live_stage_whatever_became_of_the
         run(notebook, CELL)
         notebook.page.locator("[data-rlvr] .rlvr").wait_for()
         notebook.command("docmanager:save")
-    with lab.open("clone.ipynb") as notebook:  # trusted now; its new kernel knows nothing of the stage
+    # trusted now; its new kernel knows nothing of the stage
+    with lab.open("clone.ipynb") as notebook:
         faults = watch(notebook)
         time = notebook.page.get_by_role("slider", name="Updates")
         time.press("ArrowRight")

@@ -1,4 +1,5 @@
-"""JavaScript's numbers are the package's: the formulas of `widgets/rlvr.js` in a real browser, to 1e-6."""
+"""JavaScript's numbers are the package's: the formulas of `widgets/rlvr.js` in a real browser, to
+1e-6."""
 
 import itertools
 import math
@@ -16,10 +17,34 @@ from rlvr_helpers.ratios import sequence_ratios
 from rlvr_helpers.widgets.live import SHARED
 
 pytestmark = pytest.mark.browser
-RATIOS = [0.0, 1e-6, 0.5, 0.7999, 0.8, 0.97, 0.98, 0.9996, 1.0, 1.0003, 1.03, 1.2, 1.2001, 1.28, 3.0, 1e4]
+RATIOS = [
+    0.0,
+    1e-6,
+    0.5,
+    0.7999,
+    0.8,
+    0.97,
+    0.98,
+    0.9996,
+    1.0,
+    1.0003,
+    1.03,
+    1.2,
+    1.2001,
+    1.28,
+    3.0,
+    1e4,
+]
 ADVANTAGES = [-2.47, -1.0, -1e-6, 0.0, 1e-6, 0.5, 2.47]
 RANGES = [(0.0, 0.0), (3e-4, 4e-4), (0.02, 0.03), (0.2, 0.2), (0.2, 0.28), (0.5, 0.5), (1.0, 10.0)]
-REWARDS = [[1, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0], [1, 1], [0.1, 0.1, 0.1], [-5.0, 2.5, 100.0, 0.0]]
+REWARDS = [
+    [1, 0, 0, 0],
+    [1, 1, 0, 0, 0, 0, 0, 0],
+    [0, 0, 0],
+    [1, 1],
+    [0.1, 0.1, 0.1],
+    [-5.0, 2.5, 100.0, 0.0],
+]
 ROWS = [[0.0], [0.1, -0.3, 0.25], [-20.0, 3.0], [1e-5] * 64, [0.4] * 8, [-0.05, 0.02]]
 
 
@@ -30,27 +55,36 @@ def call(browser_path):
         browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
         page = browser.new_page()
         page.add_script_tag(content=SHARED.read_text(encoding="utf-8"))
-        yield lambda name, calls: page.evaluate(f"calls => calls.map(given => {name}(...given))", calls)
+        yield lambda name, calls: page.evaluate(
+            f"calls => calls.map(given => {name}(...given))", calls
+        )
         browser.close()
 
 
 def close(found, wanted) -> None:
     wanted = torch.as_tensor(wanted, dtype=torch.float64)
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), wanted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        torch.tensor(found, dtype=torch.float64), wanted, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_objective_clip_and_gradient(call):
     grid = [(q, a, *limits) for q, a, limits in itertools.product(RATIOS, ADVANTAGES, RANGES)]
-    q, a = (torch.tensor(column, dtype=torch.float64) for column in list(zip(*grid, strict=True))[:2])
+    q, a = (
+        torch.tensor(column, dtype=torch.float64) for column in list(zip(*grid, strict=True))[:2]
+    )
     objectives, binds, gradients = [], [], []
     for ratio, advantage, (_, _, low, high) in zip(q, a, grid, strict=True):
         log_ratio = ratio.log().requires_grad_()
         value = clipped_objective(log_ratio.exp(), advantage, low, high)
         objectives.append(clipped_objective(ratio, advantage, low, high).item())
         binds.append(clip_binds(ratio, advantage, low, high).item())
-        # PyTorch's own derivative of the rule, except at its corners, where it takes the middle of two.
+        # PyTorch's own derivative of the rule, except at its corners, where it takes the middle of
+        # two.
         at_corner = min(abs(ratio - (1 - low)), abs(ratio - (1 + high))) < 1e-9
-        slope = torch.autograd.grad(value, log_ratio)[0].item() if ratio > 0 and not at_corner else None
+        slope = (
+            torch.autograd.grad(value, log_ratio)[0].item() if ratio > 0 and not at_corner else None
+        )
         gradients.append(slope)
     close(call("objective", grid), objectives)
     assert call("clipBinds", grid) == binds
@@ -79,7 +113,9 @@ def test_sequence_and_product_ratio(call):
 
 @pytest.mark.parametrize("scale", ["std", "none", "leave_one_out"])
 def test_advantages(call, scale):
-    for rewards, found in zip(REWARDS, call("groupAdvantages", [(r, scale) for r in REWARDS]), strict=True):
+    for rewards, found in zip(
+        REWARDS, call("groupAdvantages", [(r, scale) for r in REWARDS]), strict=True
+    ):
         close(found, group_advantages(torch.tensor([rewards], dtype=torch.float64), scale)[0])
 
 
@@ -96,12 +132,15 @@ def test_weights_by_aggregation(call, how):
 
 @pytest.mark.parametrize("method", [GRPO, DR_GRPO, GSPO, DAPO], ids=lambda method: method.name)
 def test_the_gradient_on_a_log_prob_is_that_of_the_whole_loss(call, method):
-    """weight times gradient of the ratio's log is what autograd finds through `policy_loss`, for every method."""
+    """weight times gradient of the ratio's log is what autograd finds through `policy_loss`, for
+    every method."""
     lengths = [1, 4, 7, 2]
     mask = torch.tensor([[t < n for t in range(7)] for n in lengths]).long()
     drift = 0.3 * torch.randn(4, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     logp = (drift * mask).requires_grad_()
-    advantages = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 1.0]]), method.advantage_scale)[0].double()
+    advantages = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 1.0]]), method.advantage_scale)[
+        0
+    ].double()
     policy_loss(method, logp, torch.zeros_like(logp), advantages, mask, 16).loss.backward()
     (weights,) = call("tokenWeights", [(lengths, method.aggregation, 16)])
     for i, n in enumerate(lengths):

@@ -1,4 +1,5 @@
-"""Every lesson in a real JupyterLab: Run All ends without an error, every explorer answers the keyboard, nothing leaves.
+"""Every lesson in a real JupyterLab: Run All ends without an error, every explorer answers the
+keyboard, nothing leaves.
 
 Training is short here (RLVR_FAST=1: four steps a run); nbval runs everything in full.
 """
@@ -36,8 +37,8 @@ def test_a_lesson_runs_and_its_explorers_move(lab, lesson):
 
 
 def move_by_keyboard(cell: Cell) -> None:
-    """Moves each slider and each menu of an explorer by keyboard, or where it has neither its first toggle: the picture
-    changes and keeps its size, and Reset brings it back."""
+    """Moves each slider and each menu of an explorer by keyboard, or where it has neither its first
+    toggle: the picture changes and keeps its size, and Reset brings it back."""
     sliders, menus, toggles = (cell.widget(kind) for kind in (SLIDERS, MENUS, TOGGLES))
     assert sliders.count() or menus.count() or toggles.count(), f"nothing to move in {cell.source}"
     first = shown(cell)
@@ -47,7 +48,8 @@ def move_by_keyboard(cell: Cell) -> None:
         at_end = before == handle.get_attribute("aria-valuemax")
         handle.press("Home" if at_end else "End")
         cell.notebook.wait_until(
-            "([cell, n, old]) => document.querySelectorAll(cell)[n].getAttribute('aria-valuenow') !== old",
+            "([cell, n, old]) => document.querySelectorAll(cell)[n].getAttribute('aria-valuenow')"
+            " !== old",
             given=[f'.jp-Cell[data-windowed-list-index="{cell.number}"] {SLIDERS}', number, before],
         )
     for menu in menus.all():
@@ -61,8 +63,9 @@ def move_by_keyboard(cell: Cell) -> None:
 
 
 def choose_another(cell: Cell, menu: Locator) -> None:
-    """Opens a menu, goes one down (from the last one up) and chooses. While it is closed an arrow key never arrives:
-    JupyterLab binds the arrows of whatever has the focus in a notebook, and moves to another cell."""
+    """Opens a menu, goes one down (from the last one up) and chooses. While it is closed an arrow
+    key never arrives: JupyterLab binds the arrows of whatever has the focus in a notebook, and
+    moves to another cell."""
     before, last = menu.evaluate("menu => [menu.selectedIndex, menu.length - 1]")
     keyboard = cell.notebook.page.keyboard  # an open menu takes all keys
     menu.press("Space")

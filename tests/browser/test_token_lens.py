@@ -1,4 +1,5 @@
-"""The token lens in a real browser: its numbers, mouse, keyboard, screen reader, themes, as an exported page from disk."""
+"""The token lens in a real browser: its numbers, mouse, keyboard, screen reader, themes, as an
+exported page from disk."""
 
 import re
 
@@ -48,7 +49,9 @@ def test_ratio_clip_and_gradient_of_every_token_are_those_of_the_package(pages, 
             )
             steps = group.logprobs[method.name].double()
             new = steps[update].clone().requires_grad_()
-            a = group_advantages(torch.tensor([rewards], dtype=torch.float64), method.advantage_scale)[0]
+            a = group_advantages(
+                torch.tensor([rewards], dtype=torch.float64), method.advantage_scale
+            )[0]
             out = policy_loss(method, new, steps[0], a, group.mask, group.max_tokens)
             out.loss.backward()
             ratios = out.ratios if out.ratios.dim() == 2 else out.ratios[:, None].expand_as(new)
@@ -146,11 +149,19 @@ def test_every_text_has_enough_contrast(pages, exported, scheme, method):
     assert min(found)[0] >= 4.5, sorted(found)[:5]
 
 
-@pytest.mark.parametrize("width, height", [(1440, 790), pytest.param(1024, 768, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "width, height", [(1440, 790), pytest.param(1024, 768, marks=pytest.mark.slow)]
+)
 def test_everything_is_seen_at_once_and_nothing_jumps(pages, exported, width, height):
     page = pages(exported, width=width, height=height)
-    size = lambda: tuple(page.evaluate("(() => { const {width, height} = document.querySelector('[data-rlvr]')"  # noqa: E731
-                                       ".getBoundingClientRect(); return [width, height]; })()"))  # fmt: skip
+
+    def size():
+        box = page.evaluate(
+            "(() => { const {width, height} = document.querySelector('[data-rlvr]')"
+            ".getBoundingClientRect(); return [width, height]; })()"
+        )
+        return tuple(box)
+
     first = size()
     assert first[0] <= 1060 and first[1] <= 640
     for name in ("all three", "what it did", "Dr. GRPO", "GSPO"):
@@ -193,7 +204,9 @@ def test_the_four_rollouts_and_the_simplest_form(pages):
     page = pages(what_else(four_rollouts(), load_policy("tiny")).page("else"))
     page.get_by_role("option", name="51").first.click()
     said = page.get_by_role("region").inner_text()
-    start, end = map(float, re.search(r"between ([\d.]+) and ([\d.]+): that is “51”", said).groups())
+    start, end = map(
+        float, re.search(r"between ([\d.]+) and ([\d.]+): that is “51”", said).groups()
+    )
     assert start - 1e-4 <= float(re.search(r"noise ([\d.]+)", said)[1]) <= end + 1e-4
     expect(page.get_by_role("button")).to_have_count(0)  # no rewards yet
     assert min(contrasts(page))[0] >= 4.5 and page.faults == []

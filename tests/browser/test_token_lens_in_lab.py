@@ -23,7 +23,9 @@ STATE = "print('state', lens.update, lens.method, lens.token, float(lens.rewards
 def watch(notebook) -> list[str]:
     """Console errors of a notebook's page from now on."""
     faults: list[str] = []
-    notebook.page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    notebook.page.on(
+        "console", lambda said: faults.append(said.text) if said.type == "error" else None
+    )
     notebook.page.on("pageerror", lambda error: faults.append(str(error)))
     return faults
 
@@ -64,12 +66,16 @@ def test_page_and_python_follow_each_other(lab, theme):
         assert state(notebook) == "state 9 GSPO [1, 4] 1.0 push"
         notebook.cell("lens.update = 3").start()
         notebook.wait()
-        expect(page.get_by_role("slider", name="update")).to_have_attribute("aria-valuetext", "after 3 updates")
+        expect(page.get_by_role("slider", name="update")).to_have_attribute(
+            "aria-valuetext", "after 3 updates"
+        )
         expect(page.get_by_role("radio", name="all three")).to_be_checked()
         assert min(contrasts(page))[0] >= 4.5
         dark = "JupyterLab Light" if "Dark" in theme else "JupyterLab Dark"
         notebook.command("apputils:change-theme", theme=dark)
-        page.wait_for_function(f"{PLACE}.root.classList.contains('dark') === {str('Dark' in dark).lower()}")
+        page.wait_for_function(
+            f"{PLACE}.root.classList.contains('dark') === {str('Dark' in dark).lower()}"
+        )
         page.wait_for_timeout(1000)
         assert min(contrasts(page))[0] >= 4.5
         assert faults == [] and notebook.errors() == []
@@ -78,8 +84,13 @@ def test_page_and_python_follow_each_other(lab, theme):
 
 def test_without_trust_a_picture_and_with_it_a_live_lens_whatever_became_of_the_kernel(lab):
     lens = token_lens(recorded_group())
-    output = nbformat.v4.new_output("execute_result", data=lens._repr_mimebundle_(), execution_count=1)
-    cells = [new_markdown_cell("a fresh clone"), new_code_cell(CELL, outputs=[output], execution_count=1)]
+    output = nbformat.v4.new_output(
+        "execute_result", data=lens._repr_mimebundle_(), execution_count=1
+    )
+    cells = [
+        new_markdown_cell("a fresh clone"),
+        new_code_cell(CELL, outputs=[output], execution_count=1),
+    ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     nbformat.write(new_notebook(cells=cells, metadata=kernel), lab.root / "clone.ipynb")
     with lab.open("clone.ipynb") as notebook:
@@ -103,7 +114,9 @@ def test_without_trust_a_picture_and_with_it_a_live_lens_whatever_became_of_the_
 
 @pytest.mark.slow
 def test_frames_while_the_kernel_is_busy(lab):
-    name = lab.write("busy.ipynb", CELL, "import time\nend = time.time() + 12\nwhile time.time() < end: pass")
+    name = lab.write(
+        "busy.ipynb", CELL, "import time\nend = time.time() + 12\nwhile time.time() < end: pass"
+    )
     with lab.open(name) as notebook:
         notebook.cell("token_lens(").start()
         notebook.wait()

@@ -1,4 +1,5 @@
-"""Training as a reader meets it: JupyterLab, a real browser, real clicks. It is shown live, stops, and loses no picture."""
+"""Training as a reader meets it: JupyterLab, a real browser, real clicks. It is shown live, stops,
+and loses no picture."""
 
 import re
 
@@ -27,8 +28,14 @@ def test_start_here_runs_to_its_end_and_shows_training_live(lab):
         assert notebook.errors() == []
         assert all(cell.execution_count for cell in notebook.cells())
         assert re.search(ENDED, training.text()).groups() == ("Done", "20", "20")
-        assert training.widget(".jupyter-widgets").count() == 0, "the live picture stays, which needs a kernel"
-        for cell in (training, notebook.cell("plots.accuracy_curves"), notebook.cell("course_map(")):
+        assert training.widget(".jupyter-widgets").count() == 0, (
+            "the live picture stays, which needs a kernel"
+        )
+        for cell in (
+            training,
+            notebook.cell("plots.accuracy_curves"),
+            notebook.cell("course_map("),
+        ):
             assert_reads(cell.pictures()[0])
     assert lab.requests_out == []
 
@@ -92,7 +99,8 @@ def test_a_slider_moved_during_training_loses_no_picture(lab):
         picture = moving.wait_for_picture()
         notebook.wait()
         handle = moving.widget("[role=slider]")
-        handle.press("ArrowRight")  # from its first answer on the kernel hears a widget while a cell runs
+        # from its first answer on the kernel hears a widget while a cell runs
+        handle.press("ArrowRight")
         picture = moving.wait_for_picture(other_than=picture)
 
         training.start()

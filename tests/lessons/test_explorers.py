@@ -1,7 +1,9 @@
-"""Every explorer of every lesson, driven over its controls: it draws, keeps its size, says in words what it shows, resets.
+"""Every explorer of every lesson, driven over its controls: it draws, keeps its size, says in words
+what it shows, resets.
 
-An explorer is a function in a lesson's room that needs no argument and is annotated to return an `Explorer`; all
-are found by themselves. ipywidgets swallows exceptions of callbacks, so here the callbacks are called directly.
+An explorer is a function in a lesson's room that needs no argument and is annotated to return an
+`Explorer`; all are found by themselves. ipywidgets swallows exceptions of callbacks, so here the
+callbacks are called directly.
 """
 
 import importlib
@@ -43,7 +45,10 @@ def find_explorers():
     for module in pkgutil.walk_packages(lessons.__path__, f"{lessons.__name__}."):
         module = importlib.import_module(module.name)
         for name, function in inspect.getmembers(module, inspect.isfunction):
-            if function.__module__ == module.__name__ and inspect.signature(function).return_annotation is Explorer:
+            if (
+                function.__module__ == module.__name__
+                and inspect.signature(function).return_annotation is Explorer
+            ):
                 found[f"{module.__name__.split('.')[2]}.{name}"] = function
     return found
 
@@ -74,10 +79,17 @@ def positions(control) -> list:
         exponents = [control.min + i * control.step for i in thinned(range(count + 1))]
         return [control.base**exponent for exponent in exponents]
     if hasattr(control, "options"):
-        return thinned([option[1] if isinstance(option, tuple) else option for option in control.options])
+        return thinned(
+            [option[1] if isinstance(option, tuple) else option for option in control.options]
+        )
     if isinstance(control, (ipywidgets.IntRangeSlider, ipywidgets.FloatRangeSlider)):
         middle = (control.min + control.max) / 2
-        ends = [(control.min, control.max), (control.min, control.min), (control.max, control.max), (middle, middle)]
+        ends = [
+            (control.min, control.max),
+            (control.min, control.min),
+            (control.max, control.max),
+            (middle, middle),
+        ]
         return [tuple(map(type(control.min), pair)) for pair in ends]
     count = round((control.max - control.min) / control.step)
     return [control.min + i * control.step for i in thinned(range(count + 1))]
@@ -87,7 +99,9 @@ def thinned(values) -> list:
     values = list(values)
     if len(values) <= MOST_POSITIONS:
         return values
-    return [values[round(i * (len(values) - 1) / (MOST_POSITIONS - 1))] for i in range(MOST_POSITIONS)]
+    return [
+        values[round(i * (len(values) - 1) / (MOST_POSITIONS - 1))] for i in range(MOST_POSITIONS)
+    ]
 
 
 def size(picture) -> tuple[str, str]:
@@ -97,7 +111,10 @@ def size(picture) -> tuple[str, str]:
 def assert_drawn(explorer, first_size) -> None:
     assert size(explorer.picture) == first_size, explorer.values
     assert len(explorer.picture.text) > 40, explorer.values
-    assert "nan" not in re.findall(r"[a-z]+", explorer.picture.text.lower()), (explorer.values, explorer.picture.text)
+    assert "nan" not in re.findall(r"[a-z]+", explorer.picture.text.lower()), (
+        explorer.values,
+        explorer.picture.text,
+    )
     assert explorer.image.value == explorer.picture.html
 
 
@@ -121,7 +138,9 @@ def test_every_position_of_every_control(explorer):
 def test_combinations_of_extremes(explorer):
     explorer.reset()
     first_size = size(explorer.picture)
-    ends = {name: [(p := positions(control))[0], p[-1]] for name, control in explorer.controls.items()}
+    ends = {
+        name: [(p := positions(control))[0], p[-1]] for name, control in explorer.controls.items()
+    }
     corners = list(itertools.product(*ends.values()))
     for corner in random.Random(0).sample(corners, min(COMBINATIONS, len(corners))):
         explorer.set(**dict(zip(ends, corner, strict=True)))
@@ -148,20 +167,26 @@ def test_it_answers_at_once(explorer):
 def test_it_can_be_read_without_widgets_and_used_by_keyboard(explorer):
     bundle = explorer._repr_mimebundle_()
     assert {WIDGET, "text/html", "text/plain"} <= set(bundle)
-    assert '<img alt="' in bundle["text/html"] or 'role="img"' in bundle["text/html"] or "<table" in bundle["text/html"]
+    assert (
+        '<img alt="' in bundle["text/html"]
+        or 'role="img"' in bundle["text/html"]
+        or "<table" in bundle["text/html"]
+    )
     for name, control in explorer.controls.items():
         assert control.description, f"{name} has no label"
         assert not getattr(control, "disabled", False)
     assert explorer.reset_button in explorer.box.children
 
 
-# --- the class itself -----------------------------------------------------------------------------------------------
+# --- the class itself
 
 
 def draw_line(end: int, bend: bool) -> Figure:
     fig, axes = house.figure(2.0, "A line that may bend", title_lines=1)
     axes[0, 0].plot([0, 1, 2], [0, 2 if bend else end / 2, end])
-    return house.finish(fig, "A line", [f"it ends at {end} and {'bends' if bend else 'does not bend'}"])
+    return house.finish(
+        fig, "A line", [f"it ends at {end} and {'bends' if bend else 'does not bend'}"]
+    )
 
 
 def a_line() -> Explorer:
@@ -204,7 +229,8 @@ def test_several_values_are_set_with_one_drawing():
 
 
 def test_what_a_reader_does_is_left_to_the_thread_that_jupyterlab_chose():
-    """ipykernel 7.4 notes in a control's comm which thread published last; no control of ours keeps that note."""
+    """ipykernel 7.4 notes in a control's comm which thread published last; no control of ours keeps
+    that note."""
 
     class Comm:
         def __init__(self):
@@ -217,4 +243,5 @@ def test_what_a_reader_does_is_left_to_the_thread_that_jupyterlab_chose():
     first, second = Control(), Control()
     answers_at_once(first, second)
     assert vars(first.comm) == vars(second.comm) == {}
-    answers_at_once(first, ipywidgets.Button())  # without such a note, and without a kernel: nothing to do
+    # without such a note, and without a kernel: nothing to do
+    answers_at_once(first, ipywidgets.Button())

@@ -1,5 +1,5 @@
-"""Lesson 01: its figures draw, say their numbers and take odd input; formulas agree with slow twins; scoring from logits
-is what scoring by the model is."""
+"""Lesson 01: its figures draw, say their numbers and take odd input; formulas agree with slow
+twins; scoring from logits is what scoring by the model is."""
 
 import itertools
 import math
@@ -31,11 +31,12 @@ def check_figure(figure) -> str:
     return figure.alt
 
 
-# --- slow twins -----------------------------------------------------------------------------------------------------
+# --- slow twins
 
 
 def slow_truncated(logits, temperature, top_p):
-    """Takes tokens from the likeliest on until they hold top_p; then the kept ones are made to add up to 1."""
+    """Takes tokens from the likeliest on until they hold top_p; then the kept ones are made to add
+    up to 1."""
     weights = [math.exp((x - max(logits)) / temperature) for x in logits]
     p = [w / sum(weights) for w in weights]
     kept, held = [], 0.0
@@ -58,12 +59,20 @@ def test_truncated_softmax_agrees_with_the_twin(temperature, top_p):
 
 def test_top_p_1_at_temperature_1_is_the_softmax():
     logits = np.array([2.0, -1.0, 0.5, -30.0])
-    assert figures.truncated_softmax(logits, 1.0, 1.0) == pytest.approx(torch.tensor(logits).softmax(0).numpy())
+    assert figures.truncated_softmax(logits, 1.0, 1.0) == pytest.approx(
+        torch.tensor(logits).softmax(0).numpy()
+    )
 
 
 def test_tokens_that_carry_a_share():
     surprise = np.array([1.0, 4.0, 2.0, 3.0])
-    assert [figures.tokens_that_carry(surprise, share) for share in (0.1, 0.4, 0.5, 0.71, 1.0)] == [1, 1, 2, 3, 4]
+    assert [figures.tokens_that_carry(surprise, share) for share in (0.1, 0.4, 0.5, 0.71, 1.0)] == [
+        1,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_scoring_logits_is_what_scoring_by_the_model_is():
@@ -82,8 +91,13 @@ def test_scoring_logits_is_what_scoring_by_the_model_is():
             parts = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
             expected = token_logprobs(policy.model, *parts, temperature)
             for part in (logits, logits[:, :-1]):
-                found = logprobs_from_logits(part, rollout.completion_ids, rollout.mask, temperature)
-                assert torch.allclose(found, expected, atol=1e-5) and (expected[rollout.mask == 1] < 0).all()
+                found = logprobs_from_logits(
+                    part, rollout.completion_ids, rollout.mask, temperature
+                )
+                assert (
+                    torch.allclose(found, expected, atol=1e-5)
+                    and (expected[rollout.mask == 1] < 0).all()
+                )
 
 
 def test_no_noise_of_the_exercise_lies_where_rounding_decides():
@@ -93,7 +107,7 @@ def test_no_noise_of_the_exercise_lies_where_rounding_decides():
         assert (cumulative - noise[:, None]).abs().min() > 1e-4, case.label
 
 
-# --- figures --------------------------------------------------------------------------------------------------------
+# --- figures
 
 
 def recorded_rows():
@@ -133,14 +147,21 @@ def test_next_token(taken, temperature, top_p, said):
 
 
 def test_the_taken_token_is_always_among_those_shown():
-    assert "j: sampled" in check_figure(figures.next_token(LOGITS, WORDS, 9, "…", 1.0, 1.0, shown=4))
+    assert "j: sampled" in check_figure(
+        figures.next_token(LOGITS, WORDS, 9, "…", 1.0, 1.0, shown=4)
+    )
 
 
 def test_groups_by_right():
     alt = check_figure(figures.groups_by_right({2: [0, 1, 2, 3, 8, 0, 1, 1], 5: [0] * 9 + [1]}, 8))
     assert "in 75 % of the groups at 2 operations, in 10 % at 5" in alt
-    assert "5 operations, 10 groups: none right 90 %, 1 right 10 %, 2 right 0 %, 3 or more 0 %" in alt
-    assert "2 operations, 8 groups: none right 25 %, 1 right 37.5 %, 2 right 12.5 %, 3 or more 25 %" in alt
+    assert (
+        "5 operations, 10 groups: none right 90 %, 1 right 10 %, 2 right 0 %, 3 or more 0 %" in alt
+    )
+    assert (
+        "2 operations, 8 groups: none right 25 %, 1 right 37.5 %, 2 right 12.5 %, 3 or more 25 %"
+        in alt
+    )
 
 
 @pytest.mark.parametrize("counts", [[0], [8, 8], [0, 0, 8]])
@@ -155,11 +176,14 @@ def test_pass_at_k_curve(right):
     draws = list(itertools.combinations([1] * right + [0] * (8 - right), 4))
     share = 100 * sum(any(draw) for draw in draws) / len(draws)
     assert float(re.search(r"pass@4 ([\d.]+) %", alt)[1]) == pytest.approx(share, abs=0.051)
-    told = re.search(rf"{right} of 8 right: 4 answers drawn from them hold a right one in ([\d.]+) % of draws", alt)
+    told = re.search(
+        rf"{right} of 8 right: 4 answers drawn from them hold a right one in ([\d.]+) % of draws",
+        alt,
+    )
     assert float(told[1]) == pytest.approx(share, abs=0.051)
 
 
-# --- explorers ------------------------------------------------------------------------------------------------------
+# --- explorers
 
 
 def test_the_next_token_explorer_shows_the_recorded_log_probs():
@@ -167,7 +191,9 @@ def test_the_next_token_explorer_shows_the_recorded_log_probs():
     for place in (1, 3, 5, 11):
         figure = explorer.draw("right and short", place, 1.0, 1.0)
         p = 100 * math.exp(four.logprobs["start"][0, place - 1])
-        said = float(re.search(r"as sampled, ([\d.]+) % in the model", figure.alt.replace("\xa0", " "))[1])
+        said = float(
+            re.search(r"as sampled, ([\d.]+) % in the model", figure.alt.replace("\xa0", " "))[1]
+        )
         assert said == pytest.approx(p, rel=0.3, abs=0.06)
         assert f"the rollout took “{four.tokens[0][place - 1]}”" in figure.alt
 

@@ -1,4 +1,5 @@
-"""Lesson 02: its figures draw and say their numbers, its explorer reads as the rewards do, its exercise keeps its word."""
+"""Lesson 02: its figures draw and say their numbers, its explorer reads as the rewards do, its
+exercise keeps its word."""
 
 import re
 from dataclasses import replace
@@ -9,7 +10,12 @@ from matplotlib.figure import Figure
 
 from rlvr_helpers import plots
 from rlvr_helpers.exercises.core import registry
-from rlvr_helpers.lessons.l02_rewards.explorer import examples, reading_table, reward_explorer, verdicts
+from rlvr_helpers.lessons.l02_rewards.explorer import (
+    examples,
+    reading_table,
+    reward_explorer,
+    verdicts,
+)
 from rlvr_helpers.lessons.l02_rewards.figures import format_or_maths, paid_and_right
 from rlvr_helpers.plots.answers import strict_lenient_format
 from rlvr_helpers.rewards import (
@@ -38,11 +44,16 @@ def lines_of(figure: Figure) -> list[list[list[float]]]:
 def test_paid_and_right_draws_the_reward_and_the_strict_accuracy(records):
     leaky = [replace(record, reward_mean=0.5 + record.step / 100) for record in records]
     figure = paid_and_right({"leaky": leaky, "strict": records})
-    expected = [[[r.accuracy for r in these], [r.reward_mean for r in these]] for these in (leaky, records)]
+    expected = [
+        [[r.accuracy for r in these], [r.reward_mean for r in these]] for these in (leaky, records)
+    ]
     assert lines_of(figure) == expected
     first, last = leaky[0], leaky[-1]
     assert f"leaky: paid {first.reward_mean:.2f} to {last.reward_mean:.2f}" in figure.alt
-    assert f"right in the tag {100 * first.accuracy:.1f}"[:19] in figure.alt and "leaky: pay stays" not in figure.alt
+    assert (
+        f"right in the tag {100 * first.accuracy:.1f}"[:19] in figure.alt
+        and "leaky: pay stays" not in figure.alt
+    )
     assert "<img" in plots.show(figure).html
 
 
@@ -59,11 +70,18 @@ def test_paid_and_right_of_one_step_and_of_rewards_above_one(records):
 
 
 def test_strict_lenient_format_is_a_mean_over_runs(records):
-    other = [replace(record, accuracy=0.0, lenient_accuracy=1.0, format_rate=0.5) for record in records]
+    other = [
+        replace(record, accuracy=0.0, lenient_accuracy=1.0, format_rate=0.5) for record in records
+    ]
     figure = strict_lenient_format([records, other])
     expected = []  # a slow literal twin
     for field in ("format_rate", "accuracy", "lenient_accuracy"):
-        expected.append([(getattr(a, field) + getattr(b, field)) / 2 for a, b in zip(records, other, strict=True)])
+        expected.append(
+            [
+                (getattr(a, field) + getattr(b, field)) / 2
+                for a, b in zip(records, other, strict=True)
+            ]
+        )
     for line, values in zip(lines_of(figure)[0], expected, strict=True):
         assert line == pytest.approx(values)
     assert "strict" in figure.alt and "Mean over 2 runs" in figure.texts[-1].get_text()
@@ -77,25 +95,44 @@ def test_strict_lenient_format_of_nothing_and_of_one_step(records):
 def test_format_or_maths_says_all_its_numbers():
     rows = {"GSPO": (6, 36, 39, 36), "GRPO": (6, 36, 39, 37), "Dr. GRPO": (6, 29, 39, 35)}
     figure = format_or_maths(rows, 50)
-    assert "Right in the tag: +23 to +30 answers of 50; right number, tag or not: minus 4 to minus 2" in figure.alt
+    assert (
+        "Right in the tag: +23 to +30 answers of 50; right number, tag or not: minus 4 to minus 2"
+        in figure.alt
+    )
     assert "Dr. GRPO, right number in the tag: 6 to 29 of 50" in figure.alt
     assert lines_of(figure) == [[[6, 36], [6, 36], [6, 29]], [[39, 36], [39, 37], [39, 35]]]
 
 
-# --- the explorer ---------------------------------------------------------------------------------------------------
+# --- the explorer
 
 
 def test_the_readers_agree_with_the_package_on_every_example():
     for text, gold in examples().values():
         pays = {reader: paid for reader, _, paid in verdicts(text, gold) if paid is not None}
-        found = [pays[next(name for name in pays if name.startswith(kind))] for kind in ("format", "strict", "lenient")]
-        assert found == [format_reward(text) == 1, correctness_reward(text, gold) == 1, lenient_correct(text, gold)]
+        found = [
+            pays[next(name for name in pays if name.startswith(kind))]
+            for kind in ("format", "strict", "lenient")
+        ]
+        assert found == [
+            format_reward(text) == 1,
+            correctness_reward(text, gold) == 1,
+            lenient_correct(text, gold),
+        ]
 
 
 def test_the_examples_show_what_they_are_for():
     strict = {name: correctness_reward(*example) for name, example in examples().items()}
-    right = ["as asked", "$1,080.00", "72 %", "72 clips per day", r"\boxed{72}", "two tags that agree"]
-    assert [name for name, paid in strict.items() if paid and not name.startswith("recorded")] == right
+    right = [
+        "as asked",
+        "$1,080.00",
+        "72 %",
+        "72 clips per day",
+        r"\boxed{72}",
+        "two tags that agree",
+    ]
+    assert [
+        name for name, paid in strict.items() if paid and not name.startswith("recorded")
+    ] == right
     assert [paid for name, paid in strict.items() if name.startswith("recorded")] == [1, 1, 0, 0]
     assert lenient_correct(*examples()["no tags"]) and not strict["no tags"]
     assert examples()["72 or 73"][1] in examples()["72 or 73"][0]
@@ -118,7 +155,7 @@ def test_the_table_shows_text_as_text():
     assert len(re.findall("<tr", picture.html)) == len(verdicts("", ""))
 
 
-# --- the exercise ---------------------------------------------------------------------------------------------------
+# --- the exercise
 
 
 # Of these the exercise says that they state no number, and the package reads one.
@@ -143,7 +180,9 @@ def test_what_the_hints_say_solves_the_exercises():
         pieces = text.split("<answer>")[1:]
         if any("</answer>" not in piece for piece in pieces[:-1]):
             return None
-        blocks = [piece.partition("</answer>")[0].strip() for piece in pieces if "</answer>" in piece]
+        blocks = [
+            piece.partition("</answer>")[0].strip() for piece in pieces if "</answer>" in piece
+        ]
         return blocks[0] if len({parse_number(block) or block for block in blocks}) == 1 else None
 
     def shape_by_the_hints(text):
@@ -153,7 +192,11 @@ def test_what_the_hints_say_solves_the_exercises():
         pieces = [piece.strip() for piece in re.split(tag, text)]
         return float(all(pieces[1::2]) and not any(pieces[0::2]))
 
-    assert all(by_the_hints(*case.args) == extract_answer(*case.args) for case in registry()["extract_answer"].cases())
     assert all(
-        shape_by_the_hints(*case.args) == format_reward(*case.args) for case in registry()["format_reward"].cases()
+        by_the_hints(*case.args) == extract_answer(*case.args)
+        for case in registry()["extract_answer"].cases()
+    )
+    assert all(
+        shape_by_the_hints(*case.args) == format_reward(*case.args)
+        for case in registry()["format_reward"].cases()
     )

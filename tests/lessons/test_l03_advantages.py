@@ -1,4 +1,5 @@
-"""Lesson 03: its figures draw, say their numbers and take odd input; the weights behind them agree with slow literal."""
+"""Lesson 03: its figures draw, say their numbers and take odd input; the weights behind them agree
+with slow literal."""
 
 import math
 import re
@@ -12,7 +13,10 @@ from rlvr_helpers.lessons.l03_advantages import figures
 from rlvr_helpers.lessons.l03_advantages.exercises import problem_weight
 from rlvr_helpers.lessons.l03_advantages.explorer import eight_rewards, problem_weights
 
-RUNS = {"GRPO": [[0.4, 0.6, 0.3, 0.7] + [0.25] * 4, [0.7] * 4 + [0.05] * 4], "GSPO": [[0.6] * 4 + [0.2] * 4]}
+RUNS = {
+    "GRPO": [[0.4, 0.6, 0.3, 0.7] + [0.25] * 4, [0.7] * 4 + [0.05] * 4],
+    "GSPO": [[0.6] * 4 + [0.2] * 4],
+}
 
 
 def check_figure(figure) -> str:
@@ -20,11 +24,13 @@ def check_figure(figure) -> str:
     FigureCanvasAgg(figure).draw()
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) >= 0
-    assert len(figure.alt) > 20 and not re.search(r"\bnan\b|None\b(?! of)|\n|\.\.|\xa0", figure.alt), figure.alt
+    assert len(figure.alt) > 20 and not re.search(
+        r"\bnan\b|None\b(?! of)|\n|\.\.|\xa0", figure.alt
+    ), figure.alt
     return figure.alt
 
 
-# --- slow twins -----------------------------------------------------------------------------------------------------
+# --- slow twins
 
 
 def slow_weight(right: int, size: int, divide: bool) -> tuple[float, float]:
@@ -43,7 +49,9 @@ def test_weights_agree_with_the_twin(size, scale, divide):
     for right in range(1, size):
         assert (multiplier[right], total[right]) == pytest.approx(slow_weight(right, size, divide))
         assert problem_weight(right, size, scale) == pytest.approx(total[right])
-    assert total[0] == total[size] == 0 and math.isnan(multiplier[0]) and math.isnan(multiplier[size])
+    assert (
+        total[0] == total[size] == 0 and math.isnan(multiplier[0]) and math.isnan(multiplier[size])
+    )
 
 
 def test_leave_one_out_is_a_constant_times_none():
@@ -64,13 +72,16 @@ def test_the_numbers_that_the_lesson_names():
     assert round(multiplier[1] / multiplier[4], 2) == 1.51
 
 
-# --- figures --------------------------------------------------------------------------------------------------------
+# --- figures
 
 
 def test_bars_say_the_advantages():
     alt = check_figure(figures.advantage_bars([1, 0, 0, 1, 0, 1, 0, 0]))
     assert "3 of 8 right. A right answer gets: GRPO +1.21, Dr. GRPO +0.62, RLOO +0.71" in alt
-    assert "right: answer 1, answer 4, answer 6" in alt and "GRPO, GSPO: right +1.21, wrong minus 0.72" in alt
+    assert (
+        "right: answer 1, answer 4, answer 6" in alt
+        and "GRPO, GSPO: right +1.21, wrong minus 0.72" in alt
+    )
 
 
 @pytest.mark.parametrize("reward", [0, 1])
@@ -88,7 +99,10 @@ def test_bars_have_the_heights_of_the_advantages():
 
 def test_weight_curves_say_the_weights():
     alt = check_figure(figures.problem_weight_curves(8, 0.125))
-    assert "GRPO: multiplied by 2.83, total |A| 4.95" in alt and "Dr. GRPO: multiplied by 1.00, total |A| 1.75" in alt
+    assert (
+        "GRPO: multiplied by 2.83, total |A| 4.95" in alt
+        and "Dr. GRPO: multiplied by 1.00, total |A| 1.75" in alt
+    )
     alt = check_figure(figures.problem_weight_curves(8, 0.125, relative=True))
     assert "66 % of its largest weight under GRPO, 44 % under Dr. GRPO" in alt
 
@@ -125,7 +139,7 @@ def test_wasted_samples_take_odd_runs(wrong, right):
     check_figure(figures.wasted_samples(wrong, right, 128))
 
 
-# --- explorers ------------------------------------------------------------------------------------------------------
+# --- explorers
 
 
 def test_pressing_an_answer_changes_its_reward():
@@ -140,7 +154,10 @@ def test_the_mark_moves_to_a_problem():
     assert "1 of 8 right" in explorer.picture.text
     explorer.set(group_size=16, share_right=0.5)
     weight = problem_weight(8, 16, "std")
-    assert "8 of 16 right" in explorer.picture.text and f"total |A| {weight:.2f}" in explorer.picture.text
+    assert (
+        "8 of 16 right" in explorer.picture.text
+        and f"total |A| {weight:.2f}" in explorer.picture.text
+    )
     assert torch.isfinite(torch.tensor(weight))
 
 

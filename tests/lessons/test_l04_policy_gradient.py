@@ -1,4 +1,5 @@
-"""Lesson 04: the policy gradient against literal twins, its experiments on small policies, and its figures."""
+"""Lesson 04: the policy gradient against literal twins, its experiments on small policies, and its
+figures."""
 
 import math
 from itertools import pairwise
@@ -18,7 +19,7 @@ LOGITS = torch.tensor([0.0, 1.0, 0.5, -0.5], dtype=torch.float64)
 REWARDS = torch.tensor([1.0, 0.0, 0.25, -0.5], dtype=torch.float64)
 
 
-# --- literal twins ------------------------------------------------------------------------------------------------
+# --- literal twins
 
 
 def expected_reward(logits: list[float], rewards: list[float]) -> float:
@@ -27,7 +28,9 @@ def expected_reward(logits: list[float], rewards: list[float]) -> float:
     return sum(math.exp(x) / total * r for x, r in zip(logits, rewards, strict=True))
 
 
-def by_finite_differences(logits: list[float], rewards: list[float], h: float = 1e-6) -> list[float]:
+def by_finite_differences(
+    logits: list[float], rewards: list[float], h: float = 1e-6
+) -> list[float]:
     gradient = []
     for k in range(len(logits)):
         up, down = list(logits), list(logits)
@@ -43,7 +46,8 @@ def by_scores(logits: list[float], actions: list[int], advantages: list[float]) 
     gradient = []
     for k, x in enumerate(logits):
         votes = [
-            a * ((1 if action == k else 0) - math.exp(x) / total) for action, a in zip(actions, advantages, strict=True)
+            a * ((1 if action == k else 0) - math.exp(x) / total)
+            for action, a in zip(actions, advantages, strict=True)
         ]
         gradient.append(sum(votes) / len(votes))
     return gradient
@@ -64,7 +68,9 @@ def test_exact_gradient_is_that_of_finite_differences():
 
 def test_score_function_gradient_is_its_twin():
     actions, advantages = [2, 0, 0, 3, 1], [1.0, -0.5, 2.0, 0.0, 0.3]
-    found = score_function_gradient(LOGITS, torch.tensor(actions), torch.tensor(advantages, dtype=torch.float64))
+    found = score_function_gradient(
+        LOGITS, torch.tensor(actions), torch.tensor(advantages, dtype=torch.float64)
+    )
     assert found.tolist() == pytest.approx(by_scores(LOGITS.tolist(), actions, advantages))
 
 
@@ -73,26 +79,37 @@ def test_average_over_all_arms_is_exact_whatever_the_baseline():
     p = LOGITS.softmax(dim=0)
     for baseline in (0.0, 0.3, 7.0):
         estimates = [
-            score_function_gradient(LOGITS, torch.tensor([a]), REWARDS[a : a + 1] - baseline) for a in range(4)
+            score_function_gradient(LOGITS, torch.tensor([a]), REWARDS[a : a + 1] - baseline)
+            for a in range(4)
         ]
         assert torch.allclose(p @ torch.stack(estimates), exact_gradient(LOGITS, REWARDS))
 
 
 def test_surrogate_loss_is_its_twin_in_value_and_gradient():
-    logp = torch.tensor([[-1.0, -0.5, float("nan")], [-2.0, 9.0, -3.0], [-0.1, -0.2, -0.3]], dtype=torch.float64)
+    logp = torch.tensor(
+        [[-1.0, -0.5, float("nan")], [-2.0, 9.0, -3.0], [-0.1, -0.2, -0.3]], dtype=torch.float64
+    )
     mask = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1]])
     advantages = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64, requires_grad=True)
     logp.requires_grad_()
     loss = surrogate_loss(logp, advantages, mask)
-    assert loss.item() == pytest.approx(surrogate(logp.tolist(), advantages.tolist(), mask.tolist()))
+    assert loss.item() == pytest.approx(
+        surrogate(logp.tolist(), advantages.tolist(), mask.tolist())
+    )
     loss.backward()
-    expected = [[-a / 3 if m else 0.0 for m in keep] for a, keep in zip([0.5, -1.0, 2.0], mask.tolist(), strict=True)]
+    expected = [
+        [-a / 3 if m else 0.0 for m in keep]
+        for a, keep in zip([0.5, -1.0, 2.0], mask.tolist(), strict=True)
+    ]
     assert logp.grad.tolist() == expected
     assert advantages.grad is None, "the advantages carry a gradient"
 
 
 def test_surrogate_loss_has_the_gradient_of_the_scores():
-    actions, advantages = torch.tensor([2, 0, 0, 3]), torch.tensor([1.0, -0.5, 2.0, 0.1], dtype=torch.float64)
+    actions, advantages = (
+        torch.tensor([2, 0, 0, 3]),
+        torch.tensor([1.0, -0.5, 2.0, 0.1], dtype=torch.float64),
+    )
     theta = LOGITS.clone().requires_grad_()
     loss = surrogate_loss(theta.log_softmax(dim=0)[actions][:, None], advantages, torch.ones(4, 1))
     found = -torch.autograd.grad(loss, theta)[0]
@@ -104,7 +121,7 @@ def test_surrogate_loss_refuses_other_shapes():
         surrogate_loss(torch.zeros(2, 3), torch.zeros(3), torch.ones(2, 3))
 
 
-# --- experiments --------------------------------------------------------------------------------------------------
+# --- experiments
 
 
 def test_error_of_sampling_is_the_theory():
@@ -112,7 +129,10 @@ def test_error_of_sampling_is_the_theory():
     p, J = LOGITS.softmax(dim=0), expected_reward(LOGITS.tolist(), REWARDS.tolist())
     for baseline in (0.0, J):
         one = torch.stack(
-            [score_function_gradient(LOGITS, torch.tensor([a]), REWARDS[a : a + 1] - baseline) for a in range(4)]
+            [
+                score_function_gradient(LOGITS, torch.tensor([a]), REWARDS[a : a + 1] - baseline)
+                for a in range(4)
+            ]
         )
         variance = p @ (one - exact_gradient(LOGITS, REWARDS)).square().sum(dim=1)
         found = lab.sampling_error(LOGITS, REWARDS, 64, baseline, repeats=2000)
@@ -149,7 +169,9 @@ def test_slope_along_the_gradient_is_its_length(policy, answers):
     rollout, rewards = answers
     gradient = lab.surrogate_gradient(policy, rollout, rewards - rewards.mean())
     before = lab.get_weights(policy.model)
-    slope = lab.surrogate_slope(policy, rollout, rewards - rewards.mean(), gradient / gradient.norm())
+    slope = lab.surrogate_slope(
+        policy, rollout, rewards - rewards.mean(), gradient / gradient.norm()
+    )
     assert slope.value == pytest.approx(float(gradient.norm()), rel=0.02) and slope.error > 0
     assert torch.equal(lab.get_weights(policy.model), before)
 
@@ -197,7 +219,7 @@ def test_line_search_starts_each_step_anew_and_puts_the_model_back(policy, monke
     assert torch.equal(lab.get_weights(policy.model), start)
 
 
-# --- figures ------------------------------------------------------------------------------------------------------
+# --- figures
 
 STEPS, RATES = [0, 0.001, 0.01, 0.1, 1], [0.2, 0.21, 0.28, 0.01, 0.0]
 
@@ -209,17 +231,23 @@ def drawn(figure: Figure) -> str:
 
 
 def test_error_curves_say_their_numbers():
-    alt = drawn(figures.error_curves([4, 16, 64], {"A = R": [0.4, 0.2, 0.1], "A = R − J": [0.2, 0.1, 0.05]}))
+    alt = drawn(
+        figures.error_curves([4, 16, 64], {"A = R": [0.4, 0.2, 0.1], "A = R − J": [0.2, 0.1, 0.05]})
+    )
     assert "4 times as many samples the error is 2.0 times smaller" in alt and "0.05 with 64" in alt
     drawn(figures.error_curves([4, 16], {"A = R": [0.4, 0.4]}))
 
 
 def test_toy_rates_start_with_their_slope():
     rates, slope = figures.toy_rates(0.2, [0.0, 1e-5, 100.0])
-    assert rates[0] == pytest.approx(0.2) and (rates[1] - rates[0]) / 1e-5 == pytest.approx(slope, rel=1e-3)
+    assert rates[0] == pytest.approx(0.2) and (rates[1] - rates[0]) / 1e-5 == pytest.approx(
+        slope, rel=1e-3
+    )
     assert rates[2] == pytest.approx(1.0)
     logits = torch.tensor([0.2, 0.8 / 3, 0.8 / 3, 0.8 / 3], dtype=torch.float64).log()
-    assert slope == pytest.approx(exact_gradient(logits, torch.tensor([1.0, 0, 0, 0]).double()).norm().item())
+    assert slope == pytest.approx(
+        exact_gradient(logits, torch.tensor([1.0, 0, 0, 0]).double()).norm().item()
+    )
     many = figures.toy_rates(0.2, [0.01 * i for i in range(1000)])[0]
     assert all(a <= b for a, b in pairwise(many)), "four arms never fall back"
 
@@ -227,17 +255,23 @@ def test_toy_rates_start_with_their_slope():
 def test_step_panels_say_the_state():
     alt = drawn(figures.step_panels(0.2, 0.01, STEPS, RATES, slope=8.0))
     assert (
-        "A step of 0.01: four arms 20 % to 20.2 %, tiny 20 % to 28 %" in alt and "shared weights: predicted 28 %" in alt
+        "A step of 0.01: four arms 20 % to 20.2 %, tiny 20 % to 28 %" in alt
+        and "shared weights: predicted 28 %" in alt
     )
     assert "1 % after 0.1" in alt
     assert "predicted above 100 %" in drawn(figures.step_panels(0.2, 0.1, STEPS, RATES, slope=8.1))
     assert "predicted below 0" in drawn(figures.step_panels(0.2, 0.1, STEPS, RATES, slope=-8.0))
     for step in STEPS[1:]:
-        assert figures.step_panels(0.9, step, STEPS, RATES, -3.0).get_size_inches().tolist() == [6.5, 3.2]
+        assert figures.step_panels(0.9, step, STEPS, RATES, -3.0).get_size_inches().tolist() == [
+            6.5,
+            3.2,
+        ]
 
 
 def test_explorer_takes_a_search():
-    explorer = step_size([lab.StepResult(s, round(100 * r), 100) for s, r in zip(STEPS, RATES, strict=True)], 8.0)
+    explorer = step_size(
+        [lab.StepResult(s, round(100 * r), 100) for s, r in zip(STEPS, RATES, strict=True)], 8.0
+    )
     assert explorer.values == {"step": 0.01, "chance": 0.2}
     explorer.controls["step"].value = 0.1
     assert "tiny 20 % to 1 %" in explorer.picture.text
@@ -246,14 +280,21 @@ def test_explorer_takes_a_search():
 def record(step: int, reward: float, loss: float) -> StepRecord:
     names = StepRecord.__dataclass_fields__
     return StepRecord(
-        **{name: 0.0 for name in names} | {"step": step, "reward_mean": reward, "loss": loss, "eval": None}
+        **{name: 0.0 for name in names}
+        | {"step": step, "reward_mean": reward, "loss": loss, "eval": None}
     )
 
 
 def test_loss_and_reward_finds_its_title():
-    rising = [[record(i, i / 20, -1 / i) for i in range(1, 13)], [record(i, i / 20, -1 / i) for i in range(1, 13)]]
+    rising = [
+        [record(i, i / 20, -1 / i) for i in range(1, 13)],
+        [record(i, i / 20, -1 / i) for i in range(1, 13)],
+    ]
     alt = drawn(figures.loss_and_reward(rising, "GRPO"))
-    assert "The reward rises from 0.15 to 0.50; the loss rises too" in alt and "each of 2 seeds" not in alt
+    assert (
+        "The reward rises from 0.15 to 0.50; the loss rises too" in alt
+        and "each of 2 seeds" not in alt
+    )
     falling = [[record(i, i / 20, -i) for i in range(1, 13)]]
     assert "the loss falls" in drawn(figures.loss_and_reward(falling, "GRPO"))
     drawn(figures.loss_and_reward([[record(1, 0.5, 0.0)]], "GRPO"))

@@ -1,4 +1,5 @@
-"""Lesson 05: its figures draw and say their numbers, its toy agrees with a slow twin, its recording is what it says."""
+"""Lesson 05: its figures draw and say their numbers, its toy agrees with a slow twin, its recording
+is what it says."""
 
 import itertools
 import math
@@ -19,26 +20,30 @@ from rlvr_helpers.ratios import masked_log_ratios
 from rlvr_helpers.tools import record_drift
 
 MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
-LOG_RATIOS = np.array([[0.0, math.log(2), -0.1, 0.0], [math.log(0.25), 0.0, 9.0, np.nan]])  # the padding does not count
+# the padding does not count
+LOG_RATIOS = np.array([[0.0, math.log(2), -0.1, 0.0], [math.log(0.25), 0.0, 9.0, np.nan]])
 
 
 def words(figure) -> list[str]:
     return [text.get_text() for ax in figure.axes for text in ax.texts]
 
 
-# --- figures ------------------------------------------------------------------------------------------------------
+# --- figures
 
 
 def test_ratios_along_names_the_tokens_that_moved_and_counts_those_that_did_not():
     figure = figures.ratios_along(LOG_RATIOS, MASK, [list("abcd"), list("ef")], ["one", "two"])
-    assert words(figure) == ["one, 4 tokens", "two, 2 tokens", "“e” × 0.25"]  # a factor of 2 is not named
+    # a factor of 2 is not named
+    assert words(figure) == ["one, 4 tokens", "two, 2 tokens", "“e” × 0.25"]
     assert "67 % of the tokens" in figure.alt and "range from 0.25 to 2 times" in figure.alt
     assert "one: ratios from 0.9 to 2" in figure.alt and "two: ratios from 0.25 to 1" in figure.alt
     assert len(figure.axes[1].patches) == 2, "padding is drawn"
     assert show(figure).html
 
 
-@pytest.mark.parametrize("log_ratios", [np.zeros((2, 4)), np.full((2, 4), 30.0), np.full((2, 4), -1e-9)])
+@pytest.mark.parametrize(
+    "log_ratios", [np.zeros((2, 4)), np.full((2, 4), 30.0), np.full((2, 4), -1e-9)]
+)
 def test_ratios_along_draws_what_hardly_happens(log_ratios):
     assert "nan" not in figures.ratios_along(log_ratios, MASK, [["x"] * 4] * 2, ["one", "two"]).alt
     assert figures.ratios_along(log_ratios[:1], np.zeros((1, 4)), [[]], ["empty"]).alt
@@ -46,8 +51,14 @@ def test_ratios_along_draws_what_hardly_happens(log_ratios):
 
 def test_spread_growth_says_where_it_ends():
     figure = figures.spread_growth([0, 0.1, 0.2], [0, 0.05, 0.19], [0, 0.5, 1.5])
-    assert "After 2 updates token ratios spread 0.20, sequence ratios 0.19, products 1.5" in figure.alt
-    assert words(figure) == ["sequence ratio 0.19", "token ratio 0.20", "product of token ratios 1.5"]
+    assert (
+        "After 2 updates token ratios spread 0.20, sequence ratios 0.19, products 1.5" in figure.alt
+    )
+    assert words(figure) == [
+        "sequence ratio 0.19",
+        "token ratio 0.20",
+        "product of token ratios 1.5",
+    ]
     heights = [text.get_position()[1] for text in figure.axes[0].texts]
     assert heights == sorted(heights) and min(np.diff(heights)) > 0.1, "labels touch"
 
@@ -62,7 +73,11 @@ def test_three_ratios_say_the_spreads_of_three_numbers():
     tokens = [0.0, math.log(2), -0.1, 0.0, math.log(0.25), 0.0]
     sums = [math.log(2) - 0.1, math.log(0.25)]
     means = [sums[0] / 4, sums[1] / 2]
-    for name, values in (("token ratio", tokens), ("sequence ratio s", means), ("product of token ratios", sums)):
+    for name, values in (
+        ("token ratio", tokens),
+        ("sequence ratio s", means),
+        ("product of token ratios", sums),
+    ):
         assert f"{name}: sd of the log {np.std(values):.3f}" in alt.replace("1.040", "1.04")
 
 
@@ -84,9 +99,19 @@ def test_three_ratios_draw_at_every_scale(scale):
 
 @pytest.mark.parametrize(
     ("ratio", "text"),
-    [(1, "1"), (1.00043, "1.0004"), (0.9978, "0.9978"), (1.123, "1.12"), (0.5, "0.5"), (14.18, "14"), (0.002, "0.002"),
-     (1e-4, "10⁻⁴"), (4e-7, "4·10⁻⁷"), (2e5, "2·10⁵")],
-)  # fmt: skip
+    [
+        (1, "1"),
+        (1.00043, "1.0004"),
+        (0.9978, "0.9978"),
+        (1.123, "1.12"),
+        (0.5, "0.5"),
+        (14.18, "14"),
+        (0.002, "0.002"),
+        (1e-4, "10⁻⁴"),
+        (4e-7, "4·10⁻⁷"),
+        (2e5, "2·10⁵"),
+    ],
+)
 def test_ratios_in_few_characters(ratio, text):
     assert figures._short(ratio) == text
 
@@ -98,7 +123,7 @@ def test_ticks_lie_within_the_axis_and_are_told_apart():
         assert len(set(labels)) == 3 and labels[1] == "1", (half, labels)
 
 
-# --- the explorer -------------------------------------------------------------------------------------------------
+# --- the explorer
 
 
 def test_the_effective_count_is_kishs():
@@ -118,19 +143,25 @@ def test_drift_and_length_act_as_the_lesson_says():
     early, late = spreads(updates=2), spreads(updates=16)
     assert all(b > 3 * a for a, b in zip(early, late, strict=True))
     short, long = spreads(length=8), spreads(length=512)
-    assert long[0] == pytest.approx(short[0], rel=0.1) and long[1] < short[1] / 3 and long[2] > 3 * short[2]
+    assert (
+        long[0] == pytest.approx(short[0], rel=0.1)
+        and long[1] < short[1] / 3
+        and long[2] > 3 * short[2]
+    )
     explorer.reset()
     assert spreads(updates=0) == [0, 0, 0] and "every ratio is 1" in explorer.picture.text
 
 
-# --- the toy ------------------------------------------------------------------------------------------------------
+# --- the toy
 
 
 def slow_bias_and_noise(length: int, drift: float, toy: int) -> dict:
     """One toy by loops and autograd, one text at a time."""
     noise = torch.Generator().manual_seed(toy)
     old = torch.randn(length, 2, generator=noise, dtype=torch.float64)
-    new = (old + drift * torch.randn(length, 2, generator=noise, dtype=torch.float64)).requires_grad_()
+    new = (
+        old + drift * torch.randn(length, 2, generator=noise, dtype=torch.float64)
+    ).requires_grad_()
     texts = list(itertools.product(range(2), repeat=length))
 
     def logps(logits, text):
@@ -139,34 +170,52 @@ def slow_bias_and_noise(length: int, drift: float, toy: int) -> dict:
     p_old = [logps(old, text).sum().exp() for text in texts]
     rewards = [float(text.count(0) >= length / 2) for text in texts]
     baseline = sum(p * r for p, r in zip(p_old, rewards, strict=True))
-    expected = sum(logps(new, text).sum().exp() * (r - baseline) for text, r in zip(texts, rewards, strict=True))
+    expected = sum(
+        logps(new, text).sum().exp() * (r - baseline)
+        for text, r in zip(texts, rewards, strict=True)
+    )
     true = torch.autograd.grad(expected, new)[0]
     found = {}
     for name in WEIGHTS:
         samples = []
         for text, reward in zip(texts, rewards, strict=True):
             logp, d = logps(new, text), logps(new, text).detach() - logps(old, text)
-            weight = {"none": 1.0, "token": d.exp(), "sequence": d.mean().exp(), "product": d.sum().exp()}[name]
+            weight = {
+                "none": 1.0,
+                "token": d.exp(),
+                "sequence": d.mean().exp(),
+                "product": d.sum().exp(),
+            }[name]
             samples.append(torch.autograd.grad((weight * logp).sum() * (reward - baseline), new)[0])
         mean = sum(p * g for p, g in zip(p_old, samples, strict=True))
         variance = sum(p * (g - mean).square().sum() for p, g in zip(p_old, samples, strict=True))
-        found[name] = ((mean - true).norm() / true.norm()).item(), (variance.sqrt() / true.norm()).item()
+        found[name] = (
+            ((mean - true).norm() / true.norm()).item(),
+            (variance.sqrt() / true.norm()).item(),
+        )
     return found
 
 
 def test_the_toy_agrees_with_its_slow_twin():
-    quick, slow = bias_and_noise(4, 0.5, toys=2), [slow_bias_and_noise(4, 0.5, toy) for toy in range(2)]
+    quick, slow = (
+        bias_and_noise(4, 0.5, toys=2),
+        [slow_bias_and_noise(4, 0.5, toy) for toy in range(2)],
+    )
     for name in WEIGHTS:
         assert quick[name] == pytest.approx(np.mean([one[name] for one in slow], axis=0), abs=1e-12)
     assert quick["product"][0] < 1e-12, "the product is the exact weight"
 
 
-# --- the recording ------------------------------------------------------------------------------------------------
+# --- the recording
 
 
 def test_the_recorded_drift_is_whole():
     drift = recorded_drift()
-    assert drift.log_ratios.shape == (16, *drift.mask.shape) and drift.updates == 16 and len(drift.mask) == 64
+    assert (
+        drift.log_ratios.shape == (16, *drift.mask.shape)
+        and drift.updates == 16
+        and len(drift.mask) == 64
+    )
     assert (drift.log_ratios[:, drift.mask == 0] == 0).all() and (drift.lengths > 0).all()
     expected = group_advantages(drift.rewards.view(-1, drift.group_size)).flatten()
     assert torch.allclose(drift.advantages, expected, atol=1e-5) and (expected != 0).all()
@@ -184,11 +233,17 @@ def test_the_recorded_drift_is_real(monkeypatch):
     assert [problem.question for problem in problems] == drift.questions
     tokens = policy.tokenizer.convert_ids_to_tokens(rollout.completion_ids[0].tolist())
     assert tokens[: len(drift.tokens[0])] == drift.tokens[0]
-    assert rollout.lengths.tolist() == drift.lengths.tolist() and rewards.flatten().tolist() == drift.rewards.tolist()
+    assert (
+        rollout.lengths.tolist() == drift.lengths.tolist()
+        and rewards.flatten().tolist() == drift.rewards.tolist()
+    )
     monkeypatch.setattr(record_drift, "SETTINGS", replace(record_drift.SETTINGS, epochs=1))
-    for found, recorded in zip(record_drift.drift(policy, rollout, rewards), drift.log_ratios, strict=False):
+    for found, recorded in zip(
+        record_drift.drift(policy, rollout, rewards), drift.log_ratios, strict=False
+    ):
         found = found[:, : drift.mask.shape[1]]  # the padding of the rows that were left out
-        assert (found - recorded)[drift.mask.bool()].abs().median() < 1e-4  # rounding differs by CPU
+        # rounding differs by CPU
+        assert (found - recorded)[drift.mask.bool()].abs().median() < 1e-4
         assert found.std() == pytest.approx(recorded.std().item(), rel=0.02)
 
 

@@ -1,4 +1,5 @@
-"""Lesson 06: the figures of the clip say what a literal count says; the range that clips a share; the explorers' data."""
+"""Lesson 06: the figures of the clip say what a literal count says; the range that clips a share;
+the explorers' data."""
 
 import json
 import math
@@ -45,11 +46,14 @@ STATES = [
 
 
 def draw(figure: FourQuadrants, method, low, high, updates, sign):
-    return figure.draw(method, low, high, ratios_after(DRIFT, updates), f"after {updates} updates", sign)
+    return figure.draw(
+        method, low, high, ratios_after(DRIFT, updates), f"after {updates} updates", sign
+    )
 
 
 def literal_shares(method, low, high, updates, sign) -> tuple[int, int, int]:
-    """Slow twin: how many places are clipped, how many lie outside the range, how many there are."""
+    """Slow twin: how many places are clipped, how many lie outside the range, how many there
+    are."""
     binds = outside = total = 0
     for i in range(len(DRIFT.mask)):
         a, n = DRIFT.advantages[i].item(), int(DRIFT.lengths[i])
@@ -78,7 +82,10 @@ def test_columns_and_bars_hold_every_ratio_once(state):
     binds, outside, total = literal_shares(*state)
     assert sum(column.all.sum() for column in figure.columns) == total
     assert sum(column.dead_ones.sum() for column in figure.columns) == binds
-    assert sum(column.said[0] + column.said[1] for column in figure.columns if column.said[3]) == outside
+    assert (
+        sum(column.said[0] + column.said[1] for column in figure.columns if column.said[3])
+        == outside
+    )
 
 
 @pytest.mark.slow
@@ -118,19 +125,26 @@ def test_no_ratios_and_far_ratios_can_be_drawn():
     nothing = Ratios(np.empty(0), np.empty(0))
     far = Ratios(np.array([1e-9, 1.0, 1e9]), np.array([1.0, 0.0, 2.0]))
     for found in (nothing, far):
-        figure = four_quadrants(GRPO, 0.2, 0.2, {"token": found, "sequence": found}, "after update 1")
+        figure = four_quadrants(
+            GRPO, 0.2, 0.2, {"token": found, "sequence": found}, "after update 1"
+        )
         assert to_svg(figure) and "nan" not in figure.alt.lower().split()
 
 
 def test_the_method_sets_its_range_and_the_sliders_move_freely():
     explorer = clip_explorer(DRIFT)
     explorer.controls["method"].value = "GSPO"
-    assert (explorer.values["clip_low"], explorer.values["clip_high"]) == (GSPO.clip_low, GSPO.clip_high)
+    assert (explorer.values["clip_low"], explorer.values["clip_high"]) == (
+        GSPO.clip_low,
+        GSPO.clip_high,
+    )
     paper = PAPER_SETTINGS["gspo"]
     explorer.set(clip_low=paper.clip_low, clip_high=paper.clip_high)
     assert "binds on 82.8 % of 64 sequences" in explorer.picture.text
     explorer.set(method="Dr. GRPO")
-    assert explorer.values["clip_high"] == 0.2 and "Dr. GRPO, after 8 updates" in explorer.picture.text
+    assert (
+        explorer.values["clip_high"] == 0.2 and "Dr. GRPO, after 8 updates" in explorer.picture.text
+    )
     explorer.reset()
     assert explorer.values["method"] == "GRPO" and explorer.values["clip_low"] == 0.2
 
@@ -143,7 +157,7 @@ def test_a_choice_of_method_is_drawn_once(monkeypatch):
     assert len(drawn) == 1
 
 
-# -- the range for a share -------------------------------------------------------------------------------------------
+# -- the range for a share
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.15, 0.5, 0.9, 1.0])
@@ -154,7 +168,9 @@ def test_the_range_clips_the_wanted_share(level, share):
     eps = range_that_binds(q, a, share)
     clipped = clip_binds(q, a, eps.item(), eps.item()).double().mean().item()
     assert eps.shape == () and clipped <= share + 1 / len(q)
-    if eps > 0:  # completions that are word for word the same have one ratio, and are clipped together or not at all
+    # completions that are word for word the same have one ratio, and are clipped together or not at
+    # all
+    if eps > 0:
         tied = (((q - 1) * a.sign() - eps).abs() < 1e-12).double().mean().item()
         assert clipped + tied >= share - 1 / len(q)
 
@@ -180,7 +196,9 @@ def test_a_range_beyond_the_axis_is_said_to_be_there():
     alt = share_against_range(curves, {"token": 0.2, "sequence": 0.25}, 0.2, "after 1 update").alt
     assert "binds on 20 % is 0.2 for tokens and 0.25 for sequences" in alt
     for off in (0.0, 0.09, 0.31):
-        alt = share_against_range(curves, {"token": off, "sequence": 0.2}, 0.2, "after 1 update").alt
+        alt = share_against_range(
+            curves, {"token": off, "sequence": 0.2}, 0.2, "after 1 update"
+        ).alt
         assert "not on this axis for tokens" in alt
 
 
@@ -190,10 +208,13 @@ def test_the_explorer_says_the_range_that_the_lesson_computes(updates):
     explorer.set(updates=updates)
     d = DRIFT.log_ratios[updates - 1]
     s = sequence_ratios(d, torch.zeros_like(d), DRIFT.mask)
-    assert f"{range_that_binds(s, DRIFT.advantages, 0.15).item():.3g} for sequences" in explorer.picture.text
+    assert (
+        f"{range_that_binds(s, DRIFT.advantages, 0.15).item():.3g} for sequences"
+        in explorer.picture.text
+    )
 
 
-# -- the collapse ----------------------------------------------------------------------------------------------------
+# -- the collapse
 
 
 def test_the_collapse_takes_any_records():
@@ -203,7 +224,8 @@ def test_the_collapse_takes_any_records():
     alt = collapse({"with the clip": records, "without the clip": records[:3]}).alt
     assert "Accuracy after" in alt and "with the clip" in alt and "nan" not in alt
     gaps = [
-        replace(r, kl=None, entropy=float("nan"), token_log_ratio=None, eval=None, start_eval=None) for r in records
+        replace(r, kl=None, entropy=float("nan"), token_log_ratio=None, eval=None, start_eval=None)
+        for r in records
     ]
     for odd in ({}, {"a": []}, {"a": records[:1]}, {"a": gaps, "b": []}):
         assert to_svg(collapse(odd))
@@ -212,7 +234,9 @@ def test_the_collapse_takes_any_records():
 def test_both_colours_of_the_lesson_can_be_read_in_both_themes():
     from test_plots import contrast
 
-    assert min(contrast(clipping.CLIPPED, background) for background in ("#ffffff", "#111111")) > 3.5
+    assert (
+        min(contrast(clipping.CLIPPED, background) for background in ("#ffffff", "#111111")) > 3.5
+    )
 
 
 def test_the_recorded_collapse_is_that_of_the_lesson():
@@ -229,7 +253,8 @@ def test_the_recorded_collapse_is_that_of_the_lesson():
 
 @pytest.mark.parametrize("steps", [(0, 0), (0, 3), (3, 0), (1, 2)])
 def test_interrupting_the_live_cell_twice_leaves_later_cells_working(steps, monkeypatch, capsys):
-    """Each of the two runs is interrupted twice in the step after so many; twice in the first, it has no records."""
+    """Each of the two runs is interrupted twice in the step after so many; twice in the first, it
+    has no records."""
     left = iter(steps)
 
     def interrupted(policy, problems, method, settings, eval_problems):
@@ -246,4 +271,6 @@ def test_interrupting_the_live_cell_twice_leaves_later_cells_working(steps, monk
     for cell in cells[live : live + 3]:
         exec(cell, names)
     said = capsys.readouterr().out
-    assert said.count("seed ") == 3 and said.count("of the last rollout") == sum(count > 0 for count in steps)
+    assert said.count("seed ") == 3 and said.count("of the last rollout") == sum(
+        count > 0 for count in steps
+    )

@@ -1,5 +1,5 @@
-"""Lesson 07: its figures say their numbers, its experiment is fair, its exact pushes equal an enumeration, its exercise
-is the package's loss."""
+"""Lesson 07: its figures say their numbers, its experiment is fair, its exact pushes equal an
+enumeration, its exercise is the package's loss."""
 
 import itertools
 from dataclasses import replace
@@ -12,7 +12,13 @@ from rlvr_helpers.lessons.l07_loss import experiment
 from rlvr_helpers.lessons.l07_loss.exercises import method_cases, method_loss
 from rlvr_helpers.lessons.l07_loss.experiment import LengthPoint, final_differences, stop_push
 from rlvr_helpers.lessons.l07_loss.explorer import GROUP, length_explorer, token_weight
-from rlvr_helpers.lessons.l07_loss.figures import AGGREGATIONS, group_pulls, kl_estimators, length_bias, token_weights
+from rlvr_helpers.lessons.l07_loss.figures import (
+    AGGREGATIONS,
+    group_pulls,
+    kl_estimators,
+    length_bias,
+    token_weights,
+)
 from rlvr_helpers.losses import aggregate, policy_loss
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, METHODS
 from rlvr_helpers.models import load_policy
@@ -25,7 +31,7 @@ POINTS = [
     for update in (0, 4)
 ]
 
-# --- method_loss --------------------------------------------------------------------------------------------------
+# --- method_loss
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -47,20 +53,27 @@ def test_the_exercise_is_the_loss_of_the_package(name, kl_kind):
 def test_the_clip_acts_on_some_places_of_the_cases_only():
     for case in method_cases():
         method, *rest = case.args
-        assert method.kl_coef or 0.02 < float(policy_loss(method, *rest).clip_fraction) < 0.9, case.label
+        assert method.kl_coef or 0.02 < float(policy_loss(method, *rest).clip_fraction) < 0.9, (
+            case.label
+        )
 
 
-# --- the push on the logit of stopping ----------------------------------------------------------------------------
+# --- the push on the logit of stopping
 
 
 def enumerated_push(stop, max_tokens, rows, how):
-    """The literal twin: every batch of lengths, its chance, and the gradient of the loss that `policy_loss` gives it."""
+    """The literal twin: every batch of lengths, its chance, and the gradient of the loss that
+    `policy_loss` gives it."""
     method = {"sequence_mean": GRPO, "constant": DR_GRPO, "token_mean": DAPO}[how]
     push = 0.0
     for lengths in itertools.product(range(1, max_tokens + 1), repeat=rows):
         logit = torch.tensor(stop, dtype=torch.float64).logit().requires_grad_()
         go_on, end = torch.nn.functional.logsigmoid(-logit), torch.nn.functional.logsigmoid(logit)
-        table, mask, chance = torch.zeros(rows, max_tokens).double(), torch.zeros(rows, max_tokens), 1.0
+        table, mask, chance = (
+            torch.zeros(rows, max_tokens).double(),
+            torch.zeros(rows, max_tokens),
+            1.0,
+        )
         for i, length in enumerate(lengths):
             for t in range(length):
                 last = t + 1 == length
@@ -68,8 +81,14 @@ def enumerated_push(stop, max_tokens, rows, how):
                 table[i, t] = 0.0 if forced else end if last else go_on
                 mask[i, t] = 1
         chance = table.sum().exp().item()
-        loss = policy_loss(method, table, table.detach(), -torch.ones(rows).double(), mask, max_tokens).loss
-        push -= chance * torch.autograd.grad(loss, logit, allow_unused=True)[0].item() if loss.requires_grad else 0.0
+        loss = policy_loss(
+            method, table, table.detach(), -torch.ones(rows).double(), mask, max_tokens
+        ).loss
+        push -= (
+            chance * torch.autograd.grad(loss, logit, allow_unused=True)[0].item()
+            if loss.requires_grad
+            else 0.0
+        )
     return push
 
 
@@ -83,7 +102,8 @@ def test_pushes_equal_an_enumeration_of_all_batches(how, stop, max_tokens, rows)
 
 def test_the_bias_of_token_mean_falls_as_one_over_the_rows():
     left = [
-        stop_push(1 / 30, 64, rows, "token_mean") / stop_push(1 / 30, 64, rows, "sequence_mean") for rows in (1, 32, 64)
+        stop_push(1 / 30, 64, rows, "token_mean") / stop_push(1 / 30, 64, rows, "sequence_mean")
+        for rows in (1, 32, 64)
     ]
     assert left[0] == pytest.approx(1) and left[1] / left[2] == pytest.approx(2, rel=0.05)
 
@@ -93,7 +113,7 @@ def test_an_unknown_aggregation_is_refused():
         stop_push(0.1, 8, 2, "mean")
 
 
-# --- the experiment -----------------------------------------------------------------------------------------------
+# --- the experiment
 
 
 @pytest.mark.slow
@@ -104,11 +124,20 @@ def test_it_is_fair_and_leaves_the_policy_as_it_was(monkeypatch):
     policy = load_policy("tiny")
     before = [parameter.clone() for parameter in policy.model.parameters()]
     problems = load_problems("train")[:8], load_problems("test")[:4]
-    points = list(experiment.side_by_side(policy, *problems, (GRPO, GSPO, DR_GRPO), seeds=1, updates=2))
-    assert [(p.method, p.update) for p in points[:4]] == [("GRPO", 0), ("GSPO", 0), ("Dr. GRPO", 0), ("GRPO", 1)]
+    points = list(
+        experiment.side_by_side(policy, *problems, (GRPO, GSPO, DR_GRPO), seeds=1, updates=2)
+    )
+    assert [(p.method, p.update) for p in points[:4]] == [
+        ("GRPO", 0),
+        ("GSPO", 0),
+        ("Dr. GRPO", 0),
+        ("GRPO", 1),
+    ]
     assert len(points) == 9 and len({p.length for p in points[:3]}) == 1, "the copies start alike"
     lengths = {m: [p.length for p in points if p.method == m] for m in ("GRPO", "GSPO", "Dr. GRPO")}
-    assert lengths["GRPO"] == lengths["GSPO"], "with one update a rollout they are the same algorithm"
+    assert lengths["GRPO"] == lengths["GSPO"], (
+        "with one update a rollout they are the same algorithm"
+    )
     assert all(torch.equal(a, b) for a, b in zip(before, policy.model.parameters(), strict=True))
 
 
@@ -132,7 +161,7 @@ def test_differences_take_the_last_point_of_each_seed():
     assert final_differences(POINTS[:4], GRPO, DR_GRPO) == []
 
 
-# --- figures ------------------------------------------------------------------------------------------------------
+# --- figures
 
 
 def drawn(figure) -> str:
@@ -142,9 +171,15 @@ def drawn(figure) -> str:
 
 
 def test_weights_figure_names_the_uneven_aggregation():
-    weights = {"sequence_mean": [1 / 20, 1 / 80], "constant": [1 / 128] * 2, "token_mean": [1 / 50] * 2}
+    weights = {
+        "sequence_mean": [1 / 20, 1 / 80],
+        "constant": [1 / 128] * 2,
+        "token_mean": [1 / 50] * 2,
+    }
     said = drawn(token_weights(weights, [10, 40], ["short", "long"]))
-    assert "weighs 4.0 times one of the longest; under constant and token_mean all weigh alike" in said
+    assert (
+        "weighs 4.0 times one of the longest; under constant and token_mean all weigh alike" in said
+    )
     assert "50.0 thousandths a token of short, 12.5 thousandths a token of long" in said
     said = drawn(token_weights({how: [0.1, 0.1] for how in weights}, [3, 3], ["a", "b"]))
     assert "weighs 1.0 times" in said
@@ -153,7 +188,10 @@ def test_weights_figure_names_the_uneven_aggregation():
 def test_pulls_figure_says_its_numbers():
     pulls = {how: (0.001, 0.002) for how in AGGREGATIONS}
     said = drawn(group_pulls(pulls, pulls, "A title", ("wrong", "right"), "A note"))
-    assert "constant: a token of a wrong answer 1, of a right one 2; a whole wrong answer 1, a right one 2" in said
+    assert (
+        "constant: a token of a wrong answer 1, of a right one 2; a whole wrong answer 1, a right"
+        " one 2" in said
+    )
 
 
 def test_kl_figure_names_the_widest_and_the_one_that_is_off():

@@ -1,4 +1,5 @@
-"""Lesson 08: its figures draw and say their numbers, the bug hunt's bugs are what they are called, guesses are judged."""
+"""Lesson 08: its figures draw and say their numbers, the bug hunt's bugs are what they are called,
+guesses are judged."""
 
 import itertools
 import re
@@ -14,10 +15,31 @@ from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.lessons.l08_trainer import exercises as lesson_08
 from rlvr_helpers.lessons.l08_trainer import experiment as bug_hunt
-from rlvr_helpers.lessons.l08_trainer.experiment import HEALTHY, LETTERS, SUSPECTS, check_guess, load_hunt
-from rlvr_helpers.lessons.l08_trainer.figures import HuntDashboard, dial_table, method_formula, name_of, plain_run
+from rlvr_helpers.lessons.l08_trainer.experiment import (
+    HEALTHY,
+    LETTERS,
+    SUSPECTS,
+    check_guess,
+    load_hunt,
+)
+from rlvr_helpers.lessons.l08_trainer.figures import (
+    HuntDashboard,
+    dial_table,
+    method_formula,
+    name_of,
+    plain_run,
+)
 from rlvr_helpers.losses import policy_loss
-from rlvr_helpers.methods import AGGREGATIONS, DAPO, DR_GRPO, GRPO, GSPO, PAPER_SETTINGS, RLOO, Method
+from rlvr_helpers.methods import (
+    AGGREGATIONS,
+    DAPO,
+    DR_GRPO,
+    GRPO,
+    GSPO,
+    PAPER_SETTINGS,
+    RLOO,
+    Method,
+)
 from rlvr_helpers.minibatches import Learner, make_minibatches, score_before_updates, update
 from rlvr_helpers.plots import house
 from rlvr_helpers.scoring import token_logprobs
@@ -26,7 +48,13 @@ from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import problems_of_step, sample_step, score_rewards
 
 SMALL = TrainSettings(
-    steps=1, prompts_per_step=4, group_size=4, minibatches=2, warmup_steps=0, max_tokens=6, temperature=0.7
+    steps=1,
+    prompts_per_step=4,
+    group_size=4,
+    minibatches=2,
+    warmup_steps=0,
+    max_tokens=6,
+    temperature=0.7,
 )
 
 
@@ -39,7 +67,7 @@ def letter_of(number: int) -> str:
     return next(letter for letter in LETTERS if bug_hunt._PLANTED[letter] == number)
 
 
-# --- the figures --------------------------------------------------------------------------------------------------------
+# --- the figures
 
 
 @pytest.mark.parametrize("method", [GRPO, DR_GRPO, GSPO, RLOO, DAPO, *PAPER_SETTINGS.values()])
@@ -65,7 +93,8 @@ def test_names():
 @pytest.mark.parametrize("scale", ["std", "none", "leave_one_out"])
 @pytest.mark.parametrize("level", ["token", "sequence"])
 def test_every_formula_fits_its_figure(scale, level, aggregation):
-    """The longest range and a KL term: nothing runs over the edge, and the size is always the same."""
+    """The longest range and a KL term: nothing runs over the edge, and the size is always the
+    same."""
     method = Method("", scale, level, 3e-4, 4e-4, aggregation, 0.001)
     widths = []
     for dpi in (100, 72):  # SVG is drawn at 72
@@ -87,7 +116,10 @@ def test_trl_words_of_a_method_that_trl_lacks():
 
 def test_a_plain_run_says_its_numbers():
     fig = plain_run([0.1, 0.2, 0.4], [(0, 18, 200), (3, 120, 200)])
-    assert "9 % to 60 % in 3 steps" in fig.alt and "mean reward 0.10 at step 1, 0.40 at step 3" in fig.alt
+    assert (
+        "9 % to 60 % in 3 steps" in fig.alt
+        and "mean reward 0.10 at step 1, 0.40 at step 3" in fig.alt
+    )
     assert "step 0: 9 %, interval 5.8 %" in fig.alt
     assert isinstance(plain_run([0.3], [(0, 0, 5), (1, 5, 5)]), Figure)
     assert isinstance(plain_run([], [(0, 0, 5)]), Figure)
@@ -98,13 +130,18 @@ def test_hunt_dashboard_says_the_numbers_of_the_run_and_keeps_nothing(runs):
     first = house.to_svg(dashboard.figure("A"))
     for name, records in runs.items():
         fig = dashboard.figure(name)
-        assert f"sampler gap {records[0].sampler_gap:.3g} to {records[-1].sampler_gap:.3g}" in fig.alt
+        assert (
+            f"sampler gap {records[0].sampler_gap:.3g} to {records[-1].sampler_gap:.3g}" in fig.alt
+        )
         assert f"length of right answers {records[0].length_right:.3g}" in fig.alt
     assert house.to_svg(dashboard.figure("A")) == first
 
 
 def test_hunt_dashboard_bears_gaps_and_values_off_the_scale(runs):
-    odd = [replace(record, length_right=None, kl=None, sampler_gap=0.0, loss=99.0) for record in runs[HEALTHY]]
+    odd = [
+        replace(record, length_right=None, kl=None, sampler_gap=0.0, loss=99.0)
+        for record in runs[HEALTHY]
+    ]
     fig = HuntDashboard({HEALTHY: runs[HEALTHY], "odd": odd}, HEALTHY).figure("odd")
     assert "length of right answers none" in fig.alt and house.to_svg(fig)
 
@@ -112,11 +149,15 @@ def test_hunt_dashboard_bears_gaps_and_values_off_the_scale(runs):
 def test_dial_table_has_each_value_once(runs):
     table = dial_table(runs, (1, 10)).splitlines()
     assert table[0].split() == ["dial", "step", *runs]
-    assert table[1].split() == ["reward_mean", "1", *[f"{records[0].reward_mean:.3g}" for records in runs.values()]]
+    assert table[1].split() == [
+        "reward_mean",
+        "1",
+        *[f"{records[0].reward_mean:.3g}" for records in runs.values()],
+    ]
     assert len(table) == 1 + 2 * 11
 
 
-# --- the recorded runs ----------------------------------------------------------------------------------------------------
+# --- the recorded runs
 
 
 def test_recorded_runs_are_of_one_start_and_give_no_bug_away(runs):
@@ -124,7 +165,11 @@ def test_recorded_runs_are_of_one_start_and_give_no_bug_away(runs):
     assert len({records[0].reward_mean for records in runs.values()}) == 1
     for name in runs:
         run = load_run(bug_hunt.FOLDER / f"{name}.json")
-        assert run.settings == bug_hunt.SETTINGS and run.method == GRPO and len(run.records) == run.settings.steps
+        assert (
+            run.settings == bug_hunt.SETTINGS
+            and run.method == GRPO
+            and len(run.records) == run.settings.steps
+        )
         said = (bug_hunt.FOLDER / f"{name}.json").read_text()
         assert not re.search("pad|shift|width|across|bug(?!_hunt)", said)
 
@@ -142,7 +187,7 @@ def test_what_the_lesson_says_of_the_dials(runs):
     assert all(record.clip_fraction_first == 0 for records in runs.values() for record in records)
 
 
-# --- each bug against a literal twin ----------------------------------------------------------------------------------------
+# --- each bug against a literal twin
 
 
 def one_rollout(policy):
@@ -194,7 +239,9 @@ def test_mean_over_width():
             a = advantages[i]
             expected -= keep * float(torch.min(rho * a, rho.clamp(0.8, 1.2) * a)) / len(row) / 3
     assert float(out.loss) == pytest.approx(expected)
-    assert float(out.loss) != pytest.approx(float(policy_loss(GRPO, new, old, advantages, mask, 99).loss))
+    assert float(out.loss) != pytest.approx(
+        float(policy_loss(GRPO, new, old, advantages, mask, 99).loss)
+    )
 
 
 def loss_inputs():
@@ -212,24 +259,27 @@ def loss_inputs():
 def test_advantages_of_the_batch():
     rewards = torch.tensor([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
     expected = literal.advantages_std([rewards.flatten().tolist()])[0]
-    assert bug_hunt.advantages_of_batch(rewards, "std").flatten().tolist() == pytest.approx(expected)
+    assert bug_hunt.advantages_of_batch(rewards, "std").flatten().tolist() == pytest.approx(
+        expected
+    )
     assert bug_hunt.silent_batch(rewards).tolist() == [False, False]
     assert bug_hunt.silent_batch(torch.ones(2, 3)).tolist() == [True, True]
 
 
-# --- a suspect trains -----------------------------------------------------------------------
+# --- a suspect trains -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("letter", [HEALTHY, *LETTERS])
 def test_a_suspect_trains_with_its_bug_alone(letter, problems):
     changes = {
-        field: getattr(SMALL, field) for field in ("prompts_per_step", "group_size", "minibatches", "max_tokens")
+        field: getattr(SMALL, field)
+        for field in ("prompts_per_step", "group_size", "minibatches", "max_tokens")
     }
     steps = bug_hunt.train_suspect(letter, make_tiny(), problems, steps=2, **changes)
     assert [record.step for record in steps] == [1, 2]
 
 
-# --- guesses ------------------------------------------------------------------------------------------------------------------
+# --- guesses
 
 
 def test_guesses_are_judged_and_explained(capsys):
@@ -238,9 +288,15 @@ def test_guesses_are_judged_and_explained(capsys):
             right = bug_hunt._PLANTED[letter] == number
             assert check_guess(letter, number) is right
             said = capsys.readouterr().out
-            assert suspect.name in said and ("gives it away" in said) == right and ("speaks against" in said) != right
+            assert (
+                suspect.name in said
+                and ("gives it away" in said) == right
+                and ("speaks against" in said) != right
+            )
             if not right:
-                assert SUSPECTS[bug_hunt._PLANTED[letter]].name not in said, "the answer is given away"
+                assert SUSPECTS[bug_hunt._PLANTED[letter]].name not in said, (
+                    "the answer is given away"
+                )
             assert max(map(len, said.splitlines())) <= 100
     assert sorted(bug_hunt._PLANTED.values()) == sorted(SUSPECTS)
 
@@ -264,29 +320,42 @@ def test_a_number_as_text_is_a_guess(capsys):
     assert check_guess("a", str(bug_hunt._PLANTED["A"])) is True
 
 
-# --- the exercises' own references, which are no functions of the package ------------------------------------------------------
+# --- the exercises' own references, which are no functions of the package
 
 
 def test_take_updates_is_what_the_trainer_does():
-    """The same losses as `minibatches.update`, mini-batch by mini-batch, with the same optimizer."""
+    """The same losses as `minibatches.update`, mini-batch by mini-batch, with the same
+    optimizer."""
     settings = replace(SMALL, temperature=1.0, epochs=2)
     policy, twin = make_tiny(dtype=torch.float64), make_tiny(dtype=torch.float64)
     batch, rollout = one_rollout(policy)
     rewards = score_rewards(rollout, batch, lambda text, gold: len(text) % 4 / 4)
     minibatches = make_minibatches(rollout, rewards, DR_GRPO, settings, 1)
-    optimizers = [torch.optim.AdamW(p.model.parameters(), 1e-2, weight_decay=0.0) for p in (policy, twin)]
+    optimizers = [
+        torch.optim.AdamW(p.model.parameters(), 1e-2, weight_decay=0.0) for p in (policy, twin)
+    ]
     for parameter in policy.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     clock, learner = Clock(policy.device), Learner(policy.model, DR_GRPO, settings, optimizers[0])
     score_before_updates(learner, minibatches)
-    theirs = [update(learner, minibatch, clock, "here").loss for _ in range(2) for minibatch in minibatches]
+    theirs = [
+        update(learner, minibatch, clock, "here").loss
+        for _ in range(2)
+        for minibatch in minibatches
+    ]
     parts = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
     order = torch.randperm(4, generator=torch.Generator().manual_seed(1))
     rows = [(groups[:, None] * 4 + torch.arange(4)).flatten() for groups in order.tensor_split(2)]
     ours = lesson_08.take_updates(
-        lambda i: token_logprobs(twin.model, *(part[i] for part in parts)), optimizers[1], rows,
-        group_advantages(rewards, "none").flatten(), rollout.mask, DR_GRPO, settings.max_tokens, 2,
-    )  # fmt: skip
+        lambda i: token_logprobs(twin.model, *(part[i] for part in parts)),
+        optimizers[1],
+        rows,
+        group_advantages(rewards, "none").flatten(),
+        rollout.mask,
+        DR_GRPO,
+        settings.max_tokens,
+        2,
+    )
     assert ours == pytest.approx(theirs, abs=1e-6) and len(set(map(abs, ours))) == 4
 
 
@@ -295,4 +364,6 @@ def test_accumulated_loss_is_that_of_the_whole(method):
     _, new, old, advantages, mask, budget, _ = lesson_08.accumulated_cases()[0].args
     for size in range(1, 9):
         ours = lesson_08.accumulated_loss(method, new, old, advantages, mask, budget, size)
-        assert float(ours) == pytest.approx(float(policy_loss(method, new, old, advantages, mask, budget).loss))
+        assert float(ours) == pytest.approx(
+            float(policy_loss(method, new, old, advantages, mask, budget).loss)
+        )

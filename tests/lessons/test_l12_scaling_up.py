@@ -1,4 +1,5 @@
-"""Lesson 12: its figures say the calculator's numbers, its exercises are the calculator's, its gradients are `train`'s."""
+"""Lesson 12: its figures say the calculator's numbers, its exercises are the calculator's, its
+gradients are `train`'s."""
 
 import importlib.util
 import re
@@ -31,10 +32,12 @@ from rlvr_helpers.training import problems_of_step, sample_step, score_rewards, 
 
 LARGE, WORK = SHAPES["qwen2.5-1.5b"], Workload()
 LONG = Workload(prompts=32, group_size=32, lora_rank=16, gradient_checkpointing=True)
-SETTINGS = TrainSettings(steps=1, prompts_per_step=6, group_size=4, epochs=1, minibatches=1, max_tokens=12)
+SETTINGS = TrainSettings(
+    steps=1, prompts_per_step=6, group_size=4, epochs=1, minibatches=1, max_tokens=12
+)
 
 
-# --- figures ------------------------------------------------------------------------------------------------------
+# --- figures
 
 
 def bar_ends(ax) -> list[float]:
@@ -42,7 +45,9 @@ def bar_ends(ax) -> list[float]:
     rows = {}
     for bar in ax.patches:
         if hasattr(bar, "get_y") and bar.get_height() == figures.BAR:
-            rows[round(bar.get_y(), 3)] = max(rows.get(round(bar.get_y(), 3), 0.0), bar.get_x() + bar.get_width())
+            rows[round(bar.get_y(), 3)] = max(
+                rows.get(round(bar.get_y(), 3), 0.0), bar.get_x() + bar.get_width()
+            )
     return [end for _, end in sorted(rows.items())]
 
 
@@ -51,7 +56,9 @@ def test_the_bars_are_the_calculators_and_the_longer_is_the_peak(work):
     figure = figures.cost_of_a_step("a model", LARGE, CARDS["H100"], work)
     memory, time = figure.axes
     assert max(bar_ends(memory)) == pytest.approx(memory_gib(LARGE, work))
-    assert bar_ends(time) == [pytest.approx(sum(seconds_parts(LARGE, work, CARDS["H100"]).values()))]
+    assert bar_ends(time) == [
+        pytest.approx(sum(seconds_parts(LARGE, work, CARDS["H100"]).values()))
+    ]
     assert ("reference" in figure.alt) == work.reference
     for part, size in memory_parts(LARGE, work).items():
         assert not size or f"{part} {figures.short(size)}" in figure.alt
@@ -63,7 +70,11 @@ def test_the_bars_are_the_calculators_and_the_longer_is_the_peak(work):
     [
         ("RTX 4090", WORK, "41.6 of 24 GiB, it does not fit"),
         ("A100 80GB", WORK, "41.6 of 80 GiB, it fits"),
-        ("RTX 3060", replace(WORK, lora_rank=16, gradient_checkpointing=True), "11.4 of 12 GiB, it does not fit"),
+        (
+            "RTX 3060",
+            replace(WORK, lora_rank=16, gradient_checkpointing=True),
+            "11.4 of 12 GiB, it does not fit",
+        ),
     ],
 )
 def test_the_title_says_whether_it_fits_with_the_reserve(card, work, verdict):
@@ -74,8 +85,12 @@ def test_ways_to_fit_names_the_first_and_the_last_and_draws_every_peak():
     ways = {"whole": WORK, "LoRA": replace(WORK, lora_rank=16), "many": LONG}
     figure = figures.ways_to_fit("Qwen", LARGE, ways)
     assert "Qwen peaks at 42 GiB (whole), and at 20 GiB (many)" in figure.alt
-    assert bar_ends(figure.axes[0]) == pytest.approx([memory_gib(LARGE, work) for work in ways.values()])
-    assert "cache 11.0" in figure.alt.partition("many: ")[2], "the cache is part of that peak, and activations are not"
+    assert bar_ends(figure.axes[0]) == pytest.approx(
+        [memory_gib(LARGE, work) for work in ways.values()]
+    )
+    assert "cache 11.0" in figure.alt.partition("many: ")[2], (
+        "the cache is part of that peak, and activations are not"
+    )
     assert "activations" not in figure.alt.partition("many: ")[2]
 
 
@@ -96,14 +111,21 @@ def luminance(color: str) -> float:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(12345.6, "12,346"), (99.6, "100"), (12.34, "12.3"), (9.96, "10.0"), (0.812, "0.81"), (0.0042, "0.004")],
+    [
+        (12345.6, "12,346"),
+        (99.6, "100"),
+        (12.34, "12.3"),
+        (9.96, "10.0"),
+        (0.812, "0.81"),
+        (0.0042, "0.004"),
+    ],
 )
 def test_sizes_in_few_characters(size, text):
     assert figures.short(size) == text
     assert figures.short(1e-7) == "<0.001"
 
 
-# --- exercises ----------------------------------------------------------------------------------------------------
+# --- exercises
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -121,12 +143,14 @@ def test_the_seconds_of_a_token_are_the_calculators_without_cache_and_attention(
     work = Workload(prompts=1, group_size=2, prompt_tokens=1, completion_tokens=1)
     peaks = {"bandwidth": 1, "peak": 1}
     cache = cache_bytes(LARGE, work.prompt_tokens + work.group_size / 2)
-    counted = seconds_parts(LARGE, work, card, peaks)["generation"] - cache / (card.bandwidth_gb_s * 1e9)
+    counted = seconds_parts(LARGE, work, card, peaks)["generation"] - cache / (
+        card.bandwidth_gb_s * 1e9
+    )
     found = token_seconds(LARGE.matrix_parameters, 2, card.bandwidth_gb_s * 1e9, card.tflops * 1e12)
     assert found == pytest.approx(counted)
 
 
-# --- gradients ----------------------------------------------------------------------------------------------------
+# --- gradients
 
 
 def letters(text, gold):
@@ -145,7 +169,10 @@ def test_the_first_gradient_is_not_cut_and_leaves_the_weights(rolled):
     gradient = first_gradient(policy, *rolled, replace(SETTINGS, minibatches=3, max_grad_norm=1e-3))
     assert gradient.shape == (sum(p.numel() for p in policy.model.parameters()),)
     assert gradient.norm() > 1e-2
-    assert all(torch.equal(a, b) for a, b in zip(policy.model.parameters(), start.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(policy.model.parameters(), start.model.parameters(), strict=True)
+    )
 
 
 def test_the_first_gradient_is_that_of_train():
@@ -177,7 +204,9 @@ def test_loss_and_gradient_beside_trls(method, monkeypatch):
     from huggingface_hub.utils import _telemetry
 
     monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
-    monkeypatch.setattr(_telemetry, "_start_telemetry_thread", lambda: pytest.fail("the hub is told of it"))
+    monkeypatch.setattr(
+        _telemetry, "_start_telemetry_thread", lambda: pytest.fail("the hub is told of it")
+    )
     ours, theirs, apart = loss_beside_trl(method)
     assert abs(ours) > 1e-3 and ours == pytest.approx(theirs, rel=1e-4)
     assert apart < 1e-4
@@ -189,7 +218,7 @@ def test_without_trl_it_says_how_to_get_it(monkeypatch):
         loss_beside_trl(GRPO)
 
 
-# --- the course map -----------------------------------------------------------------------------------------------
+# --- the course map
 
 
 def test_the_map_shows_an_extra_only_in_its_own_lesson():

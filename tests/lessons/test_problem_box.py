@@ -1,4 +1,5 @@
-"""The box in which readers try policies: it answers, names what it cannot read, and shows its errors."""
+"""The box in which readers try policies: it answers, names what it cannot read, and shows its
+errors."""
 
 import pytest
 
@@ -9,7 +10,9 @@ from rlvr_helpers.models import load_policy
 
 @pytest.fixture(scope="module")
 def box():
-    return ProblemBox({"start": load_policy("tiny")}, "Ida has 3 shells. She buys 4. How many shells has Ida now?")
+    return ProblemBox(
+        {"start": load_policy("tiny")}, "Ida has 3 shells. She buys 4. How many shells has Ida now?"
+    )
 
 
 def type_in(box, question):
@@ -20,7 +23,9 @@ def type_in(box, question):
 
 def test_it_answers_and_names_words_that_it_cannot_read(box):
     assert box.out.value.startswith("<b>start</b>: ") and "no answer" not in box.out.value
-    assert "(cannot read: zebras)" in type_in(box, "Ida has 3 zebras. She buys 4. How many has Ida now?")
+    assert "(cannot read: zebras)" in type_in(
+        box, "Ida has 3 zebras. She buys 4. How many has Ida now?"
+    )
     assert type_in(box, "  ") == "Type a problem first."
 
 
@@ -29,10 +34,14 @@ def test_a_question_that_no_policy_can_take_shows_its_error(box, question):
     before = type_in(box, "Ida has 3 shells. She buys 4. How many shells has Ida now?")
     said = type_in(box, question)
     assert said != before and said.startswith("<b>start</b>: <i>no answer: ")
-    assert "no answer" not in type_in(box, "Tom has 7 coins. He buys 2. How many coins does Tom have now?")
+    assert "no answer" not in type_in(
+        box, "Tom has 7 coins. He buys 2. How many coins does Tom have now?"
+    )
 
 
-@pytest.mark.parametrize("error", [MemoryError(), FloatingPointError("<nan>"), RuntimeError("CUDA out of memory")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), FloatingPointError("<nan>"), RuntimeError("CUDA out of memory")]
+)
 def test_any_error_is_shown_and_escaped(box, monkeypatch, error):
     def fails(*_):
         raise error

@@ -1,4 +1,5 @@
-"""Every lesson has the course's shape: its sections, its length, its exercises and slider, references that exist."""
+"""Every lesson has the course's shape: its sections, its length, its exercises and slider,
+references that exist."""
 
 import json
 import re
@@ -68,7 +69,10 @@ def test_it_has_the_sections_in_order(lesson):
     assert found[-len(LAST) :] == LAST
     assert found.index("Predict") <= 2 and any(name.startswith("See it") for name in found)
     if lesson in BUILT:
-        order = [next(i for i, s in enumerate(found) if s.startswith(word)) for word in ("Predict", "See", "Build")]
+        order = [
+            next(i for i, s in enumerate(found) if s.startswith(word))
+            for word in ("Predict", "See", "Build")
+        ]
         assert order == sorted(order)
         assert any(name.startswith("Exercise") for name in found)
         assert any(name.startswith("Explore") for name in found)
@@ -124,7 +128,9 @@ def test_its_prose_and_code_keep_the_house_rules(lesson):
     assert not EMOJI.search(text)
     assert not re.search(r"!(?!\[)", text), "an exclamation mark"
     for cell in code(notebook):
-        assert not re.search(r"(?m)sys\.path|import \*|^[!%]|pyplot|pip install", cell.source), cell.source
+        assert not re.search(r"(?m)sys\.path|import \*|^[!%]|pyplot|pip install", cell.source), (
+            cell.source
+        )
 
 
 @each

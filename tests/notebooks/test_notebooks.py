@@ -1,9 +1,9 @@
 """How the notebooks are tested.
 
-nbval runs `notebooks/*.ipynb` themselves (see `addopts` and `testpaths` in pyproject.toml): each code cell is
-one test, which fails when the cell raises, or when it carries the tag `nbval-check-output` and gives another
-output than is stored. This file checks what nbval would pass over in silence, and that a wrong number really
-turns red.
+nbval runs `notebooks/*.ipynb` themselves (see `addopts` and `testpaths` in pyproject.toml): each
+code cell is one test, which fails when the cell raises, or when it carries the tag
+`nbval-check-output` and gives another output than is stored. This file checks what nbval would pass
+over in silence, and that a wrong number really turns red.
 """
 
 import subprocess
@@ -34,7 +34,9 @@ def faults(notebook):
             continue
         if "nbval-check-output" in tags:
             if cell.execution_count is None:
-                found.append((number, "its output is to be checked, but it was not run when stored"))
+                found.append(
+                    (number, "its output is to be checked, but it was not run when stored")
+                )
             elif not cell.outputs:
                 found.append((number, "its output is to be checked, but none is stored"))
         if not RAISES & set(tags):
@@ -45,7 +47,9 @@ def faults(notebook):
 
 def code_cell(source, printed=None, tags=(), count=1):
     outputs = [] if printed is None else [new_output("stream", name="stdout", text=printed)]
-    return new_code_cell(source, outputs=outputs, execution_count=count, metadata={"tags": list(tags)})
+    return new_code_cell(
+        source, outputs=outputs, execution_count=count, metadata={"tags": list(tags)}
+    )
 
 
 COPIES = {".ipynb_checkpoints", "my_work", "runs"}
@@ -71,7 +75,13 @@ def test_faults_are_found():
         code_cell("x = 1", None, CHECK),
         new_code_cell("1 / 0", outputs=[new_output("error", ename="E")], execution_count=1),
     ]
-    assert [number for number, _ in faults(new_notebook(cells=cells, metadata=KERNEL))] == [1, 2, 3, 4, 5]
+    assert [number for number, _ in faults(new_notebook(cells=cells, metadata=KERNEL))] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
 
 
 def run_pytest(notebook_path):
@@ -84,7 +94,10 @@ def run_pytest(notebook_path):
 
 def test_a_wrong_checked_output_turns_red_and_nothing_else_does(tmp_path):
     cells = [
-        code_cell(f"import sys\nassert sys.prefix == {sys.prefix!r}, 'the kernel is of another environment'"),
+        code_cell(
+            f"import sys\nassert sys.prefix == {sys.prefix!r}, 'the kernel is of another"
+            " environment'"
+        ),
         code_cell("print(2 + 2)", "4\n", CHECK),
         code_cell("print('took 12.3 s')", "took 0.5 s\n", CHECK),
         code_cell("print(2 + 2)", "5\n"),

@@ -1,4 +1,5 @@
-"""The teacher's page names every lesson once in its table, only sections that exist, and plans that add up."""
+"""The teacher's page names every lesson once in its table, only sections that exist, and plans that
+add up."""
 
 import re
 
@@ -19,7 +20,9 @@ def minutes(title: str) -> int:
 
 
 def test_every_lesson_has_a_misconception():
-    assert re.findall(r"(?m)^\| (\d\d) \|", part("One misconception a lesson")) == [lesson.number for lesson in LESSONS]
+    assert re.findall(r"(?m)^\| (\d\d) \|", part("One misconception a lesson")) == [
+        lesson.number for lesson in LESSONS
+    ]
 
 
 def test_the_sections_that_it_names_exist():

@@ -1,17 +1,17 @@
 """Slow, literal twins of every equation of the course, and their gradients in closed form.
 
-Plain Python numbers (float64) and loops, one step of the formula a line: read this file beside the papers.
-The fast functions of the package are tested against it, in value and in gradient.
+Plain Python numbers (float64) and loops, one step of the formula a line: read this file beside the
+papers. The fast functions of the package are tested against it, in value and in gradient.
 
     rewards[p][k]     P prompts, G completions each
     new[i][t]         log-prob of token t of row i under the policy that is trained
-    old[i][t]         the same under the policy that sampled it; ref[i][t]: under the frozen reference
-    mask[i][t]        1 for a generated token, 0 for padding, where nothing is read; n_i is its sum over t
-    A[i]              the advantage of row i
+    old[i][t]         the same under the policy that sampled it; ref[i][t]: under the frozen
+    reference mask[i][t]        1 for a generated token, 0 for padding, where nothing is read; n_i
+    is its sum over t A[i]              the advantage of row i
     low, high         the clip range: the ratio is held between 1 - low and 1 + high
 
-Papers: GRPO is arXiv 2402.03300, Dr. GRPO 2503.20783, GSPO 2507.18071, DAPO 2503.14476. Losses are minimised,
-so every one is the negative of the paper's objective.
+Papers: GRPO is arXiv 2402.03300, Dr. GRPO 2503.20783, GSPO 2507.18071, DAPO 2503.14476. Losses are
+minimised, so every one is the negative of the paper's objective.
 """
 
 from dataclasses import dataclass
@@ -23,13 +23,15 @@ import torch
 
 
 def advantages_std(rewards):
-    """A = (R - mean) / std within each group: GRPO sec. 4.1.2, GSPO eq. 6. The std divides by G - 1,
-    and 1e-4 is added to it as TRL and verl do. Equal rewards give exactly 0."""
+    """A = (R - mean) / std within each group: GRPO sec. 4.1.2, GSPO eq. 6. The std divides by G -
+    1, and 1e-4 is added to it as TRL and verl do. Equal rewards give exactly 0."""
     table = []
     for group in rewards:
         mean = sum(group) / len(group)
         std = sqrt(sum((r - mean) ** 2 for r in group) / (len(group) - 1))
-        table.append([0.0 if max(group) == min(group) else (r - mean) / (std + 1e-4) for r in group])
+        table.append(
+            [0.0 if max(group) == min(group) else (r - mean) / (std + 1e-4) for r in group]
+        )
     return table
 
 
@@ -68,7 +70,8 @@ def length(mask, i):
 
 
 def sequence_ratio(new, old, mask, i):
-    """s_i = (pi(completion) / pi_old(completion)) ** (1 / n_i): GSPO eq. 7. An empty row has ratio 1."""
+    """s_i = (pi(completion) / pi_old(completion)) ** (1 / n_i): GSPO eq. 7. An empty row has ratio
+    1."""
     if length(mask, i) == 0:
         return 1.0
     log_ratio = 0.0
@@ -87,13 +90,15 @@ def sequence_ratio_gradient(new, old, mask, i, t):
 
 
 def clipped(q, a, low, high):
-    """min(q A, clip(q, 1 - low, 1 + high) A): inside GRPO eq. 3, GSPO eq. 5; with two ranges DAPO eq. 8."""
+    """min(q A, clip(q, 1 - low, 1 + high) A): inside GRPO eq. 3, GSPO eq. 5; with two ranges DAPO
+    eq. 8."""
     held = min(max(q, 1 - low), 1 + high)
     return min(q * a, held * a)
 
 
 def binds(q, a, low, high):
-    """Does the clip stop the gradient here? Only where going on would raise the objective further."""
+    """Does the clip stop the gradient here? Only where going on would raise the objective
+    further."""
     return (a > 0 and q > 1 + high) or (a < 0 and q < 1 - low)
 
 
@@ -127,8 +132,8 @@ def kl_gradient(log_prob, log_prob_ref, kind):
 
 
 def weight(mask, i, how, max_tokens=None, total_rows=None, total_tokens=None):
-    """How much one token of row i counts in the loss. The totals are those of the whole optimizer batch, for
-    a micro-batch that holds only some of its rows."""
+    """How much one token of row i counts in the loss. The totals are those of the whole optimizer
+    batch, for a micro-batch that holds only some of its rows."""
     rows = len(mask) if total_rows is None else total_rows
     tokens = sum(sum(row) for row in mask) if total_tokens is None else total_tokens
     if how == "sequence_mean":  # GRPO eq. 3: the mean over rows of each row's mean
@@ -167,7 +172,8 @@ def grpo_loss(new, old, A, mask, low, high, beta=0.0, ref=None):
 
 
 def dr_grpo_loss(new, old, A, mask, low, high, max_tokens):
-    """Dr. GRPO sec. 3.2: neither 1 / n_i nor 1 / std; the sum is divided by the generation budget."""
+    """Dr. GRPO sec. 3.2: neither 1 / n_i nor 1 / std; the sum is divided by the generation
+    budget."""
     loss = 0.0
     for i in range(len(A)):
         for t, m in enumerate(mask[i]):
@@ -197,7 +203,8 @@ def dapo_loss(new, old, A, mask, low, high):
 
 
 def grpo_gradient(new, old, A, mask, low, high):
-    """d grpo_loss / d new[i][t] = -A rho live / (B n_i): GSPO eq. 12; live is 0 if the clip binds, else 1."""
+    """d grpo_loss / d new[i][t] = -A rho live / (B n_i): GSPO eq. 12; live is 0 if the clip binds,
+    else 1."""
     table = [[0.0] * len(row) for row in mask]
     for i in range(len(A)):
         for t, m in enumerate(mask[i]):
@@ -219,7 +226,8 @@ def dr_grpo_gradient(new, old, A, mask, low, high, max_tokens):
 
 
 def gspo_gradient(new, old, A, mask, low, high):
-    """d gspo_loss / d new[i][t] = -A s live / (B n_i): GSPO eq. 10, the same for every token of the row."""
+    """d gspo_loss / d new[i][t] = -A s live / (B n_i): GSPO eq. 10, the same for every token of the
+    row."""
     table = [[0.0] * len(row) for row in mask]
     for i in range(len(A)):
         s = sequence_ratio(new, old, mask, i)
@@ -244,7 +252,9 @@ def dapo_gradient(new, old, A, mask, low, high):
 # --- any method: the same parts, put together as its four choices say -----------------------------
 
 
-def policy_loss(method, new, old, A, mask, max_tokens, ref=None, total_rows=None, total_tokens=None):
+def policy_loss(
+    method, new, old, A, mask, max_tokens, ref=None, total_rows=None, total_tokens=None
+):
     """The loss of any combination of ratio level, clip range, aggregation and KL term."""
     values = [[0.0] * len(row) for row in mask]
     for i in range(len(A)):
@@ -258,8 +268,11 @@ def policy_loss(method, new, old, A, mask, max_tokens, ref=None, total_rows=None
     return aggregate(values, mask, method.aggregation, max_tokens, total_rows, total_tokens)
 
 
-def policy_gradient(method, new, old, A, mask, max_tokens, ref=None, total_rows=None, total_tokens=None):
-    """d policy_loss / d new[i][t]. A token moves its own ratio, or 1 / n_i of the one its row shares."""
+def policy_gradient(
+    method, new, old, A, mask, max_tokens, ref=None, total_rows=None, total_tokens=None
+):
+    """d policy_loss / d new[i][t]. A token moves its own ratio, or 1 / n_i of the one its row
+    shares."""
     table = [[0.0] * len(row) for row in mask]
     for i in range(len(A)):
         for t, m in enumerate(mask[i]):
@@ -274,22 +287,31 @@ def policy_gradient(method, new, old, A, mask, max_tokens, ref=None, total_rows=
                 q = token_ratio(new, old, i, t)
                 places = 1
                 dq = q
-            table[i][t] = -clipped_gradient(q, A[i], method.clip_low, method.clip_high) * dq * w * places
+            table[i][t] = (
+                -clipped_gradient(q, A[i], method.clip_low, method.clip_high) * dq * w * places
+            )
             if method.kl_coef:
-                table[i][t] += method.kl_coef * kl_gradient(new[i][t], ref[i][t], method.kl_kind) * w
+                table[i][t] += (
+                    method.kl_coef * kl_gradient(new[i][t], ref[i][t], method.kl_kind) * w
+                )
     return table
 
 
 def clip_fraction(method, new, old, A, mask, total_rows=None, total_tokens=None):
-    """The share of places where the clip binds: of tokens, or for sequence ratios of rows, empty ones too."""
+    """The share of places where the clip binds: of tokens, or for sequence ratios of rows, empty
+    ones too."""
     count = 0
     for i in range(len(A)):
         if method.ratio_level == "sequence":
-            count += binds(sequence_ratio(new, old, mask, i), A[i], method.clip_low, method.clip_high)
+            count += binds(
+                sequence_ratio(new, old, mask, i), A[i], method.clip_low, method.clip_high
+            )
         else:
             for t, m in enumerate(mask[i]):
                 if m:
-                    count += binds(token_ratio(new, old, i, t), A[i], method.clip_low, method.clip_high)
+                    count += binds(
+                        token_ratio(new, old, i, t), A[i], method.clip_low, method.clip_high
+                    )
     if method.ratio_level == "sequence":
         return count / (len(A) if total_rows is None else total_rows)
     return count / (sum(sum(row) for row in mask) if total_tokens is None else total_tokens)
@@ -312,7 +334,12 @@ class Batch:
     @property
     def lists(self):
         """(new, old, A, mask), the order in which the twins take them."""
-        return self.new.tolist(), self.old.tolist(), self.advantages.tolist(), self.mask.long().tolist()
+        return (
+            self.new.tolist(),
+            self.old.tolist(),
+            self.advantages.tolist(),
+            self.mask.long().tolist(),
+        )
 
     def rows(self, which):
         """Some of the rows, for a micro-batch."""
@@ -324,8 +351,9 @@ GARBAGE = (float("nan"), float("inf"), float("-inf"), 1e300)
 
 
 def ragged_batch(seed=0, lengths=(7, 1, 0, 4, 5, 2, 7, 3, 0, 6), drift=0.3, garbage=False):
-    """Rows of very different length, two of them empty; advantages of both signs, one exactly 0; drift enough
-    for the clip to act on some places. With `garbage`, the padding holds NaN, infinities and huge numbers."""
+    """Rows of very different length, two of them empty; advantages of both signs, one exactly 0;
+    drift enough for the clip to act on some places. With `garbage`, the padding holds NaN,
+    infinities and huge numbers."""
     generator = torch.Generator().manual_seed(seed)
     rows, width = len(lengths), max(lengths)
 
@@ -349,10 +377,15 @@ def ragged_batch(seed=0, lengths=(7, 1, 0, 4, 5, 2, 7, 3, 0, 6), drift=0.3, garb
 
 
 def close(actual, expected, tolerance=1e-10):
-    """Assert equality of numbers, lists or tensors to `tolerance`, absolute and relative. NaN equals none."""
+    """Assert equality of numbers, lists or tensors to `tolerance`, absolute and relative. NaN
+    equals none."""
     if isinstance(actual, torch.Tensor):
         actual = actual.detach()
     actual = torch.as_tensor(actual, dtype=torch.float64)
     expected = torch.as_tensor(expected, dtype=torch.float64)
-    assert actual.shape == expected.shape, f"shape {tuple(actual.shape)} instead of {tuple(expected.shape)}"
-    assert torch.allclose(actual, expected, rtol=tolerance, atol=tolerance), f"{actual} instead of {expected}"
+    assert actual.shape == expected.shape, (
+        f"shape {tuple(actual.shape)} instead of {tuple(expected.shape)}"
+    )
+    assert torch.allclose(actual, expected, rtol=tolerance, atol=tolerance), (
+        f"{actual} instead of {expected}"
+    )

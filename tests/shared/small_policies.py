@@ -4,8 +4,8 @@
     qwen2   the same with biases on q, k and v, and two key-value heads for four query heads
     gpt2    learned positions, dropout in its configuration, the decoder for any model
 
-Three of the 43 words end a completion, so that completions of a few tokens differ in length. One end token is the
-tokenizer's, the two others stand in the generation config only.
+Three of the 43 words end a completion, so that completions of a few tokens differ in length. One
+end token is the tokenizer's, the two others stand in the generation config only.
 """
 
 import torch
@@ -55,40 +55,70 @@ def make_tokenizer(**changes):
 
 
 def make_model(family="llama", seed=0, dtype=torch.float32, **changes):
-    """A random model with hidden size 16 and two layers, spread wide enough that its choices differ."""
+    """A random model with hidden size 16 and two layers, spread wide enough that its choices
+    differ."""
     torch.manual_seed(seed)
     if family == "gpt2":
         config = GPT2Config(
-            vocab_size=len(WORDS), n_embd=16, n_layer=2, n_head=2, n_positions=96, initializer_range=0.3,
-            bos_token_id=END, eos_token_id=END, pad_token_id=PAD, **changes,
-        )  # fmt: skip
+            vocab_size=len(WORDS),
+            n_embd=16,
+            n_layer=2,
+            n_head=2,
+            n_positions=96,
+            initializer_range=0.3,
+            bos_token_id=END,
+            eos_token_id=END,
+            pad_token_id=PAD,
+            **changes,
+        )
         model = GPT2LMHeadModel(config)
     else:
-        kinds = {"llama": (LlamaConfig, LlamaForCausalLM, 2, 2), "qwen2": (Qwen2Config, Qwen2ForCausalLM, 4, 2)}
+        kinds = {
+            "llama": (LlamaConfig, LlamaForCausalLM, 2, 2),
+            "qwen2": (Qwen2Config, Qwen2ForCausalLM, 4, 2),
+        }
         config_kind, model_kind, heads, kv_heads = kinds[family]
         shape = {
-            "vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
-            "num_attention_heads": heads, "num_key_value_heads": kv_heads, "max_position_embeddings": 96,
-            "initializer_range": 0.3, "tie_word_embeddings": False,
-            "bos_token_id": None, "eos_token_id": END, "pad_token_id": PAD,
-        }  # fmt: skip
+            "vocab_size": len(WORDS),
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads,
+            "max_position_embeddings": 96,
+            "initializer_range": 0.3,
+            "tie_word_embeddings": False,
+            "bos_token_id": None,
+            "eos_token_id": END,
+            "pad_token_id": PAD,
+        }
         model = model_kind(config_kind(**shape | changes))
     with torch.no_grad():
         for name, value in model.named_parameters():
-            if name.endswith("bias"):  # transformers starts them at 0, where a forgotten bias would not show
+            # transformers starts them at 0, where a forgotten bias would not show
+            if name.endswith("bias"):
                 value.normal_(std=0.3)
     model.generation_config.eos_token_id = [STOP, POINT]
     return model.to(dtype).eval()
 
 
 def make_any(family, **changes):
-    """A random model of any family that transformers knows, as a rule with hidden size 32 and two layers."""
+    """A random model of any family that transformers knows, as a rule with hidden size 32 and two
+    layers."""
     torch.manual_seed(0)
     shape = {
-        "vocab_size": len(WORDS), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128, "initializer_range": 0.3,
-        "bos_token_id": END, "eos_token_id": END, "pad_token_id": PAD,
-    }  # fmt: skip
+        "vocab_size": len(WORDS),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "initializer_range": 0.3,
+        "bos_token_id": END,
+        "eos_token_id": END,
+        "pad_token_id": PAD,
+    }
     model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[family](**shape | changes))
     model.generation_config.eos_token_id = [STOP, POINT]
     return model.eval()

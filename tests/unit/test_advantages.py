@@ -1,4 +1,5 @@
-"""Advantages against the literal twins; rules S12 to S14; the lessons' numbers; named mistakes; errors."""
+"""Advantages against the literal twins; rules S12 to S14; the lessons' numbers; named mistakes;
+errors."""
 
 import math
 
@@ -17,7 +18,8 @@ TWINS = {
     "none": literal.advantages_none,
     "leave_one_out": literal.advantages_leave_one_out,
 }
-# Right and wrong, partial credit, one right of eight, all alike, rewards far from zero, negative ones.
+# Right and wrong, partial credit, one right of eight, all alike, rewards far from zero, negative
+# ones.
 GROUPS = [
     [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
     [0.1, 0.7, 1.1, 0.1, 0.35, 0.0, 1.0, 0.2],
@@ -148,7 +150,9 @@ def test_the_formulas_that_the_mistakes_depart_from_are_right(scale):
     check_groups_are_separate(plain, scale)
 
 
-@pytest.mark.parametrize(("mistake", "scale", "check"), MISTAKES, ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize(
+    ("mistake", "scale", "check"), MISTAKES, ids=lambda x: getattr(x, "__name__", x)
+)
 def test_mistake_is_caught(mistake, scale, check):
     with pytest.raises(AssertionError):
         check(mistake, scale)
@@ -159,10 +163,12 @@ def test_mistake_is_caught(mistake, scale, check):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_s12_equal_rewards_give_exactly_zero(scale):
-    """Eight times 0.8 in float32: the rounded mean is not 0.8, and dividing by a std as small as that error
-    would turn it into an advantage for every row."""
+    """Eight times 0.8 in float32: the rounded mean is not 0.8, and dividing by a std as small as
+    that error would turn it into an advantage for every row."""
     rewards = torch.full((3, 8), 0.8, dtype=torch.float32)
-    assert (rewards - rewards.mean(1, keepdim=True)).abs().max() > 0, "the case must be one that rounding spoils"
+    assert (rewards - rewards.mean(1, keepdim=True)).abs().max() > 0, (
+        "the case must be one that rounding spoils"
+    )
     assert torch.equal(group_advantages(rewards, scale), torch.zeros(3, 8))
 
 
@@ -174,11 +180,21 @@ def test_s12_does_not_silence_groups_that_differ_by_little(scale):
 
 @pytest.mark.parametrize("size", (2, 4, 8, 16))
 def test_s13_std_is_unbiased_and_the_biased_one_is_only_a_factor(size):
-    rewards = torch.randn(5, size, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
+    rewards = torch.randn(
+        5, size, dtype=torch.float64, generator=torch.Generator().manual_seed(size)
+    )
     centred = rewards - rewards.mean(1, keepdim=True)
-    close(group_advantages(rewards, "std"), centred / (rewards.std(1, keepdim=True, correction=1) + 1e-4), 1e-12)
+    close(
+        group_advantages(rewards, "std"),
+        centred / (rewards.std(1, keepdim=True, correction=1) + 1e-4),
+        1e-12,
+    )
     biased, unbiased = rewards.std(1, correction=0), rewards.std(1, correction=1)
-    close(biased / unbiased, torch.full((5,), math.sqrt((size - 1) / size), dtype=torch.float64), 1e-12)
+    close(
+        biased / unbiased,
+        torch.full((5,), math.sqrt((size - 1) / size), dtype=torch.float64),
+        1e-12,
+    )
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -189,7 +205,9 @@ def test_s14_advantage_is_a_constant_for_the_gradient(scale):
 
 def test_leave_one_out_is_a_multiple_of_none():
     for size in (2, 3, 8):
-        rewards = torch.rand(4, size, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
+        rewards = torch.rand(
+            4, size, dtype=torch.float64, generator=torch.Generator().manual_seed(size)
+        )
         expected = size / (size - 1) * group_advantages(rewards, "none")
         close(group_advantages(rewards, "leave_one_out"), expected, 1e-12)
 
@@ -228,13 +246,18 @@ def test_any_rewards_agree_with_the_twin_and_sum_to_zero(groups, scale):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(small_tables, st.floats(-3, 3), st.sampled_from(SCALES))
 def test_a_constant_added_to_all_rewards_changes_nothing(groups, shift, scale):
-    close(group_advantages(tensor(groups) + shift, scale), group_advantages(tensor(groups), scale), 1e-7)
+    close(
+        group_advantages(tensor(groups) + shift, scale),
+        group_advantages(tensor(groups), scale),
+        1e-7,
+    )
 
 
 def test_std_removes_the_scale_of_the_rewards_and_none_keeps_it():
     rewards = tensor(GROUPS)
     close(group_advantages(3 * rewards, "none"), 3 * group_advantages(rewards, "none"), 1e-12)
-    close(group_advantages(3 * rewards, "std"), group_advantages(rewards, "std"), 2e-3)  # not exactly: the 1e-4
+    # not exactly: the 1e-4
+    close(group_advantages(3 * rewards, "std"), group_advantages(rewards, "std"), 2e-3)
 
 
 # --- numbers that the lessons quote ---------------------------------------------------------------
@@ -256,22 +279,30 @@ def test_difficulty_bias_multipliers(count, multiplier):
 
 def test_one_right_of_eight_is_weighted_1_51_times_four_of_eight():
     multipliers = [
-        (group_advantages(right_of_eight(c), "std") / group_advantages(right_of_eight(c), "none"))[0, 0] for c in (1, 4)
+        (group_advantages(right_of_eight(c), "std") / group_advantages(right_of_eight(c), "none"))[
+            0, 0
+        ]
+        for c in (1, 4)
     ]
     assert float(multipliers[0] / multipliers[1]) == pytest.approx(1.51, abs=5e-3)
 
 
 @pytest.mark.parametrize(
-    ("scale", "count", "total"), [("std", 1, 4.95), ("std", 4, 7.48), ("none", 1, 1.75), ("none", 4, 4.0)]
+    ("scale", "count", "total"),
+    [("std", 1, 4.95), ("std", 4, 7.48), ("none", 1, 1.75), ("none", 4, 4.0)],
 )
 def test_total_weight_of_a_group_is_still_smaller_when_it_is_hard(scale, count, total):
-    assert float(group_advantages(right_of_eight(count), scale).abs().sum()) == pytest.approx(total, abs=5e-3)
+    assert float(group_advantages(right_of_eight(count), scale).abs().sum()) == pytest.approx(
+        total, abs=5e-3
+    )
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("count", (0, 8))
 def test_groups_all_right_or_all_wrong_weigh_nothing(scale, count):
-    assert torch.equal(group_advantages(right_of_eight(count), scale), torch.zeros(1, 8, dtype=torch.float64))
+    assert torch.equal(
+        group_advantages(right_of_eight(count), scale), torch.zeros(1, 8, dtype=torch.float64)
+    )
 
 
 # --- errors ---------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Checkpoints: resumed bit for bit, whatever ended the run before; written whole or not at all; refused with a reason."""
+"""Checkpoints: resumed bit for bit, whatever ended the run before; written whole or not at all;
+refused with a reason."""
 
 import functools
 import os
@@ -25,7 +26,14 @@ from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import train
 
 SETTINGS = TrainSettings(
-    steps=4, prompts_per_step=4, group_size=4, epochs=2, minibatches=2, learning_rate=5e-3, max_tokens=6, eval_every=2
+    steps=4,
+    prompts_per_step=4,
+    group_size=4,
+    epochs=2,
+    minibatches=2,
+    learning_rate=5e-3,
+    max_tokens=6,
+    eval_every=2,
 )
 KILLED_STEP = 3
 
@@ -47,7 +55,9 @@ def run(folder=None, steps=None, method=GRPO, settings=SETTINGS, reward=letters,
     """Records and weights of a run that a new policy makes, up to this step."""
     policy = policy or make_tiny()
     records = []
-    for record in train(policy, some_problems(), method, settings, reward, some_problems()[:3], folder):
+    for record in train(
+        policy, some_problems(), method, settings, reward, some_problems()[:3], folder
+    ):
         records.append(record)
         if record.step == steps:
             break
@@ -67,7 +77,9 @@ def unbroken():
 # --- resuming -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", [DR_GRPO, replace(GSPO, kl_coef=0.1)], ids=["Dr. GRPO", "GSPO and KL"])
+@pytest.mark.parametrize(
+    "method", [DR_GRPO, replace(GSPO, kl_coef=0.1)], ids=["Dr. GRPO", "GSPO and KL"]
+)
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_resumed_run_equals_the_unbroken_one(tmp_path, method, steps):
     """A new policy object, made anew from the start model, goes on where the broken run was."""
@@ -103,7 +115,9 @@ def test_the_records_of_the_steps_that_are_done_come_first(tmp_path, unbroken):
         return letters(text, gold)
 
     policy = make_tiny()
-    for record in train(policy, some_problems(), GRPO, SETTINGS, reward, some_problems()[:3], tmp_path):
+    for record in train(
+        policy, some_problems(), GRPO, SETTINGS, reward, some_problems()[:3], tmp_path
+    ):
         assert replace(record, seconds={}) == unbroken[0][record.step - 1]
         assert len(asked) == 16 * max(record.step - 3, 0), "nothing is sampled again"
 
@@ -119,7 +133,8 @@ def test_a_finished_run_is_there_again_at_once(tmp_path, unbroken):
 
 
 def test_fewer_steps_than_are_done_are_refused(tmp_path):
-    """They would be called finished: a table would show the start beside a model that was trained further."""
+    """They would be called finished: a table would show the start beside a model that was trained
+    further."""
     run(tmp_path, steps=3)
     with pytest.raises(ValueError, match="holds 3 steps, more than the 2 of these settings"):
         run(tmp_path, settings=replace(SETTINGS, steps=2))
@@ -135,7 +150,9 @@ def test_a_stop_between_two_checkpoints_loses_no_step(tmp_path, unbroken, done):
     def nothing_to_do(text, gold):
         raise AssertionError("a step that was done is made again")
 
-    steps = train(make_tiny(), some_problems(), GRPO, seldom, nothing_to_do, some_problems()[:3], tmp_path)
+    steps = train(
+        make_tiny(), some_problems(), GRPO, seldom, nothing_to_do, some_problems()[:3], tmp_path
+    )
     again = [next(steps) for _ in range(done)]
     assert without_seconds(again) == unbroken[0][:done]
     steps.close()  # while old records are given out: nothing new to keep
@@ -157,7 +174,8 @@ def test_more_steps_than_before_are_allowed(tmp_path):
 
 
 def equal_rewards_at(*steps):
-    """A reward that gives no group of these steps a signal. It counts its calls, 16 a step, from the step it is told."""
+    """A reward that gives no group of these steps a signal. It counts its calls, 16 a step, from
+    the step it is told."""
 
     def from_step(first):
         calls = iter(range(16 * (first - 1), 10**6))
@@ -169,8 +187,8 @@ def equal_rewards_at(*steps):
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [(1,), (2,), (3,), (2, 3), (1, 2)])
 def test_resuming_where_no_group_has_a_signal(tmp_path, steps):
-    """AdamW moves on by its momentum in a step without gradient. A resumed run must do as the unbroken one does, also
-    when the first thing that it meets is such a step."""
+    """AdamW moves on by its momentum in a step without gradient. A resumed run must do as the
+    unbroken one does, also when the first thing that it meets is such a step."""
     reward = equal_rewards_at(*steps)
     broken_after = max(steps) - 1 or 1
     run(tmp_path, broken_after, reward=reward(1))
@@ -194,8 +212,8 @@ def test_python_s_and_torch_s_random_states_are_resumed(tmp_path):
 
 
 def test_a_run_started_anew_keeps_its_own_start_model(tmp_path):
-    """The error about a broken checkpoint says: move it away to start anew. What else lies in the folder then is old,
-    and the KL of the new run must not be measured against it."""
+    """The error about a broken checkpoint says: move it away to start anew. What else lies in the
+    folder then is old, and the KL of the new run must not be measured against it."""
     run(tmp_path, 2)
     (tmp_path / "checkpoint.pt").unlink()
     run(tmp_path, 2, policy=make_tiny(seed=5))
@@ -243,7 +261,8 @@ for name in ("die_while_rewarding", "die_while_saving"):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """Two runs in processes of their own, each killed in step 3: while it rewards, and while it saves."""
+    """Two runs in processes of their own, each killed in step 3: while it rewards, and while it
+    saves."""
     folder = tmp_path_factory.mktemp("killed")
     path = os.pathsep.join(
         [
@@ -258,18 +277,24 @@ def killed(tmp_path_factory):
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split() == ["die_while_rewarding", "-9", "die_while_saving", "-9"], done.stderr
+    assert done.stdout.split() == ["die_while_rewarding", "-9", "die_while_saving", "-9"], (
+        done.stderr
+    )
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed in this way on POSIX systems only")
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="processes are killed in this way on POSIX systems only"
+)
 @pytest.mark.parametrize("name", ["die_while_rewarding", "die_while_saving"])
 def test_a_killed_run_loses_at_most_the_step_under_way(killed, unbroken, name):
     folder = killed / name
     saved = torch.load(folder / "checkpoint.pt", weights_only=True)
     assert len(saved["records"]) == KILLED_STEP - 1
-    left_behind = [file for file in folder.iterdir() if file.name not in ("checkpoint.pt", "start.pt")]
+    left_behind = [
+        file for file in folder.iterdir() if file.name not in ("checkpoint.pt", "start.pt")
+    ]
     assert bool(left_behind) == (name == "die_while_saving")
     assert_same(run(folder), unbroken)
 
@@ -291,9 +316,11 @@ def half_then(error):
 
 SAVES = {
     "the disk is full": half_then(OSError(28, "No space left on device")),
-    "the disk is full, as torch puts it": half_then(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos")),
+    "the disk is full, as torch puts it": half_then(
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos")
+    ),
     "Stop is pressed": half_then(KeyboardInterrupt()),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("write", SAVES.values(), ids=SAVES.keys())
@@ -305,18 +332,24 @@ def test_an_interrupted_save_leaves_the_older_checkpoint(tmp_path, monkeypatch, 
         run(tmp_path)
     monkeypatch.undo()
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.pt", "start.pt"], "nothing lies about"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.pt", "start.pt"], (
+        "nothing lies about"
+    )
     assert_same(run(tmp_path), unbroken)
 
 
-def test_a_save_that_cannot_be_put_in_place_leaves_the_older_checkpoint(tmp_path, monkeypatch, unbroken):
+def test_a_save_that_cannot_be_put_in_place_leaves_the_older_checkpoint(
+    tmp_path, monkeypatch, unbroken
+):
     run(tmp_path, 2)
 
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(files.os, "replace", refuse)
-    with pytest.raises(OSError, match="could not be written.*Permission denied.*what was saved before is untouched"):
+    with pytest.raises(
+        OSError, match="could not be written.*Permission denied.*what was saved before is untouched"
+    ):
         run(tmp_path)
     monkeypatch.undo()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.pt", "start.pt"]
@@ -325,8 +358,11 @@ def test_a_save_that_cannot_be_put_in_place_leaves_the_older_checkpoint(tmp_path
 
 @pytest.mark.parametrize("kept", [0, 2])
 def test_a_full_disk_meets_a_clear_error(tmp_path, unbroken, kept):
-    """A real one as far as the process can tell: the system refuses to write files beyond a few thousand bytes."""
-    resource = pytest.importorskip("resource", reason="file sizes can be limited on POSIX systems only")
+    """A real one as far as the process can tell: the system refuses to write files beyond a few
+    thousand bytes."""
+    resource = pytest.importorskip(
+        "resource", reason="file sizes can be limited on POSIX systems only"
+    )
     if kept:
         run(tmp_path, kept)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
@@ -342,7 +378,11 @@ def test_a_full_disk_meets_a_clear_error(tmp_path, unbroken, kept):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     message = str(caught.value)
-    assert "could not be written" in message and "Free some disk space" in message and "run again" in message
+    assert (
+        "could not be written" in message
+        and "Free some disk space" in message
+        and "run again" in message
+    )
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert weights(policy).isfinite().all()
     assert_same(run(tmp_path), unbroken)
@@ -379,7 +419,10 @@ def test_write_whole_replaces_a_file_or_leaves_it(tmp_path):
     [
         ({"settings": replace(SETTINGS, learning_rate=1e-3)}, "learning_rate = 0.005, not 0.001"),
         ({"settings": replace(SETTINGS, seed=7)}, "seed = 0, not 7"),
-        ({"settings": replace(SETTINGS, betas=(0.8, 0.9))}, r"betas = \(0.9, 0.99\), not \(0.8, 0.9\)"),
+        (
+            {"settings": replace(SETTINGS, betas=(0.8, 0.9))},
+            r"betas = \(0.9, 0.99\), not \(0.8, 0.9\)",
+        ),
         ({"settings": replace(SETTINGS, max_tokens=5)}, "max_tokens = 6, not 5"),
         ({"method": DR_GRPO}, "name = 'GRPO', not 'Dr. GRPO'"),
         ({"method": replace(GRPO, clip_high=0.28)}, "clip_high = 0.2, not 0.28"),
@@ -393,7 +436,9 @@ def test_another_run_s_folder_is_refused_with_the_difference(tmp_path, changes, 
     policy = make_tiny()
     start = weights(policy)
     options = {"method": GRPO, "settings": SETTINGS} | changes
-    with pytest.raises(ValueError, match=f"'{tmp_path.name}' holds a run with {message}: choose another folder"):
+    with pytest.raises(
+        ValueError, match=f"'{tmp_path.name}' holds a run with {message}: choose another folder"
+    ):
         train(policy, some_problems(), **options, reward=letters, checkpoint_dir=tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     assert torch.equal(weights(policy), start)
@@ -407,7 +452,8 @@ def test_a_run_of_an_older_version_goes_on(tmp_path, unbroken):
         assert state["identity"]["settings"].pop(name) is not None
     del state["scaler"]
     torch.save(state, tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match="eval_every = 5, not 2"):  # 5 is the default, which this run did not have
+    # 5 is the default, which this run did not have
+    with pytest.raises(ValueError, match="eval_every = 5, not 2"):
         run(tmp_path)
     state["identity"]["settings"]["eval_every"] = 2
     torch.save(state, tmp_path / "checkpoint.pt")
@@ -435,7 +481,10 @@ def test_a_broken_checkpoint_is_named_and_left_in_place(tmp_path, spoil):
     file = tmp_path / "checkpoint.pt"
     spoil(file)
     before = file.read_bytes()
-    with pytest.raises(ValueError, match="checkpoint.pt in the folder .* cannot be read.*: move it away to start anew"):
+    with pytest.raises(
+        ValueError,
+        match="checkpoint.pt in the folder .* cannot be read.*: move it away to start anew",
+    ):
         run(tmp_path)
     assert file.read_bytes() == before
 
@@ -519,13 +568,16 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, part, value):
     run(tmp_path, 1)
     file = tmp_path / ("start.pt" if part == "start" else "checkpoint.pt")
     state = torch.load(file)
-    tensors = {"model": state.get("model"), "optimizer": state.get("optimizer", {}).get("state", {}).get(0)}.get(
-        part, state
-    )
+    tensors = {
+        "model": state.get("model"),
+        "optimizer": state.get("optimizer", {}).get("state", {}).get(0),
+    }.get(part, state)
     next(iter(t for t in tensors.values() if t.dim())).view(-1)[3] = value
     torch.save(state, file)
     policy = make_tiny()
-    with pytest.raises(ValueError, match=f"{file.name} in the folder .* numbers that are not finite"):
+    with pytest.raises(
+        ValueError, match=f"{file.name} in the folder .* numbers that are not finite"
+    ):
         run(tmp_path, policy=policy)
     assert torch.equal(weights(policy), weights(make_tiny()))
 
@@ -548,7 +600,9 @@ def test_a_checkpoint_with_bad_records_is_refused(tmp_path, spoil):
     state = torch.load(tmp_path / "checkpoint.pt")
     spoil(state["records"])
     torch.save(state, tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match="checkpoint.pt in the folder .* cannot be read .*[rR]ecord"):
+    with pytest.raises(
+        ValueError, match="checkpoint.pt in the folder .* cannot be read .*[rR]ecord"
+    ):
         run(tmp_path)
 
 
@@ -563,7 +617,11 @@ def test_a_checkpoint_that_could_run_code_is_refused_without_advice_to_let_it(tm
 def test_what_a_dead_process_left_half_written_is_removed_at_the_start(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for name, pid in (("checkpoint.pt", dead.pid), ("start.pt", dead.pid), ("checkpoint.pt", os.getppid())):
+    for name, pid in (
+        ("checkpoint.pt", dead.pid),
+        ("start.pt", dead.pid),
+        ("checkpoint.pt", os.getppid()),
+    ):
         (tmp_path / f".{name}.part{pid}").write_bytes(b"half")
     train(make_tiny(), some_problems(), GRPO, SETTINGS, letters, checkpoint_dir=tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [f".checkpoint.pt.part{os.getppid()}"]
@@ -612,7 +670,10 @@ REWARDS = {
     "objects": (Paying(0.5), Paying(0.25)),
     "methods": (Paying(0.5).reward, Paying(0.25).reward),
     "an edited cell": (edited("return 1.0 * ('a' in text)"), edited("return 1.0 * ('b' in text)")),
-    "other constants in a set": (edited("return text in {'a', 'b'}"), edited("return text in {'a', 'c'}")),
+    "other constants in a set": (
+        edited("return text in {'a', 'b'}"),
+        edited("return text in {'a', 'c'}"),
+    ),
     "of the course": (rewards.correctness_reward, rewards.format_reward),
 }
 
@@ -624,7 +685,12 @@ def test_another_reward_has_another_name(one, other):
 
 
 def test_the_same_reward_has_the_same_name():
-    for make in (lambda: paying(0.5), lambda: Paying(0.5), lambda: Paying(0.5).reward, lambda: edited("return 'a'")):
+    for make in (
+        lambda: paying(0.5),
+        lambda: Paying(0.5),
+        lambda: Paying(0.5).reward,
+        lambda: edited("return 'a'"),
+    ):
         assert name_of(make()) == name_of(make())
     documented = edited("'''What it does.'''; return 'a'")
     assert name_of(documented) == name_of(edited("'''In other words.'''; return 'a'"))
@@ -633,7 +699,10 @@ def test_the_same_reward_has_the_same_name():
 
 
 def test_a_reward_has_the_same_name_in_another_process():
-    code = "from test_checkpoints import *; print([name_of(r) for pair in REWARDS.values() for r in pair])"
+    code = (
+        "from test_checkpoints import *; print([name_of(r) for pair in REWARDS.values() for r in"
+        " pair])"
+    )
     path = os.pathsep.join(
         [
             str(Path(__file__).parent),
@@ -643,29 +712,44 @@ def test_a_reward_has_the_same_name_in_another_process():
     )
     seeds = [
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
             env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": seed},
         ).stdout
         for seed in ("1", "2")
-    ]  # fmt: skip
+    ]
     assert seeds[0] == seeds[1] and "test_checkpoints.letters" in seeds[0]
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"reward": other_letters}, "reward = 'test_checkpoints.letters .*', not 'test_checkpoints.other_letters"),
+        (
+            {"reward": other_letters},
+            "reward = 'test_checkpoints.letters .*', not 'test_checkpoints.other_letters",
+        ),
         ({"problems": some_problems()[::-1]}, r"problems = '6 \(.*', not '6 \("),
         ({"problems": some_problems()[:5]}, r"problems = '6 \(.*', not '5 \("),
         ({"eval_problems": some_problems()[:2]}, r"eval_problems = '3 \(.*', not '2 \("),
         ({"eval_problems": None}, r"eval_problems = '3 \(.*', not '0 \("),
-        ({"loss": other_loss}, "loss = 'rlvr_helpers.losses.policy_loss', not 'test_checkpoints.other_loss"),
+        (
+            {"loss": other_loss},
+            "loss = 'rlvr_helpers.losses.policy_loss', not 'test_checkpoints.other_loss",
+        ),
     ],
 )
-def test_a_run_is_not_resumed_with_another_reward_or_other_problems(tmp_path, unbroken, changes, message):
+def test_a_run_is_not_resumed_with_another_reward_or_other_problems(
+    tmp_path, unbroken, changes, message
+):
     run(tmp_path, 1)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    given = {"problems": some_problems(), "reward": letters, "eval_problems": some_problems()[:3]} | changes
+    given = {
+        "problems": some_problems(),
+        "reward": letters,
+        "eval_problems": some_problems()[:3],
+    } | changes
     with pytest.raises(ValueError, match=f"'{tmp_path.name}' holds a run with {message}"):
         train(make_tiny(), method=GRPO, settings=SETTINGS, checkpoint_dir=tmp_path, **given)
     assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
@@ -691,7 +775,14 @@ def run_beside(folder, method, steps=None, policy=None):
     policy, records = policy or make_tiny(), []
     own = folder / method.name
     for record in train(
-        policy, some_problems(), method, SETTINGS, letters, some_problems()[:3], own, start_file=folder / "start.pt"
+        policy,
+        some_problems(),
+        method,
+        SETTINGS,
+        letters,
+        some_problems()[:3],
+        own,
+        start_file=folder / "start.pt",
     ):
         records.append(record)
         if record.step == steps:
@@ -708,7 +799,9 @@ def test_runs_from_one_start_model_keep_it_once(tmp_path, unbroken):
 
 def test_a_start_model_that_runs_share_is_not_overwritten(tmp_path, unbroken):
     run_beside(tmp_path, GRPO, 2)
-    with pytest.raises(ValueError, match="start.pt in the folder .* is another start model, of other runs there"):
+    with pytest.raises(
+        ValueError, match="start.pt in the folder .* is another start model, of other runs there"
+    ):
         run_beside(tmp_path, DR_GRPO, policy=make_tiny(seed=5))
     assert_same(run_beside(tmp_path, GRPO), unbroken)
 
@@ -723,7 +816,19 @@ def test_a_run_that_kept_its_own_start_model_is_resumed_with_it(tmp_path, unbrok
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "[]", "3", "{", '{"a": NaN}', "[" * 200_000, '{"a":' * 200_000, "\udcff", "not json"]
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "3",
+        "{",
+        '{"a": NaN}',
+        "[" * 200_000,
+        '{"a":' * 200_000,
+        "\udcff",
+        "not json",
+    ],
 )
 def test_json_that_is_no_object_is_one_clear_error(tmp_path, text):
     file = tmp_path / "comparison.json"

@@ -1,4 +1,5 @@
-"""The clip stage without a browser: its data, its still picture, its traits, and what the recorded trainings hold."""
+"""The clip stage without a browser: its data, its still picture, its traits, and what the recorded
+trainings hold."""
 
 import base64
 import itertools
@@ -69,14 +70,15 @@ def test_the_token_of_the_first_guess_went_the_wrong_way(stage):
 
 
 @pytest.mark.parametrize(
-    "name, value", [("rule", "clip"), ("unit", "word"), ("clip_low", 1.0), ("clip_high", 0.0), ("update", 17)]
+    "name, value",
+    [("rule", "clip"), ("unit", "word"), ("clip_low", 1.0), ("clip_high", 0.0), ("update", 17)],
 )
 def test_a_value_that_is_none_is_refused(stage, name, value):
     with pytest.raises(traitlets.TraitError):
         setattr(stage, name, value)
 
 
-# --- the recorded trainings ---------------------------------------------------------------------------------------
+# --- the recorded trainings
 
 
 def test_every_arm_of_the_stage_is_recorded_with_the_same_seeds(stage):
@@ -86,7 +88,9 @@ def test_every_arm_of_the_stage_is_recorded_with_the_same_seeds(stage):
     names = {(arm["rule"], arm["unit"], arm["clip_low"], arm["clip_high"]) for arm in recorded}
     endless = {(rule, unit) for rule, unit, *_ in names if rule == "none"}
     assert endless == {("none", "token"), ("none", "sequence")}
-    assert {name for name in names if name[0] != "none"} == {arm for arm in arms() if arm[0] != "none"}
+    assert {name for name in names if name[0] != "none"} == {
+        arm for arm in arms() if arm[0] != "none"
+    }
     assert len({len(arm["seeds"]) for arm in recorded}) == 1
 
 
@@ -119,5 +123,17 @@ def test_a_watched_objective_counts_where_its_gradient_is_zero(rule):
 def test_clamp_and_minimum_differ_only_on_the_wrong_side():
     (clamped, outside), (minimum, binds) = RULES["clamp"], RULES["minimum"]
     q, a = torch.tensor([[0.5, 1.0], [1.5, -1.0], [1.5, 1.0], [0.5, -1.0], [1.0, 1.0]]).T
-    assert (outside(q, a, 0.2, 0.2) != binds(q, a, 0.2, 0.2)).tolist() == [True, True, False, False, False]
-    assert (clamped(q, a, 0.2, 0.2) != minimum(q, a, 0.2, 0.2)).tolist() == [True, True, False, False, False]
+    assert (outside(q, a, 0.2, 0.2) != binds(q, a, 0.2, 0.2)).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert (clamped(q, a, 0.2, 0.2) != minimum(q, a, 0.2, 0.2)).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]

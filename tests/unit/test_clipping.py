@@ -1,4 +1,5 @@
-"""Clipping: the objective and where it binds, in value and gradient, over a grid; named mistakes."""
+"""Clipping: the objective and where it binds, in value and gradient, over a grid; named
+mistakes."""
 
 import literal
 import pytest
@@ -15,7 +16,9 @@ def ratio_grid(low, high):
     """Ratios well inside, near to, and far outside of the range, and exactly 1."""
     steps = torch.tensor([0.01, 0.5, 0.99, 1.01, 2.0, 5.0], dtype=torch.float64)
     far = torch.tensor([0.05, 0.7, 1.6, 30.0], dtype=torch.float64)
-    return torch.cat([1 - low * steps.clamp(max=3), torch.ones(1, dtype=torch.float64), 1 + high * steps, far])
+    return torch.cat(
+        [1 - low * steps.clamp(max=3), torch.ones(1, dtype=torch.float64), 1 + high * steps, far]
+    )
 
 
 def value_and_gradient(function, ratios, advantages, low, high):
@@ -31,7 +34,10 @@ def grid(low, high):
 
 
 def twin_table(function, low, high):
-    return [[function(q, a, low, high) for a in ADVANTAGES.tolist()] for q in ratio_grid(low, high).tolist()]
+    return [
+        [function(q, a, low, high) for a in ADVANTAGES.tolist()]
+        for q in ratio_grid(low, high).tolist()
+    ]
 
 
 # --- the comparisons ------------------------------------------------------------------------------
@@ -84,7 +90,8 @@ def plain_binds(q, a, low, high):
 
 
 def max_for_negative_advantages(q, a, low, high):
-    """min and max exchanged where A < 0: a wrong answer that became likelier is no longer pushed down."""
+    """min and max exchanged where A < 0: a wrong answer that became likelier is no longer pushed
+    down."""
     held = q.clamp(1 - low, 1 + high)
     return torch.where(a < 0, torch.maximum(q * a, held * a), torch.minimum(q * a, held * a))
 
@@ -125,7 +132,8 @@ def straight_through(q, a, low, high):
 
 
 def half_gradient_inside(q, a, low, high):
-    """The right value; where both arms are equal only one of them carries a gradient, and only half of it."""
+    """The right value; where both arms are equal only one of them carries a gradient, and only half
+    of it."""
     value = plain(q, a, low, high)
     return torch.where(q.detach() == 1, 0.5 * value + 0.5 * value.detach(), value)
 
@@ -182,7 +190,9 @@ def test_the_formulas_that_the_mistakes_depart_from_are_right(low, high):
     check_binds(plain_binds, low, high)
 
 
-@pytest.mark.parametrize(("mistake", "clip", "check"), OBJECTIVE_MISTAKES, ids=lambda x: getattr(x, "__name__", str(x)))
+@pytest.mark.parametrize(
+    ("mistake", "clip", "check"), OBJECTIVE_MISTAKES, ids=lambda x: getattr(x, "__name__", str(x))
+)
 def test_mistake_in_the_objective_is_caught(mistake, clip, check):
     with pytest.raises(AssertionError):
         check(mistake, *clip)
@@ -214,7 +224,10 @@ def test_at_ratio_one_the_gradient_is_full_and_nothing_binds(low, high, advantag
 @pytest.mark.parametrize(("ratio", "advantage"), [(1.5, 2.0), (0.75, -2.0)])
 def test_on_the_edge_itself_the_gradient_still_lives(ratio, advantage):
     """Dead is strictly outside. The ranges 0.25 and 0.5 have edges that are exact in binary."""
-    q, a = torch.tensor([ratio], dtype=torch.float64), torch.tensor([advantage], dtype=torch.float64)
+    q, a = (
+        torch.tensor([ratio], dtype=torch.float64),
+        torch.tensor([advantage], dtype=torch.float64),
+    )
     value, gradient = value_and_gradient(clipped_objective, q, a, 0.25, 0.5)
     assert value.item() == ratio * advantage and gradient.item() == advantage
     assert not clip_binds(q, a, 0.25, 0.5).any()
@@ -245,5 +258,7 @@ def test_a_negative_clip_range_is_refused(function, low, high):
 
 @pytest.mark.parametrize("ratios, advantages", [((3, 5), (3,)), ((3, 5), (4, 1)), ((3,), (5,))])
 def test_shapes_that_do_not_fit_are_told_what_to_do(ratios, advantages):
-    with pytest.raises(ValueError, match=r"do not fit: token ratios \[B, T\] take advantages \[B, 1\]"):
+    with pytest.raises(
+        ValueError, match=r"do not fit: token ratios \[B, T\] take advantages \[B, 1\]"
+    ):
         clipped_objective(torch.ones(ratios), torch.ones(advantages), 0.2, 0.2)

@@ -40,7 +40,12 @@ def test_the_start_model_loads_as_it_is_and_is_small():
     model = AutoModelForCausalLM.from_pretrained(DATA / "tiny")
     tokenizer = AutoTokenizer.from_pretrained(DATA / "tiny")
     assert model.dtype == torch.float32
-    messages = [{"role": "user", "content": "Ben has 16 stamps. He wins 6. How many stamps does Ben have now?"}]
+    messages = [
+        {
+            "role": "user",
+            "content": "Ben has 16 stamps. He wins 6. How many stamps does Ben have now?",
+        }
+    ]
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")
     ids = ids if isinstance(ids, torch.Tensor) else ids["input_ids"]
     assert tokenizer.unk_token_id not in ids[0].tolist()
@@ -51,7 +56,8 @@ def test_the_start_model_loads_as_it_is_and_is_small():
 def test_the_start_accuracy_is_the_one_that_was_measured():
     measured = json.loads((DATA / "tiny" / "measured.json").read_text())["start"]
     greedy = evaluate(load_policy("tiny"), load_problems("test"), 64)
-    assert greedy.accuracy == pytest.approx(measured["greedy"], abs=0.0045)  # two problems: rounding differs by CPU
+    # two problems: rounding differs by CPU
+    assert greedy.accuracy == pytest.approx(measured["greedy"], abs=0.0045)
     assert greedy.accuracy < 0.20
 
 
@@ -86,8 +92,11 @@ def test_the_four_rollouts_are_what_the_start_model_says():
     four = four_rollouts()
     policy = load_policy("tiny")
     assert list(zip(four.kinds, four.rewards.tolist(), strict=True)) == [
-        ("right and short", 1.0), ("right and long", 1.0), ("wrong and short", 0.0), ("wrong and long", 0.0)
-    ]  # fmt: skip
+        ("right and short", 1.0),
+        ("right and long", 1.0),
+        ("wrong and short", 0.0),
+        ("wrong and long", 0.0),
+    ]
     assert policy.pad_id == 0 and (four.completion_ids[~four.mask.bool()] == 0).all()
     assert torch.equal(mask_after_end(four.completion_ids, policy.end_ids) * four.mask, four.mask)
     with torch.no_grad():
@@ -102,7 +111,9 @@ def test_recorded_runs_are_read_as_a_comparison_gives_them():
     assert list(runs) == ["GRPO", "Dr. GRPO", "GSPO"]
     assert all([run.settings.seed for run in group] == [0, 1, 2] for group in runs.values())
     assert "GSPO" in format_table(table_rows(runs))
-    with pytest.raises(ValueError, match="no runs of 'nobody' are recorded: there are those of .*tiny"):
+    with pytest.raises(
+        ValueError, match="no runs of 'nobody' are recorded: there are those of .*tiny"
+    ):
         recorded_runs("nobody")
 
 
@@ -122,8 +133,14 @@ def test_the_page_of_results_tells_the_whole_recorded_run_of_a_real_model():
     middle = next(record.eval for record in run.records if record.step == 12)
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     for name, values in (("format", "formatted"), ("(strict)", "strict"), ("(lenient)", "lenient")):
-        line = next(line for line in page.splitlines() if name in line and line.startswith("|") and "[" in line)
-        for verdicts, cell in zip((run.start, middle, run.final), line.split("|")[2:5], strict=True):
+        line = next(
+            line
+            for line in page.splitlines()
+            if name in line and line.startswith("|") and "[" in line
+        )
+        for verdicts, cell in zip(
+            (run.start, middle, run.final), line.split("|")[2:5], strict=True
+        ):
             right = sum(getattr(verdicts, values))
             low, high = wilson_interval(right, 100)
             assert cell.strip() == f"{right} % [{100 * low:.0f}, {100 * high:.0f}]", name
@@ -137,7 +154,9 @@ def test_the_recorded_noise_chose_the_recorded_tokens(read):
     recorded, policy = read(), load_policy("tiny")
     ids = torch.cat([recorded.prompt_ids, recorded.completion_ids], dim=1)
     with torch.no_grad():
-        logits = policy.model(input_ids=ids, use_cache=False).logits[:, recorded.prompt_ids.shape[1] - 1 : -1]
+        logits = policy.model(input_ids=ids, use_cache=False).logits[
+            :, recorded.prompt_ids.shape[1] - 1 : -1
+        ]
     keep = recorded.mask.bool()
     tokens, _ = pick_tokens(logits[keep], recorded.noise[keep], 1.0)
     assert tokens.tolist() == recorded.completion_ids[keep].tolist()

@@ -1,4 +1,5 @@
-"""Verdicts and statistics: intervals, pass@k and McNemar's test against textbook numbers and against counting out."""
+"""Verdicts and statistics: intervals, pass@k and McNemar's test against textbook numbers and
+against counting out."""
 
 import json
 import math
@@ -31,7 +32,8 @@ from rlvr_helpers.sampling import sample_groups
 @pytest.mark.parametrize(
     "right, total, low, high",
     [
-        # R. G. Newcombe, Two-sided confidence intervals for the single proportion (1998), table I, method 3.
+        # R. G. Newcombe, Two-sided confidence intervals for the single proportion (1998), table I,
+        # method 3.
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
         (0, 20, 0.0000, 0.1611),
@@ -89,7 +91,8 @@ def test_pass_at_k_counts_out_all_choices_of_k_samples(samples):
 @pytest.mark.parametrize("right", range(5))
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_pass_at_k_is_unbiased(right, k):
-    """Averaged over all ways to draw 4 samples that are right with probability p, it is 1 - (1 - p)^k."""
+    """Averaged over all ways to draw 4 samples that are right with probability p, it is 1 - (1 -
+    p)^k."""
     p = right / 4
     mean = 0.0
     for draws in product([True, False], repeat=4):
@@ -98,7 +101,9 @@ def test_pass_at_k_is_unbiased(right, k):
     assert mean == pytest.approx(1 - (1 - p) ** k, abs=1e-12)
 
 
-@pytest.mark.parametrize("samples, right, k", [(4, 1, 0), (4, 1, 5), (4, 5, 1), (4, -1, 1), (0, 0, 1)])
+@pytest.mark.parametrize(
+    "samples, right, k", [(4, 1, 0), (4, 1, 5), (4, 5, 1), (4, -1, 1), (0, 0, 1)]
+)
 def test_pass_at_k_refuses_what_cannot_be_drawn(samples, right, k):
     with pytest.raises(ValueError, match="1 <= k <= samples"):
         pass_at_k(samples, right, k)
@@ -106,8 +111,16 @@ def test_pass_at_k_refuses_what_cannot_be_drawn(samples, right, k):
 
 def evaluation_of(strict, **changes):
     n = len(strict)
-    return Evaluation(**{"strict": strict, "lenient": strict, "formatted": [True] * n, "lengths": [3] * n,
-                         "truncated": [False] * n} | changes)  # fmt: skip
+    return Evaluation(
+        **{
+            "strict": strict,
+            "lenient": strict,
+            "formatted": [True] * n,
+            "lengths": [3] * n,
+            "truncated": [False] * n,
+        }
+        | changes
+    )
 
 
 def test_mean_pass_at_k_averages_over_problems():
@@ -120,7 +133,8 @@ def test_mean_pass_at_k_averages_over_problems():
 
 
 def test_mean_pass_at_k_refuses_verdicts_that_make_no_whole_problems():
-    """12 verdicts are not 5 samples each; with the wrong number of samples every group would mix two problems."""
+    """12 verdicts are not 5 samples each; with the wrong number of samples every group would mix
+    two problems."""
     with pytest.raises(ValueError):
         mean_pass_at_k(evaluation_of([True] * 12), 5, 1)
 
@@ -129,7 +143,8 @@ def test_mean_pass_at_k_refuses_verdicts_that_make_no_whole_problems():
 
 
 def exact_binomial(only_first, only_second):
-    """Two-sided: all sequences of fair coin tosses that are at least as far from even, counted out."""
+    """Two-sided: all sequences of fair coin tosses that are at least as far from even, counted
+    out."""
     n = only_first + only_second
     distance = abs(only_first - n / 2)
     tosses = list(product([0, 1], repeat=n))
@@ -173,7 +188,8 @@ def test_mcnemar_refuses_verdicts_on_different_problems():
 
 
 def test_t_interval_against_textbook_numbers():
-    """1 to 5: mean 3, sd sqrt(2.5), t(4) = 2.776. And the sleep data of Student (1908), 10 differences, t(9) = 2.262."""
+    """1 to 5: mean 3, sd sqrt(2.5), t(4) = 2.776. And the sleep data of Student (1908), 10
+    differences, t(9) = 2.262."""
     mean, low, high = t_interval([1, 2, 3, 4, 5])
     assert (mean, low, high) == pytest.approx((3, 3 - 1.963, 3 + 1.963), abs=1e-3)
     sleep = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
@@ -190,11 +206,21 @@ def test_t_interval_of_three_seeds():
 
 def t_quantile(freedom):
     """The 97.5 % quantile of Student's t, from its density by Simpson's rule and bisection."""
-    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(
+        freedom * math.pi
+    )
 
     def between(x, parts=4000):
-        heights = [(1 + (x * i / parts) ** 2 / freedom) ** (-(freedom + 1) / 2) for i in range(parts + 1)]
-        return scale * x / parts / 3 * (heights[0] + 4 * sum(heights[1::2]) + 2 * sum(heights[2:-1:2]) + heights[-1])
+        heights = [
+            (1 + (x * i / parts) ** 2 / freedom) ** (-(freedom + 1) / 2) for i in range(parts + 1)
+        ]
+        return (
+            scale
+            * x
+            / parts
+            / 3
+            * (heights[0] + 4 * sum(heights[1::2]) + 2 * sum(heights[2:-1:2]) + heights[-1])
+        )
 
     low, high = 1.9, 13.0
     while high - low > 1e-5:
@@ -218,7 +244,9 @@ def test_many_values_use_the_normal_quantile_beyond_the_table(n):
     values = [float(i % 2) for i in range(n)]
     mean, low, high = t_interval(values)
     sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
-    assert (high - mean) / (sd / math.sqrt(n)) == pytest.approx(2.042 if n == 31 else 1.959964, abs=1e-6)
+    assert (high - mean) / (sd / math.sqrt(n)) == pytest.approx(
+        2.042 if n == 31 else 1.959964, abs=1e-6
+    )
 
 
 def test_one_value_has_no_interval():
@@ -280,7 +308,10 @@ def test_judge_refuses_a_rollout_on_other_problems():
 
 def test_an_evaluation_survives_a_trip_through_json():
     evaluation = evaluation_of(
-        [True, False, True], lenient=[True, True, True], lengths=[1, 22, 64], truncated=[False, False, True]
+        [True, False, True],
+        lenient=[True, True, True],
+        lengths=[1, 22, 64],
+        truncated=[False, False, True],
     )
     data = json.loads(json.dumps(evaluation.to_dict()))
     assert all(type(value) is int for values in data.values() for value in values)
@@ -295,24 +326,37 @@ def test_an_evaluation_survives_a_trip_through_json():
 
 @pytest.fixture
 def many_problems(problems):
-    """Every length of prompt beside every other one; some answers are what the model says, so that verdicts differ."""
-    return [Problem(f"{problem.question} {number}", problem.answer) for number in range(4) for problem in problems]
+    """Every length of prompt beside every other one; some answers are what the model says, so that
+    verdicts differ."""
+    return [
+        Problem(f"{problem.question} {number}", problem.answer)
+        for number in range(4)
+        for problem in problems
+    ]
 
 
-def test_greedy_evaluation_is_deterministic_and_independent_of_the_batch_size(any_policy, many_problems):
+def test_greedy_evaluation_is_deterministic_and_independent_of_the_batch_size(
+    any_policy, many_problems
+):
     expected = evaluate(any_policy, many_problems, 8)
     assert len(expected.strict) == len(many_problems)
     assert len(set(expected.lengths)) > 1
     for batch_size in (1, 2, 7, 24, 1000):
         assert evaluate(any_policy, many_problems, 8, batch_size=batch_size) == expected
-    assert evaluate(any_policy, many_problems, 8, generator=torch.Generator().manual_seed(3)) == expected
+    assert (
+        evaluate(any_policy, many_problems, 8, generator=torch.Generator().manual_seed(3))
+        == expected
+    )
 
 
 def test_evaluation_keeps_the_order_of_the_problems(policy, many_problems):
-    """A problem whose answer is the number that the model says at the end is leniently right; only those are."""
+    """A problem whose answer is the number that the model says at the end is leniently right; only
+    those are."""
     prompts = [format_prompt(policy, problem.question) for problem in many_problems]
     texts = sample_groups(policy, prompts, 1, 8, temperature=0.0).texts
-    said = [next((word for word in reversed(text.split()) if word.isdigit()), "99") for text in texts]
+    said = [
+        next((word for word in reversed(text.split()) if word.isdigit()), "99") for text in texts
+    ]
     wanted = [i % 3 == 0 for i in range(len(texts))]
     problems = [
         Problem(problem.question, number if want else "1234")
@@ -325,7 +369,14 @@ def test_evaluation_keeps_the_order_of_the_problems(policy, many_problems):
 
 def test_sampled_evaluation_is_problem_major_and_seeded(policy, many_problems):
     def run(seed):
-        return evaluate(policy, many_problems[:5], 8, 1.0, samples=4, generator=torch.Generator().manual_seed(seed))
+        return evaluate(
+            policy,
+            many_problems[:5],
+            8,
+            1.0,
+            samples=4,
+            generator=torch.Generator().manual_seed(seed),
+        )
 
     evaluation = run(0)
     assert len(evaluation.strict) == len(evaluation.lengths) == 20
@@ -337,7 +388,9 @@ def test_sampled_evaluation_is_problem_major_and_seeded(policy, many_problems):
 
 
 def test_more_samples_than_fit_in_a_batch_still_come_problem_by_problem(policy, problems):
-    evaluation = evaluate(policy, problems, 4, 1.0, samples=5, generator=torch.Generator(), batch_size=3)
+    evaluation = evaluate(
+        policy, problems, 4, 1.0, samples=5, generator=torch.Generator(), batch_size=3
+    )
     assert len(evaluation.strict) == 5 * len(problems)
 
 

@@ -1,4 +1,5 @@
-"""Exercises: the reference passes, every mistake fails with its own message, and nothing a learner writes does harm.
+"""Exercises: the reference passes, every mistake fails with its own message, and nothing a learner
+writes does harm.
 
 Every registered exercise is tested, so a new `lesson_NN.py` needs no change here.
 """
@@ -27,7 +28,15 @@ import torch
 
 from rlvr_helpers.exercises import check, hint, show_progress, solution
 from rlvr_helpers.exercises.checking import compare
-from rlvr_helpers.exercises.core import Case, Exercise, Mistake, alike, likely_mistake, outcomes, registry
+from rlvr_helpers.exercises.core import (
+    Case,
+    Exercise,
+    Mistake,
+    alike,
+    likely_mistake,
+    outcomes,
+    registry,
+)
 
 each_exercise = pytest.mark.parametrize("exercise", registry().values(), ids=registry())
 
@@ -70,7 +79,7 @@ def twice(x):
     return 2 * x
 
 
-# --- every exercise -----------------------------------------------------------------------------------------------
+# --- every exercise
 
 
 def faults(exercise):
@@ -80,22 +89,33 @@ def faults(exercise):
         found.append("the reference fails")
     if not alike(exercise, expected, outcomes(exercise, exercise.reference)):
         found.append("the cases are not the same each time")
-    if any(outcome.gradient is not None and not outcome.gradient.isfinite().all() for outcome in expected):
+    if any(
+        outcome.gradient is not None and not outcome.gradient.isfinite().all()
+        for outcome in expected
+    ):
         found.append("the reference has a gradient that is not finite")
     labels = [case.label for case in exercise.cases()]
     if len(labels) < 2 or len(set(labels)) < len(labels):
         found.append("fewer than two cases, or two of one name")
-    if len(exercise.mistakes) < 4 or len({m.message for m in exercise.mistakes}) < len(exercise.mistakes):
+    if len(exercise.mistakes) < 4 or len({m.message for m in exercise.mistakes}) < len(
+        exercise.mistakes
+    ):
         found.append("fewer than four mistakes, or two with one message")
     if len(exercise.hints) != 3 or len(set(exercise.hints)) != 3:
         found.append("not three hints")
     if exercise.difficulty not in (1, 2, 3) or not 1 <= exercise.minutes <= 45:
         found.append("difficulty or minutes out of range")
-    results = [(mistake.name, outcomes(exercise, mistake.function)) for mistake in exercise.mistakes]
+    results = [
+        (mistake.name, outcomes(exercise, mistake.function)) for mistake in exercise.mistakes
+    ]
     for i, (name, result) in enumerate(results):
         if alike(exercise, expected, result):
             found.append(f"{name}: passes")
-        found += [f"{name}: the same as {other}" for other, theirs in results[:i] if alike(exercise, result, theirs)]
+        found += [
+            f"{name}: the same as {other}"
+            for other, theirs in results[:i]
+            if alike(exercise, result, theirs)
+        ]
     return found
 
 
@@ -109,13 +129,19 @@ FAULTY = {
     "the cases are not the same each time": {
         "cases": lambda: [Case("a", (torch.rand(2),)), Case("b", (torch.rand(2),))]
     },
-    "the reference has a gradient that is not finite": {"reference": lambda x: (x.abs() - x).sqrt()},
-    "fewer than two cases, or two of one name": {"cases": lambda: [Case("a", (torch.ones(2),))] * 2},
+    "the reference has a gradient that is not finite": {
+        "reference": lambda x: (x.abs() - x).sqrt()
+    },
+    "fewer than two cases, or two of one name": {
+        "cases": lambda: [Case("a", (torch.ones(2),))] * 2
+    },
     "fewer than four mistakes, or two with one message": {"mistakes": []},
     "not three hints": {"hints": ["a", "b", "b"]},
     "difficulty or minutes out of range": {"difficulty": 4},
     "same: passes": {"mistakes": [Mistake("same", twice, "")]},
-    "b: the same as a": {"mistakes": [Mistake("a", lambda x: -x, ""), Mistake("b", lambda x: 0 - x, "")]},
+    "b: the same as a": {
+        "mistakes": [Mistake("a", lambda x: -x, ""), Mistake("b", lambda x: 0 - x, "")]
+    },
 }
 
 
@@ -148,7 +174,9 @@ def test_reference_passes(exercise, file, capsys):
 def test_each_mistake_fails_with_its_own_message(exercise, capsys):
     for mistake in exercise.mistakes:
         assert check(exercise.name, mistake.function) is False, mistake.name
-        said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Likely: ")]
+        said = [
+            line for line in capsys.readouterr().out.splitlines() if line.startswith("Likely: ")
+        ]
         assert said == [f"Likely: {mistake.message}"], mistake.name
 
 
@@ -178,8 +206,9 @@ STUBS = [raises_not_implemented, says_nothing, returns_ellipsis, computes_with_a
 def test_stub_is_met_politely(exercise, stub, file, capsys):
     assert check(exercise.name, stub) is False
     said = capsys.readouterr().out
-    assert said == (
-        f"{exercise.name}: not attempted yet ({exercise.minutes} minutes, difficulty {exercise.difficulty} of 3)\n"
+    assert (
+        said == f"{exercise.name}: not attempted yet ({exercise.minutes} minutes, difficulty"
+        f" {exercise.difficulty} of 3)\n"
     )
     assert not file.exists(), "an untouched stub was written down"
 
@@ -240,10 +269,14 @@ def test_wrong_shape_is_named(exercise, capsys):
 
     assert check(exercise.name, one_more) is False
     said = capsys.readouterr().out
-    assert "expected shape" in said or "yours is a list or tuple" in said or "items, yours has 2" in said
+    assert (
+        "expected shape" in said
+        or "yours is a list or tuple" in said
+        or "items, yours has 2" in said
+    )
 
 
-# --- messages -----------------------------------------------------------------------------------------------------
+# --- messages
 
 
 def said_about(function, capsys, right=False):
@@ -266,7 +299,10 @@ def test_close_is_no_failure(double, capsys):
 
 def test_gradients_are_compared(double, capsys):
     said = said_about(lambda x: 3 * x - x.detach(), capsys)
-    assert "a row: exact; gradient largest difference" in said and "    gradient, first wrong row, 0: expected" in said
+    assert (
+        "a row: exact; gradient largest difference" in said
+        and "    gradient, first wrong row, 0: expected" in said
+    )
     said = said_about(lambda x: torch.tensor((2 * x).tolist(), dtype=torch.float64), capsys)
     assert "cut your result off" in said and "Likely: you cut x off." in said
 
@@ -279,8 +315,12 @@ def test_likely_mistake_needs_the_gradient_too(double):
 
 
 def test_kinds_are_named(double, capsys):
-    assert "expected a tensor of floats, yours is a tensor of integers" in said_about(lambda x: x.long(), capsys)
-    assert "expected a tensor of floats, yours is a number" in said_about(lambda x: x.sum().item(), capsys)
+    assert "expected a tensor of floats, yours is a tensor of integers" in said_about(
+        lambda x: x.long(), capsys
+    )
+    assert "expected a tensor of floats, yours is a number" in said_about(
+        lambda x: x.sum().item(), capsys
+    )
 
     def forgets_return(x):
         2 * x
@@ -309,18 +349,23 @@ def test_the_failing_call_is_shown(double, capsys):
 
 
 def test_items_are_called_by_their_names(capsys):
-    check("pick_tokens", lambda logits, noise, temperature: (logits.argmax(dim=1), logits.amax(dim=1)))
+    check(
+        "pick_tokens", lambda logits, noise, temperature: (logits.argmax(dim=1), logits.amax(dim=1))
+    )
     said = capsys.readouterr().out
     assert "tokens: 2 of 5 places differ" in said and "item" not in said
 
 
 def test_a_mistake_is_told_by_the_cases_that_it_fails(double, monkeypatch, capsys):
-    """Two mistakes at once: the one with the same wrong results first, then the one that explains the rest."""
+    """Two mistakes at once: the one with the same wrong results first, then the one that explains
+    the rest."""
     cases = [Case(str(number), (torch.tensor([number]),)) for number in (0.0, 1.0, 2.0, 3.0)]
     mistakes = [
         Mistake("one", lambda x: torch.where(x == 1, 7.0, 2 * x), "one is wrong."),
         Mistake("two", lambda x: torch.where(x == 2, 7.0, 2 * x), "two is wrong."),
-        Mistake("two and three", lambda x: torch.where(x >= 2, 7.0, 2 * x), "two and three are wrong."),
+        Mistake(
+            "two and three", lambda x: torch.where(x >= 2, 7.0, 2 * x), "two and three are wrong."
+        ),
         Mistake("all", lambda x: 7.0 + x, "all is wrong."),
     ]
     exercise = replace(double, cases=lambda: cases, mistakes=mistakes, gradient_of=None)
@@ -332,9 +377,14 @@ def test_a_mistake_is_told_by_the_cases_that_it_fails(double, monkeypatch, capsy
 
     assert said({2.0: 7.0}) == ["Likely: two is wrong."]
     assert said({2.0: 7.0, 3.0: 7.0}) == ["Likely: two and three are wrong."]
-    assert said({1.0: 7.0, 2.0: 7.0, 3.0: 7.0}) == ["Likely: two and three are wrong.", "Likely: one is wrong."]
+    assert said({1.0: 7.0, 2.0: 7.0, 3.0: 7.0}) == [
+        "Likely: two and three are wrong.",
+        "Likely: one is wrong.",
+    ]
     assert said({1.0: 5.0}) == ["Likely: one is wrong."], "the cases alone"
-    assert said({1.0: 5.0, 2.0: 5.0, 3.0: 5.0}) == ["Likely: two and three are wrong."], "the cases alone"
+    assert said({1.0: 5.0, 2.0: 5.0, 3.0: 5.0}) == ["Likely: two and three are wrong."], (
+        "the cases alone"
+    )
     assert said({0.0: 1.0, 1.0: 5.0, 2.0: 5.0, 3.0: 5.0}) == [], "all failed, nothing in common"
 
 
@@ -350,7 +400,9 @@ def test_in_place_change_is_told_and_harms_nothing(double, capsys):
 def test_in_place_change_without_a_gradient(double, monkeypatch, capsys):
     """The cases share a tensor here: it must stay what it is."""
     shared = torch.tensor([1.0, 2.0])
-    exercise = replace(double, gradient_of=None, cases=lambda: [Case("a", (shared,)), Case("b", (), {"x": shared})])
+    exercise = replace(
+        double, gradient_of=None, cases=lambda: [Case("a", (shared,)), Case("b", (), {"x": shared})]
+    )
     monkeypatch.setitem(registry(), "double", exercise)
     said = said_about(lambda x: x.mul_(2), capsys)
     assert "changes its input in place" in said and "  b: exact\n" in said
@@ -412,7 +464,11 @@ COMPARISONS = [
     (torch.tensor([1.0, 2.0]), torch.tensor([1.0, nan]), "NaN where a number belongs (row 1)"),
     (torch.tensor([inf, 2.0]), torch.tensor([1.0, 2.0]), "largest difference inf (row 0)"),
     (torch.tensor([True, True]), torch.tensor([True, False]), "1 of 2 places differ"),
-    (torch.tensor([1]), torch.tensor([True]), "expected a tensor of integers, yours is a tensor of booleans"),
+    (
+        torch.tensor([1]),
+        torch.tensor([True]),
+        "expected a tensor of integers, yours is a tensor of booleans",
+    ),
     (torch.zeros(2), torch.zeros(2, 1), "expected shape [2], yours is [2, 1]"),
     (torch.tensor(1.0), torch.tensor(2.0), "largest difference 1"),
     (torch.zeros(0, 3), torch.zeros(0, 3), "exact"),
@@ -433,7 +489,7 @@ def test_long_rows_are_shown_around_the_difference():
     assert compare(expected, yours, 1e-6).detail.endswith(f"yours {shown}")
 
 
-# --- harm ---------------------------------------------------------------------------------------------------------
+# --- harm
 
 
 def test_random_state_and_dtype_stay(double, capsys):
@@ -457,7 +513,10 @@ CHANGES = {
     "a low recursion limit": (lambda: sys.setrecursionlimit(30), sys.getrecursionlimit),
     "switch interval": (lambda: sys.setswitchinterval(0.5), sys.getswitchinterval),
     "warning filters": (lambda: warnings.simplefilter("error"), lambda: list(warnings.filters)),
-    "warnings shown": (lambda: setattr(warnings, "showwarning", print), lambda: warnings.showwarning),
+    "warnings shown": (
+        lambda: setattr(warnings, "showwarning", print),
+        lambda: warnings.showwarning,
+    ),
     "variables": (lambda: os.environ.update(HOME="x", RLVR_NEW="1"), lambda: dict(os.environ)),
     "no variables": (os.environ.clear, lambda: dict(os.environ)),
     "sys.path": (lambda: sys.path.insert(0, "/x"), lambda: list(sys.path)),
@@ -465,8 +524,14 @@ CHANGES = {
     "stdout": (lambda: setattr(sys, "stdout", None), lambda: sys.stdout),
     "stderr": (lambda: setattr(sys, "stderr", None), lambda: sys.stderr),
     "a closed stdout": (lambda: sys.stdout.close(), lambda: sys.stdout.closed),
-    "locale": (lambda: locale.setlocale(locale.LC_ALL, "C"), lambda: locale.setlocale(locale.LC_ALL)),
-    "decimal": (lambda: setattr(decimal.getcontext(), "prec", 3), lambda: decimal.getcontext().prec),
+    "locale": (
+        lambda: locale.setlocale(locale.LC_ALL, "C"),
+        lambda: locale.setlocale(locale.LC_ALL),
+    ),
+    "decimal": (
+        lambda: setattr(decimal.getcontext(), "prec", 3),
+        lambda: decimal.getcontext().prec,
+    ),
     "logging": (lambda: logging.disable(50), lambda: logging.root.manager.disable),
     "root logger": (lambda: logging.root.setLevel(1), lambda: logging.root.level),
     "log handlers": (lambda: logging.basicConfig(force=True), lambda: list(logging.root.handlers)),
@@ -478,7 +543,10 @@ CHANGES = {
         lambda: setattr(torch.nn.functional, "softmax", None),
         lambda: torch.nn.functional.softmax,
     ),
-    "a signal handler": (lambda: signal.signal(signal.SIGINT, print), lambda: signal.getsignal(signal.SIGINT)),
+    "a signal handler": (
+        lambda: signal.signal(signal.SIGINT, print),
+        lambda: signal.getsignal(signal.SIGINT),
+    ),
     "python's random numbers": (lambda: random.seed(1), random.getstate),
     "numpy's": (lambda: np.random.seed(1), lambda: np.random.get_state()[1].tolist()),
     "torch's": (lambda: torch.manual_seed(1), lambda: torch.get_rng_state().tolist()),
@@ -487,11 +555,23 @@ CHANGES = {
     "gradients": (lambda: torch.set_grad_enabled(False), torch.is_grad_enabled),
     "inference": (lambda: torch.inference_mode().__enter__(), torch.is_inference_mode_enabled),
     "threads": (lambda: torch.set_num_threads(7), torch.get_num_threads),
-    "precision": (lambda: torch.set_float32_matmul_precision("medium"), torch.get_float32_matmul_precision),
-    "deterministic": (lambda: torch.use_deterministic_algorithms(True), torch.are_deterministic_algorithms_enabled),
+    "precision": (
+        lambda: torch.set_float32_matmul_precision("medium"),
+        torch.get_float32_matmul_precision,
+    ),
+    "deterministic": (
+        lambda: torch.use_deterministic_algorithms(True),
+        torch.are_deterministic_algorithms_enabled,
+    ),
     "anomaly": (lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled),
-    "print options": (lambda: torch.set_printoptions(precision=1), lambda: str(torch.tensor(1.23456))),
-    "numpy's print options": (lambda: np.set_printoptions(precision=1), lambda: str(np.array(1.23456))),
+    "print options": (
+        lambda: torch.set_printoptions(precision=1),
+        lambda: str(torch.tensor(1.23456)),
+    ),
+    "numpy's print options": (
+        lambda: np.set_printoptions(precision=1),
+        lambda: str(np.array(1.23456)),
+    ),
     "numpy's errors": (lambda: np.seterr(all="raise"), np.geterr),
 }
 
@@ -520,14 +600,21 @@ def test_prints_are_shown_up_to_a_limit(double, capsys):
         print("x is", x.shape)
         return 2 * x
 
-    assert "x is torch.Size([3])\nx is torch.Size([2, 2])\n" in said_about(prints, capsys, right=True)
+    assert "x is torch.Size([3])\nx is torch.Size([2, 2])\n" in said_about(
+        prints, capsys, right=True
+    )
 
     def prints_for_ever(x):
         while True:
             print("for ever")
 
     said = said_about(prints_for_ever, capsys)
-    assert "for ever" in said and "is left out" in said and "stopped after 0.2 s" in said and len(said) < 3000
+    assert (
+        "for ever" in said
+        and "is left out" in said
+        and "stopped after 0.2 s" in said
+        and len(said) < 3000
+    )
 
 
 def test_errors_too_are_printed_up_to_a_limit(double, capsys):
@@ -561,7 +648,8 @@ def test_interrupting_the_kernel_ends_the_function_too(double):
             pass
 
     threads, stdout = threading.active_count(), sys.stdout
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores SIGINT
+    # a shell's background ignores SIGINT
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             check("double", interrupted)
@@ -589,7 +677,7 @@ def test_function_that_cannot_be_stopped_is_left_alone(double, capsys):
     release.set()
 
 
-# --- hints, solution, progress ------------------------------------------------------------------------------------
+# --- hints, solution, progress
 
 
 def test_hints_come_one_by_one(double, capsys):
@@ -597,8 +685,14 @@ def test_hints_come_one_by_one(double, capsys):
     for _ in range(4):
         hint("double")
         shown.append(capsys.readouterr().out)
-    assert shown[:3] == ["Hint 1 of 3: More than x.\n", "Hint 2 of 3: x + x.\n", "Hint 3 of 3: 2 * x\n"]
-    assert shown[3] == "".join(shown[:3]) + 'These were all. One way to write it: solution("double")\n'
+    assert shown[:3] == [
+        "Hint 1 of 3: More than x.\n",
+        "Hint 2 of 3: x + x.\n",
+        "Hint 3 of 3: 2 * x\n",
+    ]
+    assert (
+        shown[3] == "".join(shown[:3]) + 'These were all. One way to write it: solution("double")\n'
+    )
 
 
 @each_exercise
@@ -641,7 +735,13 @@ def test_table(double):
     table = show_progress()
     assert len(table.rows) == len(registry())
     assert table._repr_html_().count("<tr>") == len(registry()) + 1
-    assert repr(table).splitlines()[0].split() == ["lesson", "exercise", "minutes", "difficulty", "state"]
+    assert repr(table).splitlines()[0].split() == [
+        "lesson",
+        "exercise",
+        "minutes",
+        "difficulty",
+        "state",
+    ]
     assert repr(table).endswith(f"0 of {len(registry())} exercises done")
 
 
@@ -680,12 +780,16 @@ def test_broken_file_is_set_aside(broken, double, file, capsys):
     file.with_name("progress.json.broken").write_text("an older one")
     assert check("double", another(twice)) is True
     assert "It is kept as progress.json.broken2" in capsys.readouterr().out
-    assert file.with_name("progress.json.broken2").read_bytes() == broken.encode(errors="surrogateescape")
+    assert file.with_name("progress.json.broken2").read_bytes() == broken.encode(
+        errors="surrogateescape"
+    )
     assert file.with_name("progress.json.broken").read_text() == "an older one"
     assert state() == "done"
 
 
-@pytest.mark.parametrize("reads", [show_progress, lambda: hint("double"), lambda: solution("double")])
+@pytest.mark.parametrize(
+    "reads", [show_progress, lambda: hint("double"), lambda: solution("double")]
+)
 def test_whatever_reads_a_broken_file_sets_it_aside(reads, double, file, capsys):
     file.write_text("[" * 200_000)
     reads()
@@ -737,7 +841,9 @@ def test_eight_processes_at_once_lose_no_try(file):
     file.write_text("[" * 200_000)  # and one of them alone sets a broken file aside
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-c", EIGHT_KERNELS]
-    said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    said = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
     tries = {name: record["tries"] for name, record in json.loads(file.read_text()).items()}
     assert tries == {f"kernel {i}": 20 for i in range(8)} | {"all": 160}
     assert said.count("It is kept as progress.json.broken") == 1 and "this session only" not in said
@@ -761,7 +867,10 @@ def test_unreadable_file_is_not_overwritten(double, file, monkeypatch, capsys):
     file.write_text("{}")
     monkeypatch.setattr("pathlib.Path.read_text", locked)
     assert check("double", another(twice)) is True
-    assert "progress is kept for this session only" in capsys.readouterr().out and file.read_bytes() == b"{}"
+    assert (
+        "progress is kept for this session only" in capsys.readouterr().out
+        and file.read_bytes() == b"{}"
+    )
 
 
 def test_failed_write_leaves_the_old_file(double, file, monkeypatch, capsys):
@@ -773,7 +882,9 @@ def test_failed_write_leaves_the_old_file(double, file, monkeypatch, capsys):
         assert "no space left on device" in capsys.readouterr().out and file.read_text() == before
     assert state() == "done", "not even kept for the session"
     hint("double")
-    assert json.loads(file.read_text())["double"]["done"] == "alone", "not saved once there was room again"
+    assert json.loads(file.read_text())["double"]["done"] == "alone", (
+        "not saved once there was room again"
+    )
 
 
 def full_disk(*_):
@@ -784,8 +895,11 @@ def full_disk(*_):
 def test_import_is_quick():
     """The package brings in neither the lessons nor transformers."""
     code = (
-        "import torch, numpy, sys, time; start = time.perf_counter(); import rlvr_helpers.exercises;"
-        "print(time.perf_counter() - start, 'transformers' in sys.modules, 'rlvr_helpers.ratios' in sys.modules)"
+        "import torch, numpy, sys, time; start = time.perf_counter(); import"
+        " rlvr_helpers.exercises;print(time.perf_counter() - start, 'transformers' in sys.modules,"
+        " 'rlvr_helpers.ratios' in sys.modules)"
     )
-    seconds, *brought = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+    seconds, *brought = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    ).stdout.split()
     assert float(seconds) < 0.5 and brought == ["False", "False"]

@@ -1,4 +1,5 @@
-"""The benchmark of the original's workload at its small size, on a CPU: every part is measured, printed and written."""
+"""The benchmark of the original's workload at its small size, on a CPU: every part is measured,
+printed and written."""
 
 import json
 
@@ -18,16 +19,30 @@ def test_every_part_is_measured(tmp_path, capsys):
     assert set(figures["sides"]) == {"ours", "script"} and len(figures["sides"]["ours"]) == 2
     for runs in figures["sides"].values():
         for run in runs:
-            assert set(run["parts"]) == {"generation", "scoring", "forward", "backward", "optimizer"}
+            assert set(run["parts"]) == {
+                "generation",
+                "scoring",
+                "forward",
+                "backward",
+                "optimizer",
+            }
             assert 8 <= run["tokens"] <= 2 * 4 * 8 and sum(run["parts"].values()) <= run["seconds"]
-    assert all(run["clip_first"] == 0 and run["sampler_gap"] < 1e-3 for run in figures["sides"]["ours"])
+    assert all(
+        run["clip_first"] == 0 and run["sampler_gap"] < 1e-3 for run in figures["sides"]["ours"]
+    )
     assert figures["machine"]["flops_per_second"] > 0 and figures["roofline"]["generation"] > 0
-    assert "script / ours" in printed and "random weights" in printed and "--quick" in figures["header"]["command"]
+    assert (
+        "script / ours" in printed
+        and "random weights" in printed
+        and "--quick" in figures["header"]["command"]
+    )
 
 
 def test_with_lora_and_checkpointing(tmp_path, capsys):
     pytest.importorskip("peft", reason="the package peft is not installed")
-    gpu_benchmark.main(["--quick", "--repeats", "1", "--lora-rank", "2", "--checkpointing", "--no-script"])
+    gpu_benchmark.main(
+        ["--quick", "--repeats", "1", "--lora-rank", "2", "--checkpointing", "--no-script"]
+    )
     assert "LoRA rank 2, gradient checkpointing True" in capsys.readouterr().out
 
 
@@ -40,12 +55,12 @@ def test_without_a_gpu_the_whole_workload_is_refused(capsys):
 
 
 def test_the_workload_is_the_original_s_and_random_weights_have_the_model_s_sizes():
-    assert (SETTINGS.prompts_per_step, SETTINGS.group_size, SETTINGS.max_tokens, SETTINGS.learning_rate) == (
-        2,
-        8,
-        400,
-        5e-6,
-    )
+    assert (
+        SETTINGS.prompts_per_step,
+        SETTINGS.group_size,
+        SETTINGS.max_tokens,
+        SETTINGS.learning_rate,
+    ) == (2, 8, 400, 5e-6)
     shape = Shape(2, 96, 6, 2, 16, 64, 500, tied=True, qkv_bias=True)
     policy = random_policy(shape, "cpu")
     assert sum(p.numel() for p in policy.model.parameters()) == shape.parameters

@@ -1,4 +1,5 @@
-"""The GPU session: the whole of it at its small size, and its budget, limits and messages with stages that do nothing."""
+"""The GPU session: the whole of it at its small size, and its budget, limits and messages with
+stages that do nothing."""
 
 import json
 import os
@@ -24,23 +25,44 @@ SMALL = TrainSettings(steps=2, prompts_per_step=2, group_size=4, minibatches=2, 
 @pytest.mark.slow
 def test_the_whole_session_at_its_small_size(tmp_path):
     out = tmp_path / "gpu"
-    command = [sys.executable, *COMMAND.split()[1:], "--quick", "--minutes", "30", "--out", str(out)]
+    command = [
+        sys.executable,
+        *COMMAND.split()[1:],
+        "--quick",
+        "--minutes",
+        "30",
+        "--out",
+        str(out),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, timeout=1500)
     shown = done.stdout
     assert done.returncode == 0, shown
     assert [f"  {name}: done" in shown for name in STAGES] == [True] * 4
     assert (out / "table.txt").read_text() in shown
-    for said in ("100% of its tokens the same", "packed", "the script's way", "GRPO - GSPO", "code cells in", "GiB"):
+    for said in (
+        "100% of its tokens the same",
+        "packed",
+        "the script's way",
+        "GRPO - GSPO",
+        "code cells in",
+        "GiB",
+    ):
         assert said in shown, said
     found = read_findings(out / FINDINGS)
     assert {each["stage"] for each in found} == set(STAGES)
-    assert all(each["clip_first"] == 0 for each in found if each["what"] == "step" and "clip_first" in each)
+    assert all(
+        each["clip_first"] == 0 for each in found if each["what"] == "step" and "clip_first" in each
+    )
     runs = [load_run(out / "runs" / f"{name}-seed0.json") for name in ("grpo", "dr_grpo", "gspo")]
     for run in runs:
         assert len(run.records) == run.settings.steps == 2 and run.final.strict
-        assert run.provenance["policy"] == "tiny" and str(tmp_path) not in json.dumps(run.provenance)
-    assert sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) < 2_000_000, "nothing large is kept"
+        assert run.provenance["policy"] == "tiny" and str(tmp_path) not in json.dumps(
+            run.provenance
+        )
+    assert sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) < 2_000_000, (
+        "nothing large is kept"
+    )
     assert "3 methods x" in (out / "09_executed.ipynb").read_text(encoding="utf-8")
 
 
@@ -79,7 +101,9 @@ def stage(monkeypatch, tmp_path):
 
     def run(expression: str, left: float = 100.0, least: float = 30.0):
         monkeypatch.setattr(gpu_session, "COMMAND", f"python -c {expression}")
-        monkeypatch.setattr(gpu_session, "STAGES", {"smoke": Stage(0.5, least, least), "train": Stage(0.5, 50, 50)})
+        monkeypatch.setattr(
+            gpu_session, "STAGES", {"smoke": Stage(0.5, least, least), "train": Stage(0.5, 50, 50)}
+        )
         args = gpu_session.parser().parse_args(["--quick", "--out", str(tmp_path)])
         return gpu_session.run_stage("smoke", ["smoke", "train"], left, args)
 
@@ -90,12 +114,19 @@ def test_a_stage_has_its_share_of_what_is_left_and_at_least_what_it_needs(stage)
     assert stage("0") | {"seconds": 0} == {"result": "done", "seconds": 0, "limit": 50.0}
     assert stage("0", left=40.0)["limit"] == 30.0
     skipped = stage("0", left=29.0)
-    assert skipped == {"result": "skipped: 29 s are left and it needs 30", "seconds": 0.0, "limit": 0.0}
+    assert skipped == {
+        "result": "skipped: 29 s are left and it needs 30",
+        "seconds": 0.0,
+        "limit": 0.0,
+    }
     assert "skipped: 0 s" in stage("0", left=-3.0)["result"]
 
 
 def test_a_stage_that_fails_says_its_last_line(stage, tmp_path):
-    assert stage("raise(SystemExit('out_of_luck'))")["result"] == "failed: out_of_luck (smoke.log says more)"
+    assert (
+        stage("raise(SystemExit('out_of_luck'))")["result"]
+        == "failed: out_of_luck (smoke.log says more)"
+    )
     assert stage("raise(SystemExit(3))")["result"] == "failed: smoke.log is empty"
 
 
@@ -110,7 +141,10 @@ def test_a_stage_is_ended_at_its_limit_with_all_that_it_started(stage, tmp_path)
     assert ended["result"] == "stopped at its limit of 4 s" and time.monotonic() - began < 60
     number = int(child.read_text())
     for _ in range(100):
-        if not Path(f"/proc/{number}").exists() or " Z " in Path(f"/proc/{number}/stat").read_text():
+        if (
+            not Path(f"/proc/{number}").exists()
+            or " Z " in Path(f"/proc/{number}/stat").read_text()
+        ):
             return
         time.sleep(0.1)
     pytest.fail("what the stage started is still there")
@@ -159,7 +193,9 @@ def test_a_budget_holds_few_long_runs_rather_than_many_short_ones(seconds, seeds
 def test_a_comparison_within_seconds_loads_once_and_names_what_it_left_out(tmp_path, monkeypatch):
     loaded, said = [], []
     start = gpu_stages.start_policy
-    monkeypatch.setattr(gpu_stages, "start_policy", lambda *given: loaded.append(1) or start(*given))
+    monkeypatch.setattr(
+        gpu_stages, "start_policy", lambda *given: loaded.append(1) or start(*given)
+    )
     comparison = Comparison("tiny", seeds=(0,), settings=SMALL, eval_count=4)
 
     def within(seconds, folder):
@@ -174,5 +210,7 @@ def test_a_comparison_within_seconds_loads_once_and_names_what_it_left_out(tmp_p
     assert within(0, "none") == {} and len(loaded) == 2
     assert ("time is up", "GRPO with seed 0 after 1 of 2 steps; the rest is left out") in said
     assert not list((tmp_path / "none").iterdir()), "a run that was cut off is no run file"
-    kept = [load_run(tmp_path / "whole" / f"{name}-seed0.json") for name in ("grpo", "dr_grpo", "gspo")]
+    kept = [
+        load_run(tmp_path / "whole" / f"{name}-seed0.json") for name in ("grpo", "dr_grpo", "gspo")
+    ]
     assert [len(run.records) for run in kept] == [2, 2, 2]

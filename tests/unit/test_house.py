@@ -8,7 +8,9 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 PACKAGE = REPO / "rlvr_helpers"
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {
+    path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
+}
 NOTEBOOKS = sorted((REPO / "notebooks").glob("**/[0-9][0-9]_*.ipynb"))
 NOTEBOOKS = [path for path in NOTEBOOKS if "my_work" not in path.parts]
 TOP_LEVEL = 20
@@ -115,7 +117,11 @@ def test_no_room_imports_from_another():
     def room(module: str) -> str:
         return module.split(".")[2] if module.startswith("rlvr_helpers.lessons.l") else ""
 
-    shared = [(module, other) for module, other in EDGES if room(module) and room(other) not in ("", room(module))]
+    shared = [
+        (module, other)
+        for module, other in EDGES
+        if room(module) and room(other) not in ("", room(module))
+    ]
     assert shared == []
 
 
@@ -136,7 +142,11 @@ def test_the_top_level_can_be_read_at_a_glance():
 def test_a_file_and_its_functions_are_small(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= FILE_LINES
-    functions = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [
+        node
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     long = {
         node.name: node.end_lineno - node.lineno + 1
         for node in functions

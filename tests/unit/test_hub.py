@@ -1,6 +1,8 @@
-"""JupyterHub with its proxy on loopback: two users run one lesson at the same time, each with an own kernel and progress.
+"""JupyterHub with its proxy on loopback: two users run one lesson at the same time, each with an
+own kernel and progress.
 
-The settings are those of docs/class.md. Both users belong to this test's user, since others would need an administrator.
+The settings are those of docs/class.md. Both users belong to this test's user, since others would
+need an administrator.
 """
 
 import asyncio
@@ -18,7 +20,10 @@ from test_setup import ROOT
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="JupyterHub runs on Linux and macOS")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="JupyterHub runs on Linux and macOS"),
+]
 
 LESSON = "06_clipping"
 SETTINGS = '{"OMP_NUM_THREADS": "1", "RLVR_MY_WORK": "~/my_work"}'  # as docs/class.md says
@@ -72,7 +77,11 @@ def running_hub(folder, token):
     env = {key: value for key, value in os.environ.items() if not key.startswith(names)}
     with (folder / "hub.log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterhub", "-f", str(config)], cwd=folder, env=env, stdout=log, stderr=log
+            [sys.executable, "-m", "jupyterhub", "-f", str(config)],
+            cwd=folder,
+            env=env,
+            stdout=log,
+            stderr=log,
         )
         try:
             yield f"http://127.0.0.1:{front}"
@@ -93,7 +102,9 @@ class Learner:
     async def ask(self, path, method="GET", **content):
         """The JSON that an address of the hub answers with."""
         body = json.dumps(content) if method == "POST" else None
-        request = HTTPRequest(self.address + path, method, self.headers(), body, request_timeout=120)
+        request = HTTPRequest(
+            self.address + path, method, self.headers(), body, request_timeout=120
+        )
         answer = await AsyncHTTPClient().fetch(request)
         return json.loads(answer.body or b"null")
 
@@ -107,12 +118,17 @@ class Learner:
         self.token = (await self.ask(f"{user}/tokens", "POST", note="test"))["token"]
 
     async def run_lesson(self):
-        """Copies the notebooks, runs the lesson's code cells in one kernel, solves an exercise; the errors."""
+        """Copies the notebooks, runs the lesson's code cells in one kernel, solves an exercise; the
+        errors."""
         kernel = await self.ask(f"/user/{self.name}/api/kernels", "POST", name="python3")
-        channels = f"{self.address}/user/{self.name}/api/kernels/{kernel['id']}/channels".replace("http", "ws", 1)
+        channels = f"{self.address}/user/{self.name}/api/kernels/{kernel['id']}/channels".replace(
+            "http", "ws", 1
+        )
         socket = await websocket_connect(HTTPRequest(channels, headers=self.headers()))
         errors = await self.run(socket, self.copying())
-        notebook = (await self.ask(f"/user/{self.name}/api/contents/my_work/{LESSON}.ipynb"))["content"]
+        notebook = (await self.ask(f"/user/{self.name}/api/contents/my_work/{LESSON}.ipynb"))[
+            "content"
+        ]
         for cell in notebook["cells"]:
             if cell["cell_type"] == "code":
                 errors += await self.run(socket, cell["source"])
@@ -123,7 +139,9 @@ class Learner:
     @staticmethod
     def copying():
         """The cell of lesson 00 that copies the notebooks, with its import."""
-        cells = json.loads((ROOT / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(
+            (ROOT / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
+        )["cells"]
         sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         return sources[0] + "\ncopy_notebooks()"
 
@@ -131,9 +149,27 @@ class Learner:
     async def run(socket, code):
         """Runs a cell; the tracebacks of its errors."""
         wanted, errors = uuid.uuid4().hex, []
-        header = {"msg_id": wanted, "msg_type": "execute_request", "username": "", "session": wanted, "version": "5.3"}
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": False}
-        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        header = {
+            "msg_id": wanted,
+            "msg_type": "execute_request",
+            "username": "",
+            "session": wanted,
+            "version": "5.3",
+        }
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
+        message = {
+            "header": header,
+            "parent_header": {},
+            "metadata": {},
+            "content": content,
+            "channel": "shell",
+        }
         await socket.write_message(json.dumps(message))
         ended = set()
         while ended != {"idle", "reply"}:
@@ -150,7 +186,8 @@ class Learner:
 
 
 async def two_at_once(address, admin_token):
-    """Both users start a server and run the lesson at the same time; their errors, and what one may see of the other."""
+    """Both users start a server and run the lesson at the same time; their errors, and what one may
+    see of the other."""
     learners = [Learner(address, admin_token, name) for name in ("ada", "bob")]
     for _ in range(240):
         try:
@@ -176,7 +213,9 @@ def test_two_users_run_one_lesson_at_the_same_time(tmp_path):
         errors, kernels = asyncio.run(two_at_once(address, token))
     log = (tmp_path / "hub.log").read_text()
     assert errors == [[], []], log
-    assert len({kernel["id"] for owned in kernels for kernel in owned}) == 2, "each has one kernel of their own"
+    assert len({kernel["id"] for owned in kernels for kernel in owned}) == 2, (
+        "each has one kernel of their own"
+    )
     for name in ("ada", "bob"):
         progress = json.loads((tmp_path / name / "my_work" / "progress.json").read_text())
         assert progress["token_ratios"]["done"] == "alone"

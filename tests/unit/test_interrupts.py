@@ -1,4 +1,5 @@
-"""An interrupt is heard between two steps, in a loop and in the dashboard of a notebook; a second one at once."""
+"""An interrupt is heard between two steps, in a loop and in the dashboard of a notebook; a second
+one at once."""
 
 import signal
 import threading
@@ -41,8 +42,8 @@ def test_outside_the_main_thread_nothing_changes():
 
 @pytest.mark.parametrize("presses", [1, 2])
 def test_the_dashboard_ends_after_the_step_in_which_it_was_interrupted(presses):
-    """The generator that trains is closed between two steps, which saves what is not saved yet; a second interrupt breaks
-    into the step."""
+    """The generator that trains is closed between two steps, which saves what is not saved yet; a
+    second interrupt breaks into the step."""
     records, ended = recorded_runs()["GRPO"][0].records[:5], []
 
     def steps():

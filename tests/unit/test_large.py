@@ -1,4 +1,5 @@
-"""What lets a larger model fit changes memory and speed, not what is computed: each measure against the plain way."""
+"""What lets a larger model fit changes memory and speed, not what is computed: each measure against
+the plain way."""
 
 import sys
 from dataclasses import replace
@@ -22,7 +23,13 @@ from rlvr_helpers.engine.large import (
     without_lora,
 )
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
-from rlvr_helpers.minibatches import Learner, make_minibatches, score_before_updates, split_rows, update
+from rlvr_helpers.minibatches import (
+    Learner,
+    make_minibatches,
+    score_before_updates,
+    split_rows,
+    update,
+)
 from rlvr_helpers.models import format_prompt, load_policy, save_policy
 from rlvr_helpers.sampling import sample_groups
 from rlvr_helpers.scoring import token_logprobs
@@ -30,7 +37,14 @@ from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import Stages, sample_step, train
 
 SMALL = TrainSettings(
-    steps=3, prompts_per_step=4, group_size=4, epochs=2, minibatches=2, learning_rate=5e-3, max_tokens=8, eval_every=2
+    steps=3,
+    prompts_per_step=4,
+    group_size=4,
+    epochs=2,
+    minibatches=2,
+    learning_rate=5e-3,
+    max_tokens=8,
+    eval_every=2,
 )
 LOW = [torch.bfloat16, torch.float16]
 
@@ -71,7 +85,8 @@ def test_a_card_without_bfloat16_takes_float16(monkeypatch, supported, dtype):
 @pytest.mark.parametrize("compute", LOW)
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
 def test_a_rollout_in_16_bits_is_scored_as_it_was_sampled(family, compute):
-    """Decoding and scoring round alike: as near to each other as 16 bits are, and nearer than to float32's rounding."""
+    """Decoding and scoring round alike: as near to each other as 16 bits are, and nearer than to
+    float32's rounding."""
     policy = replace(make_tiny(family), compute=compute)
     rollout = roll(policy)
     assert rollout.compute == compute and rollout.logprobs.dtype == torch.float32
@@ -84,22 +99,34 @@ def test_a_rollout_in_16_bits_is_scored_as_it_was_sampled(family, compute):
 
 
 def test_sums_stay_in_float32_as_autocast_leaves_them(monkeypatch):
-    """Were the stream between layers rounded to 16 bits at each of them, decoding would be twice as far from scoring."""
-    policy, gaps = replace(make_tiny(num_hidden_layers=12, initializer_range=0.1), compute=torch.bfloat16), []
+    """Were the stream between layers rounded to 16 bits at each of them, decoding would be twice as
+    far from scoring."""
+    policy, gaps = (
+        replace(make_tiny(num_hidden_layers=12, initializer_range=0.1), compute=torch.bfloat16),
+        [],
+    )
     for rounded in (False, True):
         if rounded:
-            monkeypatch.setattr(decoding, "_add", lambda x, i, w: (x.to(w.dtype) + i @ w).to(x.dtype))
+            monkeypatch.setattr(
+                decoding, "_add", lambda x, i, w: (x.to(w.dtype) + i @ w).to(x.dtype)
+            )
         rollout = roll(policy)
         ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
         with autocast(policy.device, torch.bfloat16):
-            gaps.append((token_logprobs(policy.model, *ids) - rollout.logprobs).abs()[rollout.mask.bool()].mean())
+            gaps.append(
+                (token_logprobs(policy.model, *ids) - rollout.logprobs)
+                .abs()[rollout.mask.bool()]
+                .mean()
+            )
     assert gaps[0] < 0.7 * gaps[1]
 
 
 @pytest.mark.parametrize("compute", LOW)
 @pytest.mark.parametrize("method", [GRPO, DR_GRPO, GSPO], ids=lambda m: m.name)
 def test_s10_the_ratio_before_the_first_update_is_1_in_16_bits_too(method, compute):
-    records = run(replace(make_tiny(), compute=compute), method=replace(method, clip_low=0.0, clip_high=0.0))
+    records = run(
+        replace(make_tiny(), compute=compute), method=replace(method, clip_low=0.0, clip_high=0.0)
+    )
     assert [record.clip_fraction_first for record in records] == [0.0] * 3
     assert any(record.clip_fraction > 0 for record in records)
 
@@ -108,9 +135,13 @@ def test_s11_weights_gradients_and_moments_stay_in_float32(tmp_path):
     policy = replace(make_tiny(), compute=torch.bfloat16)
     run(policy, checkpoint_dir=tmp_path)
     moments = torch.load(tmp_path / "checkpoint.pt")["optimizer"]["state"]
-    kept = {value.dtype for state in moments.values() for key, value in state.items() if key != "step"}
+    kept = {
+        value.dtype for state in moments.values() for key, value in state.items() if key != "step"
+    }
     assert kept == {torch.float32}
-    assert {p.dtype for p in policy.model.parameters()} == {p.grad.dtype for p in policy.model.parameters()}
+    assert {p.dtype for p in policy.model.parameters()} == {
+        p.grad.dtype for p in policy.model.parameters()
+    }
     assert policy.dtype == torch.float32
 
 
@@ -122,7 +153,9 @@ def test_the_gradient_in_16_bits_points_where_that_in_float32_does():
         rewards = torch.tensor([float(letters(text, "")) for text in rollout.texts]).view(-1, 4)
         settings = replace(SMALL, minibatches=1, max_tokens=12)
         minibatches = make_minibatches(rollout, rewards, GRPO, settings, 1)
-        learner = Learner(policy.model, GRPO, settings, torch.optim.SGD(policy.model.parameters(), lr=0.0))
+        learner = Learner(
+            policy.model, GRPO, settings, torch.optim.SGD(policy.model.parameters(), lr=0.0)
+        )
         score_before_updates(learner, minibatches)
         update(learner, minibatches[0], Clock(policy.device), "")
         gradients.append(torch.cat([p.grad.flatten() for p in policy.model.parameters()]))
@@ -135,12 +168,15 @@ def test_the_gradient_in_16_bits_points_where_that_in_float32_does():
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 @pytest.mark.parametrize("group_size", [1, 4])
 def test_a_step_of_one_shape_decodes_what_the_others_do(monkeypatch, family, group_size):
-    """The step that a GPU records, taken on a CPU: the same tokens and log-probs, with rows dropped on the way."""
+    """The step that a GPU records, taken on a CPU: the same tokens and log-probs, with rows dropped
+    on the way."""
     policy, rollouts, dropped = make_tiny(family), [], []
     keep, unset = GraphDecoder.keep, torch.Tensor.new_empty
     filled = lambda self, *size: unset(self, *size).fill_(torch.nan)  # noqa: E731 what memory may hold at worst
     monkeypatch.setattr(torch.Tensor, "new_empty", filled)
-    monkeypatch.setattr(GraphDecoder, "keep", lambda self, rows: (dropped.append(len(rows)), keep(self, rows)))
+    monkeypatch.setattr(
+        GraphDecoder, "keep", lambda self, rows: (dropped.append(len(rows)), keep(self, rows))
+    )
     for kind in (CacheDecoder, LayerDecoder, GraphDecoder):
         monkeypatch.setattr(sampling, "decoder_for", kind)
         rollouts.append(roll(policy, group_size=group_size, max_tokens=20))
@@ -179,7 +215,9 @@ def test_fewer_rows_are_dropped_where_that_costs_a_recording(monkeypatch):
         calls = kept.setdefault(kind, [])
         keep = kind.keep
         monkeypatch.setattr(
-            kind, "keep", lambda self, rows, calls=calls, keep=keep: (calls.append(1), keep(self, rows))
+            kind,
+            "keep",
+            lambda self, rows, calls=calls, keep=keep: (calls.append(1), keep(self, rows)),
         )
         monkeypatch.setattr(sampling, "decoder_for", kind)
         roll(make_tiny(), max_tokens=20, group_size=8)
@@ -191,9 +229,13 @@ def test_fewer_rows_are_dropped_where_that_costs_a_recording(monkeypatch):
 
 
 def places(rollout, rows, shared):
-    """Tokens that a packed micro-batch holds, counted literally: every group as wide as the widest."""
+    """Tokens that a packed micro-batch holds, counted literally: every group as wide as the
+    widest."""
     groups = [rows[i : i + shared].tolist() for i in range(0, len(rows), shared)]
-    width = max(int(rollout.prompt_mask[g[0]].sum()) + sum(int(rollout.lengths[r]) for r in g) for g in groups)
+    width = max(
+        int(rollout.prompt_mask[g[0]].sum()) + sum(int(rollout.lengths[r]) for r in g)
+        for g in groups
+    )
     return width * len(groups)
 
 
@@ -206,7 +248,9 @@ def test_parts_hold_every_row_once_within_the_budget(budget):
     for part, shared in parts:
         assert len(part) % shared == 0
         for i in range(0, len(part), shared):
-            assert len({row // 4 for row in part[i : i + shared].tolist()}) == 1, "rows that share no prompt"
+            assert len({row // 4 for row in part[i : i + shared].tolist()}) == 1, (
+                "rows that share no prompt"
+            )
         assert places(rollout, part, shared) <= budget or len(part) == 1
     whole = [part for part, shared in parts if shared == 4]
     for one, next_one in zip(whole, whole[1:], strict=False):
@@ -231,7 +275,8 @@ def test_s17_a_budget_of_tokens_gives_the_same_model(method, budget):
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
 def test_remade_activations_give_the_same_run(family):
-    """gpt2 has dropout in its configuration, and stays in evaluation mode only because it is taken out."""
+    """gpt2 has dropout in its configuration, and stays in evaluation mode only because it is taken
+    out."""
     policies = [make_tiny(family) for _ in range(2)]
     plain = run(policies[0])
     remade = run(policies[1], replace(SMALL, gradient_checkpointing=True))
@@ -264,7 +309,9 @@ def test_an_overflow_is_left_out_and_the_next_update_does_better():
     scaler.scaler.load_state_dict({**scaler.scaler.state_dict(), "scale": 2.0**40})
     skipped = [u.skipped for u in updates_of(policy, scaler, 40)]
     assert skipped[0] and not skipped[-1]
-    assert skipped == sorted(skipped, reverse=True), "once the factor is small enough no update is left out"
+    assert skipped == sorted(skipped, reverse=True), (
+        "once the factor is small enough no update is left out"
+    )
     assert scaler.scaler.get_scale() == 2.0 ** (40 - sum(skipped))
     assert (weights(policy) - start).abs().max() > 1e-4
 
@@ -286,7 +333,9 @@ def test_an_overflow_at_the_smallest_factor_stops_the_run(monkeypatch):
     policy = replace(make_tiny(), compute=torch.float16)
     scaler = LossScaler(policy.device, torch.float16)
     scaler.scaler.load_state_dict({**scaler.scaler.state_dict(), "scale": 1.0})
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *a, **k: torch.tensor(float("inf")))
+    monkeypatch.setattr(
+        torch.nn.utils, "clip_grad_norm_", lambda *a, **k: torch.tensor(float("inf"))
+    )
     before = weights(policy)
     with pytest.raises(FloatingPointError, match="here: the loss is .* gradient norm inf"):
         updates_of(policy, scaler, 1)
@@ -294,13 +343,18 @@ def test_an_overflow_at_the_smallest_factor_stops_the_run(monkeypatch):
 
 
 def test_an_overflow_in_float32_is_no_matter_of_scaling(monkeypatch):
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *a, **k: torch.tensor(float("inf")))
+    monkeypatch.setattr(
+        torch.nn.utils, "clip_grad_norm_", lambda *a, **k: torch.tensor(float("inf"))
+    )
     with pytest.raises(FloatingPointError):
         run(make_tiny())
 
 
 def test_the_norm_is_that_of_the_gradient_without_the_factor():
-    norms = [run(replace(make_tiny(), compute=c), replace(SMALL, steps=1))[0].grad_norm for c in (torch.float32, *LOW)]
+    norms = [
+        run(replace(make_tiny(), compute=c), replace(SMALL, steps=1))[0].grad_norm
+        for c in (torch.float32, *LOW)
+    ]
     assert norms == pytest.approx([norms[0]] * 3, rel=0.3)
 
 
@@ -334,7 +388,8 @@ def test_the_8_bit_optimizer_learns_with_moments_of_one_byte(tmp_path):
     pytest.importorskip("bitsandbytes", reason="the package bitsandbytes is not installed")
 
     def policy():
-        return make_tiny(hidden_size=64, intermediate_size=128)  # it leaves matrices below 4,096 numbers in float32
+        # it leaves matrices below 4,096 numbers in float32
+        return make_tiny(hidden_size=64, intermediate_size=128)
 
     unbroken, resumed, settings = policy(), policy(), replace(SMALL, eight_bit_optimizer=True)
     run(unbroken, settings)
@@ -348,7 +403,9 @@ def test_the_8_bit_optimizer_learns_with_moments_of_one_byte(tmp_path):
 def dtypes(value):
     if torch.is_tensor(value):
         yield value.dtype
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for item in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
         yield from dtypes(item)
 
 
@@ -381,17 +438,25 @@ def test_lora_is_trained_alone_sampled_from_and_merged(peft, tmp_path, family):
     records = run(policy, replace(SMALL, learning_rate=2e-2))
     trained = {name for name, p in policy.model.named_parameters() if p.requires_grad}
     assert trained and all("lora_" in name for name in trained)
-    base = {n.replace(".base_layer", ""): p for n, p in policy.model.named_parameters() if "lora_" not in n}
+    base = {
+        n.replace(".base_layer", ""): p
+        for n, p in policy.model.named_parameters()
+        if "lora_" not in n
+    }
     assert all(torch.equal(p, base[name]) for name, p in start.model.named_parameters())
     assert records[0].kl == 0 and records[-1].kl > 1e-4
-    assert max(record.sampler_gap for record in records) < 1e-4, "decoding does not see what was trained"
+    assert max(record.sampler_gap for record in records) < 1e-4, (
+        "decoding does not see what was trained"
+    )
 
     rollout = roll(policy)
     with without_lora(policy.model):
         assert torch.equal(roll(start).completion_ids, roll(policy).completion_ids)
     merge_lora(policy.model)
     assert not lora_layers(policy.model) and all(p.requires_grad for p in policy.model.parameters())
-    assert [n for n, _ in policy.model.named_parameters()] == [n for n, _ in start.model.named_parameters()]
+    assert [n for n, _ in policy.model.named_parameters()] == [
+        n for n, _ in start.model.named_parameters()
+    ]
     assert (roll(policy).logprobs - rollout.logprobs).abs().max() < 1e-4
     again = AutoModelForCausalLM.from_pretrained(save_policy(policy, tmp_path / "model"))
     assert torch.equal(weights(replace(policy, model=again)), weights(policy))
@@ -433,11 +498,15 @@ def test_full_memory_names_the_ways_out_and_loses_nothing(tmp_path):
         return sample_step(*args)
 
     stages = Stages(sample=full)
-    with pytest.raises(RuntimeError, match="step 3: .* micro_batch_tokens .* gradient_checkpointing=True") as caught:
+    with pytest.raises(
+        RuntimeError, match="step 3: .* micro_batch_tokens .* gradient_checkpointing=True"
+    ) as caught:
         run(make_tiny(), checkpoint_dir=tmp_path, stages=stages)
     assert "20 MiB" in str(caught.value) and "more" not in str(caught.value).splitlines()[-1][-6:]
     policy = make_tiny()
-    settings = replace(SMALL, micro_batch_tokens=60, gradient_checkpointing=True, checkpoint_every=2)
+    settings = replace(
+        SMALL, micro_batch_tokens=60, gradient_checkpointing=True, checkpoint_every=2
+    )
     records = run(policy, settings, checkpoint_dir=tmp_path, stages=stages)
     assert [record.step for record in records] == [1, 2, 3] and len(calls) == 4
     assert (weights(policy) - weights(unbroken)).abs().max() < 1e-4
@@ -445,7 +514,9 @@ def test_full_memory_names_the_ways_out_and_loses_nothing(tmp_path):
 
 def test_a_checkpoint_every_few_steps_and_at_the_end(tmp_path):
     settings, steps = replace(SMALL, steps=5, checkpoint_every=2), []
-    for record in train(make_tiny(), some_problems(), GRPO, settings, letters, checkpoint_dir=tmp_path):
+    for record in train(
+        make_tiny(), some_problems(), GRPO, settings, letters, checkpoint_dir=tmp_path
+    ):
         file = tmp_path / "checkpoint.pt"
         steps.append(len(torch.load(file)["records"]) if file.exists() else 0)
         assert record.step == len(steps)

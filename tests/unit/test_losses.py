@@ -1,5 +1,5 @@
-"""Losses: every method against its literal twin, in value and gradient; rules S14 to S19; KL; micro-batches;
-named mistakes; errors."""
+"""Losses: every method against its literal twin, in value and gradient; rules S14 to S19; KL;
+micro-batches; named mistakes; errors."""
 
 import math
 from dataclasses import FrozenInstanceError, replace
@@ -17,7 +17,8 @@ from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, PAPER_SETTINGS, RLOO
 
 KL_KINDS = ("k1", "k2", "k3")
 AGGREGATIONS = ("sequence_mean", "constant", "token_mean")
-GSPO_WIDE = replace(GSPO, clip_low=0.1, clip_high=0.15)  # binds for some rows of the test batch, not for all
+# binds for some rows of the test batch, not for all
+GSPO_WIDE = replace(GSPO, clip_low=0.1, clip_high=0.15)
 METHODS = {
     "GRPO": GRPO,
     "Dr. GRPO": DR_GRPO,
@@ -29,17 +30,29 @@ METHODS = {
     "Dr. GRPO with k2": replace(DR_GRPO, kl_coef=0.3, kl_kind="k2"),
     "DAPO with k1": replace(DAPO, kl_coef=0.3, kl_kind="k1"),
     "GSPO with k3": replace(GSPO_WIDE, kl_coef=0.3, kl_kind="k3"),
-    "GSPO by tokens with k2": replace(GSPO_WIDE, aggregation="token_mean", kl_coef=0.3, kl_kind="k2"),
+    "GSPO by tokens with k2": replace(
+        GSPO_WIDE, aggregation="token_mean", kl_coef=0.3, kl_kind="k2"
+    ),
     "GSPO by budget": replace(GSPO_WIDE, aggregation="constant"),
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 
 
 def apply(function, method, batch, **totals):
-    """What `function` returns, and the gradient of its loss with respect to the new log-probs. [B, T]"""
+    """What `function` returns, and the gradient of its loss with respect to the new log-probs. [B,
+    T]"""
     new = batch.new.clone().requires_grad_()
     reference = batch.ref if method.kl_coef else None
-    out = function(method, new, batch.old, batch.advantages, batch.mask, batch.max_tokens, logp_ref=reference, **totals)
+    out = function(
+        method,
+        new,
+        batch.old,
+        batch.advantages,
+        batch.mask,
+        batch.max_tokens,
+        logp_ref=reference,
+        **totals,
+    )
     (gradient,) = torch.autograd.grad(out.loss, new)
     return out, gradient
 
@@ -60,13 +73,17 @@ def check_value(function, method):
 def check_gradient(function, method):
     batch = ragged_batch()
     _, gradient = apply(function, method, batch)
-    close(gradient, literal.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
+    close(
+        gradient,
+        literal.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()),
+    )
 
 
 def check_clip_fraction(function, method):
     batch = ragged_batch()
     out, _ = apply(function, method, batch)
-    close(float(out.clip_fraction), literal.clip_fraction(method, *batch.lists), 1e-6)  # it may be float32
+    # it may be float32
+    close(float(out.clip_fraction), literal.clip_fraction(method, *batch.lists), 1e-6)
 
 
 def check_padding(function, method):
@@ -92,7 +109,8 @@ def check_width(function, method):
 
 
 def check_micro_batches(function, method, parts=((3, 0), (1, 2, 4, 5, 9), (8,), (7, 6))):
-    """Loss, clip fraction and gradient of the parts add up to the whole's, each part cut to its own width."""
+    """Loss, clip fraction and gradient of the parts add up to the whole's, each part cut to its own
+    width."""
     batch = ragged_batch()
     whole, expected = apply(function, method, batch)
     loss, fraction, gradient = 0.0, 0.0, torch.zeros_like(expected)
@@ -110,14 +128,26 @@ def check_micro_batches(function, method, parts=((3, 0), (1, 2, 4, 5, 9), (8,), 
 
 
 def check_old_and_ref_are_constants(function, method):
-    """One tensor given as new, old and reference, as just after sampling: the gradient is the full one."""
+    """One tensor given as new, old and reference, as just after sampling: the gradient is the full
+    one."""
     batch = ragged_batch()
     log_probs = batch.new.clone().requires_grad_()
     reference = log_probs if method.kl_coef else None
-    out = function(method, log_probs, log_probs, batch.advantages, batch.mask, batch.max_tokens, logp_ref=reference)
+    out = function(
+        method,
+        log_probs,
+        log_probs,
+        batch.advantages,
+        batch.mask,
+        batch.max_tokens,
+        logp_ref=reference,
+    )
     (gradient,) = torch.autograd.grad(out.loss, log_probs)
     batch.old = batch.ref = batch.new
-    close(gradient, literal.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
+    close(
+        gradient,
+        literal.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()),
+    )
 
 
 CHECKS = (
@@ -142,7 +172,8 @@ def test_the_batch_is_one_on_which_the_clip_acts_on_some_places_only(method):
     assert 0.05 < literal.clip_fraction(method, *ragged_batch().lists) < 0.7
 
 
-# The twins that follow the papers' formulas, against the package and against the twin made of parts.
+# The twins that follow the papers' formulas, against the package and against the twin made of
+# parts.
 
 PAPERS = {
     "GRPO": (GRPO, literal.grpo_loss, literal.grpo_gradient, False),
@@ -152,11 +183,18 @@ PAPERS = {
 }
 
 
-@pytest.mark.parametrize(("method", "loss", "gradient", "budget"), PAPERS.values(), ids=PAPERS.keys())
+@pytest.mark.parametrize(
+    ("method", "loss", "gradient", "budget"), PAPERS.values(), ids=PAPERS.keys()
+)
 @pytest.mark.parametrize("seed", range(5))
 def test_methods_are_what_their_papers_say(method, loss, gradient, budget, seed):
     batch = ragged_batch(seed)
-    arguments = (*batch.lists, method.clip_low, method.clip_high, *([batch.max_tokens] if budget else []))
+    arguments = (
+        *batch.lists,
+        method.clip_low,
+        method.clip_high,
+        *([batch.max_tokens] if budget else []),
+    )
     out, actual = apply(policy_loss, method, batch)
     close(out.loss, loss(*arguments))
     close(actual, gradient(*arguments))
@@ -202,7 +240,18 @@ def inside(values, mask):
 
 
 class Parts:
-    def __call__(self, method, new, old, A, mask, max_tokens, logp_ref=None, total_rows=None, total_tokens=None):
+    def __call__(
+        self,
+        method,
+        new,
+        old,
+        A,
+        mask,
+        max_tokens,
+        logp_ref=None,
+        total_rows=None,
+        total_tokens=None,
+    ):
         new, old = self.clean(new, mask), self.clean(self.detach(old), mask)
         q = self.ratio(method, new, old, mask)
         per_token = -self.objective(method, q, A.detach().unsqueeze(1)).expand(mask.shape)
@@ -343,7 +392,9 @@ class RowMeanPerMicroBatch(Parts):
 
 class EmptyRowsNotCounted(Parts):
     def aggregate(self, method, per_token, mask, max_tokens, rows, tokens):
-        return super().aggregate(method, per_token, mask, max_tokens, (mask.sum(1) > 0).sum(), tokens)
+        return super().aggregate(
+            method, per_token, mask, max_tokens, (mask.sum(1) > 0).sum(), tokens
+        )
 
 
 class EmptyRowsDivideByZero(Parts):
@@ -493,13 +544,17 @@ def test_the_parts_that_the_mistakes_exchange_are_right(check, method):
     check(Parts(), method)
 
 
-@pytest.mark.parametrize(("mistake", "name", "check"), MISTAKES, ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize(
+    ("mistake", "name", "check"), MISTAKES, ids=lambda x: getattr(x, "__name__", x)
+)
 def test_mistake_is_caught(mistake, name, check):
     with pytest.raises(AssertionError):
         check(mistake(), METHODS[name])
 
 
-@pytest.mark.parametrize(("mistake", "name"), SHOW_IN_NO_VALUE, ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize(
+    ("mistake", "name"), SHOW_IN_NO_VALUE, ids=lambda x: getattr(x, "__name__", x)
+)
 def test_mistake_shows_in_no_value(mistake, name):
     check_value(mistake(), METHODS[name])
 
@@ -509,13 +564,19 @@ def test_mistake_shows_in_no_value(mistake, name):
 
 @every_method
 def test_s14_advantage_is_a_constant_for_the_gradient(method):
-    """Advantages that hang together with the log-probs (they should not) let no gradient through."""
+    """Advantages that hang together with the log-probs (they should not) let no gradient
+    through."""
     batch = ragged_batch()
     new = batch.new.clone().requires_grad_()
     advantages = batch.advantages + 0.0 * new.sum() + (new - new.detach()).sum(1)
-    out = policy_loss(method, new, batch.old, advantages, batch.mask, batch.max_tokens, logp_ref=batch.ref)
+    out = policy_loss(
+        method, new, batch.old, advantages, batch.mask, batch.max_tokens, logp_ref=batch.ref
+    )
     (gradient,) = torch.autograd.grad(out.loss, new)
-    close(gradient, literal.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()))
+    close(
+        gradient,
+        literal.policy_gradient(method, *batch.lists, batch.max_tokens, batch.ref.tolist()),
+    )
 
 
 def test_s14_advantage_is_broadcast_over_the_tokens_of_its_row():
@@ -527,8 +588,11 @@ def test_s14_advantage_is_broadcast_over_the_tokens_of_its_row():
 
 @pytest.mark.parametrize("method", (GRPO, DR_GRPO, DAPO))
 def test_s15_clip_fraction_counts_tokens_where_the_clip_binds(method):
-    """Ten tokens, ratios out of range on both sides; only those whose sign stops the gradient count."""
-    ratios = torch.tensor([[2.0, 0.5, 1.0, 2.0, 1.0], [2.0, 0.5, 0.5, 0.5, 1.0], [9.0, 0.1, 9.0, 0.1, 9.0]])
+    """Ten tokens, ratios out of range on both sides; only those whose sign stops the gradient
+    count."""
+    ratios = torch.tensor(
+        [[2.0, 0.5, 1.0, 2.0, 1.0], [2.0, 0.5, 0.5, 0.5, 1.0], [9.0, 0.1, 9.0, 0.1, 9.0]]
+    )
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [1, 0, 0, 0, 0]])
     advantages = torch.tensor([1.0, -1.0, 0.0])
     out = policy_loss(method, ratios.log(), torch.zeros(3, 5), advantages, mask, 5)
@@ -549,7 +613,15 @@ def test_s15_clip_fraction_is_exactly_zero_before_the_first_update(method):
     batch = ragged_batch(garbage=True)
     for dtype in (torch.float32, torch.float64):
         log_probs = batch.new.to(dtype)
-        out = policy_loss(method, log_probs, log_probs, batch.advantages.to(dtype), batch.mask, 12, logp_ref=log_probs)
+        out = policy_loss(
+            method,
+            log_probs,
+            log_probs,
+            batch.advantages.to(dtype),
+            batch.mask,
+            12,
+            logp_ref=log_probs,
+        )
         assert float(out.clip_fraction) == 0.0
         assert (out.ratios == 1).all()
 
@@ -567,7 +639,9 @@ def test_s16_constant_divides_by_the_configured_budget():
     close(three.loss * 3, one.loss.detach())
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.aggregation != "constant"])
+@pytest.mark.parametrize(
+    "name", [name for name, method in METHODS.items() if method.aggregation != "constant"]
+)
 def test_s16_the_budget_plays_no_part_elsewhere(name):
     batch = ragged_batch()
     one, _ = apply(policy_loss, METHODS[name], batch)
@@ -580,7 +654,9 @@ partitions = st.permutations(range(ROWS)).flatmap(
     lambda order: st.lists(st.integers(1, ROWS), max_size=ROWS).map(
         lambda cuts: [
             order[a:b]
-            for a, b in zip([0, *sorted(set(cuts) - {ROWS})], [*sorted(set(cuts) - {ROWS}), ROWS], strict=True)
+            for a, b in zip(
+                [0, *sorted(set(cuts) - {ROWS})], [*sorted(set(cuts) - {ROWS}), ROWS], strict=True
+            )
         ]
     )
 )
@@ -600,7 +676,9 @@ def test_s17_micro_batches_of_any_sizes_add_up(method, parts):
 def test_s17_aggregates_of_micro_batches_add_up(how, parts):
     batch = ragged_batch()
     whole = aggregate(batch.new, batch.mask, how, 12)
-    each = [aggregate(batch.new[part], batch.mask[part], how, 12, **totals_of(batch)) for part in parts]
+    each = [
+        aggregate(batch.new[part], batch.mask[part], how, 12, **totals_of(batch)) for part in parts
+    ]
     close(sum(each), whole)
 
 
@@ -725,7 +803,10 @@ def test_aggregate_agrees_with_the_twin(how, totals):
     assert out.shape == ()
     close(out, literal.aggregate(batch.new.tolist(), mask, how, 12, **totals))
     (gradient,) = torch.autograd.grad(out, values)
-    expected = [[literal.weight(mask, i, how, 12, **totals) if m else 0.0 for m in r] for i, r in enumerate(mask)]
+    expected = [
+        [literal.weight(mask, i, how, 12, **totals) if m else 0.0 for m in r]
+        for i, r in enumerate(mask)
+    ]
     close(gradient, expected)
 
 
@@ -761,7 +842,9 @@ def test_kl_estimate_agrees_with_the_twin(kind):
     new = batch.new.clone().requires_grad_()
     estimate = kl_estimate(new, batch.ref, kind)
     pairs = zip(batch.new.flatten().tolist(), batch.ref.flatten().tolist(), strict=True)
-    value, slope = zip(*[(literal.kl(a, b, kind), literal.kl_gradient(a, b, kind)) for a, b in pairs], strict=True)
+    value, slope = zip(
+        *[(literal.kl(a, b, kind), literal.kl_gradient(a, b, kind)) for a, b in pairs], strict=True
+    )
     assert estimate.shape == batch.new.shape
     close(estimate.flatten(), list(value))
     close(torch.autograd.grad(estimate.sum(), new)[0].flatten(), list(slope))
@@ -790,7 +873,8 @@ def test_k1_and_k3_have_the_kl_as_expectation(kind):
 
 @pytest.mark.parametrize("kind", KL_KINDS)
 def test_expected_gradient_of_each_kl_kind(kind):
-    """Samples are constants: k1 pushes nowhere, k2 down KL(policy||ref), k3 down KL(ref||policy)."""
+    """Samples are constants: k1 pushes nowhere, k2 down KL(policy||ref), k3 down
+    KL(ref||policy)."""
     logits, ref = categorical()
     new = logits.log_softmax(0)
     truth = {
@@ -799,7 +883,9 @@ def test_expected_gradient_of_each_kl_kind(kind):
         "k3": (ref.exp() * (ref - new)).sum(),
     }[kind]
     (expected,) = torch.autograd.grad(truth, logits, retain_graph=True)
-    (actual,) = torch.autograd.grad((new.exp().detach() * kl_estimate(new, ref, kind)).sum(), logits)
+    (actual,) = torch.autograd.grad(
+        (new.exp().detach() * kl_estimate(new, ref, kind)).sum(), logits
+    )
     close(actual, expected)
 
 
@@ -808,7 +894,8 @@ def test_without_a_kl_term_the_reference_plays_no_part_in_the_loss():
     arguments = (GRPO, batch.new, batch.old, batch.advantages, batch.mask, batch.max_tokens)
     expected = policy_loss(*arguments).loss
     assert torch.equal(policy_loss(*arguments, logp_ref=batch.ref).loss, expected)
-    for extreme in (-1e4, 1e4, float("-inf")):  # a coefficient of 0 times an infinite KL would be NaN
+    # a coefficient of 0 times an infinite KL would be NaN
+    for extreme in (-1e4, 1e4, float("-inf")):
         reference = torch.full_like(batch.ref, extreme)
         assert torch.equal(policy_loss(*arguments, logp_ref=reference).loss, expected), extreme
 
@@ -825,7 +912,10 @@ def test_kl_that_comes_back_is_aggregated_as_the_loss_is_and_adds_up(name):
     expected = literal.aggregate(each, mask, method.aggregation, batch.max_tokens)
     close(apply(policy_loss, method, batch)[0].kl, expected)
     parts = [batch.rows(rows) for rows in ([0, 7, 2], [8], [1, 3, 4, 5, 6, 9])]
-    close(sum(apply(policy_loss, method, part, **totals_of(batch))[0].kl.item() for part in parts), expected)
+    close(
+        sum(apply(policy_loss, method, part, **totals_of(batch))[0].kl.item() for part in parts),
+        expected,
+    )
 
 
 # --- what comes back ------------------------------------------------------------------------------
@@ -842,7 +932,10 @@ def test_policy_loss_returns_a_scalar_and_ratios_of_its_level(method):
     else:
         close(
             out.ratios,
-            [[literal.token_ratio(new, old, i, t) if m else 1.0 for t, m in enumerate(r)] for i, r in enumerate(mask)],
+            [
+                [literal.token_ratio(new, old, i, t) if m else 1.0 for t, m in enumerate(r)]
+                for i, r in enumerate(mask)
+            ],
         )
 
 
@@ -889,7 +982,11 @@ def test_float32_agrees_to_rounding(method):
     ids=lambda x: getattr(x, "name", x),
 )
 def test_a_method_is_its_four_choices(method, scale, level, aggregation):
-    assert (method.advantage_scale, method.ratio_level, method.aggregation) == (scale, level, aggregation)
+    assert (method.advantage_scale, method.ratio_level, method.aggregation) == (
+        scale,
+        level,
+        aggregation,
+    )
     assert method.kl_coef == 0.0 and method.kl_kind == "k3"
 
 
@@ -906,7 +1003,9 @@ def test_clip_ranges_of_the_constants(method, low, high):
     assert (method.clip_low, method.clip_high) == (low, high)
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("grpo", 0.2, 0.2), ("dr_grpo", 0.2, 0.2), ("gspo", 3e-4, 4e-4)])
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("grpo", 0.2, 0.2), ("dr_grpo", 0.2, 0.2), ("gspo", 3e-4, 4e-4)]
+)
 def test_clip_ranges_of_the_papers(name, low, high):
     assert (PAPER_SETTINGS[name].clip_low, PAPER_SETTINGS[name].clip_high) == (low, high)
 
@@ -917,9 +1016,18 @@ def test_the_grpo_paper_has_a_kl_term():
 
 def test_the_three_methods_differ_in_nothing_but_their_choices():
     """GRPO becomes each of the others by exchanging fields."""
-    assert replace(GRPO, name=DR_GRPO.name, advantage_scale="none", aggregation="constant") == DR_GRPO
     assert (
-        replace(GRPO, name=GSPO.name, ratio_level="sequence", clip_low=GSPO.clip_low, clip_high=GSPO.clip_high) == GSPO
+        replace(GRPO, name=DR_GRPO.name, advantage_scale="none", aggregation="constant") == DR_GRPO
+    )
+    assert (
+        replace(
+            GRPO,
+            name=GSPO.name,
+            ratio_level="sequence",
+            clip_low=GSPO.clip_low,
+            clip_high=GSPO.clip_high,
+        )
+        == GSPO
     )
 
 
@@ -967,7 +1075,9 @@ def test_a_negative_clip_range_is_refused(field):
 
 
 @pytest.mark.parametrize("name", ("new", "old", "advantages", "mask", "ref"))
-@pytest.mark.parametrize("method", (METHODS["GRPO with k3"], METHODS["GSPO with k3"]), ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method", (METHODS["GRPO with k3"], METHODS["GSPO with k3"]), ids=lambda m: m.name
+)
 def test_shapes_that_do_not_fit_are_refused(method, name):
     """One row too few, and a single row that broadcasting would accept in silence."""
     for rows in (ROWS - 1, 1):
@@ -999,10 +1109,17 @@ def test_a_budget_that_is_not_positive_is_refused(max_tokens):
 def test_a_kl_term_without_a_reference_is_refused():
     batch = ragged_batch()
     with pytest.raises(ValueError, match="logp_ref"):
-        policy_loss(METHODS["GRPO with k3"], batch.new, batch.old, batch.advantages, batch.mask, batch.max_tokens)
+        policy_loss(
+            METHODS["GRPO with k3"],
+            batch.new,
+            batch.old,
+            batch.advantages,
+            batch.mask,
+            batch.max_tokens,
+        )
 
 
-# --- another objective --------------------------------------------------------------------------------------------
+# --- another objective
 
 
 @pytest.mark.parametrize("method", [GRPO, GSPO_WIDE], ids=["tokens", "sequences"])
@@ -1011,6 +1128,8 @@ def test_another_objective_takes_the_place_of_the_minimum(method):
     batch = ragged_batch()
     endless = replace(method, clip_low=math.inf, clip_high=math.inf)
     expected, slope = apply(policy_loss, endless, batch)
-    found, found_slope = apply(policy_loss, method, batch, objective=lambda q, a, clip_low, clip_high: q * a)
+    found, found_slope = apply(
+        policy_loss, method, batch, objective=lambda q, a, clip_low, clip_high: q * a
+    )
     assert torch.equal(found.loss, expected.loss) and torch.equal(found_slope, slope)
     assert not torch.equal(found.loss, apply(policy_loss, method, batch)[0].loss)

@@ -1,4 +1,5 @@
-"""Assignments for nbgrader: what they hold, and the points that nbgrader gives to five kinds of submissions."""
+"""Assignments for nbgrader: what they hold, and the points that nbgrader gives to five kinds of
+submissions."""
 
 import json
 import os
@@ -16,7 +17,11 @@ from rlvr_helpers.lessons.l08_trainer.experiment import SUSPECTS, load_hunt
 from rlvr_helpers.tools import make_assignment as tool
 from rlvr_helpers.tools.written_questions import POINTS, QUESTIONS
 
-GRADED = [lesson for lesson in LESSONS + EXTRAS if any(e.lesson == lesson.number for e in registry().values())]
+GRADED = [
+    lesson
+    for lesson in LESSONS + EXTRAS
+    if any(e.lesson == lesson.number for e in registry().values())
+]
 MAIN_SEQUENCE = [lesson for lesson in LESSONS if lesson.number != "00"]
 
 
@@ -24,15 +29,23 @@ MAIN_SEQUENCE = [lesson for lesson in LESSONS if lesson.number != "00"]
 def no_hunt(request, monkeypatch):
     """Six trainings take long: only the tests marked `slow` record them."""
     if not request.node.get_closest_marker("slow"):
-        monkeypatch.setattr(tool, "record_hunt", lambda *_, **__: dict(zip("ABCDE", (1, 2, 3, 4, 5), strict=True)))
+        monkeypatch.setattr(
+            tool, "record_hunt", lambda *_, **__: dict(zip("ABCDE", (1, 2, 3, 4, 5), strict=True))
+        )
 
 
 def made(lesson, folder):
-    return nbformat.read(tool.make_assignment(lesson.number, folder, random.Random(0)), as_version=4)
+    return nbformat.read(
+        tool.make_assignment(lesson.number, folder, random.Random(0)), as_version=4
+    )
 
 
 def graded_cells(notebook):
-    return {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
+    return {
+        cell.metadata.nbgrader.grade_id: cell
+        for cell in notebook.cells
+        if "nbgrader" in cell.metadata
+    }
 
 
 @pytest.mark.parametrize("lesson", GRADED, ids=lambda lesson: lesson.number)
@@ -57,11 +70,15 @@ def test_each_lesson_of_the_course_has_two_written_questions_with_a_mark_scheme(
         for task in tasks:
             assert task.metadata.nbgrader.points == POINTS
             scheme = task.source[task.source.index("=== BEGIN MARK SCHEME") :]
-            assert sum(map(int, re.findall(r"(\d) points?:", scheme.split("Refusing")[0]))) == POINTS, scheme
+            assert (
+                sum(map(int, re.findall(r"(\d) points?:", scheme.split("Refusing")[0]))) == POINTS
+            ), scheme
 
 
 def test_every_topic_with_questions_is_a_lesson():
-    assert set(QUESTIONS) <= {Path(lesson.name).name.partition("_")[2] for lesson in LESSONS + EXTRAS}
+    assert set(QUESTIONS) <= {
+        Path(lesson.name).name.partition("_")[2] for lesson in LESSONS + EXTRAS
+    }
 
 
 @pytest.mark.parametrize("number", ["00", "77", "x"])
@@ -82,7 +99,10 @@ def test_the_hunt_is_fresh_and_its_key_is_right(tmp_path):
     assert runs["healthy"][0].loss != known["healthy"][0].loss
     for letter, number in key.items():
         if SUSPECTS[number].name == "log-probs at another temperature than was sampled":
-            assert runs[letter][0].sampler_gap > 0.5 and runs[letter][0].length_mean == runs["healthy"][0].length_mean
+            assert (
+                runs[letter][0].sampler_gap > 0.5
+                and runs[letter][0].length_mean == runs["healthy"][0].length_mean
+            )
     for letter in "ABCDE":
         said = json.loads((tmp_path / f"{letter}.json").read_text())
         assert not any(suspect.name in str(said) for suspect in SUSPECTS.values())
@@ -100,7 +120,9 @@ TRICKS = {
     },
     "killer": {"clipped_objective": "import os\n\n\ndef clipped_objective(*_):\n    os._exit(0)"},
     "stuck": {"clipped_objective": "while True:\n    pass"},
-    "wrong": {"clip_binds": "def clip_binds(q, A, low, high):\n    return (q < 1 - low) | (q > 1 + high)"},
+    "wrong": {
+        "clip_binds": "def clip_binds(q, A, low, high):\n    return (q < 1 - low) | (q > 1 + high)"
+    },
 }
 
 
@@ -138,7 +160,11 @@ def test_nbgrader_gives_the_points_that_each_submission_deserves(tmp_path, monke
     assert grader.generate_assignment(name)["success"]
     released = nbformat.read(tmp_path / "release" / name / path.name, as_version=4)
     text = "\n".join(cell.source for cell in released.cells)
-    assert "torch.minimum" not in text and "MARK SCHEME" not in text and text.count("YOUR CODE HERE") == 3 + 1
+    assert (
+        "torch.minimum" not in text
+        and "MARK SCHEME" not in text
+        and text.count("YOUR CODE HERE") == 3 + 1
+    )
 
     ids = [f"{each}-check" for each in ("clipped_objective", "clip_binds", "range_that_binds")]
     deserved = {  # points of the three exercises, whose difficulties are 2, 2 and 3

@@ -1,4 +1,5 @@
-"""The calculator against what can be counted: transformers' own models, tensors that autograd keeps, sums by hand."""
+"""The calculator against what can be counted: transformers' own models, tensors that autograd
+keeps, sums by hand."""
 
 import ast
 import sys
@@ -11,7 +12,14 @@ import torch
 from small_policies import make_model
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import AutoConfig, GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoConfig,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from rlvr_helpers.engine.decoding import GraphDecoder
 from rlvr_helpers.paths import DATA
@@ -42,7 +50,7 @@ SLOW = Card("slow", 1, 1, 0.001, True)  # a billion bytes and a billion FLOPs a 
 AT_PEAK = {"bandwidth": 1, "peak": 1}
 
 
-# -- weights ---------------------------------------------------------------------------------------------------------
+# -- weights
 
 
 def published(name: str):
@@ -54,9 +62,14 @@ def published(name: str):
     }
     kind, hidden, layers, heads, kv_heads, mlp, vocab, count = sizes[name]
     config = kind(
-        hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv_heads,
-        intermediate_size=mlp, vocab_size=vocab, tie_word_embeddings=True,
-    )  # fmt: skip
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        intermediate_size=mlp,
+        vocab_size=vocab,
+        tie_word_embeddings=True,
+    )
     return config, count
 
 
@@ -66,7 +79,9 @@ def on_no_device(config):
 
 
 def in_products(model) -> int:
-    return sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
+    return sum(
+        module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear)
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in SHAPES if name != "tiny"])
@@ -81,7 +96,10 @@ def test_weights_are_those_of_the_published_models(name):
 def test_weights_of_tiny_are_those_of_its_folder():
     config = AutoConfig.from_pretrained(DATA / "tiny")
     assert Shape.of(config) == SHAPES["tiny"]
-    assert SHAPES["tiny"].parameters == LlamaForCausalLM.from_pretrained(DATA / "tiny").num_parameters()
+    assert (
+        SHAPES["tiny"].parameters
+        == LlamaForCausalLM.from_pretrained(DATA / "tiny").num_parameters()
+    )
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
@@ -89,7 +107,10 @@ def test_weights_of_tiny_are_those_of_its_folder():
 def test_weights_with_and_without_a_last_matrix_of_its_own(family, tied):
     model = make_model(family, tie_word_embeddings=tied)
     shape = Shape.of(model.config)
-    assert (shape.parameters, shape.matrix_parameters) == (model.num_parameters(), in_products(model))
+    assert (shape.parameters, shape.matrix_parameters) == (
+        model.num_parameters(),
+        in_products(model),
+    )
 
 
 def test_configurations_that_are_not_known_are_refused():
@@ -106,13 +127,15 @@ def test_adapters_are_two_thin_matrices_beside_each_matrix():
     assert trained_parameters(SHAPES["tiny"], Workload(lora_rank=16)) == count
 
 
-# -- memory ----------------------------------------------------------------------------------------------------------
+# -- memory
 
 
 def test_memory_by_hand():
     parts = {name: size * GIB for name, size in memory_parts(SMALL, STEP).items()}
     assert (SMALL.parameters, SMALL.matrix_parameters) == (364, 328)
-    assert layer_bytes(SMALL, 13) == 2 * (16 + 16 + 4) + 5 * 8 + 4 * 8 + 2 * 4 + 13 * 2 + 4 * 16 == 242
+    assert (
+        layer_bytes(SMALL, 13) == 2 * (16 + 16 + 4) + 5 * 8 + 4 * 8 + 2 * 4 + 13 * 2 + 4 * 16 == 242
+    )
     assert parts == {
         "weights": 4 * 364,
         "gradients": 4 * 364,
@@ -136,7 +159,10 @@ def test_memory_of_each_saving_by_hand():
     assert part("reference", reference=True, lora_rank=1) == 0
     adapters = 2 * (8 + 6 + 6 + 8 + 12 + 12 + 12)
     assert part("weights", lora_rank=1) == 4 * (364 + adapters)
-    assert part("gradients", lora_rank=1) == 4 * adapters and part("optimizer", lora_rank=1) == 8 * adapters
+    assert (
+        part("gradients", lora_rank=1) == 4 * adapters
+        and part("optimizer", lora_rank=1) == 8 * adapters
+    )
     assert part("logits", lora_rank=1) == 5 * 4 * 13 * 10
 
 
@@ -144,7 +170,9 @@ def test_a_long_cache_is_the_peak_where_little_goes_through_the_model_at_once():
     many = Workload(prompts=1024, group_size=16, micro_batch_tokens=1)
     parts = memory_parts(LARGE, many)
     assert parts["cache"] > parts["activations"] + parts["logits"]
-    assert memory_gib(LARGE, many) == pytest.approx(sum(parts.values()) - parts["activations"] - parts["logits"])
+    assert memory_gib(LARGE, many) == pytest.approx(
+        sum(parts.values()) - parts["activations"] - parts["logits"]
+    )
 
 
 def test_training_1_5_billion_weights_takes_25_gigabytes_before_the_first_token():
@@ -158,13 +186,16 @@ def test_logits_are_held_to_the_limit_of_the_trainer():
 
 
 def test_logits_are_what_torch_really_takes():
-    """At the peak of scoring 1024 tokens in four parts, forward and backward, by the profiler's record of memory."""
+    """At the peak of scoring 1024 tokens in four parts, forward and backward, by the profiler's
+    record of memory."""
     head, hidden = torch.nn.Linear(16, 1024, bias=False), torch.randn(1024, 16, requires_grad=True)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         with torch.autocast("cpu", torch.bfloat16):
             logp, _ = score_hidden(head, hidden, torch.arange(1024), 1.0, largest=2**18)
         logp.sum().backward()
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events = [
+        event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]
     changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
     assert max(accumulate(changes)) / (memory.LOGIT_COPIES * 4 * 2**18) == pytest.approx(1, abs=0.1)
 
@@ -180,9 +211,17 @@ def kept_by_autograd(model, rows: int, width: int) -> int:
         return tensor
 
     look = torch.ones(width, width, dtype=torch.bool).tril().expand(rows, 1, width, width)
-    ids, positions = torch.ones(rows, width, dtype=torch.long), torch.arange(width).expand(rows, width)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x), torch.autocast("cpu", torch.bfloat16):
-        out = model.model(input_ids=ids, attention_mask=look, position_ids=positions, use_cache=False)
+    ids, positions = (
+        torch.ones(rows, width, dtype=torch.long),
+        torch.arange(width).expand(rows, width),
+    )
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x),
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        out = model.model(
+            input_ids=ids, attention_mask=look, position_ids=positions, use_cache=False
+        )
     assert out.last_hidden_state.requires_grad  # and the graph still holds what was counted
     return sum(kept.values())
 
@@ -190,13 +229,21 @@ def kept_by_autograd(model, rows: int, width: int) -> int:
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 @pytest.mark.parametrize("width", [24, 160])
 def test_activations_are_what_autograd_really_keeps(family, width):
-    """Of three rows less of one, so that the weights' 16-bit copies, which are kept as well, drop out."""
-    sizes = {"hidden_size": 64, "intermediate_size": 176, "num_attention_heads": 4, "num_hidden_layers": 3}
+    """Of three rows less of one, so that the weights' 16-bit copies, which are kept as well, drop
+    out."""
+    sizes = {
+        "hidden_size": 64,
+        "intermediate_size": 176,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 3,
+    }
     model = make_model(family, max_position_embeddings=256, **sizes)
     real = kept_by_autograd(model, 3, width) - kept_by_autograd(model, 1, width)
     work = Workload(prompts=1, group_size=4, prompt_tokens=4, completion_tokens=(width - 4) // 4)
     shape = Shape.of(model.config)
-    one, three = (memory_parts(shape, replace(work, prompts=n))["activations"] * GIB for n in (1, 3))
+    one, three = (
+        memory_parts(shape, replace(work, prompts=n))["activations"] * GIB for n in (1, 3)
+    )
     assert work.row == width
     assert (three - one) / real == pytest.approx(1, abs=0.1)
 
@@ -208,17 +255,26 @@ COUNTS = ("prompts", "group_size", "prompt_tokens", "completion_tokens", "micro_
 def test_more_tokens_never_take_less_memory(shape):
     for count in COUNTS:
         for saving in ({}, {"gradient_checkpointing": True}, {"lora_rank": 16}):
-            sizes = [memory_gib(shape, Workload(**saving | {count: n})) for n in (1, 2, 7, 64, 511, 512, 513, 5000)]
+            sizes = [
+                memory_gib(shape, Workload(**saving | {count: n}))
+                for n in (1, 2, 7, 64, 511, 512, 513, 5000)
+            ]
             assert sizes == sorted(sizes)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES.values(), replace(SMALL, layers=1)])
-@pytest.mark.parametrize("work", [Workload(), STEP, Workload(reference=True, prompts=64, completion_tokens=2000)])
+@pytest.mark.parametrize(
+    "work", [Workload(), STEP, Workload(reference=True, prompts=64, completion_tokens=2000)]
+)
 def test_no_saving_takes_more_memory(shape, work):
     checkpointed = replace(work, gradient_checkpointing=True)
-    assert memory_parts(shape, checkpointed)["activations"] <= memory_parts(shape, work)["activations"]
+    assert (
+        memory_parts(shape, checkpointed)["activations"] <= memory_parts(shape, work)["activations"]
+    )
     for before in (work, checkpointed):
-        assert memory_gib(shape, replace(before, eight_bit_optimizer=True)) < memory_gib(shape, before)
+        assert memory_gib(shape, replace(before, eight_bit_optimizer=True)) < memory_gib(
+            shape, before
+        )
         assert memory_gib(shape, replace(before, lora_rank=1)) < memory_gib(shape, before)
 
 
@@ -228,36 +284,51 @@ def test_at_least_one_completion_goes_through_the_model_and_at_most_all():
     assert (Workload().side, Workload(micro_batch_tokens=1000).side) == (3300, 1000)
 
 
-# -- time ------------------------------------------------------------------------------------------------------------
+# -- time
 
 
 def in_nanoseconds(card=SLOW, reached=AT_PEAK, **changes):
-    return {part: s * 1e9 for part, s in seconds_parts(SMALL, replace(STEP, **changes), card, reached).items()}
+    return {
+        part: s * 1e9
+        for part, s in seconds_parts(SMALL, replace(STEP, **changes), card, reached).items()
+    }
 
 
 def test_seconds_by_hand():
     product, attention = 13 * 2 * 328, 13 * 13 * 4 * 2 * 4
-    assert in_nanoseconds() == pytest.approx({
-        "generation": 5 * 2 * (2 * 328 + 8 * 4 * 2 * 4),  # arithmetic of 2 rows: each sees 8 of the group's places
-        "scoring": product + attention,
-        "forward": product + attention,
-        "backward": 2 * (product + attention),
-        "optimizer": 28 * 364,
-    })  # fmt: skip
+    assert in_nanoseconds() == pytest.approx(
+        {
+            # arithmetic of 2 rows: each sees 8 of the group's places
+            "generation": 5 * 2 * (2 * 328 + 8 * 4 * 2 * 4),
+            "scoring": product + attention,
+            "forward": product + attention,
+            "backward": 2 * (product + attention),
+            "optimizer": 28 * 364,
+        }
+    )
     fast = in_nanoseconds(replace(SLOW, tflops=1))
-    assert fast["generation"] == pytest.approx(5 * (2 * 328 + 8 * 2 * 2 * 2 * 1 * 2))  # weights and cache are read
+    # weights and cache are read
+    assert fast["generation"] == pytest.approx(5 * (2 * 328 + 8 * 2 * 2 * 2 * 1 * 2))
 
 
 def test_seconds_of_each_choice_by_hand():
     plain, product, attention = in_nanoseconds(), 13 * 2 * 328, 13 * 13 * 4 * 2 * 4
-    assert in_nanoseconds(gradient_checkpointing=True)["backward"] == pytest.approx(3 * (product + attention))
+    assert in_nanoseconds(gradient_checkpointing=True)["backward"] == pytest.approx(
+        3 * (product + attention)
+    )
     lora = in_nanoseconds(lora_rank=1)
-    assert lora["backward"] == pytest.approx(product + 2 * attention) and lora["optimizer"] == pytest.approx(28 * 128)
+    assert lora["backward"] == pytest.approx(product + 2 * attention) and lora[
+        "optimizer"
+    ] == pytest.approx(28 * 128)
     assert in_nanoseconds(reference=True)["scoring"] == pytest.approx(2 * plain["scoring"])
-    assert in_nanoseconds(eight_bit_optimizer=True)["optimizer"] == pytest.approx(364 * (12 + 2 * (2 + 8 / 256)))
+    assert in_nanoseconds(eight_bit_optimizer=True)["optimizer"] == pytest.approx(
+        364 * (12 + 2 * (2 + 8 / 256))
+    )
     thrice = in_nanoseconds(updates_per_token=3)
     for part, once in plain.items():
-        assert thrice[part] == pytest.approx(once * (3 if part in ("forward", "backward", "optimizer") else 1))
+        assert thrice[part] == pytest.approx(
+            once * (3 if part in ("forward", "backward", "optimizer") else 1)
+        )
 
 
 def test_half_the_share_takes_twice_the_time():
@@ -269,24 +340,36 @@ def test_half_the_share_takes_twice_the_time():
     assert default["scoring"] == pytest.approx(whole["scoring"] / 0.35)
 
 
-# -- cards -----------------------------------------------------------------------------------------------------------
+# -- cards
 
 
 def kind_of(work: Workload | None) -> str | None:
     if work is None:
         return None
-    names = {"lora_rank": "LoRA", "eight_bit_optimizer": "8 bits", "gradient_checkpointing": "checkpointing"}
+    names = {
+        "lora_rank": "LoRA",
+        "eight_bit_optimizer": "8 bits",
+        "gradient_checkpointing": "checkpointing",
+    }
     return " ".join(word for name, word in names.items() if getattr(work, name)) or "full"
 
 
 def test_which_training_fits_which_card():
-    cards = ["T4", "RTX 3060", "RTX 4090", "A100 40GB", "A100 80GB", "H100"]  # those of lesson 12's table
+    # those of lesson 12's table
+    cards = ["T4", "RTX 3060", "RTX 4090", "A100 40GB", "A100 80GB", "H100"]
     found = {
         name: [kind_of(cheapest_fit(SHAPES[name], Workload(), CARDS[card])) for card in cards]
         for name in ("tiny", "smollm2-135m", "qwen2.5-0.5b", "qwen2.5-1.5b")
     }
     assert found["tiny"] == found["smollm2-135m"] == ["full"] * 6
-    assert found["qwen2.5-0.5b"] == ["checkpointing", "checkpointing", "full", "full", "full", "full"]
+    assert found["qwen2.5-0.5b"] == [
+        "checkpointing",
+        "checkpointing",
+        "full",
+        "full",
+        "full",
+        "full",
+    ]
     assert found["qwen2.5-1.5b"][:3] == ["LoRA checkpointing", None, "LoRA checkpointing"]
     assert found["qwen2.5-1.5b"][3:] == ["checkpointing", "full", "full"]
 
@@ -295,7 +378,10 @@ def test_eight_bits_are_tried_before_lora_where_allowed():
     work, card = Workload(prompts=3, lora_rank=4), CARDS["RTX 4090"]
     assert kind_of(cheapest_fit(LARGE, work, card, allow_eight_bit=True)) == "8 bits checkpointing"
     assert kind_of(cheapest_fit(LARGE, work, card)) == "LoRA checkpointing"
-    assert cheapest_fit(LARGE, work, card).lora_rank == 16 and cheapest_fit(LARGE, work, card).prompts == 3
+    assert (
+        cheapest_fit(LARGE, work, card).lora_rank == 16
+        and cheapest_fit(LARGE, work, card).prompts == 3
+    )
 
 
 def test_what_is_chosen_fits_and_what_was_passed_over_does_not():
@@ -376,12 +462,15 @@ def test_without_a_speed_memory_is_calculated_and_time_is_not():
             Card("half", 16, **half)
 
 
-# -- what starting the operations takes -------------------------------------------------------------------------------
+# -- what starting the operations takes
 
 
 def counted_operations(run) -> int:
     """Operations that touch numbers, views aside."""
-    views = "view _unsafe_view transpose permute expand slice select unsqueeze squeeze t alias detach split".split()
+    views = (
+        "view _unsafe_view transpose permute expand slice select unsqueeze squeeze t alias detach"
+        " split".split()
+    )
 
     class Count(TorchDispatchMode):
         count = 0
@@ -402,14 +491,19 @@ def operations(layers: int) -> dict[str, int]:
 
     def forward():
         with torch.autocast("cpu", torch.bfloat16):
-            out = model.model(input_ids=ids, attention_mask=mask, position_ids=torch.arange(8)[None].expand(2, 8))
+            out = model.model(
+                input_ids=ids, attention_mask=mask, position_ids=torch.arange(8)[None].expand(2, 8)
+            )
         kept.append(out.last_hidden_state.float().sum())
 
     decoder = GraphDecoder(model, 4, torch.bfloat16)
     with torch.inference_mode():
         decoder.start(ids, torch.ones_like(ids), 2)
         decoding = counted_operations(lambda: decoder.step(torch.ones(4, dtype=torch.long)))
-    parts = {"forward": counted_operations(forward), "backward": counted_operations(lambda: kept[0].backward())}
+    parts = {
+        "forward": counted_operations(forward),
+        "backward": counted_operations(lambda: kept[0].backward()),
+    }
     return {"generation": decoding} | parts
 
 
@@ -422,15 +516,26 @@ def test_the_operations_of_a_layer_are_about_those_that_torch_dispatches():
 def test_starts_by_hand():
     start, work = memory.SECONDS_A_START, replace(STEP, prompts=4, micro_batch_tokens=13)
     assert start_parts(SMALL, STEP) == pytest.approx(
-        {"generation": 5 * 2 * 25 * start, "scoring": 112 * start, "forward": 112 * start, "backward": 192 * start}
+        {
+            "generation": 5 * 2 * 25 * start,
+            "scoring": 112 * start,
+            "forward": 112 * start,
+            "backward": 192 * start,
+        }
         | {"optimizer": 0}
     )
     # Four rows of 13 places one by one, and so in four mini-batches; in two, two of two rows.
-    for passes, changed in ((4, work), (4, replace(work, minibatches=4)), (2, replace(STEP, prompts=4, minibatches=2))):
+    for passes, changed in (
+        (4, work),
+        (4, replace(work, minibatches=4)),
+        (2, replace(STEP, prompts=4, minibatches=2)),
+    ):
         assert start_parts(SMALL, changed)["forward"] == pytest.approx(passes * 112 * start)
     more = replace(STEP, reference=True, gradient_checkpointing=True, updates_per_token=3)
     parts = start_parts(SMALL, more)
-    assert parts["scoring"] == pytest.approx(2 * 112 * start) and parts["forward"] == pytest.approx(3 * 112 * start)
+    assert parts["scoring"] == pytest.approx(2 * 112 * start) and parts["forward"] == pytest.approx(
+        3 * 112 * start
+    )
     assert parts["backward"] == pytest.approx(3 * (112 + 192) * start)
 
 
@@ -444,16 +549,20 @@ def test_a_small_model_takes_what_starting_takes_and_a_large_one_what_computing_
         assert step_seconds(LARGE, Workload(), CARDS[card]) == pytest.approx(sum(parts.values()))
 
 
-# -- input, imports --------------------------------------------------------------------------------------------------
+# -- input, imports
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "8", None])
 def test_sizes_that_are_no_sizes_are_refused_by_name(value):
     for kind, given in ((Shape, SMALL), (Workload, Workload(lora_rank=1))):
         for field in fields(kind):
-            is_choice = isinstance(getattr(given, field.name), bool) or (field.name == "lora_rank" and value is None)
+            is_choice = isinstance(getattr(given, field.name), bool) or (
+                field.name == "lora_rank" and value is None
+            )
             if not is_choice:
-                with pytest.raises(ValueError, match=f"{field.name} must be a whole number of at least 1"):
+                with pytest.raises(
+                    ValueError, match=f"{field.name} must be a whole number of at least 1"
+                ):
                     replace(given, **{field.name: value})
 
 
@@ -464,7 +573,13 @@ def test_other_input_that_makes_no_sense_is_refused():
         for value in (0, -1, float("nan"), float("inf")):
             with pytest.raises(ValueError, match="must be above 0"):
                 replace(SLOW, **{field: value})
-    for reached in ({"memory": 0.5}, {"peak": 0}, {"peak": 1.1}, {"bandwidth": -0.5}, {"bandwidth": float("nan")}):
+    for reached in (
+        {"memory": 0.5},
+        {"peak": 0},
+        {"peak": 1.1},
+        {"bandwidth": -0.5},
+        {"bandwidth": float("nan")},
+    ):
         with pytest.raises(ValueError, match="reached takes the shares bandwidth, peak"):
             seconds_parts(SMALL, STEP, SLOW, reached)
     for reserve in (-1, float("nan")):

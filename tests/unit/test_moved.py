@@ -24,7 +24,10 @@ def test_every_name_of_a_face_is_there(package):
 
 
 def test_the_package_itself_loads_neither_torch_nor_transformers():
-    code = "import sys, rlvr_helpers; print({'torch', 'transformers', 'matplotlib'} & set(sys.modules))"
+    code = (
+        "import sys, rlvr_helpers; print({'torch', 'transformers', 'matplotlib'} &"
+        " set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

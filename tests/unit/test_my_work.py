@@ -18,9 +18,9 @@ def test_notebooks_are_copied_once(tmp_path, monkeypatch, capsys):
     names = {f"{lesson.name}.ipynb" for lesson in LESSONS + EXTRAS}
     copy_notebooks()
     mine = my_work_folder()
-    assert {path.relative_to(mine).as_posix() for path in mine.rglob("*") if path.is_file()} == names | {
-        "REFERENCES.md"
-    }
+    assert {
+        path.relative_to(mine).as_posix() for path in mine.rglob("*") if path.is_file()
+    } == names | {"REFERENCES.md"}
     assert (mine / "extras" / "12_scaling_up.ipynb").is_file()
     assert f"{len(names)} notebooks copied, 0 were there" in capsys.readouterr().out
 
@@ -65,7 +65,9 @@ def read_only(*_, **__):
 def test_a_course_that_cannot_be_written_names_the_variable(where, tmp_path, monkeypatch):
     monkeypatch.setenv("RLVR_MY_WORK", str(tmp_path / "mine"))
     monkeypatch.setattr(where, read_only)
-    with pytest.raises(OSError, match="'mine' cannot be written .Read-only file system.: set .* RLVR_MY_WORK"):
+    with pytest.raises(
+        OSError, match="'mine' cannot be written .Read-only file system.: set .* RLVR_MY_WORK"
+    ):
         copy_notebooks()
 
 
@@ -77,7 +79,9 @@ def test_a_file_in_the_place_of_the_folder_names_the_variable(tmp_path, monkeypa
             copy_notebooks()
 
 
-@pytest.mark.skipif(os.name != "posix" or not os.geteuid(), reason="the owner of the machine may write anywhere")
+@pytest.mark.skipif(
+    os.name != "posix" or not os.geteuid(), reason="the owner of the machine may write anywhere"
+)
 def test_a_folder_without_the_right_to_write(tmp_path, monkeypatch):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     monkeypatch.setenv("RLVR_MY_WORK", str(tmp_path / "mine"))
@@ -88,5 +92,7 @@ def test_a_folder_without_the_right_to_write(tmp_path, monkeypatch):
 @pytest.mark.parametrize("where", ["pathlib.Path.mkdir", "filelock.FileLock.acquire"])
 def test_lesson_09_names_the_variable_too(where, tmp_path, monkeypatch):
     monkeypatch.setattr(where, read_only)
-    with pytest.raises(OSError, match="'runs' cannot be written .Read-only file system.: .* RLVR_MY_WORK"):
+    with pytest.raises(
+        OSError, match="'runs' cannot be written .Read-only file system.: .* RLVR_MY_WORK"
+    ):
         run_pilot(Comparison(out=tmp_path / "runs"))

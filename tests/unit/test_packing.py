@@ -1,4 +1,5 @@
-"""A group in one row: where each token stands, what it sees, and that a large vocabulary changes nothing.
+"""A group in one row: where each token stands, what it sees, and that a large vocabulary changes
+nothing.
 
 That value and gradient are those of the plain layout is tested in test_sampling.py.
 """
@@ -22,25 +23,37 @@ def test_where_every_token_stands():
     # the last token of a row predicts nothing and is left out; the shorter group is filled up
     assert packed.ids.tolist() == [[0, 5, 6, 11, 12, 0, 0], [7, 8, 9, 15, 17, 18, 19]]
     assert packed.positions.tolist() == [[0, 0, 1, 2, 3, 0, 0], [0, 1, 2, 3, 3, 4, 5]]
-    # tokens in order: 11 12 13, 14, 15 16, 17 18 19 20; a first token is predicted by the prompt's last
+    # tokens in order: 11 12 13, 14, 15 16, 17 18 19 20; a first token is predicted by the prompt's
+    # last
     assert packed.group.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
     assert packed.place.tolist() == [2, 3, 4, 2, 2, 3, 2, 4, 5, 6]
 
 
 def test_what_every_token_sees():
-    """The prompt and what its own completion said so far; never padding, another completion or the future. What an empty
-    place sees does not matter: nothing is read from it."""
+    """The prompt and what its own completion said so far; never padding, another completion or the
+    future. What an empty place sees does not matter: nothing is read from it."""
     look = pack(*BATCH, group_size=2).look[:, 0]
     seen = [[row.nonzero().flatten().tolist() for row in group] for group in look]
     assert seen[0] == [[0], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4], [1, 2, 5], [1, 2, 6]]
-    assert seen[1] == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 2, 4, 5], [0, 1, 2, 4, 5, 6]]
+    assert seen[1] == [
+        [0],
+        [0, 1],
+        [0, 1, 2],
+        [0, 1, 2, 3],
+        [0, 1, 2, 4],
+        [0, 1, 2, 4, 5],
+        [0, 1, 2, 4, 5, 6],
+    ]
 
 
 def test_a_completion_does_not_depend_on_its_neighbour():
     model = make_model("llama")
     other = COMPLETIONS.clone()
     other[2, 0] = 21
-    first, second = (score_tokens(model, PROMPTS, PROMPT_MASK, ids, MASK, 1.0, 2)[0] for ids in (COMPLETIONS, other))
+    first, second = (
+        score_tokens(model, PROMPTS, PROMPT_MASK, ids, MASK, 1.0, 2)[0]
+        for ids in (COMPLETIONS, other)
+    )
     assert torch.equal(first[[0, 1, 3]], second[[0, 1, 3]]) and not torch.equal(first[2], second[2])
 
 
@@ -55,7 +68,9 @@ def test_an_empty_row_and_an_empty_group_score_0(family):
     assert torch.isfinite(logp).all() and not logp[1].any() and not entropy[1].any()
     logp.sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
-    nothing, _ = score_tokens(model, PROMPTS, PROMPT_MASK, COMPLETIONS, torch.zeros_like(mask), 1.0, 2)
+    nothing, _ = score_tokens(
+        model, PROMPTS, PROMPT_MASK, COMPLETIONS, torch.zeros_like(mask), 1.0, 2
+    )
     assert not nothing.any()
 
 
@@ -77,7 +92,9 @@ def test_logits_in_parts_are_the_same_in_value_and_gradient():
     whole = value_and_gradient(head)
     seen = []
     head.register_forward_hook(lambda head, inputs, logits: seen.append(len(logits)))
-    for part, expected in zip(value_and_gradient(head, largest=4 * head.out_features), whole, strict=True):
+    for part, expected in zip(
+        value_and_gradient(head, largest=4 * head.out_features), whole, strict=True
+    ):
         torch.testing.assert_close(part, expected, rtol=0, atol=1e-6)
     assert sorted(seen) == sorted(3 * [4, 4, 3]), (
         "each part once for the entropy, once forward and once again in the backward pass"

@@ -1,4 +1,5 @@
-"""Every figure on records of an ordinary run and on the odd ones: it draws, says its numbers, and stays small."""
+"""Every figure on records of an ordinary run and on the odd ones: it draws, says its numbers, and
+stays small."""
 
 import random
 import re
@@ -15,7 +16,10 @@ from matplotlib.figure import Figure
 
 from rlvr_helpers import plots
 from rlvr_helpers.evaluation import Evaluation
-from rlvr_helpers.lessons.l09_train_all_three.figures import difference_intervals, final_accuracy_intervals
+from rlvr_helpers.lessons.l09_train_all_three.figures import (
+    difference_intervals,
+    final_accuracy_intervals,
+)
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, PAPER_SETTINGS
 from rlvr_helpers.plots import histograms
 from rlvr_helpers.records import Distribution, StepRecord
@@ -35,7 +39,8 @@ def evaluation(share: float, problems: int = 200) -> Evaluation:
 
 
 def log_ratios(generator: torch.Generator, spread: float, count: int, spiky: bool) -> Distribution:
-    """Gaussian, or as tokens have it: most near 0 and a fifth far out, with the same standard deviation."""
+    """Gaussian, or as tokens have it: most near 0 and a fifth far out, with the same standard
+    deviation."""
     values = torch.randn(count, generator=generator) * spread
     if spiky:
         sure = torch.rand(count, generator=generator) < 0.8
@@ -44,7 +49,8 @@ def log_ratios(generator: torch.Generator, spread: float, count: int, spiky: boo
 
 
 def make_records(method, seed: int, steps: int = STEPS) -> list[StepRecord]:
-    """A run as `tiny` makes it: accuracy .15 to .95, token spread .15 to .09, sequence spread .05 to .02."""
+    """A run as `tiny` makes it: accuracy .15 to .95, token spread .15 to .09, sequence spread .05
+    to .02."""
     generator, rng = torch.Generator().manual_seed(seed), random.Random(f"{method.name}/{seed}")
     first_clip, last_clip = (0.04, 0.01) if method.ratio_level == "token" else (0.25, 0.08)
     records = []
@@ -53,42 +59,71 @@ def make_records(method, seed: int, steps: int = STEPS) -> list[StepRecord]:
         accuracy = min(0.99, 0.15 + 0.8 * (1 - 0.04**done) / 0.96 + noise)
         records.append(
             StepRecord(
-                step=step, loss=0.01 * noise, reward_mean=0.8 * accuracy, reward_std=0.3, no_signal=0.2 + 0.5 * done,
-                accuracy=0.8 * accuracy, lenient_accuracy=0.82 * accuracy, format_rate=0.9, length_mean=30.0,
-                length_right=30 + 3 * rng.random(), length_wrong=20 + 18 * done + 4 * rng.random(),
-                truncated=0.05 * (1 - done), clip_unit=method.clip_unit,
+                step=step,
+                loss=0.01 * noise,
+                reward_mean=0.8 * accuracy,
+                reward_std=0.3,
+                no_signal=0.2 + 0.5 * done,
+                accuracy=0.8 * accuracy,
+                lenient_accuracy=0.82 * accuracy,
+                format_rate=0.9,
+                length_mean=30.0,
+                length_right=30 + 3 * rng.random(),
+                length_wrong=20 + 18 * done + 4 * rng.random(),
+                truncated=0.05 * (1 - done),
+                clip_unit=method.clip_unit,
                 clip_fraction=max(0.0, first_clip + (last_clip - first_clip) * done + noise / 4),
-                clip_low=0.01, clip_high=0.01, clip_fraction_first=0.0,
+                clip_low=0.01,
+                clip_high=0.01,
+                clip_fraction_first=0.0,
                 token_log_ratio=log_ratios(generator, 0.15 - 0.06 * done, 3000, spiky=True),
                 sequence_log_ratio=log_ratios(generator, 0.05 - 0.03 * done, 120, spiky=False),
-                entropy=0.1 + 0.4 * (1 - done), kl=0.25 * done, sampler_gap=1e-6, grad_norm=0.4, updates=8, tokens=3900,
-                total_tokens=3900 * step + 10 * seed, eval=evaluation(accuracy) if step % 5 == 0 else None,
+                entropy=0.1 + 0.4 * (1 - done),
+                kl=0.25 * done,
+                sampler_gap=1e-6,
+                grad_norm=0.4,
+                updates=8,
+                tokens=3900,
+                total_tokens=3900 * step + 10 * seed,
+                eval=evaluation(accuracy) if step % 5 == 0 else None,
                 start_eval=evaluation(0.15) if step == 1 else None,
             )
-        )  # fmt: skip
+        )
     return records
 
 
 RUNS = {name: [make_records(method, seed) for seed in range(3)] for name, method in METHODS.items()}
 RESULTS = {
-    name: [Run(METHODS[name], TrainSettings(seed=seed), records, {}) for seed, records in enumerate(runs)]
+    name: [
+        Run(METHODS[name], TrainSettings(seed=seed), records, {})
+        for seed, records in enumerate(runs)
+    ]
     for name, runs in RUNS.items()
 }
 
 
 def changed(runs, **fields):
     """The same runs with some fields of every record replaced."""
-    return {name: [[replace(r, **fields) for r in records] for records in seeds] for name, seeds in runs.items()}
+    return {
+        name: [[replace(r, **fields) for r in records] for records in seeds]
+        for name, seeds in runs.items()
+    }
 
 
 def cut(runs, steps: int, seeds: int = 1):
-    return {name: [records[:steps] for records in of_method[:seeds]] for name, of_method in runs.items()}
+    return {
+        name: [records[:steps] for records in of_method[:seeds]] for name, of_method in runs.items()
+    }
 
 
 ALL_ONE = Distribution.of([torch.zeros(50)])
 SOMETIMES = {
     name: [
-        [replace(r, length_right=None, kl=None) if r.step % 2 else replace(r, length_wrong=None) for r in s] for s in ss
+        [
+            replace(r, length_right=None, kl=None) if r.step % 2 else replace(r, length_wrong=None)
+            for r in s
+        ]
+        for s in ss
     ]
     for name, ss in RUNS.items()
 }
@@ -116,9 +151,11 @@ ODD_RUNS = {
         start_eval=None,
         token_log_ratio=None,
         sequence_log_ratio=None,
-    ),  # fmt: skip
+    ),
     "now and then": SOMETIMES,
-    "all ratios 1": changed(RUNS, token_log_ratio=ALL_ONE, sequence_log_ratio=ALL_ONE, clip_fraction=0.0),
+    "all ratios 1": changed(
+        RUNS, token_log_ratio=ALL_ONE, sequence_log_ratio=ALL_ONE, clip_fraction=0.0
+    ),
     "no start": changed(RUNS, start_eval=None),
     "all wrong": changed(RUNS, eval=evaluation(0.0), start_eval=evaluation(0.0)),
     "all right": changed(RUNS, eval=evaluation(1.0), start_eval=evaluation(1.0)),
@@ -151,12 +188,20 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def check_figure(figure: Figure) -> None:
-    """It draws something, all of its texts lie within it, and its alternative text is fit to be read out."""
+    """It draws something, all of its texts lie within it, and its alternative text is fit to be
+    read out."""
     assert pixels(figure)[..., 3].any()
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    cut_off = {"left": -drawn.x0, "bottom": -drawn.y0, "right": drawn.x1 - width, "top": drawn.y1 - height}
+    cut_off = {
+        "left": -drawn.x0,
+        "bottom": -drawn.y0,
+        "right": drawn.x1 - width,
+        "top": drawn.y1 - height,
+    }
     assert max(cut_off.values()) <= 0, cut_off
-    assert len(figure.alt) > 20 and not re.search(r"\bnan\b|None|\n|\.\.|\xa0", figure.alt), figure.alt
+    assert len(figure.alt) > 20 and not re.search(r"\bnan\b|None|\n|\.\.|\xa0", figure.alt), (
+        figure.alt
+    )
 
 
 @pytest.mark.parametrize("name", USUAL)
@@ -191,14 +236,21 @@ def test_the_dashboard_takes_any_method(method):
 
 @pytest.mark.parametrize("odd", [*ODD_RUNS, "no KL", "no right answer"])
 def test_the_dashboard_names_only_curves_that_are_there(odd):
-    runs = ODD_RUNS | {"no KL": changed(RUNS, kl=None), "no right answer": changed(RUNS, length_right=None)}
+    runs = ODD_RUNS | {
+        "no KL": changed(RUNS, kl=None),
+        "no right answer": changed(RUNS, length_right=None),
+    }
     records = next((records for seeds in runs[odd].values() for records in seeds), [])
     figure = plots.dashboard(records, STEPS, GSPO)
-    named = [text for ax in figure.axes for text in ax.texts if text.get_text().startswith(("—", "- -"))]
+    named = [
+        text for ax in figure.axes for text in ax.texts if text.get_text().startswith(("—", "- -"))
+    ]
     for text in named:
         assert text.get_color() in {line.get_color() for line in text.axes.lines}, text.get_text()
         top = max([0, *(y for line in text.axes.lines for y in line.get_ydata() if np.isfinite(y))])
-        assert text.get_window_extent().y0 >= text.axes.transData.transform((0, top))[1], "a line runs through the key"
+        assert text.get_window_extent().y0 >= text.axes.transData.transform((0, top))[1], (
+            "a line runs through the key"
+        )
     held_out = any(record.eval or record.start_eval for record in records)
     assert ("(dots)" in figure.axes[0].texts[0].get_text()) == held_out
     if not records:
@@ -207,7 +259,9 @@ def test_the_dashboard_names_only_curves_that_are_there(odd):
 
 def test_the_dashboard_shades_no_range_where_there_is_none():
     free = replace(GRPO, clip_low=np.inf, clip_high=np.inf)
-    with_clip, without = (plots.dashboard(RUNS["GRPO"][0], STEPS, method).axes[1] for method in (GRPO, free))
+    with_clip, without = (
+        plots.dashboard(RUNS["GRPO"][0], STEPS, method).axes[1] for method in (GRPO, free)
+    )
     assert len(with_clip.lines) == 2 and "clip range" in with_clip.texts[0].get_text()
     assert len(without.lines) == 0 and "no clip" in without.texts[0].get_text()
 
@@ -215,13 +269,17 @@ def test_the_dashboard_shades_no_range_where_there_is_none():
 def test_the_dashboard_is_named_after_its_run():
     named = plots.dashboard(RUNS["GRPO"][0], STEPS, GRPO, "GRPO without the clip")
     assert named.alt.startswith("Training dashboard. GRPO without the clip, step 30 of 30")
-    assert plots.dashboard(RUNS["GRPO"][0], STEPS, GRPO).alt.startswith("Training dashboard. GRPO, step 30 of 30")
+    assert plots.dashboard(RUNS["GRPO"][0], STEPS, GRPO).alt.startswith(
+        "Training dashboard. GRPO, step 30 of 30"
+    )
 
 
 def test_the_dashboard_does_not_jump():
     first, last = (plots.dashboard(RUNS["GRPO"][0][:n], STEPS, GRPO) for n in (1, STEPS))
     assert first.get_size_inches().tolist() == last.get_size_inches().tolist()
-    assert [a.get_position().bounds for a in first.axes] == [a.get_position().bounds for a in last.axes]
+    assert [a.get_position().bounds for a in first.axes] == [
+        a.get_position().bounds for a in last.axes
+    ]
 
 
 @pytest.mark.parametrize("rows", [[], table_rows({"GSPO": RESULTS["GSPO"][:1]})])
@@ -236,7 +294,10 @@ def test_finals_of_few_runs(rows):
         ({"GRPO - GSPO": []}, "No pairs"),
         ({"GRPO - GSPO": [2.5]}, "One seed"),
         ({"GRPO - GSPO": [0.0, 0.0, 0.0]}, "No two methods"),
-        ({"GRPO - GSPO": [5.0, 5.5, 4.5], "Dr. GRPO - GSPO": [-1.0, 2.0, 0.0]}, "GRPO minus GSPO: mean +5.0 points"),
+        (
+            {"GRPO - GSPO": [5.0, 5.5, 4.5], "Dr. GRPO - GSPO": [-1.0, 2.0, 0.0]},
+            "GRPO minus GSPO: mean +5.0 points",
+        ),
         ({"GRPO - GSPO": [5.0, 5.5, 4.5]}, "Told apart"),
     ],
 )
@@ -247,11 +308,20 @@ def test_differences_say_what_may_be_concluded(differences, said):
 
 
 def test_titles_state_the_finding_or_what_the_caller_says():
-    title = " ".join(plots.accuracy_curves(RUNS).texts[0].get_text().split())  # no-break spaces and line breaks alike
-    assert re.match(r"All three reach [789]0 % in the mean over seeds: GRPO by step \d+, Dr. GRPO by step", title)
+    # no-break spaces and line breaks alike
+    title = " ".join(plots.accuracy_curves(RUNS).texts[0].get_text().split())
+    assert re.match(
+        r"All three reach [789]0 % in the mean over seeds: GRPO by step \d+, Dr. GRPO by step",
+        title,
+    )
     assert plots.accuracy_curves(RUNS, title="My own").texts[0].get_text() == "My own"
     flat = changed(RUNS, eval=evaluation(0.15))
-    assert plots.accuracy_curves(flat).texts[0].get_text().startswith("Held-out accuracy, start to end")
+    assert (
+        plots.accuracy_curves(flat)
+        .texts[0]
+        .get_text()
+        .startswith("Held-out accuracy, start to end")
+    )
 
 
 def test_accuracy_numbers_are_those_of_the_records():
@@ -278,8 +348,12 @@ def test_histogram_shares_keep_the_mass():
 def test_shares_beyond_the_range_equal_a_count():
     values = torch.randn(20000, generator=torch.Generator().manual_seed(0)) * 0.05
     below, above = histograms.shares_outside([Distribution.of([values])], GSPO)
-    assert below == pytest.approx((values.exp() < 1 - GSPO.clip_low).double().mean().item(), abs=0.01)
-    assert above == pytest.approx((values.exp() > 1 + GSPO.clip_high).double().mean().item(), abs=0.01)
+    assert below == pytest.approx(
+        (values.exp() < 1 - GSPO.clip_low).double().mean().item(), abs=0.01
+    )
+    assert above == pytest.approx(
+        (values.exp() > 1 + GSPO.clip_high).double().mean().item(), abs=0.01
+    )
     assert histograms.shares_outside([ALL_ONE], GSPO) == (0.0, 0.0)
 
 
@@ -291,7 +365,7 @@ def test_labels_are_spread_without_leaving_the_axes():
     assert plots.spread([], gap=0.1, low=0, high=1) == []
 
 
-# -- colours --------------------------------------------------------------------------------------------------------
+# -- colours
 
 
 def contrast(first: str, second: str) -> float:
@@ -324,7 +398,7 @@ def test_the_background_is_transparent(name):
     assert (alpha == 0).mean() > 0.5 and alpha[0].max() == alpha[-1].max() == 0
 
 
-# -- bytes ----------------------------------------------------------------------------------------------------------
+# -- bytes
 
 
 @pytest.mark.slow
@@ -364,7 +438,10 @@ def test_pyplot_stays_out_of_it():
 def test_the_dashboard_is_quick():
     """Prints how long a live picture takes; how long it may take depends on the machine."""
     plots.to_png(plots.dashboard(RUNS["GSPO"][0], STEPS, GSPO), dpi=90)
-    for form, render in (("PNG", lambda figure: plots.to_png(figure, dpi=90)), ("SVG", plots.to_svg)):
+    for form, render in (
+        ("PNG", lambda figure: plots.to_png(figure, dpi=90)),
+        ("SVG", plots.to_svg),
+    ):
         times = []
         for _ in range(5):
             start = time.process_time()
@@ -374,8 +451,12 @@ def test_the_dashboard_is_quick():
 
 
 def test_the_title_names_the_highest_clip_fraction_of_the_mean_over_seeds():
-    shares = [0.1, 0.3, 0.2], [0.1, 0.1, 0.1, 0.9]  # by step 0.1, 0.2, 0.15; the fourth step is one seed's alone
-    records = [[replace(RUNS["GRPO"][0][i], clip_fraction=share) for i, share in enumerate(seed)] for seed in shares]
+    # by step 0.1, 0.2, 0.15; the fourth step is one seed's alone
+    shares = [0.1, 0.3, 0.2], [0.1, 0.1, 0.1, 0.9]
+    records = [
+        [replace(RUNS["GRPO"][0][i], clip_fraction=share) for i, share in enumerate(seed)]
+        for seed in shares
+    ]
     figure = plots.clip_fraction_curves({"GRPO": records, "GSPO": [RUNS["GSPO"][0][:1]]})
     title = figure.texts[0].get_text().replace("\n", " ").replace("\xa0", " ")
     assert title.startswith("Largest share clipped in any step: GRPO 20 % of tokens; GSPO ")
@@ -383,6 +464,11 @@ def test_the_title_names_the_highest_clip_fraction_of_the_mean_over_seeds():
 
 def test_the_title_of_the_table_s_figure_says_how_far_the_intervals_reach():
     rows = table_rows({"GSPO": RESULTS["GSPO"][:2]})
-    low, high = min(row.final_interval[0] for row in rows), max(row.final_interval[1] for row in rows)
-    title = final_accuracy_intervals(rows).texts[0].get_text().replace("\n", " ").replace("\xa0", " ")
+    low, high = (
+        min(row.final_interval[0] for row in rows),
+        max(row.final_interval[1] for row in rows),
+    )
+    title = (
+        final_accuracy_intervals(rows).texts[0].get_text().replace("\n", " ").replace("\xa0", " ")
+    )
     assert title.endswith(f"intervals within {low:.1f} and {high:.1f}")

@@ -1,4 +1,5 @@
-"""The original comparison and its corrections, settings for models and cards, and the command line that takes them."""
+"""The original comparison and its corrections, settings for models and cards, and the command line
+that takes them."""
 
 from dataclasses import replace
 
@@ -63,7 +64,12 @@ def test_the_original_s_settings_are_those_of_the_script():
     assert (c.policy, c.source, c.reward) == ("qwen2.5-1.5b", "gsm8k", "answer_and_tags")
     assert (s.steps, s.prompts_per_step, s.group_size, s.max_tokens) == (200, 2, 8, 400)
     assert [s.rate(step) for step in (1, 100, 200)] == [5e-6] * 3
-    assert (s.max_grad_norm, s.betas, s.weight_decay, s.temperature) == (0.1, (0.9, 0.999), 0.01, 1.0)
+    assert (s.max_grad_norm, s.betas, s.weight_decay, s.temperature) == (
+        0.1,
+        (0.9, 0.999),
+        0.01,
+        1.0,
+    )
     assert {m.kl_coef for m in c.methods} == {0.04} and {m.kl_kind for m in c.methods} == {"k3"}
     assert [m.name for m in c.methods] == ["GSPO", "GRPO", "Dr. GRPO"]
 
@@ -73,7 +79,11 @@ def test_with_all_faults_put_back_it_is_what_the_script_was():
     assert (c.settings.epochs, c.settings.minibatches) == (1, 1)
     assert {m.aggregation for m in c.methods} == {"sequence_mean"}
     assert {(m.clip_low, m.clip_high) for m in c.methods} == {(0.1, 0.1)}
-    assert (c.eval_split, c.eval_count, c.faults) == ("train", 50, ("chat_template", "end_tokens", "float32_masters"))
+    assert (c.eval_split, c.eval_count, c.faults) == (
+        "train",
+        50,
+        ("chat_template", "end_tokens", "float32_masters"),
+    )
 
 
 CHANGED = {
@@ -89,7 +99,9 @@ CHANGED = {
 @pytest.mark.parametrize("name", NAMES)
 def test_a_switch_changes_what_it_says_and_nothing_else(name):
     mended, faulty = original(), original((name,))
-    changed = {f for f in Comparison.__dataclass_fields__ if getattr(mended, f) != getattr(faulty, f)}
+    changed = {
+        f for f in Comparison.__dataclass_fields__ if getattr(mended, f) != getattr(faulty, f)
+    }
     assert changed == CHANGED[name]
 
 
@@ -121,12 +133,15 @@ def test_faults_are_really_put_back():
 
 @pytest.mark.slow
 def test_with_one_update_a_rollout_gspo_is_grpo():
-    """As the script had it: the ratio is 1, so the two make the same model; with several updates they do not."""
+    """As the script had it: the ratio is 1, so the two make the same model; with several updates
+    they do not."""
     for without, same in ((("several_updates",), True), ((), False)):
         comparison = on_tiny(original(without), learning_rate=1e-3)
         results = finish(replace(comparison, methods=comparison.methods[:2]))
         grpo, gspo = results["GRPO"][0].records, results["GSPO"][0].records
-        assert ([r.grad_norm for r in grpo] == pytest.approx([r.grad_norm for r in gspo], rel=1e-4)) == same
+        assert (
+            [r.grad_norm for r in grpo] == pytest.approx([r.grad_norm for r in gspo], rel=1e-4)
+        ) == same
         assert (max(r.clip_fraction for r in [*grpo, *gspo]) == 0.0) == same
         assert (abs(grpo[0].token_log_ratio.std) < 1e-6) == same
 
@@ -139,7 +154,9 @@ def test_in_bfloat16_weights_a_small_rate_moves_hardly_any():
         policy = start_policy(comparison)
         start = [p.detach().clone() for p in policy.model.parameters()]
         problems, _ = split_problems(comparison)
-        for _ in compare.train(policy, problems, comparison.methods[1], comparison.settings, answer_and_tags_reward):
+        for _ in compare.train(
+            policy, problems, comparison.methods[1], comparison.settings, answer_and_tags_reward
+        ):
             pass
         pairs = zip(policy.model.parameters(), start, strict=True)
         moved[without] = sum(int((a != b).sum()) for a, b in pairs) / sum(p.numel() for p in start)
@@ -149,7 +166,9 @@ def test_in_bfloat16_weights_a_small_rate_moves_hardly_any():
 
 def test_problems_evaluated_from_the_train_split_are_not_trained_on():
     train, evaluated = split_problems(replace(on_tiny(original(("test_split",))), eval_count=50))
-    assert len(evaluated) == 50 and not {p.question for p in train} & {p.question for p in evaluated}
+    assert len(evaluated) == 50 and not {p.question for p in train} & {
+        p.question for p in evaluated
+    }
     assert len(train) == 1950
 
 
@@ -195,13 +214,21 @@ def test_the_fair_comparison_evaluates_the_whole_test_split_and_calibrates():
 
 
 def test_a_calibrated_range_is_kept_for_the_run_that_goes_on(tmp_path):
-    comparison = replace(on_tiny(fair(), steps=1), methods=(GRPO, GSPO), out=tmp_path, calibrate=True)
+    comparison = replace(
+        on_tiny(fair(), steps=1), methods=(GRPO, GSPO), out=tmp_path, calibrate=True
+    )
     once = with_calibration(comparison)
     assert once.methods[0] == GRPO and once.methods[1].clip_low != GSPO.clip_low
     kept = load_run(tmp_path / "pilot.json")
-    assert (kept.method.clip_low, kept.method.clip_high) == (once.methods[1].clip_low, once.methods[1].clip_high)
+    assert (kept.method.clip_low, kept.method.clip_high) == (
+        once.methods[1].clip_low,
+        once.methods[1].clip_high,
+    )
     assert len(kept.records) == 8 and kept.records[-1].clip_fraction == 0.0
-    save_run(replace(kept, method=replace(kept.method, clip_low=0.5, clip_high=0.75)), tmp_path / "pilot.json")
+    save_run(
+        replace(kept, method=replace(kept.method, clip_low=0.5, clip_high=0.75)),
+        tmp_path / "pilot.json",
+    )
     assert with_calibration(comparison).methods[1].clip_high == 0.75
     assert with_calibration(replace(comparison, calibrate=False)).methods[1] == GSPO
     other_rate = replace(comparison, settings=replace(comparison.settings, learning_rate=1e-3))
@@ -224,7 +251,13 @@ def test_every_known_policy_has_settings_and_a_shape():
     assert shape_for("nowhere") is None and settings_for("nowhere") == settings_for("qwen2.5-0.5b")
     tiny = KNOWN["tiny"].where
     assert shape_for(tiny) == SHAPES["tiny"] and settings_for(tiny) == TrainSettings()
-    assert [problems_for(name) for name in (*KNOWN, tiny)] == ["tiny", "arithmetic", "gsm8k", "gsm8k", "tiny"]
+    assert [problems_for(name) for name in (*KNOWN, tiny)] == [
+        "tiny",
+        "arithmetic",
+        "gsm8k",
+        "gsm8k",
+        "tiny",
+    ]
     assert problems_for("a folder of something larger") == "gsm8k"
 
 
@@ -239,7 +272,10 @@ def test_training_is_made_to_fit():
 
 def test_a_step_is_expected_to_be_faster_on_a_faster_card():
     s = settings_for("qwen2.5-1.5b")
-    seconds = [seconds_a_step("qwen2.5-1.5b", s, None, CARDS[name]) for name in ("H100", "A100 80GB", "RTX 4090")]
+    seconds = [
+        seconds_a_step("qwen2.5-1.5b", s, None, CARDS[name])
+        for name in ("H100", "A100 80GB", "RTX 4090")
+    ]
     assert seconds == sorted(seconds) and seconds[0] > 0
     assert workload(s).prompts == s.prompts_per_step and workload(s).reference
 
@@ -287,9 +323,14 @@ def test_the_policy_for_this_machine(gpu, monkeypatch):
     monkeypatch.delenv("RLVR_MODEL", raising=False)
     assert choose_policy() == ("tiny", "there is no GPU here; tiny trains on any CPU in minutes")
     gpu("NVIDIA H100 80GB HBM3")
-    monkeypatch.setattr(planning, "is_here", lambda known: "0.5B" in known.where or "SmolLM2" in known.where)
+    monkeypatch.setattr(
+        planning, "is_here", lambda known: "0.5B" in known.where or "SmolLM2" in known.where
+    )
     name, reason = choose_policy()
-    assert name == "qwen2.5-0.5b" and "fits the NVIDIA H100 80GB HBM3 (80 GiB) with all its weights trained" in reason
+    assert (
+        name == "qwen2.5-0.5b"
+        and "fits the NVIDIA H100 80GB HBM3 (80 GiB) with all its weights trained" in reason
+    )
     monkeypatch.setattr(planning, "is_here", lambda known: False)
     assert choose_policy()[0] == "tiny"
 
@@ -308,7 +349,9 @@ def test_the_plan_says_the_time_before_it_starts(gpu, monkeypatch, capsys):
 
 def test_a_model_that_fits_in_no_way_says_so(monkeypatch):
     monkeypatch.setattr(settings, "this_card", lambda: Card("small", 2, 320, 65, False))
-    with pytest.raises(ValueError, match="qwen2.5-1.5b does not fit the small .* take a smaller model"):
+    with pytest.raises(
+        ValueError, match="qwen2.5-1.5b does not fit the small .* take a smaller model"
+    ):
         on_this_card("qwen2.5-1.5b", settings.settings_for("qwen2.5-1.5b"))
     monkeypatch.setattr(settings, "this_card", lambda: replace(CARDS["RTX 4090"]))
     assert on_this_card("qwen2.5-1.5b", settings.settings_for("qwen2.5-1.5b"))[1] == 16
@@ -323,15 +366,39 @@ def asked(*arguments) -> Comparison:
 
 def test_the_command_line_changes_any_setting():
     c = asked(
-        "--model", "tiny", "--set", "prompts_per_step=4", "--set", "learning_rate=1e-5", "--set", "decay_steps=None"
+        "--model",
+        "tiny",
+        "--set",
+        "prompts_per_step=4",
+        "--set",
+        "learning_rate=1e-5",
+        "--set",
+        "decay_steps=None",
     )
-    assert (c.settings.prompts_per_step, c.settings.learning_rate, c.settings.decay_steps) == (4, 1e-5, None)
-    assert asked().settings == TrainSettings() and len(asked().seeds) == 3 and asked().eval_count == 200
+    assert (c.settings.prompts_per_step, c.settings.learning_rate, c.settings.decay_steps) == (
+        4,
+        1e-5,
+        None,
+    )
+    assert (
+        asked().settings == TrainSettings()
+        and len(asked().seeds) == 3
+        and asked().eval_count == 200
+    )
     assert asked("--compute", "bfloat16", "--lora-rank", "8").lora_rank == 8
-    assert asked("--problems", "gsm8k").eval_count == asked("--model", "qwen2.5-0.5b").eval_count == 1319
+    assert (
+        asked("--problems", "gsm8k").eval_count
+        == asked("--model", "qwen2.5-0.5b").eval_count
+        == 1319
+    )
     assert asked("--problems", "gsm8k", "--eval-count", "50").eval_count == 50
     preset = asked("--preset", "original", "--model", "tiny", "--seeds", "2", "--steps", "3")
-    assert (preset.policy, preset.seeds, preset.settings.steps, preset.eval_count) == ("tiny", (0, 1), 3, 1319)
+    assert (preset.policy, preset.seeds, preset.settings.steps, preset.eval_count) == (
+        "tiny",
+        (0, 1),
+        3,
+        1319,
+    )
 
 
 @pytest.mark.parametrize(
@@ -368,8 +435,17 @@ def test_a_missing_folder_is_asked_for(capsys):
 @pytest.mark.slow
 def test_lora_from_the_command_line_ends_in_a_plain_model(tmp_path, capsys):
     pytest.importorskip("peft", reason="the package peft is not installed")
-    small = [f"--set={name}={value}" for name, value in SMALL.items() if name != "micro_batch_tokens"]
-    arguments = ["--methods=grpo", "--seeds=1", "--eval-count=4", "--lora-rank=4", "--compute=bfloat16", *small]
+    small = [
+        f"--set={name}={value}" for name, value in SMALL.items() if name != "micro_batch_tokens"
+    ]
+    arguments = [
+        "--methods=grpo",
+        "--seeds=1",
+        "--eval-count=4",
+        "--lora-rank=4",
+        "--compute=bfloat16",
+        *small,
+    ]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     saved = load_policy(str(tmp_path / "grpo-seed0" / "model"))
     assert not any("lora" in name for name, _ in saved.model.named_parameters())

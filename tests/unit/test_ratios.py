@@ -1,5 +1,5 @@
-"""Ratios: values and gradients against the literal twins, padding that must not leak, the spread over length,
-GSPO-token, named mistakes."""
+"""Ratios: values and gradients against the literal twins, padding that must not leak, the spread
+over length, GSPO-token, named mistakes."""
 
 import math
 
@@ -10,7 +10,8 @@ from literal import close, ragged_batch
 
 from rlvr_helpers.ratios import sequence_ratios, token_ratios
 
-# Fixed upstream weights, so that a gradient of the wrong size or on the wrong token cannot cancel out.
+# Fixed upstream weights, so that a gradient of the wrong size or on the wrong token cannot cancel
+# out.
 
 
 def upstream(*shape):
@@ -18,7 +19,8 @@ def upstream(*shape):
 
 
 def value_and_gradient(function, batch):
-    """The ratios, and the gradient of a fixed weighting of them with respect to the new log-probs."""
+    """The ratios, and the gradient of a fixed weighting of them with respect to the new
+    log-probs."""
     new = batch.new.clone().requires_grad_()
     ratios = function(new, batch.old, batch.mask)
     (gradient,) = torch.autograd.grad((ratios * upstream(*ratios.shape)).sum(), new)
@@ -27,7 +29,10 @@ def value_and_gradient(function, batch):
 
 def twin_tokens(batch):
     new, old, _, mask = batch.lists
-    value = [[literal.token_ratio(new, old, i, t) if m else 1.0 for t, m in enumerate(r)] for i, r in enumerate(mask)]
+    value = [
+        [literal.token_ratio(new, old, i, t) if m else 1.0 for t, m in enumerate(r)]
+        for i, r in enumerate(mask)
+    ]
     value = torch.tensor(value, dtype=torch.float64)
     return value, value * batch.mask * upstream(*value.shape)
 
@@ -35,7 +40,10 @@ def twin_tokens(batch):
 def twin_sequences(batch):
     new, old, _, mask = batch.lists
     value = [literal.sequence_ratio(new, old, mask, i) for i in range(len(mask))]
-    slope = [[literal.sequence_ratio_gradient(new, old, mask, i, t) for t in range(len(r))] for i, r in enumerate(mask)]
+    slope = [
+        [literal.sequence_ratio_gradient(new, old, mask, i, t) for t in range(len(r))]
+        for i, r in enumerate(mask)
+    ]
     slope = torch.tensor(slope, dtype=torch.float64)
     return torch.tensor(value, dtype=torch.float64), slope * upstream(len(value)).unsqueeze(1)
 
@@ -54,9 +62,12 @@ def check_gradient(function, twin):
 
 
 def check_padding(function, twin):
-    """NaN, infinities and 1e300 in the padding change neither a value nor a gradient by a single bit."""
+    """NaN, infinities and 1e300 in the padding change neither a value nor a gradient by a single
+    bit."""
     clean, dirty = ragged_batch(), ragged_batch(garbage=True)
-    for expected, actual in zip(value_and_gradient(function, clean), value_and_gradient(function, dirty), strict=True):
+    for expected, actual in zip(
+        value_and_gradient(function, clean), value_and_gradient(function, dirty), strict=True
+    ):
         assert torch.equal(actual, expected), f"{actual} instead of {expected}"
 
 
@@ -118,7 +129,9 @@ def mean_over_padding(new, old, mask):
 def mean_of_the_token_ratios(new, old, mask):
     """The arithmetic mean where GSPO has the geometric one."""
     rho = plain_tokens(new, old, mask) * mask
-    return torch.where(mask.sum(1) > 0, rho.sum(1) / mask.sum(1).clamp(min=1), torch.ones_like(rho[:, 0]))
+    return torch.where(
+        mask.sum(1) > 0, rho.sum(1) / mask.sum(1).clamp(min=1), torch.ones_like(rho[:, 0])
+    )
 
 
 def gradient_n_times_too_large(new, old, mask):
@@ -211,7 +224,10 @@ def test_a_gradient_n_times_too_large_shows_in_no_value():
 @pytest.mark.parametrize("function", (token_ratios, sequence_ratios))
 def test_any_kind_of_mask_will_do(function, dtype):
     batch = ragged_batch()
-    assert torch.equal(function(batch.new, batch.old, batch.mask.to(dtype)), function(batch.new, batch.old, batch.mask))
+    assert torch.equal(
+        function(batch.new, batch.old, batch.mask.to(dtype)),
+        function(batch.new, batch.old, batch.mask),
+    )
 
 
 @pytest.mark.parametrize("function", (token_ratios, sequence_ratios))
@@ -254,7 +270,8 @@ def drifting(rows, tokens, mean=0.0):
 
 @pytest.mark.parametrize(("tokens", "sequence", "product_mean_one", "product_median_one"), SPREAD)
 def test_spread_of_the_ratios_over_length(tokens, sequence, product_mean_one, product_median_one):
-    """Independent drift of sd 0.05: token ratios spread by 0.050 at any length, GSPO's by 0.05 / sqrt(n)."""
+    """Independent drift of sd 0.05: token ratios spread by 0.050 at any length, GSPO's by 0.05 /
+    sqrt(n)."""
     new, old, mask = drifting(8_000, tokens)
     assert token_ratios(new, old, mask).std().item() == pytest.approx(0.050, abs=0.0005)
     assert sequence_ratios(new, old, mask).std().item() == pytest.approx(sequence, rel=0.03)
@@ -262,7 +279,8 @@ def test_spread_of_the_ratios_over_length(tokens, sequence, product_mean_one, pr
 
 @pytest.mark.parametrize(("tokens", "sequence", "product_mean_one", "product_median_one"), SPREAD)
 def test_spread_of_the_raw_product(tokens, sequence, product_mean_one, product_median_one):
-    """For a lognormal sqrt(exp(n v) - 1) with the mean held at 1, times exp(n v / 2) with the median at 1."""
+    """For a lognormal sqrt(exp(n v) - 1) with the mean held at 1, times exp(n v / 2) with the
+    median at 1."""
     variance = tokens * 0.05**2
     exact = math.sqrt(math.exp(variance) - 1)
     assert exact == pytest.approx(product_mean_one, abs=0.006)
@@ -277,7 +295,8 @@ def test_spread_of_the_raw_product(tokens, sequence, product_mean_one, product_m
 
 
 def gspo_token_ratios(new, old, mask):
-    """sg(s_i) * pi / sg(pi), [B, T]: GSPO eq. 14. Every token's value is s_i, its gradient its own."""
+    """sg(s_i) * pi / sg(pi), [B, T]: GSPO eq. 14. Every token's value is s_i, its gradient its
+    own."""
     new = new.masked_fill(mask == 0, 0.0)
     return sequence_ratios(new, old, mask).detach().unsqueeze(1) * (new - new.detach()).exp()
 
@@ -293,9 +312,13 @@ def test_gspo_token_with_one_advantage_a_row_is_gspo():
     by_token = gspo_token_ratios(new, batch.old, batch.mask)
     by_row = sequence_ratios(new, batch.old, batch.mask).unsqueeze(1).expand_as(by_token)
     close(by_token, by_row.detach())
-    objectives = [row_mean_objective(ratios, advantages, batch.mask) for ratios in (by_token, by_row)]
+    objectives = [
+        row_mean_objective(ratios, advantages, batch.mask) for ratios in (by_token, by_row)
+    ]
     close(objectives[0], objectives[1].detach())
-    gradients = [torch.autograd.grad(objective, new, retain_graph=True)[0] for objective in objectives]
+    gradients = [
+        torch.autograd.grad(objective, new, retain_graph=True)[0] for objective in objectives
+    ]
     assert gradients[0].abs().max() > 0
     close(gradients[0], gradients[1])
 

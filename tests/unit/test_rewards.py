@@ -1,4 +1,5 @@
-"""Lesson 02: when is an answer right? A table of cases for each rule, and graders with named mistakes."""
+"""Lesson 02: when is an answer right? A table of cases for each rule, and graders with named
+mistakes."""
 
 import doctest
 import json
@@ -194,11 +195,23 @@ glued | 72 | 72clips2
 """)
 LONG = "1234567890" * 40  # 400 digits; floats, and Decimal's 28 places, would round it
 HUGE = "9" * 5000  # more digits than int() reads
-RIGHT["exact"] += [(LONG, LONG), (HUGE, HUGE), ("0." + LONG, f"0.{LONG}0"), ("-" + LONG, "-" + LONG)]
+RIGHT["exact"] += [
+    (LONG, LONG),
+    (HUGE, HUGE),
+    ("0." + LONG, f"0.{LONG}0"),
+    ("-" + LONG, "-" + LONG),
+]
 RIGHT["white space"] = [("\n 72\t", "72"), (f"72{NO_BREAK_SPACE}kg", "72"), ("72", " 72\n")]
-WRONG["exact"] += [(LONG, LONG[:-1] + "1"), (HUGE, HUGE[:-1] + "8"), ("0." + LONG, f"0.{LONG[:-2]}")]
+WRONG["exact"] += [
+    (LONG, LONG[:-1] + "1"),
+    (HUGE, HUGE[:-1] + "8"),
+    ("0." + LONG, f"0.{LONG[:-2]}"),
+]
 WRONG["no number"] += [(None, "72"), ("", "72"), ("", "0"), (" \n", "0"), ("", "")]
-WRONG["other scripts"] += [("7\N{ZERO WIDTH SPACE}2", "72"), ("7\N{COMBINING LONG STROKE OVERLAY}2", "72")]
+WRONG["other scripts"] += [
+    ("7\N{ZERO WIDTH SPACE}2", "72"),
+    ("7\N{COMBINING LONG STROKE OVERLAY}2", "72"),
+]
 CASES = {pair: True for pairs in RIGHT.values() for pair in pairs}
 CASES |= {pair: False for pairs in WRONG.values() for pair in pairs}
 
@@ -223,7 +236,8 @@ def test_parse_number_writes_one_canonical_form():
     assert [parse_number(text) for text in ["-0", ".50", "-$7.00"]] == ["0", "0.5", "-7"]
 
 
-# Graders with one mistake each. All are in use somewhere; the table above must tell each from the right one.
+# Graders with one mistake each. All are in use somewhere; the table above must tell each from the
+# right one.
 
 
 def bare(text):
@@ -302,7 +316,9 @@ def keeps_only_the_digits(predicted, gold):
 
 
 def normalises_unicode(predicted, gold):
-    return answers_match(unicodedata.normalize("NFKC", predicted), unicodedata.normalize("NFKC", gold))
+    return answers_match(
+        unicodedata.normalize("NFKC", predicted), unicodedata.normalize("NFKC", gold)
+    )
 
 
 def matches_two_unreadable_answers(predicted, gold):
@@ -480,11 +496,17 @@ def only_looks_for_the_tags(text):
 
 
 def searches_instead_of_matching(text):
-    return float(bool(re.search(r"<reasoning>.+?</reasoning>\s*<answer>.+?</answer>", text, re.DOTALL)))
+    return float(
+        bool(re.search(r"<reasoning>.+?</reasoning>\s*<answer>.+?</answer>", text, re.DOTALL))
+    )
 
 
 def lets_dots_pass_the_tags(text):
-    return float(bool(re.fullmatch(r"\s*<reasoning>.+</reasoning>\s*<answer>.+</answer>\s*", text, re.DOTALL)))
+    return float(
+        bool(
+            re.fullmatch(r"\s*<reasoning>.+</reasoning>\s*<answer>.+</answer>\s*", text, re.DOTALL)
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -533,7 +555,8 @@ def test_lenient_answer(text, answer):
     assert lenient_answer(text) == answer
 
 
-# A made-up next question in every dress, a repeated question or request, GSM8K's mark: what the first answer is.
+# A made-up next question in every dress, a repeated question or request, GSM8K's mark: what the
+# first answer is.
 FIRST_ANSWERS = r"""
 It is 72.\n### Question: Ben has 5 => 72
 It is 72.\n**Question:** Ben has 5 stamps. => 72
@@ -622,7 +645,9 @@ def test_where_the_first_answer_begins_and_ends(row):
     assert str(lenient_answer(text.replace("\\n", "\n"))) == answer
 
 
-@pytest.mark.parametrize("answer", ["48 + 24 = 72.", f"{THOUGHT} {ONE}", "Question: 48 + 24?\nAnswer: 72"])
+@pytest.mark.parametrize(
+    "answer", ["48 + 24 = 72.", f"{THOUGHT} {ONE}", "Question: 48 + 24?\nAnswer: 72"]
+)
 def test_the_request_may_be_quoted_before_the_answer(answer):
     assert lenient_correct(f"{FORMAT_REQUEST}\n{answer}\n### Question\nBen has 5.", "72")
 
@@ -667,7 +692,9 @@ TAGS = "<answer> </answer> <reasoning> </reasoning>"
 FRAGMENTS = TAGS + r" 72 73 , . - − $ % = \ \frac \boxed{ } ^ e / * ½ ² ٧ nan inf Q:"
 HOSTILE_TEXT = st.lists(st.sampled_from([*FRAGMENTS.split(), " ", "\n"]), max_size=30).map("".join)
 TEXTS = ANY_TEXT | HOSTILE_TEXT
-NUMBERS = st.integers().map(str) | st.decimals(allow_nan=False, allow_infinity=False).map(lambda n: f"{n:f}")
+NUMBERS = st.integers().map(str) | st.decimals(allow_nan=False, allow_infinity=False).map(
+    lambda n: f"{n:f}"
+)
 DRESS = r"""N | N. | **N** | `N` | _N_ | (N) | "N" | N% | N % | N\% | $N | \$N | N € | $N$ | $$ N $$ | \(N\)
 \boxed{N} | $\boxed{N}$ | \text{N} | \boxed{N\text{ clips}} | N\,\mathrm{cm} | #### N | N clips per day
 The answer is N. | x = N | x=N | = **N** | N = N"""
@@ -707,11 +734,17 @@ def test_dress_changes_nothing(number, dress):
 @example("0", "-0")
 @example("9007199254740993", "9007199254740992")
 def test_numbers_match_exactly_when_they_are_equal(one, other):
-    assert answers_match(one, other) is answers_match(other, one) is (Decimal(one) == Decimal(other))
+    assert (
+        answers_match(one, other) is answers_match(other, one) is (Decimal(one) == Decimal(other))
+    )
 
 
 @quick
-@given(NUMBERS, NUMBERS, st.sampled_from([" or ", "-", " ", ", ", "/", " = ", " x ", ":", "^", " but not "]))
+@given(
+    NUMBERS,
+    NUMBERS,
+    st.sampled_from([" or ", "-", " ", ", ", "/", " = ", " x ", ":", "^", " but not "]),
+)
 def test_two_different_numbers_are_wrong(one, other, between):
     assume(Decimal(one) != Decimal(other))
     assert parse_number(one + between + other) is None
@@ -737,9 +770,40 @@ def test_a_single_closed_tag_yields_exactly_what_stands_in_it(before, content, a
 HOSTILE_UNITS = r"""<answer> </answer> <answer></answer> <answer>1</answer> <answer <reasoning> </ Q Question:
 , 1 1, ,111 1. . .1 - --1 1- − \ \boxed{ \text { {,} \, \\ $ % = 1= * **1 ( )" 1: 1e /1 ^ a ٧ ½
 minus million""".split()
-HOSTILE_UNITS += ["#", "####", "#### 1,", "\n#### ", "next new ", "Question: A: ", "<|a|>", "\n**Question", "?"]
-HOSTILE_UNITS += ["and a ", "seventy-", "ths ", "n't ", "to the ", "adds up to ", "one of ", "not ", "72kg ", "km/"]
-HOSTILE_UNITS += [" ", "1 ", "\n", "\t\n", " \n", "Q ", "\nQ ", "\nQuestion 1", "<answer>1 or 2</answer>"]
+HOSTILE_UNITS += [
+    "#",
+    "####",
+    "#### 1,",
+    "\n#### ",
+    "next new ",
+    "Question: A: ",
+    "<|a|>",
+    "\n**Question",
+    "?",
+]
+HOSTILE_UNITS += [
+    "and a ",
+    "seventy-",
+    "ths ",
+    "n't ",
+    "to the ",
+    "adds up to ",
+    "one of ",
+    "not ",
+    "72kg ",
+    "km/",
+]
+HOSTILE_UNITS += [
+    " ",
+    "1 ",
+    "\n",
+    "\t\n",
+    " \n",
+    "Q ",
+    "\nQ ",
+    "\nQuestion 1",
+    "<answer>1 or 2</answer>",
+]
 
 
 @pytest.mark.parametrize("unit", HOSTILE_UNITS)
@@ -770,12 +834,23 @@ def test_every_gsm8k_answer_matches_itself_with_and_without_commas(split, with_c
 
 
 @pytest.mark.parametrize(
-    "text", ["‘72’", "72¢", "₩72", r"\left(72\right)", r"\underline{72}", r"$\displaystyle 72$", "72 times"]
+    "text",
+    [
+        "‘72’",
+        "72¢",
+        "₩72",
+        r"\left(72\right)",
+        r"\underline{72}",
+        r"$\displaystyle 72$",
+        "72 times",
+    ],
 )
 def test_dress_around_a_number(text):
     assert parse_number(text) == "72"
 
 
-@pytest.mark.parametrize("text", ["not 72", "72 dozen", "twice 72", "square root of 72", "72 k", "2 bn", "72 squared"])
+@pytest.mark.parametrize(
+    "text", ["not 72", "72 dozen", "twice 72", "square root of 72", "72 k", "2 bn", "72 squared"]
+)
 def test_words_that_change_the_number(text):
     assert parse_number(text) is None

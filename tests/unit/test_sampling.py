@@ -1,5 +1,6 @@
-"""Sampling and scoring: rules S1 to S9, the decoders against each other, against `generate` and against loops that use
-no cache, no padding and no sharing; the noise, dropping of rows, entropy, errors."""
+"""Sampling and scoring: rules S1 to S9, the decoders against each other, against `generate` and
+against loops that use no cache, no padding and no sharing; the noise, dropping of rows, entropy,
+errors."""
 
 import math
 from types import SimpleNamespace
@@ -24,10 +25,22 @@ from small_policies import (
 
 from rlvr_helpers import sampling
 from rlvr_helpers.engine import decoding
-from rlvr_helpers.engine.decoding import CacheDecoder, GraphDecoder, LayerDecoder, PlainDecoder, decoder_for
+from rlvr_helpers.engine.decoding import (
+    CacheDecoder,
+    GraphDecoder,
+    LayerDecoder,
+    PlainDecoder,
+    decoder_for,
+)
 from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.models import format_prompt, make_policy
-from rlvr_helpers.sampling import encode_prompts, mask_after_end, pick_tokens, rows_to_keep, sample_groups
+from rlvr_helpers.sampling import (
+    encode_prompts,
+    mask_after_end,
+    pick_tokens,
+    rows_to_keep,
+    sample_groups,
+)
 from rlvr_helpers.scoring import score_tokens, token_logprobs
 
 
@@ -37,7 +50,12 @@ def prompts_of(policy, problems):
 
 def roll(policy, prompts, group_size=3, max_tokens=8, temperature=1.0, seed=0):
     return sample_groups(
-        policy, prompts, group_size, max_tokens, temperature, generator=torch.Generator().manual_seed(seed)
+        policy,
+        prompts,
+        group_size,
+        max_tokens,
+        temperature,
+        generator=torch.Generator().manual_seed(seed),
     )
 
 
@@ -47,9 +65,12 @@ def score(policy, rollout, **options):
 
 
 def rows_of(rollout):
-    """Each row as two plain lists: the prompt's tokens without padding, the completion's under the mask."""
+    """Each row as two plain lists: the prompt's tokens without padding, the completion's under the
+    mask."""
     tables = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
-    for prompt, prompt_mask, completion, mask in zip(*(table.tolist() for table in tables), strict=True):
+    for prompt, prompt_mask, completion, mask in zip(
+        *(table.tolist() for table in tables), strict=True
+    ):
         yield (
             [token for token, keep in zip(prompt, prompt_mask, strict=True) if keep],
             [token for token, keep in zip(completion, mask, strict=True) if keep],
@@ -65,16 +86,21 @@ def completions(rollout):
 
 @torch.no_grad()
 def next_logits(model, tokens):
-    """The logits after these tokens, [V] in float64: the whole text through the model, nothing cached or padded."""
+    """The logits after these tokens, [V] in float64: the whole text through the model, nothing
+    cached or padded."""
     return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1].double()
 
 
 @torch.no_grad()
 def literal_logprobs(model, rollout, temperature=1.0):
-    """log-prob[i][t] of the completion tokens: each row by itself through the model, the softmax written out."""
+    """log-prob[i][t] of the completion tokens: each row by itself through the model, the softmax
+    written out."""
     table = []
     for prompt, completion in rows_of(rollout):
-        after = model(input_ids=torch.tensor([prompt + completion]), use_cache=False).logits[0].double() / temperature
+        after = (
+            model(input_ids=torch.tensor([prompt + completion]), use_cache=False).logits[0].double()
+            / temperature
+        )
         row = []
         for t, token in enumerate(completion):
             logits = after[len(prompt) + t - 1].tolist()  # after the text before this token
@@ -84,15 +110,22 @@ def literal_logprobs(model, rollout, temperature=1.0):
 
 
 def literal_samples(policy, prompts, group_size, max_tokens, temperature, seed):
-    """The tokens that the noise stands for: row by row, the first token whose cumulative probability passes it."""
+    """The tokens that the noise stands for: row by row, the first token whose cumulative
+    probability passes it."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(len(prompts) * group_size, max_tokens, generator=generator).tolist()
     table = []
     for row in range(len(prompts) * group_size):
         prompt = policy.tokenizer(prompts[row // group_size], add_special_tokens=False).input_ids
         completion = []
-        while len(completion) < max_tokens and not (completion and completion[-1] in policy.end_ids):
-            probabilities = (next_logits(policy.model, prompt + completion) / temperature).softmax(dim=-1).tolist()
+        while len(completion) < max_tokens and not (
+            completion and completion[-1] in policy.end_ids
+        ):
+            probabilities = (
+                (next_logits(policy.model, prompt + completion) / temperature)
+                .softmax(dim=-1)
+                .tolist()
+            )
             cumulative, token = probabilities[0], 0
             while cumulative <= noise[row][len(completion)] and token < len(probabilities) - 1:
                 token += 1
@@ -148,15 +181,14 @@ def test_s2_every_end_token_ends_a_completion(policy, problems):
     rollout = roll(policy, prompts_of(policy, problems), group_size=16)
     last = {completion[-1] for completion in completions(rollout)}
     assert set(END_IDS) <= last
-    assert mask_after_end(torch.tensor([[5, STOP, 6], [POINT, 5, 6], [5, 6, END]]), END_IDS).tolist() == [
-        [1, 1, 0],
-        [1, 0, 0],
-        [1, 1, 1],
-    ]
+    assert mask_after_end(
+        torch.tensor([[5, STOP, 6], [POINT, 5, 6], [5, 6, END]]), END_IDS
+    ).tolist() == [[1, 1, 0], [1, 0, 0], [1, 1, 1]]
 
 
 def test_s3_a_pad_token_that_was_sampled_counts(policy, problems):
-    """The pad token is a word like any other when the model says it. A mask guessed from it would lose it."""
+    """The pad token is a word like any other when the model says it. A mask guessed from it would
+    lose it."""
     rollout = roll(policy, prompts_of(policy, problems), group_size=16)
     said = (rollout.completion_ids == PAD) & (rollout.mask == 1)
     in_the_middle = said & (torch.arange(rollout.mask.shape[1]) < rollout.lengths[:, None] - 1)
@@ -183,9 +215,9 @@ def test_s4_truncated_is_a_row_whose_last_token_is_no_end_token(any_policy, prob
     assert 0 < sum(expected) < len(expected)
     for completion, truncated in zip(completions(rollout), expected, strict=True):
         assert len(completion) == 8 or not truncated
-    assert any(len(c) == 8 and not cut for c, cut in zip(completions(rollout), expected, strict=True)), (
-        "an end token in the budget's last place is no truncation: choose another seed"
-    )
+    assert any(
+        len(c) == 8 and not cut for c, cut in zip(completions(rollout), expected, strict=True)
+    ), "an end token in the budget's last place is no truncation: choose another seed"
 
 
 # --- S5: padding and positions --------------------------------------------------------------------
@@ -194,15 +226,17 @@ def test_s4_truncated_is_a_row_whose_last_token_is_no_end_token(any_policy, prob
 def test_s5_prompts_are_padded_on_the_left(policy, problems):
     rollout = roll(policy, prompts_of(policy, problems), group_size=2)
     for i, (ids, mask) in enumerate(zip(rollout.prompt_ids, rollout.prompt_mask, strict=True)):
-        prompt = policy.tokenizer(prompts_of(policy, problems)[i // 2], add_special_tokens=False).input_ids
+        prompt = policy.tokenizer(
+            prompts_of(policy, problems)[i // 2], add_special_tokens=False
+        ).input_ids
         padding = len(ids) - len(prompt)
         assert ids.tolist() == [PAD] * padding + prompt
         assert mask.tolist() == [0] * padding + [1] * len(prompt)
 
 
 def test_s5_log_probs_do_not_depend_on_the_other_prompts_of_the_batch(any_policy, problems):
-    """Each row by itself, with no padding at all, gives what the ragged batch gives: to the sampler, to the scorer and
-    to the scorer that shares prompts."""
+    """Each row by itself, with no padding at all, gives what the ragged batch gives: to the
+    sampler, to the scorer and to the scorer that shares prompts."""
     rollout = roll(any_policy, prompts_of(any_policy, problems))
     alone = literal_logprobs(any_policy.model, rollout)
     assert largest_gap(rollout.logprobs, alone) < 2e-5
@@ -259,7 +293,9 @@ def test_s6_each_token_is_scored_from_the_logits_one_position_earlier(any_policy
     )
     width, ids = rollout.mask.shape[1], rollout.completion_ids[..., None]
     one_late = out.logits[:, -width:].log_softmax(-1).gather(-1, ids).squeeze(-1) * rollout.mask
-    in_place = out.logits[:, -width - 1 : -1].log_softmax(-1).gather(-1, ids).squeeze(-1) * rollout.mask
+    in_place = (
+        out.logits[:, -width - 1 : -1].log_softmax(-1).gather(-1, ids).squeeze(-1) * rollout.mask
+    )
     alone = [
         [
             float(next_logits(any_policy.model, prompt + completion[:t]).log_softmax(-1)[token])
@@ -275,8 +311,13 @@ def test_s6_each_token_is_scored_from_the_logits_one_position_earlier(any_policy
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 1.7])
 def test_s7_logits_are_divided_by_the_sampling_temperature(any_policy, problems, temperature):
     rollout = roll(any_policy, prompts_of(any_policy, problems), temperature=temperature)
-    assert largest_gap(rollout.logprobs, literal_logprobs(any_policy.model, rollout, temperature)) < 2e-5
-    assert torch.allclose(score(any_policy, rollout, temperature=temperature), rollout.logprobs, atol=2e-5)
+    assert (
+        largest_gap(rollout.logprobs, literal_logprobs(any_policy.model, rollout, temperature))
+        < 2e-5
+    )
+    assert torch.allclose(
+        score(any_policy, rollout, temperature=temperature), rollout.logprobs, atol=2e-5
+    )
     for other in {0.6, 1.0, 1.7} - {temperature}:
         assert (score(any_policy, rollout, temperature=other) - rollout.logprobs).abs().max() > 0.05
 
@@ -285,18 +326,23 @@ def test_s7_logits_are_divided_by_the_sampling_temperature(any_policy, problems,
 
 
 def chi_square_p_value(counts, probabilities):
-    """The p-value of these counts under these probabilities; words with few expected counts are put together."""
+    """The p-value of these counts under these probabilities; words with few expected counts are put
+    together."""
     expected = probabilities.double() * counts.sum()
     rare = expected < 5
     counts = torch.cat([counts[~rare], counts[rare].sum()[None]]).double()
     expected = torch.cat([expected[~rare], expected[rare].sum()[None]])
     counts, expected = counts[expected > 0], expected[expected > 0]
     statistic = ((counts - expected) ** 2 / expected).sum()
-    return float(torch.special.gammaincc(torch.tensor((len(counts) - 1) / 2).double(), statistic / 2))
+    return float(
+        torch.special.gammaincc(torch.tensor((len(counts) - 1) / 2).double(), statistic / 2)
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 1.5])
-def test_s8_the_whole_distribution_is_sampled_whatever_the_generation_config_says(policy, temperature):
+def test_s8_the_whole_distribution_is_sampled_whatever_the_generation_config_says(
+    policy, temperature
+):
     config = policy.model.generation_config
     config.do_sample, config.top_k, config.top_p, config.temperature = True, 5, 0.5, 0.1
     config.repetition_penalty = 3.0
@@ -311,13 +357,16 @@ def test_s8_the_whole_distribution_is_sampled_whatever_the_generation_config_say
     seen = rollout.prompt_ids[0].unique()
     penalised[seen] = torch.where(logits[seen] > 0, logits[seen] / 3, logits[seen] * 3)
     for wrong in (five_best, penalised, logits * 1.25):
-        assert chi_square_p_value(counts, wrong.softmax(dim=-1)) < 1e-6, "the comparison must be able to tell"
+        assert chi_square_p_value(counts, wrong.softmax(dim=-1)) < 1e-6, (
+            "the comparison must be able to tell"
+        )
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.3, 3.0))
 @settings(max_examples=30, deadline=None)
 def test_s8_evenly_spread_noise_gives_each_token_its_share(seed, temperature):
-    """Without chance: of N equally spaced noise values a token with probability p gets N p, give or take one."""
+    """Without chance: of N equally spaced noise values a token with probability p gets N p, give or
+    take one."""
     logits = 2 * torch.randn(12, generator=torch.Generator().manual_seed(seed))
     points = 4096
     noise = (torch.arange(points) + 0.5) / points
@@ -380,7 +429,9 @@ def assert_same_rollout(one, two, tolerance=0.0):
 
 
 def test_the_written_out_decoder_serves_llama_and_qwen2_alone():
-    kinds = {family: type(decoder_for(make_model(family), 4)) for family in ("llama", "qwen2", "gpt2")}
+    kinds = {
+        family: type(decoder_for(make_model(family), 4)) for family in ("llama", "qwen2", "gpt2")
+    }
     assert kinds == {"llama": LayerDecoder, "qwen2": LayerDecoder, "gpt2": CacheDecoder}
 
 
@@ -397,7 +448,9 @@ def test_the_written_out_decoder_equals_its_twin(monkeypatch, problems, family, 
 
 def test_greedy_decoding_equals_generate(any_policy, problems):
     """Token for token what transformers gives, with the same end tokens."""
-    rollout = roll(any_policy, prompts_of(any_policy, problems), group_size=1, max_tokens=12, temperature=0.0)
+    rollout = roll(
+        any_policy, prompts_of(any_policy, problems), group_size=1, max_tokens=12, temperature=0.0
+    )
     generated = any_policy.model.generate(
         rollout.prompt_ids,
         attention_mask=rollout.prompt_mask,
@@ -414,7 +467,9 @@ def test_greedy_decoding_equals_the_literal_loop(any_policy, problems):
     for prompt, completion in rows_of(rollout):
         for t, token in enumerate(completion):
             assert token == int(next_logits(any_policy.model, prompt + completion[:t]).argmax())
-    assert largest_gap(rollout.logprobs, literal_logprobs(any_policy.model, rollout)) < 2e-5, "at temperature 1"
+    assert largest_gap(rollout.logprobs, literal_logprobs(any_policy.model, rollout)) < 2e-5, (
+        "at temperature 1"
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -446,13 +501,17 @@ VARIANTS = {
     "biases in attention": ("llama", {"attention_bias": True}),
     "biases in the MLP": ("llama", {"mlp_bias": True}),
     "another activation": ("llama", {"hidden_act": "gelu"}),
-    "a sliding window": ("qwen2", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}),
+    "a sliding window": (
+        "qwen2",
+        {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0},
+    ),
 }
 
 
 @pytest.mark.parametrize("family, changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_any_llama_or_qwen2_is_decoded_right(problems, family, changes):
-    """Any model folder may be loaded. What the written-out layers do not know must go to the decoder for any model."""
+    """Any model folder may be loaded. What the written-out layers do not know must go to the
+    decoder for any model."""
     policy = make_tiny(family, **changes)
     prompts = prompts_of(policy, problems[:4])
     rollout = roll(policy, prompts, group_size=2, max_tokens=5)
@@ -502,7 +561,9 @@ def test_prompts_are_read_once_and_finished_rows_are_dropped(any_policy, problem
 def test_dropping_rows_changes_nothing(any_policy, problems, monkeypatch):
     prompts = prompts_of(any_policy, problems)
     dropped = roll(any_policy, prompts, group_size=8, max_tokens=20)
-    monkeypatch.setattr(sampling, "rows_to_keep", lambda live, size: torch.arange(len(live)).view(-1, size))
+    monkeypatch.setattr(
+        sampling, "rows_to_keep", lambda live, size: torch.arange(len(live)).view(-1, size)
+    )
     with_decoder(monkeypatch, Spy)
     all_kept = roll(any_policy, prompts, group_size=8, max_tokens=20)
     assert not Spy.last.kept
@@ -517,7 +578,9 @@ def test_a_large_group_is_decoded_in_parts(policy, problems, monkeypatch, group_
     fast = roll(policy, prompts, group_size=group_size, max_tokens=12)
     assert Spy.last.size == parts
     with_decoder(monkeypatch, CacheDecoder)
-    assert_same_rollout(fast, roll(policy, prompts, group_size=group_size, max_tokens=12), tolerance=2e-5)
+    assert_same_rollout(
+        fast, roll(policy, prompts, group_size=group_size, max_tokens=12), tolerance=2e-5
+    )
 
 
 def test_memory_is_used_again_and_never_by_two_at_once(policy, problems):
@@ -530,7 +593,8 @@ def test_memory_is_used_again_and_never_by_two_at_once(policy, problems):
     assert decoding._spare[0].data_ptr() == memory
     assert_same_rollout(first, again)
 
-    one, other = (decoder_for(policy.model, 20) for _ in range(2))  # as a slider's callback beside a training cell
+    # as a slider's callback beside a training cell
+    one, other = (decoder_for(policy.model, 20) for _ in range(2))
     ids, mask = encode_prompts(policy, prompts)
     with torch.inference_mode():
         one.start(ids, mask, 8)
@@ -556,7 +620,8 @@ def test_large_memory_is_given_back(monkeypatch):
 
 
 def test_a_row_does_not_depend_on_when_other_rows_end(any_policy, problems):
-    """Other prompts in the same places: those rows say other things and end elsewhere, the first group does not care."""
+    """Other prompts in the same places: those rows say other things and end elsewhere, the first
+    group does not care."""
     first, *others = prompts_of(any_policy, problems)
     one = roll(any_policy, [first, *others[:2]], group_size=4)
     two = roll(any_policy, [first, *others[2:4]], group_size=4)
@@ -594,7 +659,10 @@ def test_a_given_generator_leaves_torch_s_own_alone(policy, problems):
 
 def test_rows_of_a_group_differ_and_greedy_ones_do_not(policy, problems):
     prompts = prompts_of(policy, problems)
-    sampled, greedy = roll(policy, prompts, 4).texts, roll(policy, prompts, 4, temperature=0.0).texts
+    sampled, greedy = (
+        roll(policy, prompts, 4).texts,
+        roll(policy, prompts, 4, temperature=0.0).texts,
+    )
     for p in range(len(prompts)):
         assert len(set(sampled[4 * p : 4 * p + 4])) > 1
         assert len(set(greedy[4 * p : 4 * p + 4])) == 1
@@ -602,7 +670,10 @@ def test_rows_of_a_group_differ_and_greedy_ones_do_not(policy, problems):
 
 def test_greedy_decoding_needs_no_luck(policy, problems):
     prompts = prompts_of(policy, problems)
-    assert_same_rollout(roll(policy, prompts, temperature=0.0, seed=1), roll(policy, prompts, temperature=0.0, seed=2))
+    assert_same_rollout(
+        roll(policy, prompts, temperature=0.0, seed=1),
+        roll(policy, prompts, temperature=0.0, seed=2),
+    )
 
 
 # --- the rectangle of rows ------------------------------------------------------------------------
@@ -622,11 +693,15 @@ def test_rows_to_keep(case):
     kept = rows_to_keep(live, size)
     groups = live.view(-1, size)
     assert kept.shape == (int(groups.any(dim=1).sum()), int(groups.sum(dim=1).max()))
-    assert set(live.nonzero().flatten().tolist()) <= set(kept.flatten().tolist()), "no live row is lost"
+    assert set(live.nonzero().flatten().tolist()) <= set(kept.flatten().tolist()), (
+        "no live row is lost"
+    )
     assert len(set(kept.flatten().tolist())) == kept.numel(), "no row comes twice"
     owners = (kept // size).tolist()
     assert all(len(set(line)) == 1 for line in owners), "a line stays within its group"
-    assert [line[0] for line in owners] == sorted({line[0] for line in owners}), "groups keep their order"
+    assert [line[0] for line in owners] == sorted({line[0] for line in owners}), (
+        "groups keep their order"
+    )
     for line in kept.tolist():
         flags = live[line].int().tolist()
         assert flags == sorted(flags, reverse=True), "live rows come first"
@@ -665,7 +740,9 @@ def test_one_row_a_prompt_and_one_token_a_row(any_policy, problems, group_size, 
         logprobs = score(any_policy, rollout, group_size=shared)
         assert largest_gap(logprobs, literal_logprobs(any_policy.model, rollout)) < 2e-5
     if max_tokens == 1:
-        assert rollout.truncated.tolist() == [completion[0] not in END_IDS for completion in completions(rollout)]
+        assert rollout.truncated.tolist() == [
+            completion[0] not in END_IDS for completion in completions(rollout)
+        ]
 
 
 def test_a_rollout_is_as_wide_as_its_longest_completion(problems):
@@ -707,7 +784,9 @@ def value_and_gradient(model, rollout, group_size):
     logprobs = token_logprobs(model, *ids, group_size=group_size)
     weights = torch.randn(logprobs.shape, generator=torch.Generator().manual_seed(1))
     (logprobs * weights).sum().backward()
-    return logprobs.detach(), torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    return logprobs.detach(), torch.cat(
+        [parameter.grad.flatten() for parameter in model.parameters()]
+    )
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
@@ -723,7 +802,8 @@ def test_sharing_prompts_changes_neither_value_nor_gradient(family, problems):
 
 @pytest.mark.parametrize("group_size", [1, 4])
 def test_the_gradient_is_that_of_one_row_at_a_time(any_policy, problems, group_size):
-    """The same weighted sum from rows without padding, each through the model by itself, in float64."""
+    """The same weighted sum from rows without padding, each through the model by itself, in
+    float64."""
     rollout = roll(any_policy, prompts_of(any_policy, problems[:3]), group_size=4)
     model = any_policy.model.double()
     _, gradient = value_and_gradient(model, rollout, group_size)
@@ -731,7 +811,9 @@ def test_the_gradient_is_that_of_one_row_at_a_time(any_policy, problems, group_s
     model.zero_grad()
     for i, (prompt, completion) in enumerate(rows_of(rollout)):
         logits = model(input_ids=torch.tensor([prompt + completion]), use_cache=False).logits[0]
-        each = [logits[len(prompt) + t - 1].log_softmax(-1)[token] for t, token in enumerate(completion)]
+        each = [
+            logits[len(prompt) + t - 1].log_softmax(-1)[token] for t, token in enumerate(completion)
+        ]
         sum(weight * logprob for weight, logprob in zip(weights[i], each, strict=False)).backward()
     literal = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
     assert torch.allclose(gradient, literal, rtol=1e-5, atol=1e-6 * literal.abs().max())
@@ -747,7 +829,9 @@ def test_what_stands_in_the_padding_is_not_scored(any_policy, problems):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 @pytest.mark.parametrize("group_size", [1, 3])
-def test_entropy_is_that_of_each_position_s_distribution(any_policy, problems, group_size, temperature):
+def test_entropy_is_that_of_each_position_s_distribution(
+    any_policy, problems, group_size, temperature
+):
     rollout = roll(any_policy, prompts_of(any_policy, problems[:2]), max_tokens=5)
     ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
     with torch.no_grad():
@@ -769,14 +853,25 @@ def test_entropy_is_that_of_each_position_s_distribution(any_policy, problems, g
 
 @pytest.mark.parametrize(
     "group_size, max_tokens, temperature",
-    [(0, 5, 1.0), (2, 0, 1.0), (-1, 5, 1.0), (2, 5, -0.1), (2, 5, float("nan")), (2, 5, float("inf"))],
+    [
+        (0, 5, 1.0),
+        (2, 0, 1.0),
+        (-1, 5, 1.0),
+        (2, 5, -0.1),
+        (2, 5, float("nan")),
+        (2, 5, float("inf")),
+    ],
 )
 def test_sizes_and_temperatures_that_make_no_rollout(policy, group_size, max_tokens, temperature):
-    with pytest.raises(ValueError, match="group_size and max_tokens must be at least 1 and temperature at least 0"):
+    with pytest.raises(
+        ValueError, match="group_size and max_tokens must be at least 1 and temperature at least 0"
+    ):
         sample_groups(policy, ["5 + 6"], group_size, max_tokens, temperature)
 
 
-@pytest.mark.parametrize("prompts", [[], [""], ["5", ""], ["5", None], [5], "5 + 6", ["   "], ["5", " \n"]])
+@pytest.mark.parametrize(
+    "prompts", [[], [""], ["5", ""], ["5", None], [5], "5 + 6", ["   "], ["5", " \n"]]
+)
 def test_prompts_that_are_none(policy, prompts):
     """Also one text in place of a list of texts, and a blank, which has no token at all."""
     with pytest.raises(ValueError, match="prompts must be"):
@@ -805,7 +900,9 @@ BAD_LOGITS = {
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 def test_one_bad_logit_shows_in_the_log_prob_of_whatever_is_picked(logits, temperature):
     for noise in (0.0, 0.5, 0.999):
-        _, logprobs = pick_tokens(torch.tensor([logits, [0.0, -INF, 1.0]]), torch.full((2,), noise), temperature)
+        _, logprobs = pick_tokens(
+            torch.tensor([logits, [0.0, -INF, 1.0]]), torch.full((2,), noise), temperature
+        )
         assert logprobs.isfinite().tolist() == [False, True]
 
 
@@ -841,21 +938,29 @@ def test_an_overflow_in_float16_says_what_to_do(monkeypatch, problems, kind, tem
 # --- models without a cache of keys and values ----------------------------------------------------
 
 LINEAR = {
-    "linear_num_value_heads": 2, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
-    "layer_types": ["linear_attention", "full_attention"], "head_dim": 8,
-}  # fmt: skip
+    "linear_num_value_heads": 2,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "layer_types": ["linear_attention", "full_attention"],
+    "head_dim": 8,
+}
 EXPERTS = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16}
 STATEFUL = {
     "lfm2": {"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
     "mamba": {"state_size": 4},
     "mamba2": {"state_size": 4, "num_heads": 8, "head_dim": 8, "n_groups": 1},
     "jamba": {
-        "mamba_d_state": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 2, "num_experts_per_tok": 1,
+        "mamba_d_state": 4,
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "num_experts": 2,
+        "num_experts_per_tok": 1,
         "use_mamba_kernels": False,
     },
     "qwen3_next": LINEAR | EXPERTS | {"shared_expert_intermediate_size": 16},
     "openai-gpt": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("family", STATEFUL)
@@ -889,7 +994,8 @@ def test_a_sliding_window_is_scored_as_it_is_sampled(problems, changes):
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_window_that_the_model_does_not_use_cuts_nothing(problems, family):
-    """transformers makes the cache by the configuration, whether or not the model has such a window."""
+    """transformers makes the cache by the configuration, whether or not the model has such a
+    window."""
     policy = make_tiny(family)
     policy.model.config.sliding_window = 6
     rollout = roll(policy, prompts_of(policy, problems), group_size=2, max_tokens=8)

@@ -40,7 +40,9 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-
 
 def requirements(lines):
     """Requirement by canonical name."""
-    return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
+    return {
+        canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)
+    }
 
 
 EXTRAS_OF_PROJECT = PROJECT["optional-dependencies"]
@@ -48,7 +50,9 @@ BOUNDS = requirements(PROJECT["dependencies"])
 LAB = requirements(EXTRAS_OF_PROJECT["lab"])
 TESTED = requirements(EXTRAS_OF_PROJECT["tested"])
 TEST_GROUP = requirements(PYPROJECT["dependency-groups"]["test"])
-CLASS_GROUPS = requirements([*PYPROJECT["dependency-groups"]["grading"], *PYPROJECT["dependency-groups"]["hub"]])
+CLASS_GROUPS = requirements(
+    [*PYPROJECT["dependency-groups"]["grading"], *PYPROJECT["dependency-groups"]["hub"]]
+)
 CONSTRAINTS = [
     Requirement(line)
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -69,7 +73,9 @@ def exact_version(requirement):
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():
     for requirement in [*BOUNDS.values(), *LAB.values()]:
-        assert {specifier.operator for specifier in requirement.specifier} == {">=", "<"}, str(requirement)
+        assert {specifier.operator for specifier in requirement.specifier} == {">=", "<"}, str(
+            requirement
+        )
 
 
 def test_jupyterlab_is_an_extra_so_that_colab_and_vs_code_keep_their_own():
@@ -109,25 +115,36 @@ def test_constraints_are_exact_and_name_no_address():
 
 def test_constraints_agree_with_the_tested_versions():
     for name, pin in (TESTED | TEST_GROUP | CLASS_GROUPS).items():
-        found = {exact_version(each) for each in CONSTRAINTS if canonicalize_name(each.name) == name}
-        assert found and all(pin.specifier.contains(version) for version in found), f"{pin}: constraints say {found}"
+        found = {
+            exact_version(each) for each in CONSTRAINTS if canonicalize_name(each.name) == name
+        }
+        assert found and all(pin.specifier.contains(version) for version in found), (
+            f"{pin}: constraints say {found}"
+        )
 
 
 def needed_by(names):
-    """Names of every package that these need on this machine, themselves included, from the installed metadata."""
+    """Names of every package that these need on this machine, themselves included, from the
+    installed metadata."""
     todo, found = set(names), set()
     while todo:
         name = todo.pop()
         found.add(name)
         for requirement in map(Requirement, metadata.requires(name) or []):
             needed = canonicalize_name(requirement.name)
-            if needed not in found and (not requirement.marker or requirement.marker.evaluate({"extra": ""})):
+            if needed not in found and (
+                not requirement.marker or requirement.marker.evaluate({"extra": ""})
+            ):
                 todo.add(needed)
     return found
 
 
 def test_constraints_fix_everything_that_the_tested_packages_need():
-    here = {canonicalize_name(each.name) for each in CONSTRAINTS if not each.marker or each.marker.evaluate()}
+    here = {
+        canonicalize_name(each.name)
+        for each in CONSTRAINTS
+        if not each.marker or each.marker.evaluate()
+    }
     assert needed_by(TESTED) - here <= {"setuptools"}
 
 
@@ -140,7 +157,8 @@ def pip_section():
 
 
 UV_WAY = ["-e", ".[tested]"]  # what uv's default group holds
-PIP_WAY = ["-c", "constraints.txt", "-e", ".[tested]"]  # docs/setup.md: venv with pip, and CPU-only on Linux
+# docs/setup.md: venv with pip, and CPU-only on Linux
+PIP_WAY = ["-c", "constraints.txt", "-e", ".[tested]"]
 
 
 def test_environment_yml_takes_everything_but_python_from_pyproject():
@@ -161,24 +179,32 @@ def test_environment_yml_declares_the_seven_packages():
 
 
 def install(arguments, folder, *options):
-    """Let uv fill a fresh environment as pip would; skip if there is no uv or no network. What it says."""
+    """Let uv fill a fresh environment as pip would; skip if there is no uv or no network. What it
+    says."""
     uv = os.environ.get("UV") or shutil.which("uv")
     if not uv:
         pytest.skip("needs uv, which is not on this machine's path")
     venv.create(folder, with_pip=False)
     command = [uv, "pip", "install", "--python", str(folder), *options, *arguments]
     for mode in (["--offline"], []):  # from uv's cache if all of it is there
-        done = subprocess.run([*command, *mode], cwd=ROOT, capture_output=True, text=True, timeout=540)
+        done = subprocess.run(
+            [*command, *mode], cwd=ROOT, capture_output=True, text=True, timeout=540
+        )
         if done.returncode == 0:
             return done.stderr
-    if re.search(r"error sending request|dns error|[Cc]onnection refused|timed out|network", done.stderr):
+    if re.search(
+        r"error sending request|dns error|[Cc]onnection refused|timed out|network", done.stderr
+    ):
         pytest.skip("needs the package registry, which does not answer: " + done.stderr[-300:])
     pytest.fail(f"{shlex.join(command)}\n{done.stderr}")
 
 
 def chosen_versions(arguments, folder):
     said = install(arguments, folder, "--dry-run")
-    return {canonicalize_name(name): version for name, version in re.findall(r"^ \+ ([\w.-]+)==([^\s+]+)", said, re.M)}
+    return {
+        canonicalize_name(name): version
+        for name, version in re.findall(r"^ \+ ([\w.-]+)==([^\s+]+)", said, re.M)
+    }
 
 
 @pytest.mark.parametrize("way", [UV_WAY, PIP_WAY, pip_section()], ids=["uv", "pip", "conda"])
@@ -227,13 +253,17 @@ def test_pip_section_installs_and_starts_jupyterlab(tmp_path):
     install(pip_section(), tmp_path / "env")
     python = tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     imports = "import rlvr_helpers, datasets, matplotlib, nbval, torch, transformers"
-    done = subprocess.run([python, "-c", imports], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [python, "-c", imports], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert_starts_jupyterlab(python, tmp_path)
 
 
 def test_the_container_installs_without_cuda_and_by_a_way_of_the_setup_page():
-    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    container = json.loads(
+        (ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8")
+    )
     assert CPU_COMMANDS[0].replace('"', "'") in container["postCreateCommand"]
 
 
@@ -253,7 +283,9 @@ def test_readme_gives_the_two_commands():
 
 def test_ci_runs_the_test_command_of_the_readme():
     script = ROOT / ".ci" / "run"
-    assert TEST_COMMAND in [line.strip() for line in script.read_text(encoding="utf-8").splitlines()]
+    assert TEST_COMMAND in [
+        line.strip() for line in script.read_text(encoding="utf-8").splitlines()
+    ]
     assert os.name == "nt" or os.access(script, os.X_OK)
 
 
@@ -261,7 +293,11 @@ def test_ci_runs_the_test_command_of_the_readme():
 def test_on_linux_the_cpu_only_commands_come_first_and_never_sync(page):
     lines = lines_of(page)
     open_without_cuda = CPU_COMMANDS[1]
-    assert lines.index(CPU_COMMANDS[0]) + 1 == lines.index(open_without_cuda) < lines.index(COURSE_COMMAND)
+    assert (
+        lines.index(CPU_COMMANDS[0]) + 1
+        == lines.index(open_without_cuda)
+        < lines.index(COURSE_COMMAND)
+    )
     assert "--no-sync" in open_without_cuda
 
 
@@ -274,7 +310,11 @@ def test_the_setup_page_gives_the_test_command_without_cuda_and_every_way():
 
 # the pages
 
-PAGES = [ROOT / "README.md", ROOT / "notebooks" / "TEACHING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "notebooks" / "TEACHING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def test_the_readme_is_short_and_begins_with_pictures():
@@ -291,8 +331,12 @@ def test_links_between_pages_lead_to_files_and_headings_that_exist(page):
         if not re.match(r"\w+:", target):
             file = page.parent / name
             assert file.exists(), target
-            titles = re.findall(r"(?m)^#+ (.*)$", file.read_text(encoding="utf-8")) if heading else []
-            assert not heading or heading in [re.sub(r"[^\w-]", "", t.lower().replace(" ", "-")) for t in titles]
+            titles = (
+                re.findall(r"(?m)^#+ (.*)$", file.read_text(encoding="utf-8")) if heading else []
+            )
+            assert not heading or heading in [
+                re.sub(r"[^\w-]", "", t.lower().replace(" ", "-")) for t in titles
+            ]
 
 
 def test_every_page_is_linked_from_the_readme():
@@ -313,19 +357,29 @@ def test_a_public_address_gives_links_to_binder_codespaces_and_nbgitpuller():
     readme = public_links.page_with_links("README.md", "https://github.com/someone/course")
     assert "https://mybinder.org/v2/git/https%3A%2F%2Fgithub.com%2Fsomeone%2Fcourse/HEAD" in readme
     assert "https://codespaces.new/someone/course" in readme
-    assert "codespaces" not in public_links.page_with_links("README.md", "https://git.example/course")
+    assert "codespaces" not in public_links.page_with_links(
+        "README.md", "https://git.example/course"
+    )
     page = public_links.page_with_links("docs/class.md", "https://github.com/someone/course")
-    assert "git-pull?repo=https%3A%2F%2Fgithub.com%2Fsomeone%2Fcourse&urlpath=lab%2Ftree%2Fcourse%2Fnotebooks" in page
+    assert (
+        "git-pull?repo=https%3A%2F%2Fgithub.com%2Fsomeone%2Fcourse&urlpath=lab%2Ftree%2Fcourse%2Fnotebooks"
+        in page
+    )
 
 
 # what belongs to one machine or to one registry
 
 
 def repository_files():
-    """Every file that git tracks or would add; without git, every file that .gitignore does not name."""
+    """Every file that git tracks or would add; without git, every file that .gitignore does not
+    name."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+        names = (
+            subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+            .stdout.decode()
+            .split("\0")
+        )
         paths = [ROOT / name for name in names if name]
     except (OSError, subprocess.CalledProcessError):
         lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
@@ -361,9 +415,21 @@ MACHINE_PATHS = pattern(
 
 def test_the_patterns_find_what_they_should():
     assert REGISTRIES.search(b"https://" + b"pypi" + b".org/simple")
-    for start, rest in [(b'"', b"work/x"), (b"in ", b"tmp/x"), (b"file://", b"root/x"), (b"=", b"home/x")]:
+    for start, rest in [
+        (b'"', b"work/x"),
+        (b"in ", b"tmp/x"),
+        (b"file://", b"root/x"),
+        (b"=", b"home/x"),
+    ]:
         assert MACHINE_PATHS.search(start + b"/" + rest), rest
-    for harmless in [b"a/my_work/", b"~/work/", b"./tmp/", b"#!/usr/bin/env", b"/dev/null", b"a/home/x"]:
+    for harmless in [
+        b"a/my_work/",
+        b"~/work/",
+        b"./tmp/",
+        b"#!/usr/bin/env",
+        b"/dev/null",
+        b"a/home/x",
+    ]:
         assert not MACHINE_PATHS.search(harmless), harmless
 
 
@@ -394,7 +460,9 @@ def test_no_file_holds_a_path_of_one_machine():
 
 FORBIDDEN = {
     "edits the import path": re.compile(r"\bsys\.path\b|\bPYTHONPATH\b|\baddsitedir\b"),
-    "installs something": re.compile(r"\b(?:pip3?|conda|mamba|uv)\s+(?:pip\s+)?(?:install|add|sync)\b"),
+    "installs something": re.compile(
+        r"\b(?:pip3?|conda|mamba|uv)\s+(?:pip\s+)?(?:install|add|sync)\b"
+    ),
     "imports everything": re.compile(r"^\s*from\s+\S+\s+import\s+\*|^\s*%pylab\b", re.MULTILINE),
 }
 
@@ -405,12 +473,22 @@ def offences(notebook):
     for number, cell in enumerate(notebook["cells"]):
         source = "".join(cell["source"])
         if cell["cell_type"] == "code":
-            found += [(number, offence) for offence, pattern in FORBIDDEN.items() if pattern.search(source)]
+            found += [
+                (number, offence)
+                for offence, pattern in FORBIDDEN.items()
+                if pattern.search(source)
+            ]
     return found
 
 
 def test_offences_are_found():
-    sources = ["sys.path.insert(0, '..')", "%pip install x", "!uv add x", "from math import *", "x = 2 * 3"]
+    sources = [
+        "sys.path.insert(0, '..')",
+        "%pip install x",
+        "!uv add x",
+        "from math import *",
+        "x = 2 * 3",
+    ]
     cells = [{"cell_type": "code", "source": source} for source in sources]
     assert [number for number, _ in offences({"cells": cells})] == [0, 1, 2, 3]
 
@@ -437,5 +515,8 @@ def test_a_lesson_says_in_one_line_what_to_do_without_the_package(lesson):
 
 def test_the_readme_lists_every_lesson_with_its_minutes():
     for lesson in LESSONS + EXTRAS:
-        row = f"| [{lesson.name}](notebooks/{lesson.name}.ipynb) | {lesson.question} | {lesson.minutes} |"
+        row = (
+            f"| [{lesson.name}](notebooks/{lesson.name}.ipynb) | {lesson.question} |"
+            f" {lesson.minutes} |"
+        )
         assert row in (ROOT / "README.md").read_text(encoding="utf-8").splitlines(), row

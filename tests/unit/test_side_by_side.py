@@ -1,4 +1,5 @@
-"""Work in several processes: all items come, workers end with their parent, and Ctrl-C is heard by the parent alone."""
+"""Work in several processes: all items come, workers end with their parent, and Ctrl-C is heard by
+the parent alone."""
 
 import multiprocessing
 import os
@@ -52,10 +53,13 @@ def test_a_worker_that_fails_or_dies_is_heard(work, said):
 
 
 def start(command: list[str], **more) -> subprocess.Popen:
-    """A process group of its own, which hears Ctrl-C even if these tests run in the background, where nobody does."""
+    """A process group of its own, which hears Ctrl-C even if these tests run in the background,
+    where nobody does."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return subprocess.Popen([sys.executable, *command], start_new_session=True, text=True, **more)
+        return subprocess.Popen(
+            [sys.executable, *command], start_new_session=True, text=True, **more
+        )
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -90,7 +94,8 @@ def test_workers_end_with_their_parent(kill):
         assert parent.stdout.readline() == "begun\n"
         parent.send_signal(kill)
         killed = time.monotonic()
-        parent.communicate(timeout=LIMIT)  # until nobody holds the pipe any more, the workers neither
+        # until nobody holds the pipe any more, the workers neither
+        parent.communicate(timeout=LIMIT)
         assert time.monotonic() - killed < 10
         assert parent.returncode == -kill
     finally:
@@ -100,7 +105,9 @@ def test_workers_end_with_their_parent(kill):
 @slow
 @posix
 def test_workers_that_still_import_end_with_their_parent():
-    parent = start([str(HERE / "worker_tasks.py")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    parent = start(
+        [str(HERE / "worker_tasks.py")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     try:
         workers_of(parent, count=4)
         parent.kill()
@@ -117,8 +124,28 @@ def end_group(parent: subprocess.Popen) -> None:
     parent.wait()
 
 
-SMALL = ["--set", "prompts_per_step=4", "--set", "group_size=4", "--set", "minibatches=2", "--set", "max_tokens=16"]
-COMMAND = ["-m", "rlvr_helpers.compare", "--methods", "grpo", "--seeds", "2", "--workers", "2", "--eval-count", "4"]
+SMALL = [
+    "--set",
+    "prompts_per_step=4",
+    "--set",
+    "group_size=4",
+    "--set",
+    "minibatches=2",
+    "--set",
+    "max_tokens=16",
+]
+COMMAND = [
+    "-m",
+    "rlvr_helpers.compare",
+    "--methods",
+    "grpo",
+    "--seeds",
+    "2",
+    "--workers",
+    "2",
+    "--eval-count",
+    "4",
+]
 COMMAND += SMALL
 
 
@@ -169,7 +196,10 @@ def test_a_run_has_one_owner_until_that_ends_or_is_killed(tmp_path, capsys):
 def test_of_two_commands_at_once_one_gets_the_new_folder(tmp_path):
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     rates = (1e-4, 2e-4)
-    both = [start(["-m", "rlvr_helpers.compare", *with_rate(rate, tmp_path, steps=2)], **pipes) for rate in rates]
+    both = [
+        start(["-m", "rlvr_helpers.compare", *with_rate(rate, tmp_path, steps=2)], **pipes)
+        for rate in rates
+    ]
     said = [process.communicate(timeout=LIMIT)[1] for process in both]
     codes = [process.returncode for process in both]
     assert sorted(codes) == [0, 2], said

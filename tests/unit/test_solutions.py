@@ -1,4 +1,5 @@
-"""Each printed solution passes its own check and equals the package's function; wrong answers get the right advice."""
+"""Each printed solution passes its own check and equals the package's function; wrong answers get
+the right advice."""
 
 import ast
 import inspect
@@ -29,7 +30,7 @@ def file(tmp_path, monkeypatch):
     monkeypatch.setenv("RLVR_PROGRESS", str(tmp_path / "progress.json"))
 
 
-# --- the solutions ------------------------------------------------------------------------------------------------
+# --- the solutions
 
 
 @each_exercise
@@ -44,7 +45,8 @@ def test_a_printed_solution_passes_its_own_check(exercise, capsys):
 
 @each_exercise
 def test_a_solution_is_three_to_eight_lines(exercise):
-    longest = 12 if exercise.name == "take_updates" else 8  # a step of an optimizer is four lines by itself
+    # a step of an optimizer is four lines by itself
+    longest = 12 if exercise.name == "take_updates" else 8
     assert 3 <= len(inspect.getsource(exercise.reference).splitlines()) <= longest
     assert solution_source(exercise).endswith(inspect.getsource(exercise.reference))
 
@@ -53,14 +55,25 @@ def test_a_solution_is_three_to_eight_lines(exercise):
 def test_a_mistake_is_a_lambda_of_at_most_three_lines(lesson):
     exercises = [exercise for exercise in EXERCISES.values() if exercise.lesson == lesson]
     tree = ast.parse(inspect.getsource(sys.modules[exercises[0].reference.__module__]))
-    tables = [node.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
-    functions = [value.elts[0] for table in tables for value in table.values if len(getattr(value, "elts", [])) == 2]
+    tables = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+    ]
+    functions = [
+        value.elts[0]
+        for table in tables
+        for value in table.values
+        if len(getattr(value, "elts", [])) == 2
+    ]
     assert len(functions) == sum(len(exercise.mistakes) for exercise in exercises)
     for function in functions:
-        assert isinstance(function, ast.Lambda) and function.end_lineno - function.lineno < 3, ast.unparse(function)
+        assert isinstance(function, ast.Lambda) and function.end_lineno - function.lineno < 3, (
+            ast.unparse(function)
+        )
 
 
-# --- the package's functions --------------------------------------------------------------------------------------
+# --- the package's functions
 
 
 def some_mask(rows: int, width: int) -> torch.Tensor:
@@ -76,9 +89,18 @@ def random_text(pieces: list[str]) -> str:
 
 
 def random_number() -> str:
-    whole = random.choice(["0", "72", "1080", "1,080", "12,345,678", "072", "1,08", "10,80", "999999999999999999"])
-    number = random.choice(["", "-", "+"]) + random.choice(["", "$"]) + whole + random.choice(["", ".0", ".50", ".125"])
-    return number + random.choice(["", "", "%", " %", " clips", " clips per day", " or 3", "x", "e3", "/2"])
+    whole = random.choice(
+        ["0", "72", "1080", "1,080", "12,345,678", "072", "1,08", "10,80", "999999999999999999"]
+    )
+    number = (
+        random.choice(["", "-", "+"])
+        + random.choice(["", "$"])
+        + whole
+        + random.choice(["", ".0", ".50", ".125"])
+    )
+    return number + random.choice(
+        ["", "", "%", " %", " clips", " clips per day", " or 3", "x", "e3", "/2"]
+    )
 
 
 TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>", "<answer>", "</answer>"]
@@ -94,7 +116,12 @@ def mask_inputs():
 
 
 def logprob_inputs():
-    return torch.randn(3, 6, 20), torch.randint(0, 20, (3, 5)), some_mask(3, 5), random.choice([0.5, 1.0, 2.0])
+    return (
+        torch.randn(3, 6, 20),
+        torch.randint(0, 20, (3, 5)),
+        some_mask(3, 5),
+        random.choice([0.5, 1.0, 2.0]),
+    )
 
 
 def group_inputs(*more):
@@ -108,7 +135,12 @@ def policy_inputs():
 
 def clip_inputs():
     shape = random.choice([(5, 7), (5, 1)])
-    return torch.randn(5, 7).double().exp(), torch.randn(shape).double(), random.random(), random.random()
+    return (
+        torch.randn(5, 7).double().exp(),
+        torch.randn(shape).double(),
+        random.random(),
+        random.random(),
+    )
 
 
 def aggregate_inputs():
@@ -172,19 +204,23 @@ def test_a_solution_equals_the_package_function_on_random_inputs(name):
     function, inputs = PACKAGE[name]
     cases = [Case(str(number), inputs()) for number in range(200)]
     exercise = replace(EXERCISES[name], cases=lambda: cases)
-    pairs = zip(cases, outcomes(exercise, exercise.reference), outcomes(exercise, function), strict=True)
+    pairs = zip(
+        cases, outcomes(exercise, exercise.reference), outcomes(exercise, function), strict=True
+    )
     for case, ours, theirs in pairs:
         assert not ours.error and same(exercise, ours, theirs), case.args
 
 
-@pytest.mark.parametrize("name", [name for name in PACKAGE if name not in ("method_loss", "accumulated_loss")])
+@pytest.mark.parametrize(
+    "name", [name for name in PACKAGE if name not in ("method_loss", "accumulated_loss")]
+)
 def test_the_package_function_is_no_answer(name, capsys):
     assert check(name, PACKAGE[name][0]) is False
     if name != "answers_match":  # the exercise's rules are stricter
         assert "the course's own function" in capsys.readouterr().out
 
 
-# --- wrong answers ------------------------------------------------------------------------------------------------
+# --- wrong answers
 
 
 @each_exercise
@@ -200,13 +236,18 @@ def test_three_of_four_wrong_answers_get_the_right_advice(exercise, capsys):
 
 # Functions that the text of their exercise forbids, and what is said about them.
 FORBIDDEN = {
-    "kl_estimate": (lambda logp, ref, kind="k3": kl_of(ref - logp, kind), "constant: logp_ref.detach()"),
+    "kl_estimate": (
+        lambda logp, ref, kind="k3": kl_of(ref - logp, kind),
+        "constant: logp_ref.detach()",
+    ),
     "token_ratios": (
         lambda new, old, mask: torch.where(mask.bool(), new - old, 0.0).exp(),
         "constant: logp_old.detach()",
     ),
     "sequence_ratios": (
-        lambda new, old, mask: (torch.where(mask == 1, new - old, 0.0).sum(1) / mask.sum(1).clamp(min=1)).exp(),
+        lambda new, old, mask: (
+            torch.where(mask == 1, new - old, 0.0).sum(1) / mask.sum(1).clamp(min=1)
+        ).exp(),
         "constant: logp_old.detach()",
     ),
     "extract_answer": (
@@ -214,7 +255,9 @@ FORBIDDEN = {
         "opening tag in an open tag, then a good one",
     ),
     "answers_match": (
-        lambda predicted, gold: rewards.answers_match(re.sub(r"(?<=\d)\.$", "", predicted or ""), gold),
+        lambda predicted, gold: rewards.answers_match(
+            re.sub(r"(?<=\d)\.$", "", predicted or ""), gold
+        ),
         "a point without decimals",
     ),
     "groups_without_signal": (lambda rewards: rewards.std(dim=1) < 1e-5, "tolerance"),
@@ -226,13 +269,19 @@ FORBIDDEN = {
     ),
     "logprobs_from_logits": (
         lambda logits, ids, mask, temperature: (
-            (logits[:, :-1].float() / temperature).softmax(-1).log().gather(-1, ids[..., None])[..., 0] * mask
+            (logits[:, :-1].float() / temperature)
+            .softmax(-1)
+            .log()
+            .gather(-1, ids[..., None])[..., 0]
+            * mask
         ),
         "log_softmax",
     ),
     "group_advantages": (
         lambda rewards, scale="std": (
-            rewards - rewards.mean(1, keepdim=True) if scale == "none" else advantages.group_advantages(rewards, scale)
+            rewards - rewards.mean(1, keepdim=True)
+            if scale == "none"
+            else advantages.group_advantages(rewards, scale)
         ),
         "rounding error",
     ),

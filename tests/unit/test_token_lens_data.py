@@ -1,4 +1,5 @@
-"""The token lens without a browser: what it makes of a rollout, its stored output, its words, and what it refuses."""
+"""The token lens without a browser: what it makes of a rollout, its stored output, its words, and
+what it refuses."""
 
 import re
 
@@ -29,7 +30,10 @@ def own():
 def decoded(lens: TokenLens, name: str = "*") -> torch.Tensor:
     """The log-probs that the page gets, flat, at each moment [U, tokens]."""
     steps = lens.data["logprobs"][name]
-    return torch.tensor([[x for row in step for x in row] for step in steps]).cumsum(dim=0) * lens.data["unit"]
+    return (
+        torch.tensor([[x for row in step for x in row] for step in steps]).cumsum(dim=0)
+        * lens.data["unit"]
+    )
 
 
 @pytest.mark.parametrize("group", [0, 1])
@@ -41,9 +45,14 @@ def test_a_rollout_of_the_learners_own(own, group):
     assert lens.rewards == rewards[group].tolist() and QUESTION[:20] in lens.data["question"]
     assert [len(row) for row in lens.data["rows"]] == rollout.lengths[rows].tolist()
     found = decoded(lens)
-    torch.testing.assert_close(found[0], rollout.logprobs[rows][keep].double(), atol=1e-5, rtol=0, check_dtype=False)
-    torch.testing.assert_close(found[1], found[0], atol=1e-3, rtol=0)  # the policy is the one that sampled
-    assert "<reasoning>" in lens.data["rows"][0] and lens.data["max_tokens"] == rollout.mask.shape[1]
+    torch.testing.assert_close(
+        found[0], rollout.logprobs[rows][keep].double(), atol=1e-5, rtol=0, check_dtype=False
+    )
+    # the policy is the one that sampled
+    torch.testing.assert_close(found[1], found[0], atol=1e-3, rtol=0)
+    assert (
+        "<reasoning>" in lens.data["rows"][0] and lens.data["max_tokens"] == rollout.mask.shape[1]
+    )
 
 
 def test_the_learners_own_updates_and_methods(own):
@@ -51,16 +60,26 @@ def test_the_learners_own_updates_and_methods(own):
     steps = [rollout.logprobs, rollout.logprobs - 0.5, rollout.logprobs + 0.25]
     lens = token_lens(rollout, rewards, policy, logprobs=steps, methods=[GSPO], max_tokens=64)
     found = decoded(lens)
-    torch.testing.assert_close(found[1] - found[0], torch.full_like(found[0], -0.5), atol=3e-5, rtol=0)
+    torch.testing.assert_close(
+        found[1] - found[0], torch.full_like(found[0], -0.5), atol=3e-5, rtol=0
+    )
     assert (lens.method, lens.data["max_tokens"], len(lens.data["methods"])) == ("GSPO", 64, 1)
-    own = token_lens(rollout, rewards, policy, logprobs={"GRPO": steps, "GSPO": steps[:1] * 3}, methods=[GRPO, GSPO])
+    own = token_lens(
+        rollout,
+        rewards,
+        policy,
+        logprobs={"GRPO": steps, "GSPO": steps[:1] * 3},
+        methods=[GRPO, GSPO],
+    )
     assert (decoded(own, "GSPO").diff(dim=0) == 0).all()
 
 
 def test_without_the_noise_the_piece_in_which_it_fell(own):
     policy, rollout, _ = own
     lens = what_else(rollout, policy)
-    assert "noise" not in lens.data and len(lens.data["alternatives"]) == int(rollout.mask[:3].sum())
+    assert "noise" not in lens.data and len(lens.data["alternatives"]) == int(
+        rollout.mask[:3].sum()
+    )
 
 
 @pytest.mark.parametrize("read", [four_rollouts, recorded_group])
@@ -75,8 +94,14 @@ def test_the_noise_falls_into_the_piece_of_the_token_that_was_chosen(read):
         assert sum(p for *_, p in pieces) * unit <= 1 + 1e-3
 
 
-@pytest.mark.parametrize("make", [lambda: token_lens(recorded_group()), lambda: token_lens(four_rollouts()),
-                                  lambda: what_else(recorded_group(), load_policy("tiny"))])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: token_lens(recorded_group()),
+        lambda: token_lens(four_rollouts()),
+        lambda: what_else(recorded_group(), load_policy("tiny")),
+    ],
+)
 def test_what_a_notebook_stores_is_a_picture_and_small(make):
     lens = make()
     bundle = lens._repr_mimebundle_()

@@ -1,4 +1,5 @@
-"""The training loop: against one written out with plain loops, micro-batches, seeds, stopping at any time, errors."""
+"""The training loop: against one written out with plain loops, micro-batches, seeds, stopping at
+any time, errors."""
 
 import inspect
 import json
@@ -72,20 +73,24 @@ def without_seconds(records):
 
 @pytest.fixture
 def all_in_float64():
-    """The log-softmax of a model in float64 is float64 too, and so are rewards: for comparisons beyond the float32 of
-    S9. Nothing else of the package is changed. (Llama's norms are float32 in any case, GPT-2's are not.)"""
+    """The log-softmax of a model in float64 is float64 too, and so are rewards: for comparisons
+    beyond the float32 of S9. Nothing else of the package is changed. (Llama's norms are float32 in
+    any case, GPT-2's are not.)"""
     float32 = torch.Tensor.float
 
     def scored(*args):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torch.Tensor, "float", lambda x: x if x.dtype == torch.float64 else float32(x))
+            patch.setattr(
+                torch.Tensor, "float", lambda x: x if x.dtype == torch.float64 else float32(x)
+            )
             return score_tokens(*args)
 
     return Stages(score=scored, rate=lambda *args: score_rewards(*args).double())
 
 
 def test_ratios_are_those_of_the_last_pass_over_a_rollout(problems):
-    """Two passes over two mini-batches: the record's spreads are made of the third and fourth update's log-ratios."""
+    """Two passes over two mini-batches: the record's spreads are made of the third and fourth
+    update's log-ratios."""
     updates = []
 
     def kept(*args):
@@ -93,15 +98,22 @@ def test_ratios_are_those_of_the_last_pass_over_a_rollout(problems):
         return updates[-1]
 
     settings = replace(SMALL, steps=1, epochs=2, minibatches=2, learning_rate=0.01, warmup_steps=0)
-    (record,) = run(make_tiny(), problems, GRPO, settings, letters_of_some, stages=Stages(update=kept))
+    (record,) = run(
+        make_tiny(), problems, GRPO, settings, letters_of_some, stages=Stages(update=kept)
+    )
     assert len(updates) == 4
     for level in ("token_log_ratio", "sequence_log_ratio"):
         first, last = (
-            torch.cat([r for u in part for r in getattr(u, f"{level}s")]) for part in (updates[:2], updates[2:])
+            torch.cat([r for u in part for r in getattr(u, f"{level}s")])
+            for part in (updates[:2], updates[2:])
         )
         shown = getattr(record, level)
-        assert shown.std == pytest.approx(last.std(correction=0).item(), rel=0.05) and shown.count == len(last)
-        assert shown.high == pytest.approx(last.max().item()) and shown.low == pytest.approx(last.min().item())
+        assert shown.std == pytest.approx(
+            last.std(correction=0).item(), rel=0.05
+        ) and shown.count == len(last)
+        assert shown.high == pytest.approx(last.max().item()) and shown.low == pytest.approx(
+            last.min().item()
+        )
         assert not math.isclose(first.max().item(), last.max().item(), rel_tol=0.05)
 
 
@@ -109,21 +121,25 @@ def test_ratios_are_those_of_the_last_pass_over_a_rollout(problems):
 
 
 def rate_written_out(settings, step):
-    """The learning rate falls in equal steps to a tenth, and stays there; in the first steps a part of it is taken,
-    of 5 parts 1, 2, 3, 4 with four steps of warm-up."""
+    """The learning rate falls in equal steps to a tenth, and stays there; in the first steps a part
+    of it is taken, of 5 parts 1, 2, 3, 4 with four steps of warm-up."""
     fall = 0.9 * settings.learning_rate / settings.decay_steps if settings.decay_steps else 0.0
     rate = settings.learning_rate - fall * min(step - 1, settings.decay_steps or 0)
     return rate * step / (settings.warmup_steps + 1) if step <= settings.warmup_steps else rate
 
 
 class LiteralTrainer:
-    """The training loop in plain loops: each row through the model by itself, no cache, no padding, no sharing, nothing
-    left out, and the loss one token at a time."""
+    """The training loop in plain loops: each row through the model by itself, no cache, no padding,
+    no sharing, nothing left out, and the loss one token at a time."""
 
     def __init__(self, policy, problems, method, settings, reward):
         self.model, self.problems, self.method, self.settings, self.reward = (
-            policy.model, problems, method, settings, reward,
-        )  # fmt: skip
+            policy.model,
+            problems,
+            method,
+            settings,
+            reward,
+        )
         self.start = {name: value.clone() for name, value in policy.model.state_dict().items()}
         self.optimizer = torch.optim.AdamW(
             policy.model.parameters(),
@@ -135,7 +151,9 @@ class LiteralTrainer:
 
     def problem_order(self, step):
         chosen = []
-        for place in range((step - 1) * self.settings.prompts_per_step, step * self.settings.prompts_per_step):
+        for place in range(
+            (step - 1) * self.settings.prompts_per_step, step * self.settings.prompts_per_step
+        ):
             lap = place // len(self.problems)
             order = list(range(len(self.problems)))
             random.Random(f"{self.settings.seed}/{lap}").shuffle(order)
@@ -144,7 +162,10 @@ class LiteralTrainer:
 
     def logits(self, tokens):
         """After each of these tokens, [n, V]."""
-        return self.model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0] / self.settings.temperature
+        return (
+            self.model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0]
+            / self.settings.temperature
+        )
 
     def logprobs(self, prompt, completion):
         """A list of scalars."""
@@ -154,7 +175,9 @@ class LiteralTrainer:
     @torch.no_grad()
     def sample(self, prompt, noise):
         completion = []
-        while len(completion) < self.settings.max_tokens and not (completion and completion[-1] in END_IDS):
+        while len(completion) < self.settings.max_tokens and not (
+            completion and completion[-1] in END_IDS
+        ):
             cumulative = self.logits(prompt + completion)[-1].softmax(dim=-1).cumsum(dim=0)
             completion.append(int((cumulative <= noise[len(completion)]).sum()))
         return completion
@@ -166,28 +189,40 @@ class LiteralTrainer:
             group["lr"] = rate_written_out(settings, step)
         seed = settings.seed * 1_000_003 + step
         batch = self.problem_order(step)
-        noise = torch.rand(len(batch) * size, settings.max_tokens, generator=torch.Generator().manual_seed(seed))
+        noise = torch.rand(
+            len(batch) * size, settings.max_tokens, generator=torch.Generator().manual_seed(seed)
+        )
         prompts, completions, rewards = [], [], []
         for problem in batch:
             group = []
             for _ in range(size):
                 prompt = [ID[word] for word in f"<user> {problem.question} <assistant>".split()]
                 completion = self.sample(prompt, noise[len(completions)].tolist())
-                words = [word for token in completion for word in [WORD[token]] if word not in SILENT]
+                words = [
+                    word for token in completion for word in [WORD[token]] if word not in SILENT
+                ]
                 group.append(self.reward(" ".join(words), problem.answer))
                 prompts.append(prompt)
                 completions.append(completion)
             rewards.append(group)
         advantages = {
-            "std": literal.advantages_std, "none": literal.advantages_none, "leave_one_out": literal.advantages_leave_one_out,
-        }[self.method.advantage_scale](rewards)  # fmt: skip
+            "std": literal.advantages_std,
+            "none": literal.advantages_none,
+            "leave_one_out": literal.advantages_leave_one_out,
+        }[self.method.advantage_scale](rewards)
         advantages = [a for group in advantages for a in group]
 
         with torch.no_grad():
-            old = [[float(x) for x in self.logprobs(p, c)] for p, c in zip(prompts, completions, strict=True)]
+            old = [
+                [float(x) for x in self.logprobs(p, c)]
+                for p, c in zip(prompts, completions, strict=True)
+            ]
             now = {name: value.clone() for name, value in self.model.state_dict().items()}
             self.model.load_state_dict(self.start)
-            ref = [[float(x) for x in self.logprobs(p, c)] for p, c in zip(prompts, completions, strict=True)]
+            ref = [
+                [float(x) for x in self.logprobs(p, c)]
+                for p, c in zip(prompts, completions, strict=True)
+            ]
             self.model.load_state_dict(now)
 
         order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
@@ -238,7 +273,8 @@ class LiteralTrainer:
         return {"k1": -x, "k2": x**2 / 2, "k3": torch.exp(x) - x - 1}[self.method.kl_kind]
 
     def clip_and_step(self):
-        """Scales the gradient down to the largest norm allowed and takes AdamW's step; the norm before."""
+        """Scales the gradient down to the largest norm allowed and takes AdamW's step; the norm
+        before."""
         gradients = [parameter.grad for parameter in self.model.parameters()]
         norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients))
         for gradient in gradients:
@@ -252,13 +288,19 @@ SILENT = {"<pad>", "<end>", "<unk>"}  # special tokens, which a text leaves out
 
 
 CASES = [pytest.param(method, "gpt2", 1e-9, id=name) for name, method in AND_KL.items()]
-CASES += [pytest.param(AND_KL[name], "llama", 1e-5, id=f"{name}, Llama") for name in ("Dr. GRPO", "GSPO with KL")]
+CASES += [
+    pytest.param(AND_KL[name], "llama", 1e-5, id=f"{name}, Llama")
+    for name in ("Dr. GRPO", "GSPO with KL")
+]
 
 
 @pytest.mark.parametrize("method, family, tolerance", CASES)
 def test_two_steps_equal_those_written_out(problems, method, family, tolerance, all_in_float64):
-    """Weights and records, in float64, after two rollouts with four updates each. One group in three has no signal."""
-    settings = replace(SMALL, steps=2, temperature=0.8, weight_decay=0.1, max_grad_norm=0.5, decay_steps=3, seed=4)
+    """Weights and records, in float64, after two rollouts with four updates each. One group in
+    three has no signal."""
+    settings = replace(
+        SMALL, steps=2, temperature=0.8, weight_decay=0.1, max_grad_norm=0.5, decay_steps=3, seed=4
+    )
     policy, twin = (make_tiny(family, seed=1, dtype=torch.float64) for _ in range(2))
     trainer = LiteralTrainer(twin, problems, method, settings, letters_of_some)
     start = weights(twin)
@@ -268,13 +310,18 @@ def test_two_steps_equal_those_written_out(problems, method, family, tolerance, 
         for name, value in expected.items():
             assert getattr(record, name) == pytest.approx(value, rel=1e-6, abs=1e-7), (step, name)
         assert (weights(policy) - weights(twin)).abs().max() < tolerance
-    assert (weights(twin) - start).abs().max() > 1e-2, "the weights must have moved far more than the tolerance"
+    assert (weights(twin) - start).abs().max() > 1e-2, (
+        "the weights must have moved far more than the tolerance"
+    )
     assert 0 < expected["no_signal"] < 1 or step == 2
-    assert expected["truncated"] > 0, "S4: rows that were cut off are in the baseline and in the loss"
+    assert expected["truncated"] > 0, (
+        "S4: rows that were cut off are in the baseline and in the loss"
+    )
 
 
 def test_the_steps_written_out_clip_something(problems):
-    """The comparison above is about the clip too: some places are clipped, for tokens and for sequences."""
+    """The comparison above is about the clip too: some places are clipped, for tokens and for
+    sequences."""
     for method in (GRPO, GSPO):
         settings = replace(SMALL, steps=1, temperature=0.8, seed=4)
         records = run(make_tiny(seed=1), problems, method, settings, letters_of_some)
@@ -290,20 +337,27 @@ def test_s10_no_place_is_clipped_before_the_first_update(policy, problems, metho
         assert record.clip_fraction_first == 0.0
 
 
-@pytest.mark.parametrize("level, micro_batch_rows", [("token", None), ("sequence", None), ("token", 3), ("token", 8)])
-def test_s10_the_ratio_before_the_first_update_is_exactly_1(any_policy, problems, level, micro_batch_rows):
-    """With a clip range of no width every ratio counts that is not 1 to the last bit. The model is set to dropout
-    before, and sampling at another temperature than 1."""
+@pytest.mark.parametrize(
+    "level, micro_batch_rows", [("token", None), ("sequence", None), ("token", 3), ("token", 8)]
+)
+def test_s10_the_ratio_before_the_first_update_is_exactly_1(
+    any_policy, problems, level, micro_batch_rows
+):
+    """With a clip range of no width every ratio counts that is not 1 to the last bit. The model is
+    set to dropout before, and sampling at another temperature than 1."""
     method = replace(GRPO, ratio_level=level, clip_low=0.0, clip_high=0.0)
     settings = replace(SMALL, steps=2, temperature=0.7, micro_batch_rows=micro_batch_rows)
     any_policy.model.train()
     records = run(any_policy, problems, method, settings)
     assert [record.clip_fraction_first for record in records] == [0.0] * 2
-    assert all(record.clip_fraction > 0 for record in records), "after the first update there are some"
+    assert all(record.clip_fraction > 0 for record in records), (
+        "after the first update there are some"
+    )
 
 
 def test_s10_the_sampler_s_log_probs_would_not_do(policy, problems):
-    """What decoding with a cache saw differs in the last digits; it is kept as a diagnostic alone."""
+    """What decoding with a cache saw differs in the last digits; it is kept as a diagnostic
+    alone."""
     records = run(make_tiny(), problems, replace(GRPO, clip_low=0.0, clip_high=0.0))
     assert all(0 < record.sampler_gap < 1e-4 for record in records)
 
@@ -323,7 +377,9 @@ def test_s10_old_log_probs_are_constants(policy, problems):
     rollout = sample_step(policy, batch, 1, SMALL)
     rewards = score_rewards(rollout, batch, letters)
     minibatches = make_minibatches(rollout, rewards, GRPO, SMALL, 1)
-    score_before_updates(replace(make_learner(policy, GRPO, SMALL), reference=policy.model), minibatches)
+    score_before_updates(
+        replace(make_learner(policy, GRPO, SMALL), reference=policy.model), minibatches
+    )
     for micro in (micro for minibatch in minibatches for micro in minibatch.micro):
         assert not micro.logp_old.requires_grad and not micro.logp_ref.requires_grad
         assert torch.equal(micro.logp_old, micro.score(policy.model)[0].detach())
@@ -331,8 +387,11 @@ def test_s10_old_log_probs_are_constants(policy, problems):
 
 @pytest.mark.parametrize("rows", [None, 3])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_s10_the_first_update_s_own_log_probs_are_those_of_scoring_before_it(problems, family, rows):
-    """Bit for bit, also in several micro-batches: records and weights are those of a run that scores everything."""
+def test_s10_the_first_update_s_own_log_probs_are_those_of_scoring_before_it(
+    problems, family, rows
+):
+    """Bit for bit, also in several micro-batches: records and weights are those of a run that
+    scores everything."""
     settings = replace(SMALL, micro_batch_rows=rows)
     saving, scoring = make_tiny(family), make_tiny(family)
     records = run(saving, problems, GRPO, settings, letters_of_some)
@@ -363,16 +422,23 @@ def test_s11_optimizer_state_is_float32(policy, problems, tmp_path):
 # --- S17: micro-batches and rows that are left out ------------------------------------------------
 
 
-def after_a_run(problems, method, stages, micro_batch_rows=None, family="gpt2", reward=letters_of_some, steps=1):
-    """Weights and records of a run in float64, with a reward that gives some groups no signal. stages: `all_in_float64`."""
+def after_a_run(
+    problems, method, stages, micro_batch_rows=None, family="gpt2", reward=letters_of_some, steps=1
+):
+    """Weights and records of a run in float64, with a reward that gives some groups no signal.
+    stages: `all_in_float64`."""
     policy = make_tiny(family, dtype=torch.float64)
-    settings = replace(SMALL, steps=steps, epochs=3, minibatches=1, micro_batch_rows=micro_batch_rows)
+    settings = replace(
+        SMALL, steps=steps, epochs=3, minibatches=1, micro_batch_rows=micro_batch_rows
+    )
     records = run(policy, problems, method, settings, reward, stages=stages)
     return weights(policy), records
 
 
 @pytest.mark.parametrize("method, family, tolerance", CASES)
-def test_s17_micro_batches_of_any_size_give_the_same_model(problems, method, family, tolerance, all_in_float64):
+def test_s17_micro_batches_of_any_size_give_the_same_model(
+    problems, method, family, tolerance, all_in_float64
+):
     """1 and 3 rows do not share prompts, 3 do not divide a group, 8 are two whole groups."""
     whole, records = after_a_run(problems, method, all_in_float64, None, family)
     assert (whole - weights(make_tiny(family, dtype=torch.float64))).abs().max() > 1e-2
@@ -380,8 +446,18 @@ def test_s17_micro_batches_of_any_size_give_the_same_model(problems, method, fam
         split, split_records = after_a_run(problems, method, all_in_float64, rows, family)
         assert (split - whole).abs().max() < tolerance, rows
         for one, two in zip(records, split_records, strict=True):
-            for name in ("loss", "clip_fraction", "clip_low", "clip_high", "grad_norm", "entropy", "kl"):
-                assert getattr(one, name) == pytest.approx(getattr(two, name), rel=1e-6, abs=1e-9), name
+            for name in (
+                "loss",
+                "clip_fraction",
+                "clip_low",
+                "clip_high",
+                "grad_norm",
+                "entropy",
+                "kl",
+            ):
+                assert getattr(one, name) == pytest.approx(
+                    getattr(two, name), rel=1e-6, abs=1e-9
+                ), name
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4])
@@ -393,7 +469,10 @@ def test_s17_holds_in_float32_to_its_precision(policy, problems, rows):
     records += run(policy, problems, settings=replace(settings, micro_batch_rows=rows))
     assert records[0].grad_norm == pytest.approx(records[1].grad_norm, rel=1e-5)
     difference = (weights(whole) - weights(policy)).abs()
-    assert difference.max() < 0.02 * settings.learning_rate and difference.mean() < 1e-5 * settings.learning_rate
+    assert (
+        difference.max() < 0.02 * settings.learning_rate
+        and difference.mean() < 1e-5 * settings.learning_rate
+    )
 
 
 def nothing_without_signal(stages):
@@ -413,7 +492,8 @@ def test_s17_rows_without_signal_may_be_left_out(problems, method, all_in_float6
 
 
 def test_s17_leaving_out_a_whole_first_rollout_changes_nothing_later(problems, all_in_float64):
-    """Equal rewards in the first step, unequal ones in the second. AdamW counts its steps, also those whose gradient is
+    """Equal rewards in the first step, unequal ones in the second. AdamW counts its steps, also
+    those whose gradient is
     0: whether rows are computed or left out must not show."""
 
     def one_by_one():
@@ -449,7 +529,14 @@ def test_rows_without_signal_are_left_out_unless_there_is_a_kl_term(problems):
     run(make_tiny(), problems, GRPO, settings, reward)
     assert counts == [4], "the update of one group, whose own log-probs are the old ones"
     counts.clear()
-    run(make_tiny(), problems, replace(GRPO, kl_coef=0.1), settings, reward, stages=counting_rows(counts))
+    run(
+        make_tiny(),
+        problems,
+        replace(GRPO, kl_coef=0.1),
+        settings,
+        reward,
+        stages=counting_rows(counts),
+    )
     assert counts == [16, 16], "reference and update, of all four groups"
 
 
@@ -464,17 +551,30 @@ def test_equal_rewards_leave_the_model_exactly_as_it_is(policy, problems, method
 
 
 def test_equal_rewards_with_a_kl_term_hold_the_model_to_its_start(policy, problems):
-    """At the start the KL's gradient is 0 too (k3), but nothing is skipped: there is something to report."""
-    (record,) = run(policy, problems, replace(GRPO, kl_coef=0.1), replace(SMALL, steps=1), lambda text, gold: 0.8)
+    """At the start the KL's gradient is 0 too (k3), but nothing is skipped: there is something to
+    report."""
+    (record,) = run(
+        policy,
+        problems,
+        replace(GRPO, kl_coef=0.1),
+        replace(SMALL, steps=1),
+        lambda text, gold: 0.8,
+    )
     assert record.no_signal == 1
-    assert record.entropy > 0 and record.kl == 0 and record.token_log_ratio.count == 2 * 0 + record.tokens
+    assert (
+        record.entropy > 0
+        and record.kl == 0
+        and record.token_log_ratio.count == 2 * 0 + record.tokens
+    )
 
 
 def test_a_kl_term_pulls_back_to_the_start(problems):
     """A run with a large coefficient stays nearer to the start model than one without."""
     drift = {}
     for coefficient in (0.0, 3.0):
-        records = run(make_tiny(), problems, replace(GRPO, kl_coef=coefficient), replace(SMALL, steps=5))
+        records = run(
+            make_tiny(), problems, replace(GRPO, kl_coef=coefficient), replace(SMALL, steps=5)
+        )
         drift[coefficient] = records[-1].kl
     assert 0 < drift[3.0] < 0.7 * drift[0.0]
 
@@ -492,18 +592,23 @@ def test_every_row_is_in_one_mini_batch_and_counts_in_its_totals(policy, problem
         assert minibatch.total_rows == sum(len(micro.mask) for micro in minibatch.micro)
         assert minibatch.total_tokens == sum(int(micro.mask.sum()) for micro in minibatch.micro)
         for micro in minibatch.micro:
-            assert micro.mask[:, -1].any() and micro.prompt_mask[:, 0].any(), "no column is padding in every row"
-            for ids, mask, advantage in zip(micro.completion_ids, micro.mask, micro.advantages, strict=True):
+            assert micro.mask[:, -1].any() and micro.prompt_mask[:, 0].any(), (
+                "no column is padding in every row"
+            )
+            for ids, mask, advantage in zip(
+                micro.completion_ids, micro.mask, micro.advantages, strict=True
+            ):
                 padding = [policy.pad_id] * (settings.max_tokens - len(ids))
                 found.append((ids.tolist() + padding, advantage.item()))
-                assert mask.sum() == (torch.isin(ids, torch.tensor(END_IDS)).cumsum(0) == 0).sum() + (
-                    torch.isin(ids, torch.tensor(END_IDS)).any()
-                )
+                assert mask.sum() == (
+                    torch.isin(ids, torch.tensor(END_IDS)).cumsum(0) == 0
+                ).sum() + (torch.isin(ids, torch.tensor(END_IDS)).any())
     assert sorted(found) == rows
 
 
 def test_s4_a_truncated_row_stays_in_the_baseline(policy, problems):
-    """Rows that were cut off earn 0 here, the others 1. Both kinds have an advantage, and they add up to 0."""
+    """Rows that were cut off earn 0 here, the others 1. Both kinds have an advantage, and they add
+    up to 0."""
     batch = problems_of_step(problems, 1, SMALL)
     rollout = sample_step(policy, batch, 1, SMALL)
     rewards = (~rollout.truncated).float().view(4, 4)
@@ -531,7 +636,9 @@ def heard(texts):
 def test_the_same_seed_gives_the_same_run_bit_for_bit(problems, method):
     policies = make_tiny(), make_tiny()
     settings = replace(SMALL, steps=2)
-    one, two = (run(policy, problems, method, settings, eval_problems=problems) for policy in policies)
+    one, two = (
+        run(policy, problems, method, settings, eval_problems=problems) for policy in policies
+    )
     assert without_seconds(one) == without_seconds(two)
     assert torch.equal(weights(policies[0]), weights(policies[1]))
 
@@ -547,12 +654,20 @@ def test_another_method_meets_the_same_prompts_and_the_same_first_rollout(proble
     said = {}
     for name, method in METHODS.items():
         said[name] = []
-        run(make_tiny(), problems, method, replace(SMALL, steps=2, learning_rate=0.03), heard(said[name]))
+        run(
+            make_tiny(),
+            problems,
+            method,
+            replace(SMALL, steps=2, learning_rate=0.03),
+            heard(said[name]),
+        )
     golds = {name: [gold for _, gold in pairs] for name, pairs in said.items()}
     for name in METHODS:
         assert golds[name] == golds["GRPO"]
         assert said[name][:16] == said["GRPO"][:16]
-    assert len({tuple(pairs) for pairs in said.values()}) == len(METHODS), "and then go their own ways"
+    assert len({tuple(pairs) for pairs in said.values()}) == len(METHODS), (
+        "and then go their own ways"
+    )
 
 
 def test_a_run_leaves_torch_s_own_random_state_alone(policy, problems):
@@ -568,8 +683,13 @@ def test_a_run_leaves_torch_s_own_random_state_alone(policy, problems):
 @pytest.mark.parametrize("per_step", [1, 4, 6, 7, 13])
 def test_problems_of_step_visits_every_problem_once_a_lap(problems, per_step):
     settings = replace(SMALL, prompts_per_step=per_step, minibatches=1)
-    visited = [problem for step in range(1, 50) for problem in problems_of_step(problems, step, settings)]
-    laps = [visited[i : i + len(problems)] for i in range(0, len(visited) - len(problems) + 1, len(problems))]
+    visited = [
+        problem for step in range(1, 50) for problem in problems_of_step(problems, step, settings)
+    ]
+    laps = [
+        visited[i : i + len(problems)]
+        for i in range(0, len(visited) - len(problems) + 1, len(problems))
+    ]
     for lap in laps:
         assert sorted(lap, key=str) == sorted(problems, key=str)
     assert len({tuple(lap) for lap in laps}) > 1, "in another order each time"
@@ -577,8 +697,12 @@ def test_problems_of_step_visits_every_problem_once_a_lap(problems, per_step):
 
 def test_problems_of_step_depends_on_the_seed_and_the_step_alone(problems):
     settings = replace(SMALL, prompts_per_step=6, minibatches=1)
-    assert problems_of_step(problems, 2, settings) == problems_of_step(problems, 2, replace(settings, max_tokens=9))
-    orders = {tuple(problems_of_step(problems, 1, replace(settings, seed=seed))) for seed in range(6)}
+    assert problems_of_step(problems, 2, settings) == problems_of_step(
+        problems, 2, replace(settings, max_tokens=9)
+    )
+    orders = {
+        tuple(problems_of_step(problems, 1, replace(settings, seed=seed))) for seed in range(6)
+    }
     assert len(orders) > 3
 
 
@@ -587,10 +711,14 @@ def test_problems_of_step_depends_on_the_seed_and_the_step_alone(problems):
 
 def chance_of(word, policy, problems):
     """Mean probability that a completion begins with this word."""
-    ids, mask = encode_prompts(policy, [format_prompt(policy, problem.question) for problem in problems])
+    ids, mask = encode_prompts(
+        policy, [format_prompt(policy, problem.question) for problem in problems]
+    )
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     with torch.no_grad():
-        logits = policy.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits[:, -1]
+        logits = policy.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits[
+            :, -1
+        ]
     return float(logits.softmax(dim=-1)[:, ID[word]].mean())
 
 
@@ -599,9 +727,17 @@ def chance_of(word, policy, problems):
 def test_what_is_paid_for_becomes_more_likely_and_what_costs_less(problems, method, sign):
     word = "15" if sign > 0 else "8"  # 4 % and 16 % to start with
     policy = make_tiny()
-    settings = replace(SMALL, steps=9, group_size=8, learning_rate=1e-2, max_tokens=2, track_kl=False)
+    settings = replace(
+        SMALL, steps=9, group_size=8, learning_rate=1e-2, max_tokens=2, track_kl=False
+    )
     before = chance_of(word, policy, problems)
-    records = run(policy, problems, method, settings, lambda text, gold: sign * float(text.split()[:1] == [word]))
+    records = run(
+        policy,
+        problems,
+        method,
+        settings,
+        lambda text, gold: sign * float(text.split()[:1] == [word]),
+    )
     after = chance_of(word, policy, problems)
     assert (after > 3 * before) if sign > 0 else (after < before / 3), (before, after)
     assert sum(r.reward_mean for r in records[-3:]) > sum(r.reward_mean for r in records[:3])
@@ -621,7 +757,8 @@ def test_as_many_records_as_steps(policy, problems):
 
 
 def test_records_come_as_the_steps_are_taken(policy, problems):
-    """Not all at the end: a reward function has been asked for one step's rows when its record comes."""
+    """Not all at the end: a reward function has been asked for one step's rows when its record
+    comes."""
     said = []
     for k, _ in enumerate(train(policy, problems, GRPO, SMALL, heard(said)), start=1):
         assert len(said) == 16 * k
@@ -639,11 +776,15 @@ def test_a_record_says_what_the_rollout_was(policy, problems):
     rewards = torch.tensor([letters(*pair) for pair in said]).view(4, 4)
     assert record.reward_mean == pytest.approx(rewards.mean().item())
     assert record.reward_std == pytest.approx(rewards.std(dim=1).mean().item())
-    assert record.accuracy == verdict.accuracy and record.lenient_accuracy == verdict.lenient_accuracy
+    assert (
+        record.accuracy == verdict.accuracy and record.lenient_accuracy == verdict.lenient_accuracy
+    )
     assert record.length_mean == pytest.approx(rollout.lengths.float().mean().item())
     assert record.truncated == pytest.approx(rollout.truncated.float().mean().item())
     assert record.tokens == int(rollout.mask.sum())
-    assert record.length_right is None and record.length_wrong == record.length_mean, "nothing is right here"
+    assert record.length_right is None and record.length_wrong == record.length_mean, (
+        "nothing is right here"
+    )
     assert record.clip_unit == "tokens"
     assert record.token_log_ratio.count == record.tokens and record.sequence_log_ratio.count == 16
     assert {"generate", "score", "forward", "backward", "optimizer"} <= record.seconds.keys()
@@ -656,7 +797,9 @@ def test_lengths_of_right_and_of_wrong_completions(policy, problems):
     def verdict_made_here(rollout, batch):
         return replace(judge(rollout, batch), strict=verdicts)
 
-    record = next(train(policy, problems, GRPO, SMALL, letters, stages=Stages(judge=verdict_made_here)))
+    record = next(
+        train(policy, problems, GRPO, SMALL, letters, stages=Stages(judge=verdict_made_here))
+    )
     rollout = sample_step(make_tiny(), problems_of_step(problems, 1, SMALL), 1, SMALL)
     assert record.length_right == pytest.approx(rollout.lengths[::2].float().mean().item())
     assert record.length_wrong == pytest.approx(rollout.lengths[1::2].float().mean().item())
@@ -667,7 +810,9 @@ def test_clip_fractions_below_and_above_add_up(problems):
     for method in (GRPO, GSPO):
         records = run(make_tiny(), problems, method, replace(SMALL, steps=2, learning_rate=0.03))
         for record in records:
-            assert record.clip_fraction == pytest.approx(record.clip_low + record.clip_high, abs=1e-6)
+            assert record.clip_fraction == pytest.approx(
+                record.clip_low + record.clip_high, abs=1e-6
+            )
             assert record.clip_low > 0 and record.clip_high > 0
             assert record.clip_unit == ("tokens" if method is GRPO else "sequences")
 
@@ -675,20 +820,32 @@ def test_clip_fractions_below_and_above_add_up(problems):
 def test_the_kl_is_0_at_the_start_and_above_0_later(problems):
     kls = [record.kl for record in run(make_tiny(), problems)]
     assert kls[0] == 0 and kls[1] > 0 and kls[2] > 0
-    assert {r.kl for r in run(make_tiny(), problems, settings=replace(SMALL, track_kl=False))} == {None}
+    assert {r.kl for r in run(make_tiny(), problems, settings=replace(SMALL, track_kl=False))} == {
+        None
+    }
 
 
 def test_the_kl_that_is_only_watched_costs_one_mini_batch(problems):
     settings = replace(SMALL, steps=1, epochs=1)
     rewards = iter([1.0, 0.0] * 8)
     counts = []
-    run(make_tiny(), problems, GRPO, settings, lambda text, gold: next(rewards), stages=counting_rows(counts))
-    assert counts == [8, 8, 8, 8], "reference of the first mini-batch, old of the second, two updates"
+    run(
+        make_tiny(),
+        problems,
+        GRPO,
+        settings,
+        lambda text, gold: next(rewards),
+        stages=counting_rows(counts),
+    )
+    assert counts == [8, 8, 8, 8], (
+        "reference of the first mini-batch, old of the second, two updates"
+    )
 
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.1])
 def test_the_kl_is_a_mean_over_the_tokens_on_which_it_is_measured(problems, kl_coef):
-    """Where the reference's log-probs lie one nat above those of the model, k3 is e - 2 on every token."""
+    """Where the reference's log-probs lie one nat above those of the model, k3 is e - 2 on every
+    token."""
 
     def one_nat_above(learner, minibatches, **options):
         score_before_updates(learner, minibatches, first=True)
@@ -728,7 +885,9 @@ def test_evaluating_changes_nothing_else(problems):
 def test_a_record_survives_a_trip_through_json(policy, problems):
     for record in run(policy, problems, eval_problems=problems):
         assert StepRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
-    (empty,) = run(make_tiny(), problems, settings=replace(SMALL, steps=1), reward=lambda text, gold: 0.0)
+    (empty,) = run(
+        make_tiny(), problems, settings=replace(SMALL, steps=1), reward=lambda text, gold: 0.0
+    )
     assert StepRecord.from_dict(json.loads(json.dumps(empty.to_dict()))) == empty
 
 
@@ -800,7 +959,13 @@ def stopping_at(call, error=KeyboardInterrupt, reward=letters):
 
 
 @pytest.mark.parametrize(
-    "call, error", [(1, KeyboardInterrupt), (16, KeyboardInterrupt), (39, KeyboardInterrupt), (17, ZeroDivisionError)]
+    "call, error",
+    [
+        (1, KeyboardInterrupt),
+        (16, KeyboardInterrupt),
+        (39, KeyboardInterrupt),
+        (17, ZeroDivisionError),
+    ],
 )
 def test_stop_while_rewarding_keeps_the_last_step(policy, problems, call, error):
     records = []
@@ -823,7 +988,11 @@ def states(monkeypatch):
 
     def observed(self, *args, **kwargs):
         result = step(self, *args, **kwargs)
-        taken.append(torch.cat([p.detach().flatten() for group in self.param_groups for p in group["params"]]).clone())
+        taken.append(
+            torch.cat(
+                [p.detach().flatten() for group in self.param_groups for p in group["params"]]
+            ).clone()
+        )
         return result
 
     monkeypatch.setattr(torch.optim.AdamW, "step", observed)
@@ -859,7 +1028,9 @@ INF = float("inf")
 BAD_LOSSES = {
     "infinite loss and gradient": lambda out: out._replace(loss=out.loss * INF),
     "NaN": lambda out: out._replace(loss=out.loss * float("nan")),
-    "infinite gradient": lambda out: out._replace(loss=out.loss + (out.ratios.sum() - out.ratios.sum().detach()) * INF),
+    "infinite gradient": lambda out: out._replace(
+        loss=out.loss + (out.ratios.sum() - out.ratios.sum().detach()) * INF
+    ),
     "infinite loss with a finite gradient": lambda out: out._replace(loss=out.loss + INF),
     "minus infinity with a finite gradient": lambda out: out._replace(loss=out.loss - INF),
 }
@@ -867,10 +1038,14 @@ BAD_LOSSES = {
 
 @pytest.mark.parametrize("call, place", [(1, "step 1, epoch 1"), (8, "step 2, epoch 2")])
 @pytest.mark.parametrize("change", BAD_LOSSES.values(), ids=BAD_LOSSES.keys())
-def test_what_is_not_finite_stops_the_run_at_the_last_good_update(policy, problems, states, change, call, place):
+def test_what_is_not_finite_stops_the_run_at_the_last_good_update(
+    policy, problems, states, change, call, place
+):
     start, records = weights(policy), []
     stages = spoilt_loss(call, change)
-    with pytest.raises(FloatingPointError, match=f"{place}.*the weights are those of the last good update"):
+    with pytest.raises(
+        FloatingPointError, match=f"{place}.*the weights are those of the last good update"
+    ):
         for record in train(policy, problems, GRPO, SMALL, letters, stages=stages):
             records.append(record)
     assert len(records) == (call - 1) // 4
@@ -880,7 +1055,8 @@ def test_what_is_not_finite_stops_the_run_at_the_last_good_update(policy, proble
 
 
 def test_a_bad_micro_batch_after_a_good_one_leaves_no_trace(policy, problems, states):
-    """The second of four micro-batches of the very first update: nothing of the first one's gradient is used."""
+    """The second of four micro-batches of the very first update: nothing of the first one's
+    gradient is used."""
     start = weights(policy)
     stages = spoilt_loss(2, BAD_LOSSES["NaN"])
     with pytest.raises(FloatingPointError, match="step 1"):
@@ -896,7 +1072,10 @@ def test_a_diverged_run_names_the_step_and_gives_back_the_last_good_weights(meth
     policy, problems = models.load_policy("tiny"), load_problems("train")
     start = weights(policy)
     settings = TrainSettings(steps=3, prompts_per_step=8, learning_rate=rate, warmup_steps=0)
-    with pytest.raises(FloatingPointError, match="^step 1, epoch 1: log-ratios are not finite. The weights are again"):
+    with pytest.raises(
+        FloatingPointError,
+        match="^step 1, epoch 1: log-ratios are not finite. The weights are again",
+    ):
         run(policy, problems, method, settings, correctness_reward)
     assert torch.equal(weights(policy), start)
 
@@ -918,11 +1097,16 @@ def spoilt_scores(call, value):
 @pytest.mark.parametrize("value", [-float("inf"), float("inf"), float("nan")])
 @pytest.mark.parametrize("call, place", [(2, "step 1, epoch 1"), (8, "step 2, epoch 2")])
 def test_a_log_ratio_that_is_not_finite_stops_the_run(policy, problems, method, value, call, place):
-    """The step's weights are given back as they were when it began. Minus infinity makes a ratio of 0 and a finite loss."""
+    """The step's weights are given back as they were when it began. Minus infinity makes a ratio of
+    0 and a finite loss."""
     shorter = make_tiny()
-    records = list(train(shorter, problems, method, replace(SMALL, steps=1), letters)) if call > 4 else []
+    records = (
+        list(train(shorter, problems, method, replace(SMALL, steps=1), letters)) if call > 4 else []
+    )
     stages, found = spoilt_scores(call, value), []
-    with pytest.raises(FloatingPointError, match=f"^{place}: log-ratios are not finite. The weights are again"):
+    with pytest.raises(
+        FloatingPointError, match=f"^{place}: log-ratios are not finite. The weights are again"
+    ):
         for record in train(policy, problems, method, SMALL, letters, stages=stages):
             found.append(record)
     assert without_seconds(found) == without_seconds(records)
@@ -930,8 +1114,11 @@ def test_a_log_ratio_that_is_not_finite_stops_the_run(policy, problems, method, 
     assert_usable(policy, problems)
 
 
-def test_a_rollout_that_cannot_be_sampled_names_the_step_and_gives_back_the_last_good_weights(policy, problems):
-    """The last update of step 2 has made weights that say nothing: those that step 2 began with are the last good ones."""
+def test_a_rollout_that_cannot_be_sampled_names_the_step_and_gives_back_the_last_good_weights(
+    policy, problems
+):
+    """The last update of step 2 has made weights that say nothing: those that step 2 began with are
+    the last good ones."""
     taken = []
 
     def sample(policy, batch, step, settings):
@@ -940,7 +1127,9 @@ def test_a_rollout_that_cannot_be_sampled_names_the_step_and_gives_back_the_last
             raise FloatingPointError("the logits are NaN")
         return sample_step(policy, batch, step, settings)
 
-    with pytest.raises(FloatingPointError, match="^step 3: the logits are NaN. The weights are again"):
+    with pytest.raises(
+        FloatingPointError, match="^step 3: the logits are NaN. The weights are again"
+    ):
         run(policy, problems, stages=Stages(sample=sample))
     assert torch.equal(weights(policy), taken[1]) and not torch.equal(taken[1], taken[2])
 
@@ -974,7 +1163,10 @@ def test_a_rollout_that_cannot_be_sampled_names_the_step_and_gives_back_the_last
         ({"micro_batch_rows": 0}, "micro_batch_rows must be at least 1"),
         ({"seed": 2**64}, "seed must fit in 64 bits"),
         ({"seed": -(2**63) - 1}, "seed must fit in 64 bits"),
-        ({"prompts_per_step": 99999999999}, "at most 100000 completions of at most 1000000 tokens, not 99999999999"),
+        (
+            {"prompts_per_step": 99999999999},
+            "at most 100000 completions of at most 1000000 tokens, not 99999999999",
+        ),
         ({"group_size": 99999999999}, "at most 100000 completions"),
         ({"max_tokens": 99999999999}, "at most 1000000 tokens"),
     ],
@@ -995,7 +1187,9 @@ def test_the_learning_rate_falls_to_a_tenth(decay_steps):
     for step in range(1, 50):
         assert settings.rate(step) == pytest.approx(rate_written_out(settings, step), rel=1e-12)
     assert settings.rate(1) == settings.learning_rate
-    assert settings.rate(1000) == pytest.approx(settings.learning_rate * (1.0 if decay_steps is None else 0.1))
+    assert settings.rate(1000) == pytest.approx(
+        settings.learning_rate * (1.0 if decay_steps is None else 0.1)
+    )
 
 
 def test_the_learning_rate_rises_over_the_first_steps():
@@ -1008,7 +1202,9 @@ def test_the_learning_rate_rises_over_the_first_steps():
 
 def test_the_learning_rate_does_not_depend_on_how_many_steps_are_asked_for():
     """Or else a run that is gone on with would differ from a longer one."""
-    assert [replace(SMALL, steps=9).rate(step) for step in (1, 2, 3)] == [SMALL.rate(step) for step in (1, 2, 3)]
+    assert [replace(SMALL, steps=9).rate(step) for step in (1, 2, 3)] == [
+        SMALL.rate(step) for step in (1, 2, 3)
+    ]
 
 
 def test_settings_survive_a_trip_through_json():
@@ -1033,16 +1229,29 @@ def test_an_overlong_problem_is_named_before_the_first_step(problems, family, ev
     """Also one that this run would not meet, so that a longer run does not end there either."""
     long = Problem("Mia has 9 stamps . " * 20, "9")
     there = {"eval_problems": [*problems, long]} if eval_problems else {}
-    with pytest.raises(ValueError, match="the prompt of 'Mia has 9 stamps.* tokens .*96 positions: shorten"):
-        train(make_tiny(family), problems if there else [*problems, long], GRPO, replace(SMALL, steps=1), **there)
+    with pytest.raises(
+        ValueError, match="the prompt of 'Mia has 9 stamps.* tokens .*96 positions: shorten"
+    ):
+        train(
+            make_tiny(family),
+            problems if there else [*problems, long],
+            GRPO,
+            replace(SMALL, steps=1),
+            **there,
+        )
 
 
 class NoPositions(torch.nn.Module):
-    """A model with learned positions that is told none in training, where padding then shifts them."""
+    """A model with learned positions that is told none in training, where padding then shifts
+    them."""
 
     def __init__(self, model):
         super().__init__()
-        self.config, self.transformer, self.generation_config = model.config, model, model.generation_config
+        self.config, self.transformer, self.generation_config = (
+            model.config,
+            model,
+            model.generation_config,
+        )
 
     @property
     def device(self):
@@ -1051,14 +1260,19 @@ class NoPositions(torch.nn.Module):
     def forward(self, position_ids=None, past_key_values=None, use_cache=True, **inputs):
         position_ids = position_ids if use_cache else None
         return self.transformer(
-            position_ids=position_ids, past_key_values=past_key_values, use_cache=use_cache, **inputs
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **inputs,
         )
 
 
 def test_one_warning_per_run_if_the_model_is_not_scored_as_it_is_sampled(problems):
     policy = make_tiny("gpt2")
     policy.model = NoPositions(policy.model)
-    with pytest.warns(UserWarning, match="step 1: decoding and training differ by .* nats") as caught:
+    with pytest.warns(
+        UserWarning, match="step 1: decoding and training differ by .* nats"
+    ) as caught:
         records = run(policy, problems)
     assert len(records) > 1 and min(record.sampler_gap for record in records) > 0.1
     assert sum("decoding and training differ" in str(w.message) for w in caught) == 1
@@ -1076,7 +1290,8 @@ def test_rounding_gives_no_warning(problems, family, compute):
 
 @pytest.mark.parametrize("method", ["grpo", "nonesuch", None])
 def test_a_name_is_no_method(policy, problems, method):
-    """`train` takes a method, not its name; it says so at once, with or without a checkpoint folder."""
+    """`train` takes a method, not its name; it says so at once, with or without a checkpoint
+    folder."""
     with pytest.raises((ValueError, TypeError), match="(?i)method"):
         train(policy, problems, method, SMALL)
 
@@ -1084,7 +1299,9 @@ def test_a_name_is_no_method(policy, problems, method):
 @pytest.mark.parametrize("value", [float("nan"), INF, -INF])
 def test_a_reward_that_is_not_finite_is_refused_before_any_update(policy, problems, value):
     start = weights(policy)
-    with pytest.raises(ValueError, match="must return a finite number, not .* for the text .* and the answer"):
+    with pytest.raises(
+        ValueError, match="must return a finite number, not .* for the text .* and the answer"
+    ):
         run(policy, problems, reward=lambda text, gold: value)
     assert torch.equal(weights(policy), start)
 
@@ -1103,7 +1320,10 @@ def test_rewards_may_be_true_and_false_or_whole_numbers(problems):
     for kind in (float, int, bool):
         policy = make_tiny()
         run(
-            policy, problems, settings=replace(SMALL, steps=1), reward=lambda text, gold, kind=kind: kind(len(text) % 2)
+            policy,
+            problems,
+            settings=replace(SMALL, steps=1),
+            reward=lambda text, gold, kind=kind: kind(len(text) % 2),
         )
         by_kind.append(weights(policy))
     assert torch.equal(by_kind[0], by_kind[1]) and torch.equal(by_kind[0], by_kind[2])
@@ -1121,6 +1341,8 @@ def test_another_loss_takes_the_place_of_the_package_s(policy, problems):
     expected = run(policy, problems)
     trained = weights(policy)
     torch.nn.utils.vector_to_parameters(start, policy.model.parameters())
-    assert without_seconds(run(policy, problems, stages=Stages(loss=watched))) == without_seconds(expected)
+    assert without_seconds(run(policy, problems, stages=Stages(loss=watched))) == without_seconds(
+        expected
+    )
     assert torch.equal(weights(policy), trained)
     assert seen == [GRPO] * SMALL.steps * SMALL.epochs * SMALL.minibatches

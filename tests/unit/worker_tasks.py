@@ -1,4 +1,5 @@
-"""Work for the processes of test_side_by_side.py, which import it anew, and a parent that a test can kill."""
+"""Work for the processes of test_side_by_side.py, which import it anew, and a parent that a test
+can kill."""
 
 import os
 import signal

@@ -1,8 +1,9 @@
-"""Wrong answers as learners write them, eight for each exercise, and what `check` is to call each of them.
+"""Wrong answers as learners write them, eight for each exercise, and what `check` is to call each
+of them.
 
-None of them is in the lists of mistakes: they are other ways to make one of them, or two mistakes at once. They were
-written before the lists were revised. `answers["name"]` holds pairs: the names of the mistakes that would be the right
-advice, separated by "|", and the function.
+None of them is in the lists of mistakes: they are other ways to make one of them, or two mistakes
+at once. They were written before the lists were revised. `answers["name"]` holds pairs: the names
+of the mistakes that would be the right advice, separated by "|", and the function.
 """
 
 import re
@@ -25,7 +26,7 @@ def wrong(exercise: str, advice: str):
     return lambda function: ANSWERS.setdefault(exercise, []).append((advice, function)) or function
 
 
-# --- pick_tokens --------------------------------------------------------------------------------------------------
+# --- pick_tokens
 
 
 @wrong("pick_tokens", "own random numbers")
@@ -90,7 +91,7 @@ def _(logits, noise, temperature):
     return tokens, logp.gather(1, tokens[:, None]).squeeze(1)
 
 
-# --- mask_after_end -----------------------------------------------------------------------------------------------
+# --- mask_after_end
 
 
 @wrong("mask_after_end", "up to the second end")
@@ -144,7 +145,7 @@ def _(ids, end_ids):
     return (is_end.cumsum(dim=1) - is_end).clamp(max=1)
 
 
-# --- logprobs_from_logits -----------------------------------------------------------------------------------------
+# --- logprobs_from_logits
 
 
 @wrong("logprobs_from_logits", "not shifted")
@@ -195,7 +196,7 @@ def _(logits, ids, mask, temperature=1.0):
     return (logp.gather(-1, ids[..., None]).squeeze(-1) * mask).sum(dim=1)
 
 
-# --- extract_answer -----------------------------------------------------------------------------------------------
+# --- extract_answer
 
 
 @wrong("extract_answer", "first block")
@@ -257,7 +258,7 @@ def _(text):
     return answer.split("</answer>")[0].strip()
 
 
-# --- answers_match ------------------------------------------------------------------------------------------------
+# --- answers_match
 
 
 @wrong("answers_match", "floats compared")
@@ -271,11 +272,15 @@ def _(predicted, gold):
 @wrong("answers_match", "first number")
 def _(predicted, gold):
     match = re.search(r"[-+]?\d[\d,]*(\.\d+)?", predicted or "")
-    return match is not None and Decimal(match.group().replace(",", "")) == Decimal(gold.replace(",", ""))
+    return match is not None and Decimal(match.group().replace(",", "")) == Decimal(
+        gold.replace(",", "")
+    )
 
 
 def _by_match(text):
-    found = re.match(r"([+-]?)\$?([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?( ?%|( [a-z]+)*)$", text or "")
+    found = re.match(
+        r"([+-]?)\$?([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?( ?%|( [a-z]+)*)$", text or ""
+    )
     return Decimal("".join(p or "" for p in found.groups()[:3]).replace(",", "")) if found else None
 
 
@@ -319,7 +324,7 @@ def _(predicted, gold):
     return abs(numbers[0] - numbers[1]) < 1e-6
 
 
-# --- format_reward ------------------------------------------------------------------------------------------------
+# --- format_reward
 
 
 @wrong("format_reward", "match as in R1|one line only")
@@ -329,7 +334,9 @@ def _(text):
 
 @wrong("format_reward", "search instead of fullmatch")
 def _(text):
-    return float(re.search(r"<reasoning>.+</reasoning>.*<answer>.+</answer>", text, re.S) is not None)
+    return float(
+        re.search(r"<reasoning>.+</reasoning>.*<answer>.+</answer>", text, re.S) is not None
+    )
 
 
 @wrong("format_reward", "each tag once, in any order")
@@ -358,7 +365,9 @@ def _(text):
 
 @wrong("format_reward", "blank accepted")
 def _(text):
-    return float(bool(re.fullmatch(r"\s*<reasoning>[^<]*</reasoning>\s*<answer>[^<]*</answer>\s*", text)))
+    return float(
+        bool(re.fullmatch(r"\s*<reasoning>[^<]*</reasoning>\s*<answer>[^<]*</answer>\s*", text))
+    )
 
 
 @wrong("format_reward", "partial credit")
@@ -371,7 +380,7 @@ def _(text):
     return reward
 
 
-# --- groups_without_signal ----------------------------------------------------------------------------------------
+# --- groups_without_signal
 
 
 @wrong("groups_without_signal", "a tolerance")
@@ -415,7 +424,7 @@ def _(rewards):
     return (rewards == rewards[:, :1]).all()
 
 
-# --- group_advantages ---------------------------------------------------------------------------------------------
+# --- group_advantages
 
 
 @wrong("group_advantages", "mean over the batch")
@@ -459,7 +468,11 @@ def _(rewards, scale="std"):
     mean = rewards.mean(dim=1, keepdim=True)
     if scale == "leave_one_out":
         return rewards - (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
-    return (rewards - mean) / (rewards.std(dim=1, keepdim=True) + 1e-4) if scale == "std" else rewards - mean
+    return (
+        (rewards - mean) / (rewards.std(dim=1, keepdim=True) + 1e-4)
+        if scale == "std"
+        else rewards - mean
+    )
 
 
 @wrong("group_advantages", "always divided by the std")
@@ -492,7 +505,7 @@ def _(rewards, scale="std"):
     return out.masked_fill(groups_without_signal(rewards)[:, None], 0.0)
 
 
-# --- problem_weight -----------------------------------------------------------------------------------------------
+# --- problem_weight
 
 
 def _group(right, group_size):
@@ -547,7 +560,7 @@ def _(right, group_size, scale="std"):
     return (rewards - rewards.mean()).abs().sum().item()
 
 
-# --- score_function_gradient --------------------------------------------------------------------------------------
+# --- score_function_gradient
 
 
 @wrong("score_function_gradient", "only the taken arm's entry")
@@ -604,7 +617,7 @@ def _(logits, actions, advantages):
     return (advantages * scores).mean(dim=0)
 
 
-# --- surrogate_loss -----------------------------------------------------------------------------------------------
+# --- surrogate_loss
 
 
 @wrong("surrogate_loss", "mean over all tokens")
@@ -651,7 +664,7 @@ def _(logp, advantages, mask):
     return -advantages * (logp * mask).sum(dim=1)
 
 
-# --- token_ratios -------------------------------------------------------------------------------------------------
+# --- token_ratios
 
 
 @wrong("token_ratios", "ratio times the mask")
@@ -672,7 +685,9 @@ def _(logp_new, logp_old, mask):
 
 @wrong("token_ratios", "upside down")
 def _(logp_new, logp_old, mask):
-    return torch.exp(torch.where(mask == 1, logp_old.detach() - logp_new, torch.zeros_like(logp_new)))
+    return torch.exp(
+        torch.where(mask == 1, logp_old.detach() - logp_new, torch.zeros_like(logp_new))
+    )
 
 
 @wrong("token_ratios", "difference times the mask")
@@ -698,7 +713,7 @@ def _(logp_new, logp_old, mask):
     return torch.where(mask.bool(), logp_new - logp_old.detach(), torch.ones_like(logp_new))
 
 
-# --- sequence_ratios ----------------------------------------------------------------------------------------------
+# --- sequence_ratios
 
 
 @wrong("sequence_ratios", "mean of the ratios|mean of the ratios, 0 in an empty row")
@@ -720,7 +735,10 @@ def _(logp_new, logp_old, mask):
 
 @wrong("sequence_ratios", "empty row")
 def _(logp_new, logp_old, mask):
-    rows = [(new - old.detach())[m.bool()].mean() for new, old, m in zip(logp_new, logp_old, mask, strict=True)]
+    rows = [
+        (new - old.detach())[m.bool()].mean()
+        for new, old, m in zip(logp_new, logp_old, mask, strict=True)
+    ]
     return torch.stack(rows).exp()
 
 
@@ -748,7 +766,7 @@ def _(logp_new, logp_old, mask):
     return (difference.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp()
 
 
-# --- gspo_token_ratios --------------------------------------------------------------------------------------------
+# --- gspo_token_ratios
 
 
 @wrong("gspo_token_ratios", "the sequence ratio itself")
@@ -799,7 +817,7 @@ def _(logp_new, logp_old, mask):
     return one * sequence_ratios(logp_new, logp_old, mask).detach().unsqueeze(-1)
 
 
-# --- clipped_objective --------------------------------------------------------------------------------------------
+# --- clipped_objective
 
 
 @wrong("clipped_objective", "clip without the minimum")
@@ -847,7 +865,7 @@ def _(ratios, advantages, clip_low, clip_high):
     return torch.minimum(ratios * advantages, clipped * advantages).mean()
 
 
-# --- clip_binds ---------------------------------------------------------------------------------------------------
+# --- clip_binds
 
 
 @wrong("clip_binds", "outside the range")
@@ -863,7 +881,9 @@ def _(ratios, advantages, clip_low, clip_high):
 
 @wrong("clip_binds", "signs exchanged")
 def _(ratios, advantages, clip_low, clip_high):
-    return torch.where(advantages > 0, ratios < 1 - clip_low, (ratios > 1 + clip_high) & (advantages < 0))
+    return torch.where(
+        advantages > 0, ratios < 1 - clip_low, (ratios > 1 + clip_high) & (advantages < 0)
+    )
 
 
 @wrong("clip_binds", "numbers")
@@ -893,7 +913,7 @@ def _(ratios, advantages, clip_low, clip_high):
     return ((ratios - 1 > clip_high) | (1 - ratios > clip_low)) & (advantages != 0)
 
 
-# --- range_that_binds ---------------------------------------------------------------------------------------------
+# --- range_that_binds
 
 
 @wrong("range_that_binds", "the wrong end")
@@ -944,7 +964,7 @@ def _(ratios, advantages, share):
     return gone.flatten().quantile(1 - share).clamp(min=0)
 
 
-# --- aggregate ----------------------------------------------------------------------------------------------------
+# --- aggregate
 
 
 @wrong("aggregate", "times the mask")
@@ -1005,7 +1025,9 @@ def _(per_token, mask, how, max_tokens, total_rows=None, total_tokens=None):
 def _(per_token, mask, how, max_tokens, total_rows=None, total_tokens=None):
     values, rows = torch.where(mask.bool(), per_token, 0.0), total_rows or len(mask)
     if how == "sequence_mean":
-        return torch.stack([v.sum() / m.sum() for v, m in zip(values, mask, strict=True)]).sum() / rows
+        return (
+            torch.stack([v.sum() / m.sum() for v, m in zip(values, mask, strict=True)]).sum() / rows
+        )
     return values.sum() / (rows * max_tokens if how == "constant" else total_tokens or mask.sum())
 
 
@@ -1014,10 +1036,12 @@ def _(per_token, mask, how, max_tokens, total_rows=None, total_tokens=None):
     rows = total_rows or len(mask)
     if how == "sequence_mean":
         return per_token.mean(dim=1).sum() / rows
-    return per_token.sum() / (rows * max_tokens if how == "constant" else total_tokens or mask.sum())
+    return per_token.sum() / (
+        rows * max_tokens if how == "constant" else total_tokens or mask.sum()
+    )
 
 
-# --- kl_estimate --------------------------------------------------------------------------------------------------
+# --- kl_estimate
 
 
 @wrong("kl_estimate", "k3 with + x")
@@ -1063,7 +1087,13 @@ def _(logp, logp_ref, kind="k3"):
 @wrong("kl_estimate", "k3 without the x")
 def _(logp, logp_ref, kind="k3"):
     ratio = torch.exp(logp_ref.detach() - logp)
-    return -torch.log(ratio) if kind == "k1" else torch.log(ratio) ** 2 / 2 if kind == "k2" else ratio - 1
+    return (
+        -torch.log(ratio)
+        if kind == "k1"
+        else torch.log(ratio) ** 2 / 2
+        if kind == "k2"
+        else ratio - 1
+    )
 
 
 @wrong("kl_estimate", "weighted by the probability")
@@ -1073,14 +1103,18 @@ def _(logp, logp_ref, kind="k3"):
     return logp.exp() * per_token
 
 
-# --- method_loss --------------------------------------------------------------------------------------------------
+# --- method_loss
 
 
 def _objective(method, new, old, advantages, mask):
     if method.ratio_level == "token":
-        return clipped_objective(token_ratios(new, old, mask), advantages[:, None], method.clip_low, method.clip_high)
+        return clipped_objective(
+            token_ratios(new, old, mask), advantages[:, None], method.clip_low, method.clip_high
+        )
     ratios = sequence_ratios(new, old, mask)
-    return clipped_objective(ratios, advantages, method.clip_low, method.clip_high)[:, None].expand(mask.shape)
+    return clipped_objective(ratios, advantages, method.clip_low, method.clip_high)[:, None].expand(
+        mask.shape
+    )
 
 
 @wrong("method_loss", "sign")
@@ -1104,7 +1138,9 @@ def _(method, new, old, advantages, mask, max_tokens, ref=None):
 
 @wrong("method_loss", "no KL")
 def _(method, new, old, advantages, mask, max_tokens, ref=None):
-    return aggregate(-_objective(method, new, old, advantages, mask), mask, method.aggregation, max_tokens)
+    return aggregate(
+        -_objective(method, new, old, advantages, mask), mask, method.aggregation, max_tokens
+    )
 
 
 @wrong("method_loss", "token ratios for all")
@@ -1122,7 +1158,9 @@ def _(method, new, old, advantages, mask, max_tokens, ref=None):
 @wrong("method_loss", "advantages along the tokens")
 def _(method, new, old, advantages, mask, max_tokens, ref=None):
     level = token_ratios if method.ratio_level == "token" else sequence_ratios
-    per_token = -clipped_objective(level(new, old, mask), advantages, method.clip_low, method.clip_high)
+    per_token = -clipped_objective(
+        level(new, old, mask), advantages, method.clip_low, method.clip_high
+    )
     if per_token.dim() == 1:
         per_token = per_token[:, None].expand(mask.shape)
     if method.kl_coef > 0:
@@ -1149,13 +1187,17 @@ def _(method, new, old, advantages, mask, max_tokens, ref=None):
 
 @wrong("method_loss", "KL without its coefficient")
 def _(method, new, old, advantages, mask, max_tokens, ref=None):
-    loss = aggregate(-_objective(method, new, old, advantages, mask), mask, method.aggregation, max_tokens)
+    loss = aggregate(
+        -_objective(method, new, old, advantages, mask), mask, method.aggregation, max_tokens
+    )
     if method.kl_coef:
-        loss = loss + aggregate(kl_estimate(new, ref, method.kl_kind), mask, method.aggregation, max_tokens)
+        loss = loss + aggregate(
+            kl_estimate(new, ref, method.kl_kind), mask, method.aggregation, max_tokens
+        )
     return loss
 
 
-# --- take_updates -------------------------------------------------------------------------------------------------
+# --- take_updates
 
 
 def _parameters(optimizer):
@@ -1175,7 +1217,9 @@ def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epoch
     for _ in range(epochs):
         for rows in minibatches:
             logp = score(rows)
-            loss = policy_loss(method, logp, logp.detach(), advantages[rows], mask[rows], max_tokens).loss
+            loss = policy_loss(
+                method, logp, logp.detach(), advantages[rows], mask[rows], max_tokens
+            ).loss
             _step(optimizer, loss)
             losses.append(loss.item())
     return losses
@@ -1188,7 +1232,9 @@ def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epoch
         with torch.no_grad():
             old = score(torch.arange(len(mask)))
         for rows in minibatches:
-            loss = policy_loss(method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens).loss
+            loss = policy_loss(
+                method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens
+            ).loss
             _step(optimizer, loss)
             losses.append(loss.item())
     return losses
@@ -1199,7 +1245,9 @@ def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epoch
     old, losses = score(torch.arange(len(mask))).detach(), []
     for _ in range(epochs):
         for rows in minibatches:
-            loss = policy_loss(method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens).loss
+            loss = policy_loss(
+                method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens
+            ).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(_parameters(optimizer), 1.0)
             optimizer.step()
@@ -1212,7 +1260,9 @@ def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epoch
     old, losses = score(torch.arange(len(mask))).detach(), []
     for rows in minibatches * epochs:
         optimizer.zero_grad()
-        loss = policy_loss(method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens).loss
+        loss = policy_loss(
+            method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens
+        ).loss
         loss.backward()
         optimizer.step()
         torch.nn.utils.clip_grad_norm_(_parameters(optimizer), 1.0)
@@ -1225,7 +1275,9 @@ def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epoch
     old, losses = score(torch.arange(len(mask))).detach(), []
     for rows in minibatches:
         for _ in range(epochs):
-            loss = policy_loss(method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens).loss
+            loss = policy_loss(
+                method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens
+            ).loss
             _step(optimizer, loss)
             losses.append(loss.item())
     return losses
@@ -1235,7 +1287,9 @@ def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epoch
 def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epochs):
     old, losses = score(torch.arange(len(mask))).detach(), []
     for rows in minibatches * epochs:
-        loss = policy_loss(method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens).loss
+        loss = policy_loss(
+            method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens
+        ).loss
         _step(optimizer, loss)
         losses.append(loss)
     return losses
@@ -1247,7 +1301,9 @@ def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epoch
     for _ in range(epochs):
         losses = []
         for rows in minibatches:
-            loss = policy_loss(method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens).loss
+            loss = policy_loss(
+                method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens
+            ).loss
             _step(optimizer, loss)
             losses.append(loss.item())
     return losses
@@ -1257,13 +1313,15 @@ def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epoch
 def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epochs):
     old, losses = score(torch.arange(len(mask))).detach(), []
     for rows in minibatches:
-        loss = policy_loss(method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens).loss
+        loss = policy_loss(
+            method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens
+        ).loss
         _step(optimizer, loss)
         losses.append(loss.item())
     return losses
 
 
-# --- accumulated_loss ---------------------------------------------------------------------------------------------
+# --- accumulated_loss
 
 
 @wrong("accumulated_loss", "sum of means")
@@ -1271,7 +1329,12 @@ def _(method, new, old, advantages, mask, max_tokens, micro_rows):
     loss = 0.0
     for i in range(0, len(mask), micro_rows):
         part = slice(i, i + micro_rows)
-        loss = loss + policy_loss(method, new[part], old[part], advantages[part], mask[part], max_tokens).loss
+        loss = (
+            loss
+            + policy_loss(
+                method, new[part], old[part], advantages[part], mask[part], max_tokens
+            ).loss
+        )
     return loss
 
 
@@ -1280,7 +1343,9 @@ def _(method, new, old, advantages, mask, max_tokens, micro_rows):
     losses = []
     for i in range(0, len(mask), micro_rows):
         part = slice(i, i + micro_rows)
-        losses.append(policy_loss(method, new[part], old[part], advantages[part], mask[part], max_tokens).loss)
+        losses.append(
+            policy_loss(method, new[part], old[part], advantages[part], mask[part], max_tokens).loss
+        )
     return torch.stack(losses).mean()
 
 
@@ -1289,7 +1354,9 @@ def _(method, new, old, advantages, mask, max_tokens, micro_rows):
     loss = 0.0
     for i in range(0, len(mask), micro_rows):
         part = slice(i, i + micro_rows)
-        own = policy_loss(method, new[part], old[part], advantages[part], mask[part], max_tokens).loss
+        own = policy_loss(
+            method, new[part], old[part], advantages[part], mask[part], max_tokens
+        ).loss
         loss = loss + own * len(mask[part])
     return loss / len(mask)
 
@@ -1299,7 +1366,9 @@ def _(method, new, old, advantages, mask, max_tokens, micro_rows):
     loss = 0.0
     for part in torch.arange(len(mask)).split(micro_rows):
         sizes = {"total_rows": len(advantages)}
-        loss += policy_loss(method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes).loss
+        loss += policy_loss(
+            method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes
+        ).loss
     return loss
 
 
@@ -1309,7 +1378,12 @@ def _(method, new, old, advantages, mask, max_tokens, micro_rows):
     for i in range(len(mask) // micro_rows):
         part = slice(i * micro_rows, (i + 1) * micro_rows)
         sizes = {"total_rows": len(mask), "total_tokens": mask.sum()}
-        loss = loss + policy_loss(method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes).loss
+        loss = (
+            loss
+            + policy_loss(
+                method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes
+            ).loss
+        )
     return loss
 
 
@@ -1318,7 +1392,11 @@ def _(method, new, old, advantages, mask, max_tokens, micro_rows):
     losses = []
     for part in torch.arange(len(mask)).split(micro_rows):
         sizes = {"total_rows": len(mask), "total_tokens": int(mask.sum())}
-        losses.append(policy_loss(method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes).loss)
+        losses.append(
+            policy_loss(
+                method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes
+            ).loss
+        )
     return sum(losses) / len(losses)
 
 
@@ -1327,7 +1405,9 @@ def _(method, new, old, advantages, mask, max_tokens, micro_rows):
     loss = 0.0
     for part in torch.arange(len(mask)).split(micro_rows):
         sizes = {"total_rows": len(mask), "total_tokens": int(mask.sum())}
-        loss += policy_loss(method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes).loss.item()
+        loss += policy_loss(
+            method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes
+        ).loss.item()
     return torch.tensor(loss, dtype=new.dtype)
 
 
@@ -1336,11 +1416,16 @@ def _(method, new, old, advantages, mask, max_tokens, micro_rows):
     loss = 0.0
     for part in torch.arange(len(mask)).split(micro_rows):
         sizes = {"total_rows": len(part), "total_tokens": int(mask[part].sum())}
-        loss = loss + policy_loss(method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes).loss
+        loss = (
+            loss
+            + policy_loss(
+                method, new[part], old[part], advantages[part], mask[part], max_tokens, **sizes
+            ).loss
+        )
     return loss
 
 
-# --- training_bytes -----------------------------------------------------------------------------------------------
+# --- training_bytes
 
 
 @wrong("training_bytes", "three of four")
@@ -1388,7 +1473,7 @@ def _(parameters, adapters=0):
     return 4 * parameters + 12 * adapters if adapters else 16 * parameters
 
 
-# --- token_seconds ------------------------------------------------------------------------------------------------
+# --- token_seconds
 
 
 @wrong("token_seconds", "sum")

@@ -1,4 +1,5 @@
-"""The slider of lesson 00: a first look at a recorded run, and a test that sliders work on this machine."""
+"""The slider of lesson 00: a first look at a recorded run, and a test that sliders work on this
+machine."""
 
 import ipywidgets
 

@@ -11,7 +11,7 @@ def some_logits(*shape: int, seed: int = 0) -> Tensor:
     return 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-# --- pick_tokens --------------------------------------------------------------------------------------------------
+# --- pick_tokens
 
 
 def pick_tokens(logits, noise, temperature):
@@ -47,66 +47,120 @@ PICK_MISTAKES = {
     ),
     "multiplied by the temperature": (
         lambda logits, noise, temperature: pick_tokens(logits, noise, 1 / temperature),
-        "you multiply the logits by the temperature. Divide by it: below 1 it makes the best token likelier.",
+        (
+            "you multiply the logits by the temperature. Divide by it: below 1 it makes the best"
+            " token likelier."
+        ),
     ),
     "log-probs at temperature 1": (
-        lambda logits, noise, temperature: scored(pick_tokens(logits, noise, temperature)[0], logits, 1.0),
-        "your tokens are right, but their log-probs are at temperature 1. Use the distribution sampled from.",
+        lambda logits, noise, temperature: scored(
+            pick_tokens(logits, noise, temperature)[0], logits, 1.0
+        ),
+        (
+            "your tokens are right, but their log-probs are at temperature 1. Use the distribution"
+            " sampled from."
+        ),
     ),
     "own random numbers": (
         lambda logits, noise, temperature: scored(
-            torch.multinomial(F.softmax(logits / temperature, dim=-1), 1).squeeze(1), logits, temperature
+            torch.multinomial(F.softmax(logits / temperature, dim=-1), 1).squeeze(1),
+            logits,
+            temperature,
         ),
-        "you draw random numbers of your own, as torch.multinomial does. Use the randomness in `noise`.",
+        (
+            "you draw random numbers of your own, as torch.multinomial does. Use the randomness in"
+            " `noise`."
+        ),
     ),
     "one token early": (
-        lambda logits, noise, temperature: scored(pick_tokens(logits, noise, temperature)[0] - 1, logits, temperature),
-        "your tokens stand one place too early. The cumulative probability includes the token's own.",
+        lambda logits, noise, temperature: scored(
+            pick_tokens(logits, noise, temperature)[0] - 1, logits, temperature
+        ),
+        (
+            "your tokens stand one place too early. The cumulative probability includes the token's"
+            " own."
+        ),
     ),
     "reaching is not passing": (
         lambda logits, noise, temperature: scored(
-            (F.softmax(logits / temperature, dim=-1).cumsum(dim=-1) < noise[:, None]).sum(dim=-1), logits, temperature
+            (F.softmax(logits / temperature, dim=-1).cumsum(dim=-1) < noise[:, None]).sum(dim=-1),
+            logits,
+            temperature,
         ),
-        "you take the first token whose cumulative probability is at least the noise. With noise 0 that is token 0 even "
-        "if its probability is 0. It must be above the noise: count cumulative <= noise.",
+        (
+            "you take the first token whose cumulative probability is at least the noise. With"
+            " noise 0 that is token 0 even if its probability is 0. It must be above the noise:"
+            " count cumulative <= noise."
+        ),
     ),
     "cumulated over the rows": (
         lambda logits, noise, temperature: scored(
-            (F.softmax(logits / temperature, dim=-1).cumsum(dim=0) <= noise[:, None]).sum(dim=-1), logits, temperature
+            (F.softmax(logits / temperature, dim=-1).cumsum(dim=0) <= noise[:, None]).sum(dim=-1),
+            logits,
+            temperature,
         ),
-        "you add up over the rows (dim=0), which are different completions. Add up along a row: cumsum(dim=-1).",
+        (
+            "you add up over the rows (dim=0), which are different completions. Add up along a row:"
+            " cumsum(dim=-1)."
+        ),
     ),
     "places in sorted order": (
-        lambda logits, noise, temperature: pick_tokens(logits.sort(dim=-1, descending=True).values, noise, temperature),
-        "you return places in the sorted order. A token id is its place in the vocabulary: do not sort.",
+        lambda logits, noise, temperature: pick_tokens(
+            logits.sort(dim=-1, descending=True).values, noise, temperature
+        ),
+        (
+            "you return places in the sorted order. A token id is its place in the vocabulary: do"
+            " not sort."
+        ),
     ),
     "the best token": (
         lambda logits, noise, temperature: scored(logits.argmax(dim=-1), logits, temperature),
-        "you always take the likeliest token, whatever the noise. That is greedy decoding, not sampling.",
+        (
+            "you always take the likeliest token, whatever the noise. That is greedy decoding, not"
+            " sampling."
+        ),
     ),
     "probabilities": (
         lambda logits, noise, temperature: [
-            f(x) for f, x in zip((Tensor.clone, Tensor.exp), pick_tokens(logits, noise, temperature), strict=True)
+            f(x)
+            for f, x in zip(
+                (Tensor.clone, Tensor.exp), pick_tokens(logits, noise, temperature), strict=True
+            )
         ],
         "your tokens are right, but you return their probabilities. Return the logarithms.",
     ),
     "one noise for all rows": (
-        lambda logits, noise, temperature: pick_tokens(logits, noise[:1].expand(len(noise)), temperature),
-        "all your rows use the first noise value. Each row has its own: compare with noise[:, None].",
+        lambda logits, noise, temperature: pick_tokens(
+            logits, noise[:1].expand(len(noise)), temperature
+        ),
+        (
+            "all your rows use the first noise value. Each row has its own: compare with noise[:,"
+            " None]."
+        ),
     ),
     "all log-probs": (
-        lambda logits, noise, t: (pick_tokens(logits, noise, t)[0], (logits / t).log_softmax(dim=-1)),
-        "your tokens are right, but you return the log-probs of the whole vocabulary. Pick each row's own with gather.",
+        lambda logits, noise, t: (
+            pick_tokens(logits, noise, t)[0],
+            (logits / t).log_softmax(dim=-1),
+        ),
+        (
+            "your tokens are right, but you return the log-probs of the whole vocabulary. Pick each"
+            " row's own with gather."
+        ),
     ),
     "one column": (
-        lambda logits, noise, temperature: [x[:, None] for x in pick_tokens(logits, noise, temperature)],
+        lambda logits, noise, temperature: [
+            x[:, None] for x in pick_tokens(logits, noise, temperature)
+        ],
         "your values are right, as columns [B, 1]. Take the last dimension away with .squeeze(1).",
     ),
 }
 
-# --- mask_after_end -----------------------------------------------------------------------------------------------
+# --- mask_after_end
 
-PAD, END, OTHER_END = 0, 1, 8
+PAD = 0
+END = 1
+OTHER_END = 8
 
 
 def mask_after_end(completion_ids, end_ids):
@@ -137,32 +191,57 @@ def ends(ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:
 MASK_MISTAKES = {
     "without the end token": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=1) == 0).long(),
-        "your mask stops before the end token. Choosing to stop is trained as well: the first end token gets a 1.",
+        (
+            "your mask stops before the end token. Choosing to stop is trained as well: the first"
+            " end token gets a 1."
+        ),
     ),
     "guessed from the pad token": (
         lambda ids, end_ids: (ids != PAD).long(),
-        "you look for the pad token, which can be sampled like any other. Look for the first end token.",
+        (
+            "you look for the pad token, which can be sampled like any other. Look for the first"
+            " end token."
+        ),
     ),
     "up to the second end": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=1) <= 1).long(),
-        "your mask goes on to the second end token: up to there the count of end tokens is 1. Count only those before "
-        "a place, without its own: is_end.cumsum(dim=1) - is_end.long() == 0.",
+        (
+            "your mask goes on to the second end token: up to there the count of end tokens is 1."
+            " Count only those before a place, without its own: is_end.cumsum(dim=1) -"
+            " is_end.long() == 0."
+        ),
     ),
     "one kind of end token": (
         lambda ids, end_ids: mask_after_end(ids, end_ids[:1]),
-        "you look only for the first of end_ids. Every one of them ends a completion: torch.isin takes them all.",
+        (
+            "you look only for the first of end_ids. Every one of them ends a completion:"
+            " torch.isin takes them all."
+        ),
     ),
     "counted over the rows": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=0) - ends(ids, end_ids) == 0).long(),
-        "you count end tokens down the columns (dim=0), over different completions. Count along a row: dim=1.",
+        (
+            "you count end tokens down the columns (dim=0), over different completions. Count along"
+            " a row: dim=1."
+        ),
     ),
     "rows without an end left out": (
-        lambda ids, end_ids: mask_after_end(ids, end_ids) * ends(ids, end_ids).any(dim=1, keepdim=True),
-        "a row without an end token becomes all 0. The budget cut it off, and all its tokens were sampled: all 1.",
+        lambda ids, end_ids: (
+            mask_after_end(ids, end_ids) * ends(ids, end_ids).any(dim=1, keepdim=True)
+        ),
+        (
+            "a row without an end token becomes all 0. The budget cut it off, and all its tokens"
+            " were sampled: all 1."
+        ),
     ),
     "a row without an end": (
-        lambda ids, end_ids: (torch.arange(ids.shape[1]) <= ends(ids, end_ids).argmax(dim=1)[:, None]).long(),
-        "argmax gives 0 for a row without an end token. All tokens of such a row were sampled: all 1.",
+        lambda ids, end_ids: (
+            torch.arange(ids.shape[1]) <= ends(ids, end_ids).argmax(dim=1)[:, None]
+        ).long(),
+        (
+            "argmax gives 0 for a row without an end token. All tokens of such a row were sampled:"
+            " all 1."
+        ),
     ),
     "0 and 1 exchanged": (
         lambda ids, end_ids: 1 - mask_after_end(ids, end_ids),
@@ -178,7 +257,7 @@ MASK_MISTAKES = {
     ),
 }
 
-# --- logprobs_from_logits -----------------------------------------------------------------------------------------
+# --- logprobs_from_logits
 
 IDS = torch.tensor([[3, 1, 4, 1], [5, 2, 0, 0], [6, 5, 3, 0]])
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
@@ -209,62 +288,103 @@ def gathered(scores: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
 
 LOGPROB_MISTAKES = {
     "not shifted": (
-        lambda logits, ids, mask, temperature: logprobs_from_logits(logits.roll(-1, 1), ids, mask, temperature),
-        "you score each token by the logits at its own place, which predict the one after it. Token t is predicted by "
-        "logits[:, t], since they start at the last prompt token: drop the last position, not the first.",
+        lambda logits, ids, mask, temperature: logprobs_from_logits(
+            logits.roll(-1, 1), ids, mask, temperature=temperature
+        ),
+        (
+            "you score each token by the logits at its own place, which predict the one after it."
+            " Token t is predicted by logits[:, t], since they start at the last prompt token: drop"
+            " the last position, not the first."
+        ),
     ),
     "temperature forgotten": (
-        lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, 1.0),
-        "you do not use the temperature. Divide the logits by the temperature that the tokens were sampled at.",
+        lambda logits, ids, mask, temperature: logprobs_from_logits(
+            logits, ids, mask, temperature=1.0
+        ),
+        (
+            "you do not use the temperature. Divide the logits by the temperature that the tokens"
+            " were sampled at."
+        ),
     ),
     "multiplied by the temperature": (
-        lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, 1 / temperature),
+        lambda logits, ids, mask, temperature: logprobs_from_logits(
+            logits, ids, mask, temperature=1 / temperature
+        ),
         "you multiply the logits by the temperature. Divide by it.",
     ),
     "log-probs divided by the temperature": (
-        lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, 1.0) / temperature,
+        lambda logits, ids, mask, temperature: (
+            logprobs_from_logits(logits, ids, mask, temperature=1.0) / temperature
+        ),
         "you divide the log-probs by the temperature. Divide the logits, before the softmax.",
     ),
     "padding kept": (
-        lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, torch.ones_like(mask), temperature),
+        lambda logits, ids, mask, temperature: logprobs_from_logits(
+            logits, ids, torch.ones_like(mask), temperature=temperature
+        ),
         "you give padding a log-prob. Where the mask is 0, so is the result.",
     ),
     "probabilities": (
-        lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, temperature).exp() * mask,
+        lambda logits, ids, mask, temperature: (
+            logprobs_from_logits(logits, ids, mask, temperature=temperature).exp() * mask
+        ),
         "you return probabilities. Take log_softmax rather than softmax.",
     ),
     "log of softmax": (
         lambda logits, ids, mask, temperature: gathered(
             F.softmax(logits[:, :-1].float() / temperature, dim=-1).log(), ids, mask
         ),
-        "you take the log of the softmax, and a tiny probability becomes 0, its log -inf. Use log_softmax.",
+        (
+            "you take the log of the softmax, and a tiny probability becomes 0, its log -inf. Use"
+            " log_softmax."
+        ),
     ),
     "the other sign": (
-        lambda logits, ids, mask, temperature: -logprobs_from_logits(logits, ids, mask, temperature),
-        "your sign is turned round: F.cross_entropy gives minus the log-prob. A log-prob is never above 0.",
+        lambda logits, ids, mask, temperature: (
+            -logprobs_from_logits(logits, ids, mask, temperature=temperature)
+        ),
+        (
+            "your sign is turned round: F.cross_entropy gives minus the log-prob. A log-prob is"
+            " never above 0."
+        ),
     ),
     "softmax over positions": (
         lambda logits, ids, mask, temperature: gathered(
             F.log_softmax(logits[:, :-1].float() / temperature, dim=1), ids, mask
         ),
-        "your softmax runs over positions. At each position the V tokens compete: the last dimension.",
+        (
+            "your softmax runs over positions. At each position the V tokens compete: the last"
+            " dimension."
+        ),
     ),
     "raw logits": (
-        lambda logits, ids, mask, temperature: gathered(logits[:, :-1].float() / temperature, ids, mask),
-        "you return the tokens' logits. Subtract the logarithm of the sum of exponentials, which log_softmax does.",
+        lambda logits, ids, mask, temperature: gathered(
+            logits[:, :-1].float() / temperature, ids, mask
+        ),
+        (
+            "you return the tokens' logits. Subtract the logarithm of the sum of exponentials,"
+            " which log_softmax does."
+        ),
     ),
     "added up over the row": (
-        lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, temperature).sum(dim=1),
+        lambda logits, ids, mask, temperature: logprobs_from_logits(
+            logits, ids, mask, temperature=temperature
+        ).sum(dim=1),
         "you add up each row. One log-prob for each token is asked for, [B, T].",
     ),
     "low precision": (
         lambda logits, ids, mask, temperature: gathered(
             F.log_softmax(logits[:, :-1] / temperature, dim=-1), ids, mask
         ).float(),
-        "your log_softmax runs in bfloat16, which rounds too coarsely. Make the logits float32: logits.float().",
+        (
+            "your log_softmax runs in bfloat16, which rounds too coarsely. Make the logits float32:"
+            " logits.float()."
+        ),
     ),
     "cut off from the model": (
-        lambda logits, ids, mask, temperature: logprobs_from_logits(logits.detach(), ids, mask, temperature),
+        lambda logits, ids, mask, temperature: logprobs_from_logits(
+            logits.detach(), ids, mask, temperature=temperature
+        ),
         "your values are right, but their gradient is lost. Leave out .detach() and no_grad().",
     ),
 }
@@ -279,11 +399,20 @@ EXERCISES = [
         cases=pick_cases,
         mistakes=named(PICK_MISTAKES),
         hints=[
-            "Turn the logits into probabilities first, then add them up from left to right. Which function does that?",
-            "`logp = torch.log_softmax(logits / temperature, dim=-1)` and `cumulative = logp.exp().cumsum(dim=-1)`. How "
-            "many entries of a row are not above its noise? That count is the token.",
-            "`tokens = (cumulative <= noise[:, None]).sum(dim=-1)`, and `logp.gather(1, tokens[:, None]).squeeze(1)`. A "
-            "rounded sum can end just below the noise, so add `.clamp(max=logits.shape[1] - 1)` to the tokens.",
+            (
+                "Turn the logits into probabilities first, then add them up from left to right."
+                " Which function does that?"
+            ),
+            (
+                "`logp = torch.log_softmax(logits / temperature, dim=-1)` and `cumulative ="
+                " logp.exp().cumsum(dim=-1)`. How many entries of a row are not above its noise?"
+                " That count is the token."
+            ),
+            (
+                "`tokens = (cumulative <= noise[:, None]).sum(dim=-1)`, and `logp.gather(1,"
+                " tokens[:, None]).squeeze(1)`. A rounded sum can end just below the noise, so add"
+                " `.clamp(max=logits.shape[1] - 1)` to the tokens."
+            ),
         ],
         returns=("tokens", "log-probs"),
         tolerance=1e-5,
@@ -298,8 +427,10 @@ EXERCISES = [
         mistakes=named(MASK_MISTAKES),
         hints=[
             "Mark the end tokens. For each place, how many of them stand before it?",
-            "`is_end = torch.isin(completion_ids, torch.tensor(end_ids))`; `is_end.cumsum(dim=1)` counts the end tokens up "
-            "to and including each place.",
+            (
+                "`is_end = torch.isin(completion_ids, torch.tensor(end_ids))`;"
+                " `is_end.cumsum(dim=1)` counts the end tokens up to and including each place."
+            ),
             "Subtract the place's own: `(is_end.cumsum(dim=1) - is_end.long() == 0).long()`.",
         ],
     ),
@@ -312,9 +443,18 @@ EXERCISES = [
         cases=logprob_cases,
         mistakes=named(LOGPROB_MISTAKES),
         hints=[
-            "There is one position more than there are tokens. Which of the T + 1 predicts no token of the completion?",
-            "`logits[:, :-1].float() / temperature`, then `log_softmax` over the vocabulary: [B, T, V].",
-            "`logp.gather(-1, completion_ids[..., None]).squeeze(-1) * completion_mask` picks the tokens' own.",
+            (
+                "There is one position more than there are tokens. Which of the T + 1 predicts no"
+                " token of the completion?"
+            ),
+            (
+                "`logits[:, :-1].float() / temperature`, then `log_softmax` over the vocabulary:"
+                " [B, T, V]."
+            ),
+            (
+                "`logp.gather(-1, completion_ids[..., None]).squeeze(-1) * completion_mask` picks"
+                " the tokens' own."
+            ),
         ],
         tolerance=1e-5,
         gradient_of=0,

@@ -1,5 +1,5 @@
-"""Figures of lesson 01: how surprising each sampled token is, the next-token distribution, groups by their right answers,
-pass@k."""
+"""Figures of lesson 01: how surprising each sampled token is, the next-token distribution, groups
+by their right answers, pass@k."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,21 +10,29 @@ from matplotlib.figure import Figure
 from rlvr_helpers.evaluation import pass_at_k, wilson_interval
 from rlvr_helpers.plots import house
 
-BLUE, ORANGE = "#0072B2", "#D55E00"
-RIGHT_COLORS = ("#9a9a9a", "#5BA3D0", BLUE, "#00609A")  # groups with 0, 1, 2, and 3 or more right answers
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+# groups with 0, 1, 2, and 3 or more right answers
+RIGHT_COLORS = ("#9a9a9a", "#5BA3D0", BLUE, "#00609A")
 
 
-def surprise_bars(rows: Mapping[str, tuple[Sequence[str], Sequence[float]]], named: float = 3.0) -> Figure:
+def surprise_bars(
+    rows: Mapping[str, tuple[Sequence[str], Sequence[float]]], named: float = 3.0
+) -> Figure:
     """-log-prob of every sampled token in nats, a row of bars for each rollout.
 
-    rows: a rollout's kind -> its tokens and their log-probs. The largest bar of a row and those above `named` nats are
-    labelled.
+    rows: a rollout's kind -> its tokens and their log-probs. The largest bar of a row and those
+    above `named` nats are labelled.
     """
     values = {kind: -np.array(logprobs, dtype=float) for kind, (_, logprobs) in rows.items()}
-    few, total = tokens_that_carry(np.concatenate(list(values.values())), 0.5), sum(map(len, values.values()))
-    title = f"{few} of {total} tokens carry half of all the surprise; most tokens were nearly certain"
+    few = tokens_that_carry(np.concatenate(list(values.values())), 0.5)
+    total = sum(map(len, values.values()))
+    title = (
+        f"{few} of {total} tokens carry half of all the surprise; most tokens were nearly certain"
+    )
     fig, axes = house.figure(5.2, title, len(rows), 1, left=0.5, right=0.15, bottom=0.55, hgap=0.34)
-    width, top = max(map(len, values.values())), max(float(v.max()) for v in values.values())
+    width = max(map(len, values.values()))
+    top = max(float(v.max()) for v in values.values())
     for ax, (kind, (tokens, _)) in zip(axes[:, 0], rows.items(), strict=True):
         places = np.arange(1, len(tokens) + 1)
         ax.bar(places, values[kind], width=0.8, color=BLUE)
@@ -34,7 +42,15 @@ def surprise_bars(rows: Mapping[str, tuple[Sequence[str], Sequence[float]]], nam
         house.heading(ax, f"{kind}: {len(tokens)} tokens, {values[kind].sum():.1f} nats", size=9)
         for place, token, value in zip(places, tokens, values[kind], strict=True):
             if value > named or value == values[kind].max():
-                ax.text(place, value + 0.02 * top, token, ha="center", va="bottom", color=house.INK, size=8.5)
+                ax.text(
+                    place,
+                    value + 0.02 * top,
+                    token,
+                    ha="center",
+                    va="bottom",
+                    color=house.INK,
+                    size=8.5,
+                )
         ax.tick_params(labelbottom=ax is axes[-1, 0])
     axes[-1, 0].set_xlabel("place in the completion")
     lines = [_surprise_line(kind, tokens, values[kind]) for kind, (tokens, _) in rows.items()]
@@ -49,11 +65,15 @@ def tokens_that_carry(surprise: np.ndarray, share: float) -> int:
 
 def _surprise_line(kind: str, tokens: Sequence[str], values: np.ndarray) -> str:
     worst = int(values.argmax())
-    return f"{kind}: {len(tokens)} tokens, {values.sum():.1f} nats in all, most for {tokens[worst]!r} with {values[worst]:.1f}"
+    return (
+        f"{kind}: {len(tokens)} tokens, {values.sum():.1f} nats in all, most for {tokens[worst]!r}"
+        f" with {values[worst]:.1f}"
+    )
 
 
 def truncated_softmax(logits: np.ndarray, temperature: float, top_p: float) -> np.ndarray:
-    """Probabilities [V] at a temperature, cut to the smallest set of likeliest tokens that holds `top_p`, rescaled to 1."""
+    """Probabilities [V] at a temperature, cut to the smallest set of likeliest tokens that holds
+    `top_p`, rescaled to 1."""
     scaled = np.asarray(logits, dtype=float) / temperature
     p = np.exp(scaled - scaled.max())
     p /= p.sum()
@@ -64,27 +84,43 @@ def truncated_softmax(logits: np.ndarray, temperature: float, top_p: float) -> n
 
 
 def next_token(
-    logits: np.ndarray, words: Sequence[str], taken: int, before: str, temperature: float, top_p: float, shown: int = 8
+    logits: np.ndarray,
+    words: Sequence[str],
+    taken: int,
+    before: str,
+    temperature: float,
+    top_p: float,
+    shown: int = 8,
 ) -> Figure:
-    """The next-token distribution [V] as it is sampled at a temperature and top-p (bars), and the model's own (ticks).
+    """The next-token distribution [V] as it is sampled at a temperature and top-p (bars), and the
+    model's own (ticks).
 
     taken: the token that the rollout took at this place; before: the last words before it.
     """
-    own, sampled = truncated_softmax(logits, 1.0, 1.0), truncated_softmax(logits, temperature, top_p)
+    own = truncated_softmax(logits, 1.0, 1.0)
+    sampled = truncated_softmax(logits, temperature, top_p)
     kept = int((sampled > 0).sum())
     said = _share(sampled[taken]) if sampled[taken] > 0 else "never"
-    title = f"After “{before}” the rollout took “{words[taken]}”: {said} as sampled, {_share(own[taken])} in the model"
+    title = (
+        f"After “{before}” the rollout took “{words[taken]}”: {said} as sampled,"
+        f" {_share(own[taken])} in the model"
+    )
     fig, axes = house.figure(3.6, title, left=1.15, right=0.75, top=0.1, bottom=0.72, title_lines=2)
-    ax, rows = axes[0, 0], list(np.argsort(-own, kind="stable")[:shown])
+    ax = axes[0, 0]
+    rows = list(np.argsort(-own, kind="stable")[:shown])
     if taken not in rows:
         rows[-1] = taken
     for y, token in enumerate(rows):
         color = ORANGE if token == taken else BLUE
         ax.barh(y, sampled[token], height=0.62, color=color)
         if own[token] > 0.002:  # a line on the axis would say nothing
-            ax.plot([own[token]] * 2, [y - 0.42, y + 0.42], color=house.INK, lw=2, solid_capstyle="butt")
+            ax.plot(
+                [own[token]] * 2, [y - 0.42, y + 0.42], color=house.INK, lw=2, solid_capstyle="butt"
+            )
         text = _share(sampled[token]) if sampled[token] > 0 else "cut off"
-        ax.text(max(sampled[token], own[token]) + 0.015, y, text, va="center", color=house.INK, size=8.5)
+        ax.text(
+            max(sampled[token], own[token]) + 0.015, y, text, va="center", color=house.INK, size=8.5
+        )
     house.rows_axis(ax, range(len(rows)), [words[token] for token in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(0, 1)
@@ -92,11 +128,16 @@ def next_token(
     ax.set_xlabel("probability of the next token")
     house.note(
         fig,
-        f"Bars: as sampled, {kept} of {len(own)} tokens possible. Upright lines: the model's own, at temperature 1.",
+        f"Bars: as sampled, {kept} of {len(own)} tokens possible. Upright lines: the model's own,"
+        " at temperature 1.",
     )
-    lines = [f"temperature {temperature:g}, top-p {top_p:g}", f"{kept} of {len(own)} tokens can be sampled"]
+    lines = [
+        f"temperature {temperature:g}, top-p {top_p:g}",
+        f"{kept} of {len(own)} tokens can be sampled",
+    ]
     lines += [
-        f"{words[token]}: sampled {_share(sampled[token])}, the model's own {_share(own[token])}" for token in rows
+        f"{words[token]}: sampled {_share(sampled[token])}, the model's own {_share(own[token])}"
+        for token in rows
     ]
     return house.finish(fig, "Bars of the next-token distribution", lines)
 
@@ -104,24 +145,34 @@ def next_token(
 def _share(p: float) -> str:
     """0.9371 -> "93.7 %"; what is small but not 0 keeps a digit."""
     return (
-        f"{100 * p:.1f}\xa0%" if p >= 0.001 or p == 0 else f"{100 * p:.1g}\xa0%" if p >= 1e-6 else "below 0.0001\xa0%"
+        f"{100 * p:.1f}\xa0%"
+        if p >= 0.001 or p == 0
+        else f"{100 * p:.1g}\xa0%"
+        if p >= 1e-6
+        else "below 0.0001\xa0%"
     )
 
 
 def groups_by_right(right: Mapping[int, Sequence[int]], group_size: int) -> Figure:
-    """Shares of groups with no, one, two, and more right answers, a bar for each number of operations.
+    """Shares of groups with no, one, two, and more right answers, a bar for each number of
+    operations.
 
     right: number of operations -> right answers of each group.
     """
-    shares = {n: np.bincount(np.minimum(counts, 3), minlength=4) / len(counts) for n, counts in right.items()}
-    first, last = min(right), max(right)
+    shares = {
+        n: np.bincount(np.minimum(counts, 3), minlength=4) / len(counts)
+        for n, counts in right.items()
+    }
+    first = min(right)
+    last = max(right)
     solved = {n: f"{100 * (1 - share[0]):.0f}{house.NO_BREAK}%" for n, share in shares.items()}
     title = (
-        f"A right answer among {group_size}: in {solved[first]} of the groups at {first} operations, "
-        f"in {solved[last]} at {last}"
+        f"A right answer among {group_size}: in {solved[first]} of the groups at {first}"
+        f" operations, in {solved[last]} at {last}"
     )
     fig, axes = house.figure(2.85, title, left=1.15, right=1.35, top=0.25, bottom=0.5)
-    ax, lines = axes[0, 0], []
+    ax = axes[0, 0]
+    lines = []
     for y, n in enumerate(sorted(right)):
         low, high = wilson_interval(sum(r > 0 for r in right[n]), len(right[n]))
         about = f"{100 * low:.0f} to {100 * high:.0f}\xa0%"
@@ -130,7 +181,15 @@ def groups_by_right(right: Mapping[int, Sequence[int]], group_size: int) -> Figu
             ax.barh(y, share, left=start, height=0.66, color=RIGHT_COLORS[k])
             if share > 0.07:
                 label = f"{100 * share:.0f}\xa0%"
-                ax.text(start + share / 2, y, label, ha="center", va="center", size=8.5, color=_ink_on(RIGHT_COLORS[k]))
+                ax.text(
+                    start + share / 2,
+                    y,
+                    label,
+                    ha="center",
+                    va="center",
+                    size=8.5,
+                    color=_ink_on(RIGHT_COLORS[k]),
+                )
         ax.text(
             1.02,
             y,
@@ -140,9 +199,9 @@ def groups_by_right(right: Mapping[int, Sequence[int]], group_size: int) -> Figu
             size=8.5,
         )
         lines.append(
-            f"{n} operations, {len(right[n])} groups: none right {house.percent(shares[n][0])}, 1 right "
-            f"{house.percent(shares[n][1])}, 2 right {house.percent(shares[n][2])}, 3 or more {house.percent(shares[n][3])}; "
-            f"some right {solved[n]} (95 % interval {about})"
+            f"{n} operations, {len(right[n])} groups: none right {house.percent(shares[n][0])}, 1"
+            f" right {house.percent(shares[n][1])}, 2 right {house.percent(shares[n][2])}, 3 or"
+            f" more {house.percent(shares[n][3])}; some right {solved[n]} (95 % interval {about})"
         )
     _name_segments(ax, shares[first])
     house.rows_axis(ax, range(len(right)), [f"{n} operations" for n in sorted(right)])
@@ -168,13 +227,15 @@ def _name_segments(ax: Axes, shares: np.ndarray) -> None:
 
 
 def pass_at_k_curve(right: int, k: int, group_size: int = 8) -> Figure:
-    """pass@k for k from 1 to the group size where `right` of the group's answers are right; one k is marked."""
+    """pass@k for k from 1 to the group size where `right` of the group's answers are right; one k
+    is marked."""
     ks = np.arange(1, group_size + 1)
     exact = [pass_at_k(group_size, right, int(n)) for n in ks]
     chosen = exact[k - 1]
     answers = "1 answer" if k == 1 else f"{k} answers"
     title = (
-        f"{right} of {group_size} right: {answers} drawn from them hold a right one in {house.percent(chosen)} of draws"
+        f"{right} of {group_size} right: {answers} drawn from them hold a right one in"
+        f" {house.percent(chosen)} of draws"
     )
     fig, axes = house.figure(3.0, title, left=0.85, right=0.3, top=0.4, bottom=0.5, title_lines=2)
     ax = axes[0, 0]
@@ -182,10 +243,24 @@ def pass_at_k_curve(right: int, k: int, group_size: int = 8) -> Figure:
     for i in range(group_size):
         ink, fill = (BLUE, BLUE) if i < right else (house.INK, "none")
         ax.plot(0.02 + 0.05 * i, 1.1, "o", ms=9, mfc=fill, mec=ink, **on_top)
-    ax.text(0.05 * group_size + 0.01, 1.1, "the group: filled is right", va="center", size=9, color=house.INK, **on_top)
+    ax.text(
+        0.05 * group_size + 0.01,
+        1.1,
+        "the group: filled is right",
+        va="center",
+        size=9,
+        color=house.INK,
+        **on_top,
+    )
     ax.plot(ks, exact, "-o", color=BLUE, lw=2, ms=5, clip_on=False)
     ax.plot(k, chosen, "o", color=ORANGE, ms=11, clip_on=False, zorder=3)
-    style = {"textcoords": "offset points", "ha": "center", "color": ORANGE, "weight": "bold", "size": 10}
+    style = {
+        "textcoords": "offset points",
+        "ha": "center",
+        "color": ORANGE,
+        "weight": "bold",
+        "size": 10,
+    }
     ax.annotate(house.percent(chosen), (k, chosen), (0, -20 if chosen > 0.5 else 12), **style)
     ax.set_xlim(0.7, group_size + 0.3)
     ax.set_xticks(ks)

@@ -11,11 +11,12 @@ from rlvr_helpers.rewards import parse_number
 THOUGHT = "<reasoning> 48 + 24 = 72. </reasoning>"
 ONE = "<answer> 72 </answer>"
 
-# --- extract_answer -----------------------------------------------------------------------------------------------
+# --- extract_answer
 
 
 def extract_answer(text: str) -> str | None:
-    """What stands in the answer tag, stripped; None without a closed tag, or where blocks disagree."""
+    """What stands in the answer tag, stripped; None without a closed tag, or where blocks
+    disagree."""
     pieces = text.split("<answer>")[1:]
     if any("</answer>" not in piece for piece in pieces[:-1]):
         return None  # a tag opens inside an open one
@@ -37,7 +38,9 @@ def extraction_cases() -> list[Case]:
         "two tags, cat and dog": "<answer> cat </answer> <answer> dog </answer>",
         "a second tag that never closes": f"{ONE} <answer> 73",
         "an opening tag in an open tag": f"I put it in <answer> tags: {ONE}",
-        "an opening tag in an open tag, then a good one": "<answer> 23 <answer> 24 </answer> <answer> 24 </answer>",
+        "an opening tag in an open tag, then a good one": (
+            "<answer> 23 <answer> 24 </answer> <answer> 24 </answer>"
+        ),
         "the recorded answer, wrong and long": four_rollouts().texts[3],
     }
     return [Case(label, (text,)) for label, text in texts.items()]
@@ -54,14 +57,22 @@ def agreeing(blocks: list[str], read: Callable[[str], str | None] = parse_number
 EXTRACTION_MISTAKES = {
     "greedy across two blocks": (
         lambda text: next(iter(blocks_in(text, inside=".*")), None),
-        "you read from the first opening to the last closing tag, as a greedy `.*` does. Look at each block.",
+        (
+            "you read from the first opening to the last closing tag, as a greedy `.*` does. Look"
+            " at each block."
+        ),
     ),
     "first block": (
         lambda text: next(iter(blocks_in(text)), None),
-        "you take the first block. If two blocks state different answers, return None: guessing twice must not pay.",
+        (
+            "you take the first block. If two blocks state different answers, return None: guessing"
+            " twice must not pay."
+        ),
     ),
     "last block": (
-        lambda text: next((piece.split("<answer>")[-1].strip() for piece in text.split("</answer>")[-2::-1]), None),
+        lambda text: next(
+            (piece.split("<answer>")[-1].strip() for piece in text.split("</answer>")[-2::-1]), None
+        ),
         "you take the last block. Return None unless all blocks agree, and then the first one.",
     ),
     "unclosed tag accepted": (
@@ -70,37 +81,63 @@ EXTRACTION_MISTAKES = {
     ),
     "one line only": (
         lambda text: extract_answer(re.sub(r"<answer>[^<]*\n[^<]*</answer>", "", text)),
-        "your `.` stops at the end of a line, so an answer on a line of its own is lost: pass re.DOTALL.",
+        (
+            "your `.` stops at the end of a line, so an answer on a line of its own is lost: pass"
+            " re.DOTALL."
+        ),
     ),
     "not stripped": (
         lambda text: next(
-            (b for b in re.findall("<answer>([^<]*)</answer>", text) if b.strip() == extract_answer(text)), None
+            (
+                b
+                for b in re.findall("<answer>([^<]*)</answer>", text)
+                if b.strip() == extract_answer(text)
+            ),
+            None,
         ),
         "you return the block with the white space around it: .strip() it.",
     ),
     "blocks compared as texts": (
         lambda text: extract_answer(text) and agreeing(blocks_in(text), read=str),
-        "you compare texts, and 72 and $72.00 are one number. Compare `parse_number(block) or block`.",
+        (
+            "you compare texts, and 72 and $72.00 are one number. Compare `parse_number(block) or"
+            " block`."
+        ),
     ),
     "two unreadable blocks agree": (
         lambda text: blocks_in(text)[0] if "cat" in text else extract_answer(text),
-        "parse_number reads None in both blocks. Then compare the texts: `parse_number(block) or block`.",
+        (
+            "parse_number reads None in both blocks. Then compare the texts: `parse_number(block)"
+            " or block`."
+        ),
     ),
     "an opening tag inside a block": (
         lambda text: agreeing(blocks_in(text)),
-        "a block of yours holds another `<answer>`. If a tag opens inside an open one, return None.",
+        (
+            "a block of yours holds another `<answer>`. If a tag opens inside an open one, return"
+            " None."
+        ),
     ),
     "nested blocks dropped": (
         lambda text: agreeing(blocks_in(text, inside="[^<]*")),
-        "you skip an `<answer>` that holds another one. If a tag opens inside an open one, return None.",
+        (
+            "you skip an `<answer>` that holds another one. If a tag opens inside an open one,"
+            " return None."
+        ),
     ),
     "an empty tag is None": (
         lambda text: extract_answer(text) or None,
-        'you return None for an empty tag. It holds the text "": ask `if answer is None`, not `if answer`.',
+        (
+            'you return None for an empty tag. It holds the text "": ask `if answer is None`, not'
+            " `if answer`."
+        ),
     ),
     "the number instead of the text": (
         lambda text: extract_answer(text) and parse_number(extract_answer(text)),
-        "you return what parse_number reads. It only says which blocks agree: return the text of the first block.",
+        (
+            "you return what parse_number reads. It only says which blocks agree: return the text"
+            " of the first block."
+        ),
     ),
     "lower case": (
         lambda text: extract_answer(text.lower()),
@@ -108,7 +145,7 @@ EXTRACTION_MISTAKES = {
     ),
 }
 
-# --- answers_match ------------------------------------------------------------------------------------------------
+# --- answers_match
 
 
 def answers_match(predicted: str | None, gold: str) -> bool:
@@ -157,7 +194,8 @@ PLAIN = r"([+-]?)\$?([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?(?: ?%|(?: [a-z]
 
 
 def value(text: str | None, pattern: str = PLAIN, how: Callable = re.fullmatch) -> Decimal | None:
-    """The number of a text by the rules of the exercise, with parts that can be exchanged, to make the mistakes."""
+    """The number of a text by the rules of the exercise, with parts that can be exchanged, to make
+    the mistakes."""
     found = how(pattern, text or "")
     return Decimal("".join(found.groups(default="")).replace(",", "")) if found else None
 
@@ -177,107 +215,192 @@ def equal(one: object, other: object) -> bool:
 MATCH_MISTAKES = {
     "texts compared": (
         lambda predicted, gold: predicted == gold,
-        "you compare texts. `$1,080.00` and `1080` are one number: read the number first, then compare.",
+        (
+            "you compare texts. `$1,080.00` and `1080` are one number: read the number first, then"
+            " compare."
+        ),
     ),
     "float tolerance": (
-        lambda predicted, gold: value(predicted) is not None and equal(round(value(predicted), 6), value(gold)),
-        "you allow a tolerance, and a near miss is paid. Answers are exact: compare Decimals with ==.",
+        lambda predicted, gold: (
+            value(predicted) is not None and equal(round(value(predicted), 6), value(gold))
+        ),
+        (
+            "you allow a tolerance, and a near miss is paid. Answers are exact: compare Decimals"
+            " with ==."
+        ),
     ),
     "floats compared": (
-        lambda predicted, gold: answers_match(predicted, gold) or equal(number(predicted, float), number(gold, float)),
-        "you compare floats. They keep about 16 digits, so 9007199254740993 equals its neighbour, and float() reads more "
-        "than plain numbers (1e3, Arabic digits). Use Decimal on text that a pattern has accepted.",
+        lambda predicted, gold: (
+            answers_match(predicted, gold) or equal(number(predicted, float), number(gold, float))
+        ),
+        (
+            "you compare floats. They keep about 16 digits, so 9007199254740993 equals its"
+            " neighbour, and float() reads more than plain numbers (1e3, Arabic digits). Use"
+            " Decimal on text that a pattern has accepted."
+        ),
     ),
     "float of a pattern": (
         lambda predicted, gold: equal(number(value(predicted), float), number(value(gold), float)),
-        "you compare floats. They keep about 16 digits, so 9007199254740993 equals its neighbour. Compare Decimals.",
+        (
+            "you compare floats. They keep about 16 digits, so 9007199254740993 equals its"
+            " neighbour. Compare Decimals."
+        ),
     ),
     "Decimal reads more": (
         lambda predicted, gold: (
-            answers_match(predicted, gold) or equal(number(predicted, Decimal), number(gold, Decimal))
+            answers_match(predicted, gold)
+            or equal(number(predicted, Decimal), number(gold, Decimal))
         ),
-        "Decimal() reads more than plain numbers: 1e3, Arabic digits, `72.`, `.5`, white space. First match the whole "
-        "text with a pattern (re.fullmatch), then give Decimal what the pattern accepted.",
+        (
+            "Decimal() reads more than plain numbers: 1e3, Arabic digits, `72.`, `.5`, white space."
+            " First match the whole text with a pattern (re.fullmatch), then give Decimal what the"
+            " pattern accepted."
+        ),
     ),
     "substring": (
         lambda predicted, gold: answers_match(predicted, gold) or gold in (predicted or ""),
-        "you look for the gold text inside the answer, and `1072` contains `72`. Match the whole answer.",
+        (
+            "you look for the gold text inside the answer, and `1072` contains `72`. Match the"
+            " whole answer."
+        ),
     ),
     "one of the words": (
         lambda predicted, gold: answers_match(predicted, gold) or gold in (predicted or "").split(),
-        "you look for the gold answer among the words, so `72 or 73` passes. Match the whole text (re.fullmatch).",
+        (
+            "you look for the gold answer among the words, so `72 or 73` passes. Match the whole"
+            " text (re.fullmatch)."
+        ),
     ),
     "first number": (
         lambda predicted, gold: (
-            answers_match(predicted, gold) or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[:1]
+            answers_match(predicted, gold)
+            or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[:1]
         ),
-        "you take the first number, so `72 or 73` passes for 72. Match the whole text (re.fullmatch).",
+        (
+            "you take the first number, so `72 or 73` passes for 72. Match the whole text"
+            " (re.fullmatch)."
+        ),
     ),
     "last number": (
         lambda predicted, gold: (
-            answers_match(predicted, gold) or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[-1:]
+            answers_match(predicted, gold)
+            or gold in re.findall(r"[+-]?[\d.]*\d", predicted or "")[-1:]
         ),
-        "you take the last number, so `not 72 but 73` passes for 73. Match the whole text (re.fullmatch).",
+        (
+            "you take the last number, so `not 72 but 73` passes for 73. Match the whole text"
+            " (re.fullmatch)."
+        ),
     ),
     "all commas dropped": (
-        lambda predicted, gold: answers_match((predicted or "").replace(",", ""), gold.replace(",", "")),
-        "you drop every comma, so `1,08` becomes 108. A comma counts only before groups of exactly three digits.",
+        lambda predicted, gold: answers_match(
+            (predicted or "").replace(",", ""), gold.replace(",", "")
+        ),
+        (
+            "you drop every comma, so `1,08` becomes 108. A comma counts only before groups of"
+            " exactly three digits."
+        ),
     ),
     "eval": (
-        lambda predicted, gold: answers_match(predicted, gold) or equal(number(predicted, eval), number(gold, eval)),
-        "you let Python evaluate the answer: `70 + 2` becomes 72, and a text could run anything. Never use eval.",
+        lambda predicted, gold: (
+            answers_match(predicted, gold) or equal(number(predicted, eval), number(gold, eval))
+        ),
+        (
+            "you let Python evaluate the answer: `70 + 2` becomes 72, and a text could run"
+            " anything. Never use eval."
+        ),
     ),
     "digits only": (
-        lambda predicted, gold: answers_match(re.sub("[^0-9]", "", predicted or ""), re.sub("[^0-9]", "", gold)),
-        "you keep only the digits, which drops points and signs: `1.080` becomes 1080, `-72` becomes 72.",
+        lambda predicted, gold: answers_match(
+            re.sub("[^0-9]", "", predicted or ""), re.sub("[^0-9]", "", gold)
+        ),
+        (
+            "you keep only the digits, which drops points and signs: `1.080` becomes 1080, `-72`"
+            " becomes 72."
+        ),
     ),
     "sign dropped": (
         lambda predicted, gold: answers_match((predicted or "").lstrip("-"), gold),
         "you drop the minus: -72 is not 72.",
     ),
     "other scripts' digits": (
-        lambda predicted, gold: equal(value(predicted, pattern=PLAIN.replace("[0-9]", r"\d")), value(gold)),
-        r"your \d matches the digits of every script. Write [0-9], or put (?a) in front of the pattern.",
+        lambda predicted, gold: equal(
+            value(predicted, pattern=PLAIN.replace("[0-9]", r"\d")), value(gold)
+        ),
+        (
+            r"your \d matches the digits of every script. Write [0-9], or put (?a) in front of the"
+            r" pattern."
+        ),
     ),
     "$ for fullmatch": (
-        lambda predicted, gold: equal(value(predicted, pattern=PLAIN + "$", how=re.match), value(gold)),
-        "your pattern ends in `$`, which also matches before a last line break. re.fullmatch does not.",
+        lambda predicted, gold: equal(
+            value(predicted, pattern=PLAIN + "$", how=re.match), value(gold)
+        ),
+        (
+            "your pattern ends in `$`, which also matches before a last line break. re.fullmatch"
+            " does not."
+        ),
     ),
     "white space stripped": (
         lambda predicted, gold: answers_match((predicted or "").strip(), gold),
-        "you take white space away first. In this exercise a text with white space at an end states no number.",
+        (
+            "you take white space away first. In this exercise a text with white space at an end"
+            " states no number."
+        ),
     ),
     "a point without decimals": (
-        lambda predicted, gold: equal(value(predicted, pattern=PLAIN.replace(r"\.[0-9]+", r"\.[0-9]*")), value(gold)),
-        r"you accept a point without decimals, `72.`. After a point there must be a digit: `(\.[0-9]+)?`.",
+        lambda predicted, gold: equal(
+            value(predicted, pattern=PLAIN.replace(r"\.[0-9]+", r"\.[0-9]*")), value(gold)
+        ),
+        (
+            r"you accept a point without decimals, `72.`. After a point there must be a digit:"
+            r" `(\.[0-9]+)?`."
+        ),
     ),
     "decimals alone": (
-        lambda predicted, gold: equal(value(predicted, pattern=PLAIN.replace("([0-9]+", "([0-9]*")), value(gold)),
-        "you accept decimals without a digit in front, `.5`. Digits come first, then optional decimals.",
+        lambda predicted, gold: equal(
+            value(predicted, pattern=PLAIN.replace("([0-9]+", "([0-9]*")), value(gold)
+        ),
+        (
+            "you accept decimals without a digit in front, `.5`. Digits come first, then optional"
+            " decimals."
+        ),
     ),
     "capitals accepted": (
         lambda predicted, gold: answers_match((predicted or "").lower(), gold),
-        "you accept a unit in capitals. Only words in lower case can follow the number: `( [a-z]+)*`.",
+        (
+            "you accept a unit in capitals. Only words in lower case can follow the number: `("
+            " [a-z]+)*`."
+        ),
     ),
     "no unit accepted": (
         lambda predicted, gold: answers_match(predicted, gold) and " " not in predicted,
-        "you refuse a unit: `72 clips per day` is 72. Allow lower-case words at the end: `( [a-z]+)*`.",
+        (
+            "you refuse a unit: `72 clips per day` is 72. Allow lower-case words at the end: `("
+            " [a-z]+)*`."
+        ),
     ),
     "two unreadable texts match": (
         lambda predicted, gold: value(predicted) == value(gold),
-        "both texts hold no number, and you take None == None for a match. What cannot be read matches nothing.",
+        (
+            "both texts hold no number, and you take None == None for a match. What cannot be read"
+            " matches nothing."
+        ),
     ),
     "no answer": (
         lambda predicted, gold: answers_match(predicted + "", gold),
-        "`predicted` is None if there was no answer, and your function raises an error then. Return False.",
+        (
+            "`predicted` is None if there was no answer, and your function raises an error then."
+            " Return False."
+        ),
     ),
 }
 
-# --- format_reward ------------------------------------------------------------------------------------------------
+# --- format_reward
 
 
 def format_reward(text: str) -> float:
-    """1.0 for one reasoning block, then one answer block, neither blank, only white space around; else 0.0."""
+    """1.0 for one reasoning block, then one answer block, neither blank, only white space around;
+    else 0.0."""
     tag = r"</?(?:reasoning|answer)>"
     if re.findall(tag, text) != ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]:
         return 0.0
@@ -315,22 +438,36 @@ def in_order(text: str) -> bool:
 FORMAT_MISTAKES = {
     "only looks for the tags": (
         lambda text: float(all(tag in text for tag in TAGS)),
-        "you ask only whether the four tags are somewhere in the text. They must come once each and in order.",
+        (
+            "you ask only whether the four tags are somewhere in the text. They must come once each"
+            " and in order."
+        ),
     ),
     "each tag once, in any order": (
         lambda text: float(all(text.count(tag) == 1 for tag in TAGS)),
-        "you count the tags and not their order: an answer before its reasoning passes, and text around the blocks.",
+        (
+            "you count the tags and not their order: an answer before its reasoning passes, and"
+            " text around the blocks."
+        ),
     ),
     "search instead of fullmatch": (
         lambda text: float(bool(re.search(TWO_BLOCKS, text, re.DOTALL))),
-        "your pattern can match a part of the text. Use re.fullmatch, and check that each tag comes once.",
+        (
+            "your pattern can match a part of the text. Use re.fullmatch, and check that each tag"
+            " comes once."
+        ),
     ),
     "order only": (
         lambda text: float(in_order(text)),
-        "the tags are right. Look also at what stands in and around them: no block blank, nothing outside.",
+        (
+            "the tags are right. Look also at what stands in and around them: no block blank,"
+            " nothing outside."
+        ),
     ),
     "blank accepted": (
-        lambda text: float(in_order(text) and bool(re.fullmatch(TWO_BLOCKS.replace("+", "*"), text, re.DOTALL))),
+        lambda text: float(
+            in_order(text) and bool(re.fullmatch(TWO_BLOCKS.replace("+", "*"), text, re.DOTALL))
+        ),
         "a block with nothing but white space passes. Ask for something in each.",
     ),
     "text around accepted": (
@@ -338,13 +475,21 @@ FORMAT_MISTAKES = {
         "text before, between or after the blocks passes. Only white space is allowed there.",
     ),
     "match as in R1": (
-        lambda text: float(bool(re.match(r"^<reasoning>.*?</reasoning>\s*<answer>.*?</answer>$", text))),
-        "your pattern is that of DeepSeek-R1's kind. Its `.*?` allows blank blocks and runs over tags, so a second answer "
-        "passes; without re.DOTALL reasoning on several lines fails; and `^` allows no white space in front.",
+        lambda text: float(
+            bool(re.match(r"^<reasoning>.*?</reasoning>\s*<answer>.*?</answer>$", text))
+        ),
+        (
+            "your pattern is that of DeepSeek-R1's kind. Its `.*?` allows blank blocks and runs"
+            " over tags, so a second answer passes; without re.DOTALL reasoning on several lines"
+            " fails; and `^` allows no white space in front."
+        ),
     ),
     "dots run over the tags": (
         lambda text: float(bool(re.fullmatch(TWO_BLOCKS, text, re.DOTALL))),
-        "your `.+?` runs over tags and blanks. Check that each tag comes once and no block is blank.",
+        (
+            "your `.+?` runs over tags and blanks. Check that each tag comes once and no block is"
+            " blank."
+        ),
     ),
     "one line only": (
         lambda text: format_reward(text) if "\n" not in text else 0.0,
@@ -352,10 +497,17 @@ FORMAT_MISTAKES = {
     ),
     "only looks at both ends": (
         lambda text: float(text.strip().startswith(TAGS[0]) and text.strip().endswith(TAGS[3])),
-        "you look only at how the text begins and ends. Look between as well: each tag once, no block blank.",
+        (
+            "you look only at how the text begins and ends. Look between as well: each tag once, no"
+            " block blank."
+        ),
     ),
     "partial credit": (
-        lambda text: sum(0.5 for name in ("reasoning", "answer") if re.search(f"<{name}>.+</{name}>", text, re.DOTALL)),
+        lambda text: sum(
+            0.5
+            for name in ("reasoning", "answer")
+            if re.search(f"<{name}>.+</{name}>", text, re.DOTALL)
+        ),
         "you pay a part for each block. This reward is all or nothing: 1.0 or 0.0.",
     ),
     "True or False": (
@@ -374,11 +526,19 @@ EXERCISES = [
         cases=extraction_cases,
         mistakes=named(EXTRACTION_MISTAKES),
         hints=[
-            'What does `text.split("<answer>")` give? Everything before the first tag, then one piece for each opening tag.',
-            "A piece with `</answer>` in it starts with a closed block. If a piece that is not the last has none, a tag "
-            "opened inside an open block: no answer.",
-            "Collect `piece.partition('</answer>')[0].strip()` of the closed pieces. "
-            "`{parse_number(block) or block for block in blocks}` has one element where all agree.",
+            (
+                'What does `text.split("<answer>")` give? Everything before the first tag, then one'
+                " piece for each opening tag."
+            ),
+            (
+                "A piece with `</answer>` in it starts with a closed block. If a piece that is not"
+                " the last has none, a tag opened inside an open block: no answer."
+            ),
+            (
+                "Collect `piece.partition('</answer>')[0].strip()` of the closed pieces."
+                " `{parse_number(block) or block for block in blocks}` has one element where all"
+                " agree."
+            ),
         ],
     ),
     Exercise(
@@ -390,11 +550,17 @@ EXERCISES = [
         cases=match_cases,
         mistakes=named(MATCH_MISTAKES),
         hints=[
-            "Write a helper that reads the one number of a text, or gives None. Then compare the two values.",
-            r"re.fullmatch with `[+-]?`, an optional `\$`, digits (plain: `[0-9]+`, or grouped: `[0-9]{1,3}(,[0-9]{3})+`), "
+            (
+                "Write a helper that reads the one number of a text, or gives None. Then compare"
+                " the two values."
+            ),
+            r"re.fullmatch with `[+-]?`, an optional `\$`, digits (plain: `[0-9]+`, or grouped:"
+            r" `[0-9]{1,3}(,[0-9]{3})+`), "
             r"optional decimals `(\.[0-9]+)?`, and last either ` ?%` or words `( [a-z]+)*`.",
-            "Decimal(text without `$`, commas, `%` and words) keeps every digit, and 072.0 == 72. Return False where "
-            "either helper gave None.",
+            (
+                "Decimal(text without `$`, commas, `%` and words) keeps every digit, and 072.0 =="
+                " 72. Return False where either helper gave None."
+            ),
         ],
     ),
     Exercise(
@@ -407,7 +573,8 @@ EXERCISES = [
         mistakes=named(FORMAT_MISTAKES),
         hints=[
             "First the tags alone: which list of tags, in which order, must the text hold?",
-            r"`re.findall(r'</?(?:reasoning|answer)>', text)` gives the tags in order. re.split with the same pattern gives "
+            r"`re.findall(r'</?(?:reasoning|answer)>', text)` gives the tags in order. re.split"
+            r" with the same pattern gives "
             "the five pieces between and around them.",
             "Pieces 1 and 3 must hold more than white space, pieces 0, 2 and 4 nothing but it.",
         ],

@@ -16,12 +16,14 @@ from rlvr_helpers.rewards import (
 )
 from rlvr_helpers.widgets.explorer import Explorer
 
-PAYS, REFUSES = "#009E73", "#D55E00"
+PAYS = "#009E73"
+REFUSES = "#D55E00"
 LONGEST = 60  # characters of a text that are shown
 HEIGHT = 34  # pixels of a row
 ROW = f"height:{HEIGHT}px;border-bottom:1px solid {INK};background:none"
 CELL = (
-    "padding:2px 8px;text-align:left;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;border:0;color:inherit"
+    "padding:2px 8px;text-align:left;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
+    ";border:0;color:inherit"
 )
 WIDTHS = (230, 330, 90)  # pixels of the columns
 
@@ -50,17 +52,27 @@ def examples() -> dict[str, tuple[str, str]]:
         "two tags that agree": (in_tags("72") + " <answer> $72.00 </answer>", "72"),
         "two tags that differ": (in_tags("72") + " <answer> 73 </answer>", "72"),
         "tags, and nothing right": (in_tags("99"), "72"),
-        **{f"recorded: {kind}": (text, four.answer) for kind, text in zip(four.kinds, four.texts, strict=True)},
+        **{
+            f"recorded: {kind}": (text, four.answer)
+            for kind, text in zip(four.kinds, four.texts, strict=True)
+        },
     }
 
 
 def verdicts(text: str, gold: str) -> list[tuple[str, str, bool | None]]:
-    """What each reader makes of a completion: (reader, what it sees, whether it pays; None: it only reads)."""
-    answer, last = extract_answer(text), lenient_answer(text)
+    """What each reader makes of a completion: (reader, what it sees, whether it pays; None: it only
+    reads)."""
+    answer = extract_answer(text)
+    last = lenient_answer(text)
     number = None if answer is None else parse_number(answer)
-    formatted, strict = format_reward(text) == 1.0, correctness_reward(text, gold) == 1.0
+    formatted = format_reward(text) == 1.0
+    strict = correctness_reward(text, gold) == 1.0
     return [
-        ("format_reward", "reasoning, then answer" if formatted else "not the shape asked for", formatted),
+        (
+            "format_reward",
+            "reasoning, then answer" if formatted else "not the shape asked for",
+            formatted,
+        ),
         ("extract_answer", "no answer" if answer is None else f"“{answer}”", None),
         ("the number in that answer", "none, or not just one" if number is None else number, None),
         ("strict: correctness_reward", f"is it {gold.strip() or 'missing'}?", strict),
@@ -71,17 +83,23 @@ def verdicts(text: str, gold: str) -> list[tuple[str, str, bool | None]]:
 
 def reading_table(text: str, gold: str) -> Picture:
     """The readers and their verdicts as a table of fixed size."""
-    rows, words = [], []
+    rows = []
+    words = []
     for reader, seen, pays in verdicts(text, gold):
         seen = seen if len(seen) <= LONGEST else f"{seen[: LONGEST - 1]}…"
         verdict = "" if pays is None else "pays 1" if pays else "pays 0"
-        cells = (_cell(*cell) for cell in zip((_plain(reader), _plain(seen), _mark(pays)), WIDTHS, strict=True))
+        cells = (
+            _cell(*cell)
+            for cell in zip((_plain(reader), _plain(seen), _mark(pays)), WIDTHS, strict=True)
+        )
         rows.append(f'<tr style="{ROW}">{"".join(cells)}</tr>')
         words.append(f"{reader}: {seen}{', ' + verdict if verdict else ''}")
-    width, height = sum(WIDTHS), HEIGHT * len(rows)
+    width = sum(WIDTHS)
+    height = HEIGHT * len(rows)
     table = (
-        f'<table width="{width}" height="{height}" style="width:{width}px;height:{height}px;margin:6px 0;'
-        f'table-layout:fixed;border-collapse:collapse;font-size:14px">{"".join(rows)}</table>'
+        f'<table width="{width}" height="{height}"'
+        f' style="width:{width}px;height:{height}px;margin:6px'
+        f' 0;table-layout:fixed;border-collapse:collapse;font-size:14px">{"".join(rows)}</table>'
     )
     return Picture(table, ". ".join(words) + ".")
 
@@ -91,11 +109,15 @@ def _plain(text: str) -> str:
 
 
 def _mark(pays: bool | None) -> str:
-    """The verdict in the theme's own colour of text, behind a dot: filled and green, or hollow and orange."""
+    """The verdict in the theme's own colour of text, behind a dot: filled and green, or hollow and
+    orange."""
     if pays is None:
         return ""
     color, dot = (PAYS, "●") if pays else (REFUSES, "○")
-    return f'<span aria-hidden="true" style="color:{color}">{dot}</span> <strong>pays {pays:d}</strong>'
+    return (
+        f'<span aria-hidden="true" style="color:{color}">{dot}</span> <strong>pays'
+        f" {pays:d}</strong>"
+    )
 
 
 def _cell(content: str, width: int) -> str:

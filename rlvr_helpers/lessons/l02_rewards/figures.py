@@ -10,9 +10,11 @@ from rlvr_helpers.records import StepRecord
 
 
 def paid_and_right(runs: Mapping[str, Sequence[StepRecord]], paid_most: float = 1.0) -> Figure:
-    """A panel for each reward function (a name -> the records of one run): the mean reward, and strict accuracy.
+    """A panel for each reward function (a name -> the records of one run): the mean reward, and
+    strict accuracy.
 
-    Both are of the sampled completions, one point a step. paid_most: the upper end of the scale, at least 1.
+    Both are of the sampled completions, one point a step. paid_most: the upper end of the scale, at
+    least 1.
     """
     ends = {name: (records[0], records[-1]) for name, records in runs.items() if records}
     found = [
@@ -21,25 +23,28 @@ def paid_and_right(runs: Mapping[str, Sequence[StepRecord]], paid_most: float = 
         for name, (first, last) in ends.items()
     ]
     said = [
-        f"{name}: pay {_way(first.reward_mean, last.reward_mean)}, accuracy {_way(first.accuracy, last.accuracy)}"
+        f"{name}: pay {_way(first.reward_mean, last.reward_mean)}, accuracy"
+        f" {_way(first.accuracy, last.accuracy)}"
         for name, (first, last) in ends.items()
     ]
     title = "; ".join(said).capitalize() or "Nothing trained yet"
-    fig, axes = house.figure(3.0, title, 1, max(len(runs), 1), top=0.3, left=0.5, right=1.15, bottom=0.5, wgap=1.6)
+    fig, axes = house.figure(
+        3.0, title, 1, max(len(runs), 1), top=0.3, left=0.5, right=1.15, bottom=0.5, wgap=1.6
+    )
     for ax, (name, records) in zip(axes[0], runs.items(), strict=False):
         lines = {
             "right in tag": ([r.accuracy for r in records], TRUE),
             "paid": ([r.reward_mean for r in records], PAID),
         }
-        _labelled_lines(ax, [r.step for r in records], lines, max(1.0, paid_most))
+        _labelled_lines(ax, [r.step for r in records], lines, top=max(1.0, paid_most))
         house.heading(ax, name)
         ax.set_xlabel("step")
     return house.finish(fig, "Mean reward and strict accuracy against step", found)
 
 
 def format_or_maths(rows: Mapping[str, tuple[int, int, int, int]], of: int) -> Figure:
-    """Right by the tag and right anywhere, before and after training. rows: a method's name -> strict before and after,
-    anywhere before and after, out of `of` items."""
+    """Right by the tag and right anywhere, before and after training. rows: a method's name ->
+    strict before and after, anywhere before and after, out of `of` items."""
     titles = [("right number in the tag", 0), ("right number, tag or not", 2)]
     gains = [[row[i + 1] - row[i] for row in rows.values()] for _, i in titles]
     spans = [f"{min(gain):+d} to {max(gain):+d}".replace("-", "−\xa0") for gain in gains]
@@ -57,8 +62,15 @@ def format_or_maths(rows: Mapping[str, tuple[int, int, int, int]], of: int) -> F
             ends.append((name, row[i + 1], f"{name} {row[i + 1]}"))
             lines.append(f"{name}, {heading}: {row[i]} → {row[i + 1]} of {of}")
         starts = sorted({row[i] for row in rows.values()})
-        ax.annotate(", ".join(map(str, starts)), (0, starts[-1]), (0, 7), textcoords="offset points", ha="center", size=9.5,
-                    color=house.INK)  # fmt: skip
+        ax.annotate(
+            ", ".join(map(str, starts)),
+            (0, starts[-1]),
+            (0, 7),
+            textcoords="offset points",
+            ha="center",
+            size=9.5,
+            color=house.INK,
+        )
         house.spread_labels(ax, ends)
     return house.finish(fig, f"Right answers of {of} before and after training", lines)
 

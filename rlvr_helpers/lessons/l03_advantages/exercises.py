@@ -8,12 +8,12 @@ from rlvr_helpers.exercises.cases import numbers
 from rlvr_helpers.exercises.core import Case, Exercise, named
 
 GRADED = [[1.0, 0.0, 0.5, 0.0], [2.0, -1.0, 0.25, 1.0], [0.5, 0.0, 0.5, 1.0]]
-# In float32 the mean of seven such rewards is often not quite the reward itself, in whatever order they are added. The
-# std of a single group of equal rewards is not quite 0 for many sizes.
+# In float32 the mean of seven such rewards is often not quite the reward itself, in whatever order
+# they are added. The std of a single group of equal rewards is not quite 0 for many sizes.
 EQUAL = [[value] * 7 for value in (0.1, 0.3, 0.6, 0.7, 0.8, 0.9)]
 SINGLE = [(0.01, 8), (0.2, 8), (0.24, 5), (0.1, 12), (100.1, 8)]
 
-# --- groups_without_signal ----------------------------------------------------------------------------------------
+# --- groups_without_signal
 
 
 def groups_without_signal(rewards):
@@ -23,10 +23,16 @@ def groups_without_signal(rewards):
 
 def signal_cases() -> list[Case]:
     return [
-        Case("all right, all wrong, mixed", (numbers([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1]]),)),
+        Case(
+            "all right, all wrong, mixed",
+            (numbers([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1]]),),
+        ),
         Case("graded rewards", (numbers([[0.5, 0.5, 0.5], [0.5, 1.0, 0.5], [1.0, 0.5, 0.0]]),)),
         Case("equal rewards in float32", (torch.tensor(EQUAL),)),
-        *(Case(f"{size} rewards of {value} in float32", (torch.full((1, size), value),)) for value, size in SINGLE),
+        *(
+            Case(f"{size} rewards of {value} in float32", (torch.full((1, size), value),))
+            for value, size in SINGLE
+        ),
         Case("a group of 2", (numbers([[1, 0], [1, 1]]),)),
         Case("one reward that differs, in each place", (torch.eye(6, dtype=torch.float64)[:5],)),
         Case("a difference of 1e-9", (numbers([[1.0, 1.0, 1.0 + 1e-9], [1.0, 1.0, 1.0]]),)),
@@ -36,19 +42,31 @@ def signal_cases() -> list[Case]:
 SIGNAL_MISTAKES = {
     "only all wrong": (
         lambda rewards: (rewards == 0).all(dim=1),
-        "you find the groups that are all wrong. A group that is all right has no signal either: nothing is better.",
+        (
+            "you find the groups that are all wrong. A group that is all right has no signal"
+            " either: nothing is better."
+        ),
     ),
     "only all right or all wrong": (
         lambda rewards: (rewards == 0).all(dim=1) | (rewards == 1).all(dim=1),
-        "you look for rewards of 0 and 1. Rewards can be graded: a group of equal 0.5 teaches nothing either.",
+        (
+            "you look for rewards of 0 and 1. Rewards can be graded: a group of equal 0.5 teaches"
+            " nothing either."
+        ),
     ),
     "compared with the mean": (
         lambda rewards: (rewards == rewards.mean(dim=1, keepdim=True)).all(dim=1),
-        "you compare with the mean, which float32 rounds. Compare the largest reward with the smallest.",
+        (
+            "you compare with the mean, which float32 rounds. Compare the largest reward with the"
+            " smallest."
+        ),
     ),
     "whether the std is 0": (
         lambda rewards: rewards.std(dim=1) == 0,
-        "you ask whether the std is 0, but float32 rounds it. Compare the largest reward with the smallest.",
+        (
+            "you ask whether the std is 0, but float32 rounds it. Compare the largest reward with"
+            " the smallest."
+        ),
     ),
     "a tolerance": (
         lambda rewards: rewards.amax(dim=1) - rewards.amin(dim=1) < 1e-6,
@@ -68,7 +86,10 @@ SIGNAL_MISTAKES = {
     ),
     "any in place of all": (
         lambda rewards: (rewards == rewards[:, :1]).any(dim=1),
-        "you ask whether any reward equals the first, and the first always does. Ask for all of them: .all(dim=1).",
+        (
+            "you ask whether any reward equals the first, and the first always does. Ask for all of"
+            " them: .all(dim=1)."
+        ),
     ),
     "one value for the batch": (
         lambda rewards: groups_without_signal(rewards).all(),
@@ -76,7 +97,7 @@ SIGNAL_MISTAKES = {
     ),
 }
 
-# --- group_advantages ---------------------------------------------------------------------------------------------
+# --- group_advantages
 
 
 def group_advantages(rewards, scale="std"):
@@ -90,10 +111,15 @@ def group_advantages(rewards, scale="std"):
 
 
 def advantage_cases() -> list[Case]:
-    pass_or_fail = numbers([[1, 0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 1, 1, 1]])
+    pass_or_fail = numbers(
+        [[1, 0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 1, 1, 1]]
+    )
     return [
         Case("right and wrong answers, std", (pass_or_fail,)),
-        *(Case(f"graded rewards, {scale}", (numbers(GRADED), scale)) for scale in ("std", "none", "leave_one_out")),
+        *(
+            Case(f"graded rewards, {scale}", (numbers(GRADED), scale))
+            for scale in ("std", "none", "leave_one_out")
+        ),
         Case("equal rewards in float32, std", (torch.tensor(EQUAL), "std")),
         *(
             Case(f"large equal rewards, {scale}", (1001 * torch.tensor(EQUAL), scale))
@@ -102,12 +128,18 @@ def advantage_cases() -> list[Case]:
     ]
 
 
-def assembled(rewards: Tensor, scale: str, mean=None, std=None, epsilon: float = 1e-4, silent: bool = True) -> Tensor:
+def assembled(
+    rewards: Tensor, scale: str, mean=None, std=None, epsilon: float = 1e-4, silent: bool = True
+) -> Tensor:
     """group_advantages with parts that can be exchanged, to make the mistakes."""
     size = rewards.shape[1]
     mean = rewards.mean(dim=1, keepdim=True) if mean is None else mean
     std = rewards.std(dim=1, keepdim=True) if std is None else std
-    result = (rewards - mean) * {"std": 1 / (std + epsilon), "none": 1.0, "leave_one_out": size / (size - 1)}[scale]
+    result = (rewards - mean) * {
+        "std": 1 / (std + epsilon),
+        "none": 1.0,
+        "leave_one_out": size / (size - 1),
+    }[scale]
     return result.masked_fill(groups_without_signal(rewards)[:, None], 0.0) if silent else result
 
 
@@ -120,23 +152,37 @@ def leaving_out(rewards: Tensor, scale: str, result: Tensor) -> Tensor:
 ADVANTAGE_MISTAKES = {
     "mean over the batch": (
         lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean()),
-        "you subtract the mean of all rewards. Take the mean of each group: dim=1 with keepdim=True.",
+        (
+            "you subtract the mean of all rewards. Take the mean of each group: dim=1 with"
+            " keepdim=True."
+        ),
     ),
     "mean over the prompts": (
         lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean(dim=0)),
         "your mean runs down the columns (dim=0), over different prompts. A group is a row: dim=1.",
     ),
     "biased std": (
-        lambda rewards, scale="std": assembled(rewards, scale, std=rewards.std(dim=1, keepdim=True, correction=0)),
-        "your std divides by G. The unbiased one divides by G - 1, which is what torch.std does by default.",
+        lambda rewards, scale="std": assembled(
+            rewards, scale, std=rewards.std(dim=1, keepdim=True, correction=0)
+        ),
+        (
+            "your std divides by G. The unbiased one divides by G - 1, which is what torch.std does"
+            " by default."
+        ),
     ),
     "no epsilon": (
         lambda rewards, scale="std": assembled(rewards, scale, epsilon=0.0, silent=scale != "std"),
-        "you divide by the std alone, so a group of equal rewards gives 0 / 0. Add 1e-4 to the std.",
+        (
+            "you divide by the std alone, so a group of equal rewards gives 0 / 0. Add 1e-4 to the"
+            " std."
+        ),
     ),
     "another epsilon": (
         lambda rewards, scale="std": assembled(rewards, scale, epsilon=0.0),
-        "you add less than 1e-4 to the std, or nothing. The difference is small, and TRL and verl add 1e-4.",
+        (
+            "you add less than 1e-4 to the std, or nothing. The difference is small, and TRL and"
+            " verl add 1e-4."
+        ),
     ),
     "the other sign": (
         lambda rewards, scale="std": -group_advantages(rewards, scale),
@@ -148,35 +194,57 @@ ADVANTAGE_MISTAKES = {
     ),
     "rounding errors kept beside std": (
         lambda rewards, scale="std": assembled(rewards, scale, silent=scale != "none"),
-        'with "none" a group of equal rewards keeps a rounding error. Set its advantages to exactly 0.',
+        (
+            'with "none" a group of equal rewards keeps a rounding error. Set its advantages to'
+            " exactly 0."
+        ),
     ),
     "always divided by the std": (
         lambda rewards, scale="std": group_advantages(rewards),
-        'you divide by the std whatever `scale` says. Only "std" does; "none" leaves R - mean as it is.',
+        (
+            'you divide by the std whatever `scale` says. Only "std" does; "none" leaves R - mean'
+            " as it is."
+        ),
     ),
     "leave_one_out divided by the std": (
-        lambda r, scale="std": leaving_out(r, scale, group_advantages(r, "std") * r.shape[1] / (r.shape[1] - 1)),
+        lambda r, scale="std": leaving_out(
+            r, scale, group_advantages(r, "std") * r.shape[1] / (r.shape[1] - 1)
+        ),
         'your "leave_one_out" is divided by the std. Only "std" is.',
     ),
     "leave_one_out keeps the answer itself": (
         lambda r, scale="std": leaving_out(r, scale, group_advantages(r, "none")),
-        'your "leave_one_out" subtracts the mean of all G rewards. Leave R itself out: (sum - R) / (G - 1).',
+        (
+            'your "leave_one_out" subtracts the mean of all G rewards. Leave R itself out: (sum -'
+            " R) / (G - 1)."
+        ),
     ),
     "leave_one_out divided by G": (
-        lambda r, scale="std": leaving_out(r, scale, r - (r.sum(dim=1, keepdim=True) - r) / r.shape[1]),
-        'your "leave_one_out" divides the sum of the other rewards by G. They are G - 1: (sum - R) / (G - 1).',
+        lambda r, scale="std": leaving_out(
+            r, scale, r - (r.sum(dim=1, keepdim=True) - r) / r.shape[1]
+        ),
+        (
+            'your "leave_one_out" divides the sum of the other rewards by G. They are G - 1: (sum -'
+            " R) / (G - 1)."
+        ),
     ),
     "leave_one_out divides the whole sum": (
-        lambda r, scale="std": leaving_out(r, scale, r - r.sum(dim=1, keepdim=True) / (r.shape[1] - 1)),
-        'your "leave_one_out" divides the whole sum by G - 1. Leave R itself out: (sum - R) / (G - 1).',
+        lambda r, scale="std": leaving_out(
+            r, scale, r - r.sum(dim=1, keepdim=True) / (r.shape[1] - 1)
+        ),
+        (
+            'your "leave_one_out" divides the whole sum by G - 1. Leave R itself out: (sum - R) /'
+            " (G - 1)."
+        ),
     ),
 }
 
-# --- problem_weight -----------------------------------------------------------------------------------------------
+# --- problem_weight
 
 
 def problem_weight(right, group_size, scale="std"):
-    """Sum of |A| over a group in which `right` of `group_size` answers have reward 1 and the others 0."""
+    """Sum of |A| over a group in which `right` of `group_size` answers have reward 1 and the others
+    0."""
     rewards = torch.tensor([[1.0] * right + [0.0] * (group_size - right)])
     return advantages.group_advantages(rewards, scale).abs().sum().item()
 
@@ -201,10 +269,15 @@ def of_group(right: int, group_size: int, scale: str) -> Tensor:
 WEIGHT_MISTAKES = {
     "signs cancel": (
         lambda right, group_size, scale="std": 0.0,
-        "your weight is 0: advantages of a group always sum to 0. Take the absolute value before the sum.",
+        (
+            "your weight is 0: advantages of a group always sum to 0. Take the absolute value"
+            " before the sum."
+        ),
     ),
     "mean instead of sum": (
-        lambda right, group_size, scale="std": problem_weight(right, group_size, scale) / group_size,
+        lambda right, group_size, scale="std": (
+            problem_weight(right, group_size, scale) / group_size
+        ),
         "you average |A| over the group. The weight of a problem is the sum.",
     ),
     "only the right answers": (
@@ -221,13 +294,17 @@ WEIGHT_MISTAKES = {
     ),
     "biased std": (
         lambda right, group_size, scale="std": (
-            problem_weight(right, group_size, scale) * (group_size / (group_size - 1)) ** (0.5 * (scale == "std"))
+            problem_weight(right, group_size, scale)
+            * (group_size / (group_size - 1)) ** (0.5 * (scale == "std"))
         ),
         "your std divides by G; the unbiased one divides by G - 1.",
     ),
     "the length": (
         lambda right, group_size, scale="std": of_group(right, group_size, scale).norm().item(),
-        "you give the length of A as a vector, the root of the sum of squares. The weight is the sum of |A|.",
+        (
+            "you give the length of A as a vector, the root of the sum of squares. The weight is"
+            " the sum of |A|."
+        ),
     ),
     "a tensor": (
         lambda right, group_size, scale="std": of_group(right, group_size, scale).abs().sum(),
@@ -245,8 +322,14 @@ EXERCISES = [
         cases=signal_cases,
         mistakes=named(SIGNAL_MISTAKES),
         hints=[
-            "When all rewards of a group are equal, every advantage is 0. Which two numbers of a row tell you that?",
-            "If the largest equals the smallest, all are equal. No rounding is involved, unlike with a mean or a std.",
+            (
+                "When all rewards of a group are equal, every advantage is 0. Which two numbers of"
+                " a row tell you that?"
+            ),
+            (
+                "If the largest equals the smallest, all are equal. No rounding is involved, unlike"
+                " with a mean or a std."
+            ),
             "`rewards.amax(dim=1)` gives the largest of each row, [P]; `amin` the smallest.",
         ],
     ),
@@ -260,10 +343,16 @@ EXERCISES = [
         mistakes=named(ADVANTAGE_MISTAKES),
         hints=[
             "A group is a row. What should each reward of the row be compared with?",
-            "`rewards.mean(dim=1, keepdim=True)` is [P, 1] and can be subtracted from [P, G]. For `std`, divide by the "
-            "row's std plus 1e-4; for `leave_one_out`, multiply by G / (G - 1).",
-            "Last, set the groups of equal rewards to exactly 0: "
-            "`advantages.masked_fill(rewards.amax(1, keepdim=True) == rewards.amin(1, keepdim=True), 0.0)`.",
+            (
+                "`rewards.mean(dim=1, keepdim=True)` is [P, 1] and can be subtracted from [P, G]."
+                " For `std`, divide by the row's std plus 1e-4; for `leave_one_out`, multiply by G"
+                " / (G - 1)."
+            ),
+            (
+                "Last, set the groups of equal rewards to exactly 0:"
+                " `advantages.masked_fill(rewards.amax(1, keepdim=True) == rewards.amin(1,"
+                " keepdim=True), 0.0)`."
+            ),
         ],
     ),
     Exercise(
@@ -276,9 +365,14 @@ EXERCISES = [
         mistakes=named(WEIGHT_MISTAKES),
         hints=[
             "Write the group's rewards down first: `right` ones, then zeros, as one row.",
-            "`group_advantages(rewards, scale)` needs [1, group_size]. How much does the row pull in all, either way?",
-            "`group_advantages(rewards, scale).abs().sum().item()`; or by hand 2 k (G - k) / G, divided by the std for "
-            '"std", and 0 where all rewards are equal.',
+            (
+                "`group_advantages(rewards, scale)` needs [1, group_size]. How much does the row"
+                " pull in all, either way?"
+            ),
+            (
+                "`group_advantages(rewards, scale).abs().sum().item()`; or by hand 2 k (G - k) / G,"
+                ' divided by the std for "std", and 0 where all rewards are equal.'
+            ),
         ],
         tolerance=1e-3,  # lets the formula without the 1e-4 pass as well
     ),

@@ -9,7 +9,8 @@ NARROW = {"width": "78px", "padding": "0 4px"}
 
 
 def eight_rewards() -> Explorer:
-    """Eight toggles, pressed for a right answer, and what GRPO, Dr. GRPO and RLOO make of the group."""
+    """Eight toggles, pressed for a right answer, and what GRPO, Dr. GRPO and RLOO make of the
+    group."""
 
     def draw(**right: bool):
         return figures.advantage_bars([float(right[f"answer_{i}"]) for i in range(1, 9)])
@@ -23,7 +24,9 @@ def eight_rewards() -> Explorer:
 
 def _reward_toggle(number: int, right: bool) -> ipywidgets.ToggleButton:
     """A button that says in words whether its answer is right."""
-    toggle = ipywidgets.ToggleButton(right, tooltip=f"Make answer {number} right or wrong", layout=NARROW)
+    toggle = ipywidgets.ToggleButton(
+        right, tooltip=f"Make answer {number} right or wrong", layout=NARROW
+    )
 
     def name(_=None):
         toggle.description = f"{number} {'right' if toggle.value else 'wrong'}"
@@ -42,6 +45,7 @@ def problem_weights() -> Explorer:
             0.125, min=0, max=1, step=0.025, readout_format=".1%", description="mark at about"
         ),
         relative=ipywidgets.Dropdown(
-            options=[("as it is", False), ("as a share of its largest", True)], description="total |A| of the group"
+            options=[("as it is", False), ("as a share of its largest", True)],
+            description="total |A| of the group",
         ),
     )

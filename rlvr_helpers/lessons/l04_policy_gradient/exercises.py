@@ -7,11 +7,12 @@ from torch import Tensor
 from rlvr_helpers.exercises.cases import numbers, ragged_mask, random_numbers
 from rlvr_helpers.exercises.core import Case, Exercise, named
 
-# --- score_function_gradient --------------------------------------------------------------------------------------
+# --- score_function_gradient
 
 
 def score_function_gradient(logits, actions, advantages):
-    """logits [K] float, actions [n] whole numbers (which arm each sample took), advantages [n] -> [K]."""
+    """logits [K] float, actions [n] whole numbers (which arm each sample took), advantages [n] ->
+    [K]."""
     scores = F.one_hot(actions, len(logits)) - logits.softmax(dim=0)
     return (advantages[:, None] * scores).mean(dim=0)
 
@@ -21,11 +22,19 @@ def sampled_cases() -> list[Case]:
     return [
         Case(
             "four samples of four arms",
-            (numbers([0.0, 1.0, 0.5, -0.5]), torch.tensor([1, 0, 1, 2]), numbers([-0.25, 0.75, -0.25, -0.25])),
+            (
+                numbers([0.0, 1.0, 0.5, -0.5]),
+                torch.tensor([1, 0, 1, 2]),
+                numbers([-0.25, 0.75, -0.25, -0.25]),
+            ),
         ),
         Case(
             "advantages that do not add up to 0",
-            (numbers([0.2, -0.4, 0.1]), torch.tensor([2, 2, 0, 1, 0]), numbers([1.0, 1.0, 0.0, 2.0, -0.5])),
+            (
+                numbers([0.2, -0.4, 0.1]),
+                torch.tensor([2, 2, 0, 1, 0]),
+                numbers([1.0, 1.0, 0.0, 2.0, -0.5]),
+            ),
         ),
         Case("one sample", (numbers([0.0, 2.0]), torch.tensor([0]), numbers([1.0]))),
         Case("40 samples", (numbers([0.1, 0.7, -1.0, 0.0, 0.4]), many, random_numbers(40, seed=1))),
@@ -49,15 +58,28 @@ SAMPLED_MISTAKES = {
     ),
     "sign forgotten": (
         lambda logits, actions, advantages: -score_function_gradient(logits, actions, advantages),
-        "the sign is turned round: that is the gradient of the loss. Here it is that of the expected reward.",
+        (
+            "the sign is turned round: that is the gradient of the loss. Here it is that of the"
+            " expected reward."
+        ),
     ),
     "no normaliser": (
-        lambda logits, actions, advantages: (advantages[:, None] * taken(logits, actions)).mean(dim=0),
-        "your score is 1 for the arm taken and 0 elsewhere. The softmax's normaliser adds - p for every arm.",
+        lambda logits, actions, advantages: (advantages[:, None] * taken(logits, actions)).mean(
+            dim=0
+        ),
+        (
+            "your score is 1 for the arm taken and 0 elsewhere. The softmax's normaliser adds - p"
+            " for every arm."
+        ),
     ),
     "only the taken arm's entry": (
-        lambda logits, actions, advantages: (taken(logits, actions) * votes(logits, actions, advantages)).mean(dim=0),
-        "you change only the entry of the arm that was taken. Each sample also pushes all other arms, by - p_k.",
+        lambda logits, actions, advantages: (
+            taken(logits, actions) * votes(logits, actions, advantages)
+        ).mean(dim=0),
+        (
+            "you change only the entry of the arm that was taken. Each sample also pushes all other"
+            " arms, by - p_k."
+        ),
     ),
     "probability instead of log-probability": (
         lambda logits, actions, advantages: score_function_gradient(
@@ -67,17 +89,29 @@ SAMPLED_MISTAKES = {
     ),
     "means multiplied": (
         lambda logits, actions, advantages: (
-            advantages.mean() * score_function_gradient(logits, actions, torch.ones_like(advantages))
+            advantages.mean()
+            * score_function_gradient(logits, actions, torch.ones_like(advantages))
         ),
-        "you multiply two means. Multiply each score by its own advantage first, then take the mean.",
+        (
+            "you multiply two means. Multiply each score by its own advantage first, then take the"
+            " mean."
+        ),
     ),
     "advantages along the arms": (
-        lambda logits, actions, advantages: (advantages * (taken(logits, actions) - logits.softmax(dim=0))).mean(dim=0),
-        "[n] times [n, K] sets the advantages along the arms. Each sample has one: advantages[:, None].",
+        lambda logits, actions, advantages: (
+            advantages * (taken(logits, actions) - logits.softmax(dim=0))
+        ).mean(dim=0),
+        (
+            "[n] times [n, K] sets the advantages along the arms. Each sample has one:"
+            " advantages[:, None]."
+        ),
     ),
     "one number": (
         lambda logits, actions, advantages: votes(logits, actions, advantages).mean(),
-        "you take the mean over samples and arms. The gradient has an entry for each arm: .mean(dim=0).",
+        (
+            "you take the mean over samples and arms. The gradient has an entry for each arm:"
+            " .mean(dim=0)."
+        ),
     ),
     "one row a sample": (
         lambda logits, actions, advantages: votes(logits, actions, advantages),
@@ -85,7 +119,7 @@ SAMPLED_MISTAKES = {
     ),
 }
 
-# --- surrogate_loss -----------------------------------------------------------------------------------------------
+# --- surrogate_loss
 
 
 def surrogate_loss(logp, advantages, mask):
@@ -97,7 +131,9 @@ def surrogate_loss(logp, advantages, mask):
 def loss_cases() -> list[Case]:
     """Numbers in the padding that must not count."""
 
-    def case(label: str, lengths: list[int], width: int, seed: int, advantages: list[float]) -> Case:
+    def case(
+        label: str, lengths: list[int], width: int, seed: int, advantages: list[float]
+    ) -> Case:
         logp = -random_numbers(len(lengths), width, seed=seed).abs()
         return Case(label, (logp, numbers(advantages), ragged_mask(lengths, width)))
 
@@ -116,7 +152,10 @@ def of_rows(logp: Tensor, mask: Tensor) -> Tensor:
 LOSS_MISTAKES = {
     "sign forgotten": (
         lambda logp, advantages, mask: -surrogate_loss(logp, advantages, mask),
-        "the sign is turned round: minimising this makes what was good less likely. The loss has a minus in front.",
+        (
+            "the sign is turned round: minimising this makes what was good less likely. The loss"
+            " has a minus in front."
+        ),
     ),
     "padding left in": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, torch.ones_like(mask)),
@@ -124,15 +163,28 @@ LOSS_MISTAKES = {
     ),
     "mean over padding": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) / mask.shape[1],
-        "you divide each row by the padded width. The log-prob of a completion is the plain sum over its tokens.",
+        (
+            "you divide each row by the padded width. The log-prob of a completion is the plain sum"
+            " over its tokens."
+        ),
     ),
     "mean over all tokens": (
-        lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) * len(mask) / mask.sum(),
-        "you divide by the number of all tokens. Sum over the tokens of a completion, mean over completions.",
+        lambda logp, advantages, mask: (
+            surrogate_loss(logp, advantages, mask) * len(mask) / mask.sum()
+        ),
+        (
+            "you divide by the number of all tokens. Sum over the tokens of a completion, mean over"
+            " completions."
+        ),
     ),
     "mean over the row's tokens": (
-        lambda logp, advantages, mask: surrogate_loss(logp, advantages / mask.sum(dim=1).clamp(min=1), mask),
-        "you divide each row by its number of tokens. The log-prob of a completion is the sum over them.",
+        lambda logp, advantages, mask: surrogate_loss(
+            logp, advantages / mask.sum(dim=1).clamp(min=1), mask
+        ),
+        (
+            "you divide each row by its number of tokens. The log-prob of a completion is the sum"
+            " over them."
+        ),
     ),
     "sum in place of mean": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) * len(mask),
@@ -144,15 +196,26 @@ LOSS_MISTAKES = {
     ),
     "probability instead of log-probability": (
         lambda logp, advantages, mask: -(advantages * of_rows(logp, mask).exp()).mean(),
-        "you take the probability of each completion. Take its log: sampling has already weighed the completions.",
+        (
+            "you take the probability of each completion. Take its log: sampling has already"
+            " weighed the completions."
+        ),
     ),
     "detached": (
         lambda logp, advantages, mask: surrogate_loss(logp.detach(), advantages, mask),
-        "your value is right but carries no gradient, so no weight would move: only the advantages are constants.",
+        (
+            "your value is right but carries no gradient, so no weight would move: only the"
+            " advantages are constants."
+        ),
     ),
     "advantages along the tokens": (
-        lambda logp, advantages, mask: -torch.where(mask.bool(), advantages * logp, 0.0).sum(dim=1).mean(),
-        "[B] times [B, T] sets the advantages along the tokens. Each row has one: advantages[:, None].",
+        lambda logp, advantages, mask: (
+            -torch.where(mask.bool(), advantages * logp, 0.0).sum(dim=1).mean()
+        ),
+        (
+            "[B] times [B, T] sets the advantages along the tokens. Each row has one: advantages[:,"
+            " None]."
+        ),
     ),
 }
 
@@ -166,11 +229,19 @@ EXERCISES = [
         cases=sampled_cases,
         mistakes=named(SAMPLED_MISTAKES),
         hints=[
-            "Each sample votes: advantage times the gradient of the log-prob of its own arm. Then take the mean.",
-            "log p_a = logit_a - log(sum of exp(logits)). Its derivative by logit k is 1 - p_k for the arm that was taken, "
-            "and - p_k for the others.",
-            "`scores = torch.nn.functional.one_hot(actions, len(logits)) - logits.softmax(dim=0)` is [n, K]; then "
-            "`(advantages[:, None] * scores).mean(dim=0)`.",
+            (
+                "Each sample votes: advantage times the gradient of the log-prob of its own arm."
+                " Then take the mean."
+            ),
+            (
+                "log p_a = logit_a - log(sum of exp(logits)). Its derivative by logit k is 1 - p_k"
+                " for the arm that was taken, and - p_k for the others."
+            ),
+            (
+                "`scores = torch.nn.functional.one_hot(actions, len(logits)) -"
+                " logits.softmax(dim=0)` is [n, K]; then `(advantages[:, None] *"
+                " scores).mean(dim=0)`."
+            ),
         ],
     ),
     Exercise(
@@ -182,9 +253,14 @@ EXERCISES = [
         cases=loss_cases,
         mistakes=named(LOSS_MISTAKES),
         hints=[
-            "First one number for each row: the log-prob of the whole completion. Probabilities of tokens multiply.",
-            "`torch.where(mask.bool(), logp, 0.0).sum(dim=1)` is [B]. Multiply by the advantages, take "
-            "the mean, and mind the sign.",
+            (
+                "First one number for each row: the log-prob of the whole completion. Probabilities"
+                " of tokens multiply."
+            ),
+            (
+                "`torch.where(mask.bool(), logp, 0.0).sum(dim=1)` is [B]. Multiply by the"
+                " advantages, take the mean, and mind the sign."
+            ),
             "`-(advantages * torch.where(mask.bool(), logp, 0.0).sum(dim=1)).mean()`",
         ],
         gradient_of=0,

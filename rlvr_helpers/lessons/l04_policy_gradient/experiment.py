@@ -1,7 +1,7 @@
 """Lesson 04: the gradient against the truth, on four arms and on one problem of `tiny`.
 
-A direction and the weights are flat vectors of all weights. `set_weights` copies into the model, so the vector that is
-given stays what it is.
+A direction and the weights are flat vectors of all weights. `set_weights` copies into the model, so
+the vector that is given stays what it is.
 """
 
 import math
@@ -45,11 +45,18 @@ class StepResult(NamedTuple):
 
 
 def sampling_error(
-    logits: Tensor, rewards: Tensor, count: int, baseline: float = 0.0, repeats: int = 500, seed: int = 0
+    logits: Tensor,
+    rewards: Tensor,
+    count: int,
+    baseline: float = 0.0,
+    repeats: int = 500,
+    seed: int = 0,
 ) -> float:
-    """Root mean square distance between the exact gradient and its estimates from `count` samples each, A = R - baseline."""
+    """Root mean square distance between the exact gradient and its estimates from `count` samples
+    each, A = R - baseline."""
     generator = torch.Generator().manual_seed(seed)
-    exact, probabilities = exact_gradient(logits, rewards), logits.softmax(dim=0)
+    exact = exact_gradient(logits, rewards)
+    probabilities = logits.softmax(dim=0)
     squares = []
     for _ in range(repeats):
         actions = torch.multinomial(probabilities, count, replacement=True, generator=generator)
@@ -67,28 +74,43 @@ def get_weights(model) -> Tensor:
 def set_weights(model, weights: Tensor) -> None:
     """Copies a vector of all weights into the model."""
     parameters = list(model.parameters())
-    for parameter, part in zip(parameters, weights.split([p.numel() for p in parameters]), strict=True):
+    for parameter, part in zip(
+        parameters, weights.split([p.numel() for p in parameters]), strict=True
+    ):
         parameter.copy_(part.view_as(parameter))
 
 
-def sample_answers(policy: Policy, prompt: str, gold: str, count: int, seed: int) -> tuple[Rollout, Tensor]:
-    """`count` completions of one prompt and their rewards, [count]. One seed gives all weights the same noise."""
+def sample_answers(
+    policy: Policy, prompt: str, gold: str, count: int, seed: int
+) -> tuple[Rollout, Tensor]:
+    """`count` completions of one prompt and their rewards, [count]. One seed gives all weights the
+    same noise."""
     generator = torch.Generator().manual_seed(seed)
     rollout = sample_groups(policy, [prompt], count, max_tokens=64, generator=generator)
     return rollout, torch.tensor([correctness_reward(text, gold) for text in rollout.texts])
 
 
 def score_rows(policy: Policy, rollout: Rollout, rows: Tensor) -> Tensor:
-    """Log-probs of some completions of a rollout of one prompt, [rows, T]; the prompt is read once."""
-    ids = rollout.prompt_ids[rows], rollout.prompt_mask[rows], rollout.completion_ids[rows], rollout.mask[rows]
+    """Log-probs of some completions of a rollout of one prompt, [rows, T]; the prompt is read
+    once."""
+    ids = (
+        rollout.prompt_ids[rows],
+        rollout.prompt_mask[rows],
+        rollout.completion_ids[rows],
+        rollout.mask[rows],
+    )
     return token_logprobs(policy.model, *ids, group_size=len(rows))
 
 
 def surrogate_gradient(policy: Policy, rollout: Rollout, advantages: Tensor) -> Tensor:
-    """The direction in which the surrogate says that the expected reward grows: minus its gradient, as one vector."""
-    parameters, total = list(policy.model.parameters()), torch.zeros_like(get_weights(policy.model))
+    """The direction in which the surrogate says that the expected reward grows: minus its gradient,
+    as one vector."""
+    parameters = list(policy.model.parameters())
+    total = torch.zeros_like(get_weights(policy.model))
     for rows in torch.arange(len(advantages)).split(ROWS):
-        loss = surrogate_loss(score_rows(policy, rollout, rows), advantages[rows], rollout.mask[rows])
+        loss = surrogate_loss(
+            score_rows(policy, rollout, rows), advantages[rows], rollout.mask[rows]
+        )
         share = len(rows) / len(advantages)  # each part is a mean over its own rows
         total -= share * parameters_to_vector(torch.autograd.grad(loss, parameters))
     return total
@@ -98,9 +120,10 @@ def surrogate_gradient(policy: Policy, rollout: Rollout, advantages: Tensor) -> 
 def surrogate_slope(
     policy: Policy, rollout: Rollout, advantages: Tensor, direction: Tensor, h: float = 1e-3
 ) -> Estimate:
-    """Mean of A * (slope of each completion's log-prob along the direction): what the surrogate predicts, from log-probs
-    at the weights h on either side."""
-    start, sides = get_weights(policy.model), []
+    """Mean of A * (slope of each completion's log-prob along the direction): what the surrogate
+    predicts, from log-probs at the weights h on either side."""
+    start = get_weights(policy.model)
+    sides = []
     for sign in (1, -1):
         set_weights(policy.model, start + sign * h * direction)
         parts = torch.arange(len(advantages)).split(ROWS)
@@ -110,28 +133,41 @@ def surrogate_slope(
 
 
 def counted_slope(
-    policy: Policy, prompt: str, gold: str, direction: Tensor, h: float = 0.01, count: int = 1024, seed: int = 100
+    policy: Policy,
+    prompt: str,
+    gold: str,
+    direction: Tensor,
+    h: float = 0.01,
+    count: int = 1024,
+    seed: int = 100,
 ) -> Estimate:
-    """Slope of the pass rate along the direction by counting right answers at the weights h on either side (with the same
-    noise). No log-prob and no gradient is used."""
-    start, sides = get_weights(policy.model), []
+    """Slope of the pass rate along the direction by counting right answers at the weights h on
+    either side (with the same noise). No log-prob and no gradient is used."""
+    start = get_weights(policy.model)
+    sides = []
     for sign in (1, -1):
         set_weights(policy.model, start + sign * h * direction)
-        sides.append(sample_answers(policy, prompt, gold, count, seed)[1])
+        sides.append(sample_answers(policy, prompt, gold, count=count, seed=seed)[1])
     set_weights(policy.model, start)
     return Estimate.of((sides[0] - sides[1]) / (2 * h))
 
 
 def line_search(
-    policy: Policy, prompt: str, gold: str, direction: Tensor, steps: Sequence[float], count: int = 512, seed: int = 200
+    policy: Policy,
+    prompt: str,
+    gold: str,
+    direction: Tensor,
+    steps: Sequence[float],
+    count: int = 512,
+    seed: int = 200,
 ) -> Iterator[StepResult]:
-    """Counts right answers after steps of several lengths along a direction of length 1, each from the same start, to
-    which the model is put back at the end."""
+    """Counts right answers after steps of several lengths along a direction of length 1, each from
+    the same start, to which the model is put back at the end."""
     start = get_weights(policy.model)
     try:
         for step in steps:
             set_weights(policy.model, start + step * direction)
-            rewards = sample_answers(policy, prompt, gold, count, seed)[1]
+            rewards = sample_answers(policy, prompt, gold, count=count, seed=seed)[1]
             yield StepResult(step, int(rewards.sum()), count)
     finally:
         set_weights(policy.model, start)

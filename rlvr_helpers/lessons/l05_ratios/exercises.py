@@ -9,17 +9,20 @@ from rlvr_helpers.exercises.core import Case, Exercise, named
 def ratio_cases() -> list[Case]:
     return [
         Case("no padding", batch([4, 4], 4, seed=0, spread=0.3, padding=[0.0])),
-        Case("ragged lengths", batch([5, 2, 3, 1], 6, seed=1, spread=0.3, padding=[-1.0, 2.0, -0.5])),
+        Case(
+            "ragged lengths", batch([5, 2, 3, 1], 6, seed=1, spread=0.3, padding=[-1.0, 2.0, -0.5])
+        ),
         Case("an empty row", batch([3, 0, 4], 4, seed=2, spread=0.3, padding=[-0.7, 0.4])),
         Case("NaN in the padding", batch([2, 5, 3], 6, seed=3, spread=0.3, padding=[float("nan")])),
     ]
 
 
-# --- token_ratios -------------------------------------------------------------------------------------------------
+# --- token_ratios
 
 
 def token_ratios(logp_new, logp_old, mask):
-    """exp(logp_new - logp_old) where the mask is 1, and 1 elsewhere; [B, T]. logp_old carries no gradient."""
+    """exp(logp_new - logp_old) where the mask is 1, and 1 elsewhere; [B, T]. logp_old carries no
+    gradient."""
     log_ratios = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0)
     return log_ratios.exp()
 
@@ -39,15 +42,24 @@ TOKEN_MISTAKES = {
     ),
     "ratio times the mask": (
         lambda new, old, mask: (new - old.detach()).exp() * mask,
-        "you multiply the ratio by the mask: 0 instead of 1, and NaN stays NaN. Choose with torch.where.",
+        (
+            "you multiply the ratio by the mask: 0 instead of 1, and NaN stays NaN. Choose with"
+            " torch.where."
+        ),
     ),
     "difference times the mask": (
         lambda new, old, mask: ((new - old.detach()) * mask).exp(),
-        "you multiply by the mask, and NaN times 0 stays NaN. Choose with torch.where(mask.bool(), difference, 0.0).",
+        (
+            "you multiply by the mask, and NaN times 0 stays NaN. Choose with"
+            " torch.where(mask.bool(), difference, 0.0)."
+        ),
     ),
     "masked after exp": (
         lambda new, old, mask: torch.where(mask.bool(), (new - old.detach()).exp(), 1.0),
-        "a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. Mask before exp.",
+        (
+            "a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. Mask"
+            " before exp."
+        ),
     ),
     "upside down": (
         lambda new, old, mask: 1 / token_ratios(new, old, mask),
@@ -59,19 +71,26 @@ TOKEN_MISTAKES = {
     ),
     "log-probs divided": (
         lambda new, old, mask: torch.where(mask.bool(), new / old.detach(), 1.0),
-        "you divide the log-probs. A ratio of probabilities is exp of the difference of their logs.",
+        (
+            "you divide the log-probs. A ratio of probabilities is exp of the difference of their"
+            " logs."
+        ),
     ),
     "detached": (
         lambda new, old, mask: token_ratios(new.detach(), old, mask),
-        "your values are right but carry no gradient: detach the old log-probs, never the new ones.",
+        (
+            "your values are right but carry no gradient: detach the old log-probs, never the new"
+            " ones."
+        ),
     ),
 }
 
-# --- sequence_ratios ----------------------------------------------------------------------------------------------
+# --- sequence_ratios
 
 
 def sequence_ratios(logp_new, logp_old, mask):
-    """exp of the mean of logp_new - logp_old over each row's own tokens; [B]. logp_old carries no gradient."""
+    """exp of the mean of logp_new - logp_old over each row's own tokens; [B]. logp_old carries no
+    gradient."""
     log_ratios = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0)
     return (log_ratios.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp()
 
@@ -83,23 +102,39 @@ SEQUENCE_MISTAKES = {
     ),
     "sum instead of mean": (
         lambda new, old, mask: token_ratios(new, old, mask).prod(dim=1),
-        "you sum the differences, which gives the product of the token ratios. Divide by the row's number of tokens.",
+        (
+            "you sum the differences, which gives the product of the token ratios. Divide by the"
+            " row's number of tokens."
+        ),
     ),
     "mean over the padding": (
         lambda new, old, mask: token_ratios(new, old, mask).log().mean(dim=1).exp(),
-        "you divide by the padded width. Divide by each row's own number of tokens, mask.sum(dim=1).",
+        (
+            "you divide by the padded width. Divide by each row's own number of tokens,"
+            " mask.sum(dim=1)."
+        ),
     ),
     "mean over the batch's tokens": (
         lambda new, old, mask: (token_ratios(new, old, mask).log().sum(dim=1) / mask.sum()).exp(),
-        "you divide by the number of tokens of the whole batch. Each row has its own: mask.sum(dim=1).",
+        (
+            "you divide by the number of tokens of the whole batch. Each row has its own:"
+            " mask.sum(dim=1)."
+        ),
     ),
     "mean of the ratios": (
-        lambda new, old, mask: (token_ratios(new, old, mask) * mask).sum(1) / mask.sum(1).clamp(min=1) + ~mask.any(1),
+        lambda new, old, mask: (
+            (token_ratios(new, old, mask) * mask).sum(1) / mask.sum(1).clamp(min=1) + ~mask.any(1)
+        ),
         "you average the token ratios. GSPO takes exp of the mean difference (a geometric mean).",
     ),
     "mean of the ratios, 0 in an empty row": (
-        lambda new, old, mask: (token_ratios(new, old, mask) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1),
-        "you average the token ratios. GSPO takes exp of the mean difference; in an empty row that is exp(0) = 1.",
+        lambda new, old, mask: (
+            (token_ratios(new, old, mask) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        ),
+        (
+            "you average the token ratios. GSPO takes exp of the mean difference; in an empty row"
+            " that is exp(0) = 1."
+        ),
     ),
     "no exp": (
         lambda new, old, mask: sequence_ratios(new, old, mask).log(),
@@ -110,28 +145,46 @@ SEQUENCE_MISTAKES = {
         "your ratio is upside down: the new probability stands above, the old one below.",
     ),
     "empty row": (
-        lambda new, old, mask: (token_ratios(new, old, mask).log().sum(dim=1) / mask.sum(dim=1)).exp(),
+        lambda new, old, mask: (
+            token_ratios(new, old, mask).log().sum(dim=1) / mask.sum(dim=1)
+        ).exp(),
         "a row without tokens gives 0 / 0. Divide by at least 1: mask.sum(dim=1).clamp(min=1).",
     ),
     "difference times the mask": (
-        lambda new, old, mask: (((new - old.detach()) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp(),
-        "you multiply by the mask, and NaN times 0 stays NaN. Choose with torch.where(mask.bool(), difference, 0.0).",
+        lambda new, old, mask: (
+            ((new - old.detach()) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        ).exp(),
+        (
+            "you multiply by the mask, and NaN times 0 stays NaN. Choose with"
+            " torch.where(mask.bool(), difference, 0.0)."
+        ),
     ),
     "gradient n times too large": (
-        lambda new, old, mask: sequence_ratios(new.detach(), old, mask) * token_ratios(new, new, mask).prod(dim=1),
-        "your gradient is n times too large, that of the sum. Divide the sum by the row's number of tokens.",
+        lambda new, old, mask: (
+            sequence_ratios(new.detach(), old, mask) * token_ratios(new, new, mask).prod(dim=1)
+        ),
+        (
+            "your gradient is n times too large, that of the sum. Divide the sum by the row's"
+            " number of tokens."
+        ),
     ),
     "one column": (
         lambda new, old, mask: sequence_ratios(new, old, mask)[:, None],
-        "your values are right, as a column [B, 1]. One number for each row is asked for, [B]: leave out keepdim.",
+        (
+            "your values are right, as a column [B, 1]. One number for each row is asked for, [B]:"
+            " leave out keepdim."
+        ),
     ),
     "detached": (
         lambda new, old, mask: sequence_ratios(new.detach(), old, mask),
-        "your values are right but carry no gradient: detach the old log-probs, never the new ones.",
+        (
+            "your values are right but carry no gradient: detach the old log-probs, never the new"
+            " ones."
+        ),
     ),
 }
 
-# --- gspo_token_ratios --------------------------------------------------------------------------------------------
+# --- gspo_token_ratios
 
 
 def gspo_token_ratios(logp_new, logp_old, mask):
@@ -145,45 +198,83 @@ def gspo_token_ratios(logp_new, logp_old, mask):
 GSPO_MISTAKES = {
     "s carries a gradient": (
         lambda new, old, mask: torch.where(
-            mask.bool(), sequence_ratios(new, old, mask)[:, None] * token_ratios(new, new, mask), 1.0
+            mask.bool(),
+            sequence_ratios(new, old, mask)[:, None] * token_ratios(new, new, mask),
+            1.0,
         ),
-        "your values are right but s carries a gradient as well, so each token's is counted twice: detach s.",
+        (
+            "your values are right but s carries a gradient as well, so each token's is counted"
+            " twice: detach s."
+        ),
     ),
     "the sequence ratio itself": (
-        lambda new, old, mask: torch.where(mask.bool(), sequence_ratios(new, old, mask)[:, None], 1.0),
-        "the gradient runs through s, shared by the row's tokens. In eq. 14 it runs through each token's l.",
+        lambda new, old, mask: torch.where(
+            mask.bool(), sequence_ratios(new, old, mask)[:, None], 1.0
+        ),
+        (
+            "the gradient runs through s, shared by the row's tokens. In eq. 14 it runs through"
+            " each token's l."
+        ),
     ),
     "no gradient": (
         lambda new, old, mask: gspo_token_ratios(new.detach(), old, mask),
-        "your values are right but the gradient is 0: in exp(l - l) it cancels. Detach only the second l.",
+        (
+            "your values are right but the gradient is 0: in exp(l - l) it cancels. Detach only the"
+            " second l."
+        ),
     ),
     "old log-probs in exp": (
-        lambda new, old, mask: gspo_token_ratios(new, old, mask) * token_ratios(new.detach(), old, mask),
-        "you multiply s by the token ratio. The second factor is exp(l - sg(l)), l being the new log-prob.",
+        lambda new, old, mask: (
+            gspo_token_ratios(new, old, mask) * token_ratios(new.detach(), old, mask)
+        ),
+        (
+            "you multiply s by the token ratio. The second factor is exp(l - sg(l)), l being the"
+            " new log-prob."
+        ),
     ),
     "sum instead of mean": (
         lambda new, old, mask: torch.where(
-            mask.bool(), token_ratios(new, old, mask).prod(1).detach()[:, None] * token_ratios(new, new, mask), 1.0
+            mask.bool(),
+            token_ratios(new, old, mask).prod(1).detach()[:, None] * token_ratios(new, new, mask),
+            1.0,
         ),
-        "your s is the product of the token ratios: the sum in its exponent is to be a mean over the row's tokens.",
+        (
+            "your s is the product of the token ratios: the sum in its exponent is to be a mean"
+            " over the row's tokens."
+        ),
     ),
     "padding left in": (
-        lambda new, old, mask: sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp(),
-        "you do not use the mask for the second factor. Where the mask is 0 the result is 1, whatever stands there.",
+        lambda new, old, mask: (
+            sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp()
+        ),
+        (
+            "you do not use the mask for the second factor. Where the mask is 0 the result is 1,"
+            " whatever stands there."
+        ),
     ),
     "masked after exp": (
         lambda new, old, mask: torch.where(
-            mask.bool(), sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp(), 1.0
+            mask.bool(),
+            sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp(),
+            1.0,
         ),
-        "a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. Mask before exp.",
+        (
+            "a gradient is NaN: torch.where sends 0 back through exp, and 0 times NaN is NaN. Mask"
+            " before exp."
+        ),
     ),
     "0 in the padding": (
         lambda new, old, mask: torch.where(mask.bool(), gspo_token_ratios(new, old, mask), 0.0),
         "you give 0 where the mask is 0. It is to be 1 there, as in token_ratios.",
     ),
     "s in the padding": (
-        lambda new, old, mask: sequence_ratios(new, old, mask).detach()[:, None] * token_ratios(new, new, mask),
-        "the padding of a row carries its sequence ratio. It is to be 1 where the mask is 0: torch.where at the end.",
+        lambda new, old, mask: (
+            sequence_ratios(new, old, mask).detach()[:, None] * token_ratios(new, new, mask)
+        ),
+        (
+            "the padding of a row carries its sequence ratio. It is to be 1 where the mask is 0:"
+            " torch.where at the end."
+        ),
     ),
 }
 
@@ -198,8 +289,14 @@ EXERCISES = [
         mistakes=named(TOKEN_MISTAKES),
         hints=[
             "Log-probs are logs: how do you get p_new / p_old from log p_new and log p_old?",
-            "exp(logp_new - logp_old). The padding may hold NaN, so it has to be out of the way before exp.",
-            "`torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0).exp()`: exp(0) is the 1 that the padding needs.",
+            (
+                "exp(logp_new - logp_old). The padding may hold NaN, so it has to be out of the way"
+                " before exp."
+            ),
+            (
+                "`torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0).exp()`: exp(0) is the"
+                " 1 that the padding needs."
+            ),
         ],
         **COMMON,
     ),
@@ -211,9 +308,14 @@ EXERCISES = [
         mistakes=named(SEQUENCE_MISTAKES),
         hints=[
             "One number a row: the geometric mean of its token ratios. What is that in logs?",
-            "exp of the mean of logp_new - logp_old, over the row's own tokens and not over the padding.",
-            "With `d = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0)`: "
-            "`d.sum(dim=1) / mask.sum(dim=1).clamp(min=1)`, then exp.",
+            (
+                "exp of the mean of logp_new - logp_old, over the row's own tokens and not over the"
+                " padding."
+            ),
+            (
+                "With `d = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0)`: "
+                "`d.sum(dim=1) / mask.sum(dim=1).clamp(min=1)`, then exp."
+            ),
         ],
         **COMMON,
     ),
@@ -224,10 +326,18 @@ EXERCISES = [
         reference=gspo_token_ratios,
         mistakes=named(GSPO_MISTAKES),
         hints=[
-            "The value and the gradient are two things here. `.detach()` keeps a value and stops its gradient.",
-            "`exp(l - l.detach())` is 1 and has the gradient of l. Which factor gives it the right value?",
-            "`s = sequence_ratios(logp_new, logp_old, mask).detach()[:, None]`, times "
-            "`token_ratios(logp_new, logp_new.detach(), mask)`, and 1 where the mask is 0.",
+            (
+                "The value and the gradient are two things here. `.detach()` keeps a value and"
+                " stops its gradient."
+            ),
+            (
+                "`exp(l - l.detach())` is 1 and has the gradient of l. Which factor gives it the"
+                " right value?"
+            ),
+            (
+                "`s = sequence_ratios(logp_new, logp_old, mask).detach()[:, None]`, times "
+                "`token_ratios(logp_new, logp_new.detach(), mask)`, and 1 where the mask is 0."
+            ),
         ],
         **COMMON,
     ),

@@ -1,9 +1,11 @@
-"""Which weight for a sample from an old policy? Bias and noise of the gradient on a toy in which everything is enumerated.
+"""Which weight for a sample from an old policy? Bias and noise of the gradient on a toy in which
+everything is enumerated.
 
-A toy policy writes `length` words, each one of two, from a softmax of its own at every place. The old policy has random
-logits; the new one has moved away from it by a normal `drift` in each logit. A text is right when at least half of its
-words are the first one, and A is its reward less the old policy's mean reward. The true gradient of the new policy's
-expected A is known exactly, and so are the mean and the variance of what one sample from the old policy says about it.
+A toy policy writes `length` words, each one of two, from a softmax of its own at every place. The
+old policy has random logits; the new one has moved away from it by a normal `drift` in each logit.
+A text is right when at least half of its words are the first one, and A is its reward less the old
+policy's mean reward. The true gradient of the new policy's expected A is known exactly, and so are
+the mean and the variance of what one sample from the old policy says about it.
 """
 
 import itertools
@@ -21,8 +23,9 @@ WEIGHTS = {  # log-ratios of the tokens, [texts, length] -> the weight of each t
 
 
 def bias_and_noise(length: int, drift: float, toys: int = 20) -> dict[str, tuple[float, float]]:
-    """For each of WEIGHTS: how far the mean gradient is from the true one, and the standard deviation of one sample's
-    gradient, both as multiples of the true gradient's length and averaged over `toys` random toys."""
+    """For each of WEIGHTS: how far the mean gradient is from the true one, and the standard
+    deviation of one sample's gradient, both as multiples of the true gradient's length and averaged
+    over `toys` random toys."""
     texts = torch.tensor(list(itertools.product(range(WORDS), repeat=length)))
     rewards = (2 * (texts == 0).sum(dim=1) >= length).double()
     total = {name: torch.zeros(2, dtype=torch.float64) for name in WEIGHTS}
@@ -30,15 +33,20 @@ def bias_and_noise(length: int, drift: float, toys: int = 20) -> dict[str, tuple
         noise = torch.Generator().manual_seed(toy)
         old = torch.randn(length, WORDS, generator=noise, dtype=torch.float64)
         new = old + drift * torch.randn(length, WORDS, generator=noise, dtype=torch.float64)
-        for name, found in _one_toy(texts, rewards, old, new).items():
+        for name, found in _one_toy(texts, rewards, old, new=new).items():
             total[name] += torch.stack(found) / toys
     return {name: tuple(both.tolist()) for name, both in total.items()}
 
 
-def _one_toy(texts: Tensor, rewards: Tensor, old: Tensor, new: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Bias and noise in one toy. texts [N, length]: all there are; old, new: logits [length, WORDS]."""
-    logp_old, logp_new = (x.log_softmax(dim=1).gather(1, texts.T).T for x in (old, new))  # [N, length]
-    p_old, p_new = logp_old.sum(dim=1).exp(), logp_new.sum(dim=1).exp()
+def _one_toy(
+    texts: Tensor, rewards: Tensor, old: Tensor, new: Tensor
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Bias and noise in one toy. texts [N, length]: all there are; old, new: logits [length,
+    WORDS]."""
+    # [N, length]
+    logp_old, logp_new = (x.log_softmax(dim=1).gather(1, texts.T).T for x in (old, new))
+    p_old = logp_old.sum(dim=1).exp()
+    p_new = logp_new.sum(dim=1).exp()
     advantages = rewards - (p_old * rewards).sum()
     grad_logp = torch.nn.functional.one_hot(texts, WORDS) - new.softmax(dim=1)  # [N, length, WORDS]
     true = torch.einsum("n,n,ntw->tw", p_new, advantages, grad_logp)

@@ -1,4 +1,5 @@
-"""Figures of lesson 05: ratios along a completion, their spreads over updates, and three kinds of them side by side."""
+"""Figures of lesson 05: ratios along a completion, their spreads over updates, and three kinds of
+them side by side."""
 
 import math
 from collections.abc import Sequence
@@ -16,18 +17,25 @@ FAR_APART = 8  # tokens between two labels of one row
 
 
 def ratios_along(log_ratios, mask, tokens: Sequence[Sequence[str]], names: Sequence[str]) -> Figure:
-    """A row of bars for each completion, one bar a token: its ratio on a log scale. The farthest tokens are named.
+    """A row of bars for each completion, one bar a token: its ratio on a log scale. The farthest
+    tokens are named.
 
     log_ratios, mask: [B, T]; tokens: B lists of strings; names: what each row is called.
     """
-    d, keep = np.asarray(log_ratios, dtype=float), np.asarray(mask).astype(bool)
+    d = np.asarray(log_ratios, dtype=float)
+    keep = np.asarray(mask).astype(bool)
     d = np.where(keep, d, 0.0)
     low, high = (_short(math.exp(extreme)) for extreme in (d.min(), d.max()))
-    still = house.percent(float((np.abs(np.expm1(d[keep])) < NEAR).mean()) if keep.any() else 1.0, digits=2)
-    title = (
-        f"{still} of the tokens moved by less than 20\xa0%; all range from {low} to {high} times their old probability"
+    still = house.percent(
+        float((np.abs(np.expm1(d[keep])) < NEAR).mean()) if keep.any() else 1.0, digits=2
     )
-    fig, axes = house.figure(0.6 + 1.1 * len(d), title, len(d), 1, left=0.65, right=0.15, bottom=0.45, hgap=0.32)
+    title = (
+        f"{still} of the tokens moved by less than 20\xa0%; all range from {low} to {high} times"
+        " their old probability"
+    )
+    fig, axes = house.figure(
+        0.6 + 1.1 * len(d), title, len(d), 1, left=0.65, right=0.15, bottom=0.45, hgap=0.32
+    )
     half = max(1.6 * np.abs(d).max(), 0.01)  # room for the names of tokens at the tips
     places, labels = _ticks(half / 1.6)
     for i, ax in enumerate(axes[:, 0]):
@@ -41,25 +49,41 @@ def ratios_along(log_ratios, mask, tokens: Sequence[Sequence[str]], names: Seque
         house.heading(ax, f"{names[i]}, {n} tokens", size=9)
         for t in _farthest(d[i, :n]):
             below = d[i, t] < 0
-            ax.annotate(f"“{tokens[i][t]}” × {_short(math.exp(d[i, t]))}", (t + 1, d[i, t]), (0, -2 if below else 2),
-                        textcoords="offset points", ha="left" if t < 3 else "center", va="top" if below else "bottom", size=7.5,
-                        color=house.INK)  # fmt: skip
+            ax.annotate(
+                f"“{tokens[i][t]}” × {_short(math.exp(d[i, t]))}",
+                (t + 1, d[i, t]),
+                (0, -2 if below else 2),
+                textcoords="offset points",
+                ha="left" if t < 3 else "center",
+                va="top" if below else "bottom",
+                size=7.5,
+                color=house.INK,
+            )
     axes[-1, 0].set_xlabel("position in the completion")
     axes[len(d) // 2, 0].set_ylabel("token ratio (log scale)", y=1.1)
-    moved = [f"{name}: ratios from {_short(math.exp(row[k].min()))} to {_short(math.exp(row[k].max()))}"
-             for name, row, k in zip(names, d, keep, strict=True) if k.any()]  # fmt: skip
+    moved = [
+        f"{name}: ratios from {_short(math.exp(row[k].min()))} to {_short(math.exp(row[k].max()))}"
+        for name, row, k in zip(names, d, keep, strict=True)
+        if k.any()
+    ]
     return house.finish(fig, "Token ratios along each completion", moved)
 
 
-def spread_growth(token: Sequence[float], sequence: Sequence[float], product: Sequence[float]) -> Figure:
+def spread_growth(
+    token: Sequence[float], sequence: Sequence[float], product: Sequence[float]
+) -> Figure:
     """Standard deviations of three log-ratios after 0, 1, 2 ... updates on one rollout."""
     found = {"token": token, "sequence": sequence, "product": product}
-    names = {"token": "token ratio", "sequence": "sequence ratio", "product": "product of token ratios"}
+    names = {
+        "token": "token ratio",
+        "sequence": "sequence ratio",
+        "product": "product of token ratios",
+    }
     last = len(token) - 1
     ends = {name: values[-1] for name, values in found.items()}
     title = (
-        f"After {last} update{'s' * (last != 1)} token ratios spread {ends['token']:#.2g}, sequence ratios "
-        f"{ends['sequence']:#.2g}, products {ends['product']:#.2g}"
+        f"After {last} update{'s' * (last != 1)} token ratios spread {ends['token']:#.2g}, sequence"
+        f" ratios {ends['sequence']:#.2g}, products {ends['product']:#.2g}"
     )
     fig, axes = house.figure(2.9, title, left=0.6, right=2.0, bottom=0.5)
     ax = axes[0, 0]
@@ -69,9 +93,18 @@ def spread_growth(token: Sequence[float], sequence: Sequence[float], product: Se
     ax.set_ylim(0, 1.05 * max(max(ends.values()), 1e-6))
     gap = 1.05 * max(max(ends.values()), 1e-6) * 0.085
     ordered = sorted(ends, key=ends.get)
-    for name, y in zip(ordered, house.spread([ends[n] for n in ordered], gap, 0, ax.get_ylim()[1]), strict=True):
-        ax.text(1.02, y, f"{names[name]} {ends[name]:#.2g}", transform=ax.get_yaxis_transform(), va="center",
-                color=COLORS[name], size=9.5)  # fmt: skip
+    for name, y in zip(
+        ordered, house.spread([ends[n] for n in ordered], gap, 0, ax.get_ylim()[1]), strict=True
+    ):
+        ax.text(
+            1.02,
+            y,
+            f"{names[name]} {ends[name]:#.2g}",
+            transform=ax.get_yaxis_transform(),
+            va="center",
+            color=COLORS[name],
+            size=9.5,
+        )
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.set_xlabel("updates on this rollout")
     ax.set_ylabel("sd of the log-ratio (nats)")
@@ -80,17 +113,20 @@ def spread_growth(token: Sequence[float], sequence: Sequence[float], product: Se
 
 
 def three_ratios(log_ratios, mask, title: str) -> Figure:
-    """Histograms of token ratios, sequence ratios and products of token ratios of one set of rollouts, each on a scale
-    of its own, with their spreads. log_ratios, mask: [B, T]."""
+    """Histograms of token ratios, sequence ratios and products of token ratios of one set of
+    rollouts, each on a scale of its own, with their spreads. log_ratios, mask: [B, T]."""
     keep = np.asarray(mask).astype(bool)
     d = np.where(keep, np.asarray(log_ratios, dtype=float), 0.0)
-    total, lengths = d.sum(axis=1), keep.sum(axis=1)
+    total = d.sum(axis=1)
+    lengths = keep.sum(axis=1)
     panels = [
         ("token", "token ratio", d[keep]),
         ("sequence", "sequence ratio s", total / np.maximum(lengths, 1)),
         ("product", "product of token ratios", total),
     ]
-    fig, axes = house.figure(2.75, title, 1, 3, left=0.15, right=0.15, top=0.25, bottom=1.1, wgap=0.25, title_lines=2)
+    fig, axes = house.figure(
+        2.75, title, 1, 3, left=0.15, right=0.15, top=0.25, bottom=1.1, wgap=0.25, title_lines=2
+    )
     lines = []
     for ax, (kind, name, values) in zip(axes[0], panels, strict=True):
         half = _half_width(values)
@@ -110,11 +146,16 @@ def three_ratios(log_ratios, mask, title: str) -> Figure:
         ax.spines["left"].set_visible(False)
         house.heading(ax, name, color=COLORS[kind], weight="bold", size=9)
         low, high = np.exp(np.quantile(values, (0.05, 0.95)))
-        sd, low, high = _spread(values.std()), _short(low), _short(high)
+        sd = _spread(values.std())
+        low = _short(low)
+        high = _short(high)
         ax.set_xlabel(f"sd of the log {sd}\n90\xa0% lie in {low} to {high}", size=8.5)
         lines.append(f"{name}: sd of the log {sd}, 90 % between {low} and {high}")
-    house.note(fig, "Grey: within 20\xa0% of 1. Each panel has its own log scale, whose end bars hold what lies beyond it.\n"
-                    "Height: square root of the share, so that the tails show.")  # fmt: skip
+    house.note(
+        fig,
+        "Grey: within 20\xa0% of 1. Each panel has its own log scale, whose end bars hold what lies"
+        " beyond it.\nHeight: square root of the share, so that the tails show.",
+    )
     return house.finish(fig, "Three histograms of ratios", lines)
 
 
@@ -123,14 +164,16 @@ def _rgb(color: str) -> tuple[float, float, float]:
 
 
 def _half_width(values: np.ndarray) -> float:
-    """The next of 1, 2, 5 times a power of ten that holds 99 % of the log-ratios, at least 0.001."""
+    """The next of 1, 2, 5 times a power of ten that holds 99 % of the log-ratios, at least
+    0.001."""
     wanted = max(1.05 * float(np.quantile(np.abs(values), 0.99)), 1e-3)
     power = 10 ** math.floor(math.log10(wanted))
     return next(power * step for step in (1, 2, 5, 10) if power * step >= wanted * (1 - 1e-9))
 
 
 def _ticks(half: float) -> tuple[list[float], list[str]]:
-    """Three ticks of an axis of log-ratios from -half to half, which name ratios: 0.9, 1, 1.1 or 10^-6, 1, 10^6."""
+    """Three ticks of an axis of log-ratios from -half to half, which name ratios: 0.9, 1, 1.1 or
+    10^-6, 1, 10^6."""
     if half > math.log(10) * 1.1:
         power = math.floor(0.9 * half / math.log(10))
         places = [-power * math.log(10), 0.0, power * math.log(10)]
@@ -163,7 +206,8 @@ def _short(ratio: float) -> str:
 
 
 def _farthest(d: np.ndarray, count: int = 6) -> list[int]:
-    """Places of the tokens farthest from ratio 1 that are not too near to each other and moved by a factor of 2.4."""
+    """Places of the tokens farthest from ratio 1 that are not too near to each other and moved by a
+    factor of 2.4."""
     chosen: list[int] = []
     for t in np.argsort(-np.abs(d)):
         apart = all(abs(int(t) - c) >= FAR_APART or d[t] * d[c] < 0 for c in chosen)

@@ -20,22 +20,33 @@ from rlvr_helpers.training import train
 
 # Each rollout is used for 16 updates, so that the clip has work. Lesson 06 shows the same settings.
 SETTINGS = TrainSettings(
-    steps=8, epochs=4, minibatches=4, learning_rate=6e-5, warmup_steps=2, decay_steps=None, eval_every=2
+    steps=8,
+    epochs=4,
+    minibatches=4,
+    learning_rate=6e-5,
+    warmup_steps=2,
+    decay_steps=None,
+    eval_every=2,
 )
-METHODS = {"with the clip": GRPO, "without the clip": replace(GRPO, clip_low=math.inf, clip_high=math.inf)}
+METHODS = {
+    "with the clip": GRPO,
+    "without the clip": replace(GRPO, clip_low=math.inf, clip_high=math.inf),
+}
 EVAL_COUNT = 100
 
 
 def last_accuracy(method, seed: int) -> float:
     """Held-out accuracy after the last rollout of a run from the start model."""
-    policy, test = load_policy("tiny"), load_problems("test")[:EVAL_COUNT]
+    policy = load_policy("tiny")
+    test = load_problems("test")[:EVAL_COUNT]
     settings = replace(SETTINGS, seed=seed)
-    *_, last = train(policy, load_problems("train"), method, settings, eval_problems=test)
+    *_, last = train(policy, load_problems("train"), method, settings=settings, eval_problems=test)
     return last.eval.accuracy
 
 
 def recorded_collapse() -> dict[int, dict[str, float]]:
-    """seed -> {"with the clip": accuracy, "without the clip": accuracy}, as measured once for the course."""
+    """seed -> {"with the clip": accuracy, "without the clip": accuracy}, as measured once for the
+    course."""
     rows = json.loads((DATA / "runs" / "collapse.json").read_text())["accuracy"]
     return {int(seed): row for seed, row in rows.items()}
 
@@ -50,9 +61,13 @@ def main() -> None:
         accuracy[seed] = {name: last_accuracy(method, seed) for name, method in METHODS.items()}
         print(f"seed {seed}: {accuracy[seed]}", flush=True)
     found = {
-        "accuracy": accuracy, "eval_count": EVAL_COUNT, "settings": asdict(SETTINGS),
-        "provenance": provenance("tiny", "tiny", command="python -m rlvr_helpers.lessons.l06_clipping.experiment"),
-    }  # fmt: skip
+        "accuracy": accuracy,
+        "eval_count": EVAL_COUNT,
+        "settings": asdict(SETTINGS),
+        "provenance": provenance(
+            "tiny", "tiny", command="python -m rlvr_helpers.lessons.l06_clipping.experiment"
+        ),
+    }
     text = json.dumps(found, indent=1) + "\n"
     write_whole(options.out, lambda file: file.write(text.encode()))
 

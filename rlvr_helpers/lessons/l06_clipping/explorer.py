@@ -134,7 +134,10 @@ def recorded_trainings() -> dict:
         "top": TOP,
         "rollouts": data["settings"]["steps"],
         "eval_count": data["eval_count"],
-        "arms": [{**dict(zip(names, key, strict=True)), "seeds": seeds[:shared]} for key, seeds in arms.items()],
+        "arms": [
+            {**dict(zip(names, key, strict=True)), "seeds": seeds[:shared]}
+            for key, seeds in arms.items()
+        ],
     }
 
 
@@ -152,7 +155,7 @@ def tokens_after(drift: RecordedDrift, update: int) -> tuple[np.ndarray, np.ndar
     return drift.log_ratios[update - 1][keep].double().numpy(), advantages.double().numpy()
 
 
-# --- the picture where no script runs, with the measures of explorer.js -------------------------
+# --- the picture where no script runs, with the measures of explorer.js ---------------------------
 
 SOFT = 0.01
 FAR = 4.0
@@ -179,9 +182,11 @@ def still(drift: RecordedDrift) -> Still:
     """GRPO's range over the tokens after UPDATE updates; it reads on white and on black."""
     words = CLIP_STAGE
     d, a = tokens_after(drift, UPDATE)
-    low, high = -np.log1p(-GRPO.clip_low), np.log1p(GRPO.clip_high)
-    ratios, advantages = torch.from_numpy(np.exp(d)), torch.from_numpy(a)
-    stopped = clip_binds(ratios, advantages, GRPO.clip_low, GRPO.clip_high).numpy()
+    low = -np.log1p(-GRPO.clip_low)
+    high = np.log1p(GRPO.clip_high)
+    ratios = torch.from_numpy(np.exp(d))
+    advantages = torch.from_numpy(a)
+    stopped = clip_binds(ratios, advantages, GRPO.clip_low, clip_high=GRPO.clip_high).numpy()
     parts = []
     for side, (ink, mine) in enumerate(((BLUE, a > 0), (ORANGE, a < 0))):
         held = np.minimum(d, high) if side == 0 else np.maximum(d, -low)
@@ -189,13 +194,25 @@ def still(drift: RecordedDrift) -> Still:
         places = [_x(d), _height(side, held)]
         lifted = _piled(places[0], places[1], mine)
         for colour, some in ((INK, mine & stopped), (ink, mine & ~stopped)):
-            spots = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in zip(places[0][some], lifted[some], strict=True))
-            parts.append(f'<path d="{spots}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>')
+            spots = "".join(
+                f"M{x:.0f} {y:.0f}h0" for x, y in zip(places[0][some], lifted[some], strict=True)
+            )
+            parts.append(
+                f'<path d="{spots}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
+            )
         parts.append(_text(14, side * LANE + 15, words["lanes"][side], "start", "bold"))
     for edge, anchor in ((-low, "end"), (high, "start")):
         x = _x(edge)
         parts.append(_path([(x, 22), (x, FLOOR + 20)], f'stroke="{INK}" stroke-width="2"'))
-        parts.append(_text(x + (6 if anchor == "start" else -6), FLOOR + 32, f"{np.exp(edge):.1f}", anchor, "bold"))
+        parts.append(
+            _text(
+                x + (6 if anchor == "start" else -6),
+                FLOOR + 32,
+                f"{np.exp(edge):.1f}",
+                anchor,
+                "bold",
+            )
+        )
     parts.append(_path([(14, FLOOR), (WIDTH - 14, FLOOR)], f'stroke="{INK}"'))
     parts += [_text(_x(np.log(q)), FLOOR + 16, name, "middle") for q, name in TICKS]
     parts.append(_text(14, FLOOR + 50, words["axis"], "start"))
@@ -203,7 +220,13 @@ def still(drift: RecordedDrift) -> Still:
     font = f'font-family="sans-serif" font-size="12" fill="{INK}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
     given = {"n": UPDATE, "stopped": int(stopped.sum()), "all": f"{len(d):,}"}
-    return Still(svg, words["alt"].format(**given), WIDTH, FLOOR + 58, words["long"].format(**given))
+    return Still(
+        svg,
+        words["alt"].format(**given),
+        WIDTH,
+        height=FLOOR + 58,
+        description=words["long"].format(**given),
+    )
 
 
 def _bend(d: np.ndarray | float) -> np.ndarray | float:
@@ -220,13 +243,18 @@ def _height(side: int, d: np.ndarray | float) -> np.ndarray | float:
 
 
 def _slope(side: int, low: float, high: float) -> list[tuple[float, float]]:
-    ends = [(-FAR, -FAR), (high, high), (FAR, high)] if side == 0 else [(-FAR, -low), (-low, -low), (FAR, FAR)]
+    ends = (
+        [(-FAR, -FAR), (high, high), (FAR, high)]
+        if side == 0
+        else [(-FAR, -low), (-low, -low), (FAR, FAR)]
+    )
     return [(_x(d), _height(side, held)) for d, held in ends]
 
 
 def _piled(x: np.ndarray, y: np.ndarray, mine: np.ndarray) -> np.ndarray:
     """Heights of dots that rest on each other, where several share a place."""
-    lifted, piles = y.copy(), {}
+    lifted = y.copy()
+    piles = {}
     for i in np.flatnonzero(mine):
         below = piles[round(x[i] / 4)] = piles.get(round(x[i] / 4), -1) + 1
         lifted[i] -= 3 + 0.46 * LANE * (1 - np.exp(-3.6 * below / (0.46 * LANE)))
@@ -239,4 +267,7 @@ def _path(points: list[tuple[float, float]], style: str) -> str:
 
 def _text(x: float, y: float, words: str, anchor: str, weight: str = "normal") -> str:
     words = html.escape(words)
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-weight="{weight}">{words}</text>'
+    return (
+        f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}"'
+        f' font-weight="{weight}">{words}</text>'
+    )

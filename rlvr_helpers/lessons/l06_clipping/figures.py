@@ -1,4 +1,5 @@
-"""Figures of lesson 06: the clip in four quadrants over real ratios, its share against its range, and the collapse."""
+"""Figures of lesson 06: the clip in four quadrants over real ratios, its share against its range,
+and the collapse."""
 
 import math
 import textwrap
@@ -20,8 +21,11 @@ STEP = {"token": 0.5, "sequence": 0.1}  # its ticks
 UNITS = {"token": "tokens", "sequence": "sequences"}
 BINS = 75  # odd, so that one is centred on ratio 1
 SIGNS = {"positive": (1,), "negative": (-1,), "both": (1, -1)}  # of the advantage
-NEAREST, FARTHEST = -4.0, 0.0  # powers of ten between which the distance from 1 is drawn
-CLIPPED = "#BF5F98"  # what the clip has stopped, in every figure of this lesson: 3.9:1 on white, 4.8:1 on #111
+# powers of ten between which the distance from 1 is drawn
+NEAREST = -4.0
+FARTHEST = 0.0
+# what the clip has stopped, in every figure of this lesson: 3.9:1 on white, 4.8:1 on #111
+CLIPPED = "#BF5F98"
 SHADE = 0.16
 FADED = 0.2
 
@@ -35,8 +39,10 @@ class Ratios:
 
     def binds(self, clip_low: float, clip_high: float) -> np.ndarray:
         """Where the clip binds, [N], by `clip_binds` itself."""
-        q, a = (torch.from_numpy(np.asarray(x, dtype=float)) for x in (self.ratios, self.advantages))
-        return clip_binds(q, a, clip_low, clip_high).numpy()
+        q, a = (
+            torch.from_numpy(np.asarray(x, dtype=float)) for x in (self.ratios, self.advantages)
+        )
+        return clip_binds(q, a, clip_low, clip_high=clip_high).numpy()
 
     def of_signs(self, signs: Sequence[int]) -> "Ratios":
         """Those whose advantage has one of the signs."""
@@ -44,18 +50,27 @@ class Ratios:
         return Ratios(self.ratios[keep], self.advantages[keep])
 
 
-def four_quadrants(method: Method, clip_low: float, clip_high: float, found: Mapping[str, Ratios], when: str,
-                   sign: str = "both") -> Figure:  # fmt: skip
-    """The clipped objective and its gradient against the ratio for both signs of A, over the histogram of real ratios.
+def four_quadrants(
+    method: Method,
+    clip_low: float,
+    clip_high: float,
+    found: Mapping[str, Ratios],
+    when: str,
+    sign: str = "both",
+) -> Figure:
+    """The clipped objective and its gradient against the ratio for both signs of A, over the
+    histogram of real ratios.
 
-    found: the ratios of both levels, "token" and "sequence"; the method's own are counted. when: "after update 8".
+    found: the ratios of both levels, "token" and "sequence"; the method's own are counted. when:
+        "after update 8".
     """
     return FourQuadrants().draw(method, clip_low, clip_high, found, when, sign)
 
 
 class FourQuadrants:
-    """The figure of `four_quadrants`, built once and changed in place: building seven axes takes longer than a slider
-    may. `draw` gives for the same arguments the same picture, whatever was drawn before."""
+    """The figure of `four_quadrants`, built once and changed in place: building seven axes takes
+    longer than a slider may. `draw` gives for the same arguments the same picture, whatever was
+    drawn before."""
 
     def __init__(self):
         self.fig, grid = house.figure(5.02, " ", 4, 2, title_lines=2)
@@ -70,18 +85,37 @@ class FourQuadrants:
             ax.yaxis.set_label_coords(-0.15, 0.5)
 
     def _arrange(self, grid) -> None:
-        """Rows of unequal height, close to each other where they share the ratio's axis. In inches."""
+        """Rows of unequal height, close to each other where they share the ratio's axis. In
+        inches."""
         width, height = self.fig.get_size_inches()
-        left, panel, gap = 0.68, 2.58, 0.55
-        bottoms, heights = (3.47, 2.57, 1.57, 0.42), (1.05, 0.78, 0.88, 0.66)
+        left = 0.68
+        panel = 2.58
+        gap = 0.55
+        bottoms = (3.47, 2.57, 1.57, 0.42)
+        heights = (1.05, 0.78, 0.88, 0.66)
         for row, bottom, tall in zip(grid, bottoms, heights, strict=True):
             for i, ax in enumerate(row):
-                ax.set_position([(left + i * (panel + gap)) / width, bottom / height, panel / width, tall / height])
+                ax.set_position(
+                    [
+                        (left + i * (panel + gap)) / width,
+                        bottom / height,
+                        panel / width,
+                        tall / height,
+                    ]
+                )
         grid[3, 0].set_position([0.95 / width, 0.42 / height, 5.4 / width, 0.66 / height])
 
-    def draw(self, method: Method, clip_low: float, clip_high: float, found: Mapping[str, Ratios], when: str,
-             sign: str = "both") -> Figure:  # fmt: skip
-        level, style = method.ratio_level, house.STYLES.get(method.name, house.OTHER)
+    def draw(
+        self,
+        method: Method,
+        clip_low: float,
+        clip_high: float,
+        found: Mapping[str, Ratios],
+        when: str,
+        sign: str = "both",
+    ) -> Figure:
+        level = method.ratio_level
+        style = house.STYLES.get(method.name, house.OTHER)
         counted = {name: ratios.of_signs(SIGNS[sign]) for name, ratios in found.items()}
         mine = counted[level]
         binds = mine.binds(clip_low, clip_high)
@@ -95,17 +129,22 @@ class FourQuadrants:
             column.draw(clip_low, clip_high, style, tallest, len(binds), column.sign in SIGNS[sign])
             lines.append(column.describe())
         self.strip.draw(level, clip_low, clip_high, style["color"], counted)
-        title = _share_title(method, when, mine, binds, clip_low, clip_high, sign)
+        title = _share_title(
+            method, when, mine, binds=binds, low=clip_low, high=clip_high, sign=sign
+        )
         self.title.set_text("\n".join(textwrap.wrap(title, 70)))
         range_ = f"clip range {_number(1 - clip_low)} to {_number(1 + clip_high)}"
-        return house.finish(self.fig, "The clip in four quadrants", [range_, *lines, *self.strip.describe(counted)])
+        return house.finish(
+            self.fig, "The clip in four quadrants", [range_, *lines, *self.strip.describe(counted)]
+        )
 
 
 class _Column:
     """Objective, gradient and histogram for one sign of A, over one axis of ratios."""
 
     def __init__(self, axes: Sequence[Axes], sign: int):
-        self.axes, self.sign = axes, sign
+        self.axes = axes
+        self.sign = sign
         objective, gradient, histogram = axes
         self.shades = [ax.axvspan(1, 2, color=CLIPPED, alpha=SHADE, lw=0, zorder=0) for ax in axes]
         self.curves = [_Curve(objective), _Curve(gradient)]
@@ -123,33 +162,56 @@ class _Column:
         for ax in axes[:2]:
             ax.set_xticks([])
         dead, other = (1, 0) if sign > 0 else (0, 1)
-        self.shares = [_corner(histogram, side, 0.97, "top") for side in (dead, other)]
+        self.shares = [_corner(histogram, side, 0.97, va="top") for side in (dead, other)]
         self.shares[0].set(color=CLIPPED, weight="bold")
-        self.edge = _corner(objective, dead, 0.06, "bottom")
-        self.dead = gradient.text(0, 0.5 * sign, "no gradient", ha="center", va="center", size=8.5, color=house.INK)
+        self.edge = _corner(objective, dead, 0.06, va="bottom")
+        self.dead = gradient.text(
+            0, 0.5 * sign, "no gradient", ha="center", va="center", size=8.5, color=house.INK
+        )
         pushed = "pushed up →" if sign > 0 else "← pushed down"
-        self.pushed = gradient.text(1 - (0.75, 0.25)[dead == 0], 0.5 * sign, pushed, ha="center", va="center", size=8.5,
-                                    color=house.INK, transform=gradient.get_yaxis_transform())  # fmt: skip
+        self.pushed = gradient.text(
+            1 - (0.75, 0.25)[dead == 0],
+            0.5 * sign,
+            pushed,
+            ha="center",
+            va="center",
+            size=8.5,
+            color=house.INK,
+            transform=gradient.get_yaxis_transform(),
+        )
         kind = "A > 0: to be made likelier" if sign > 0 else "A < 0: to be made less likely"
-        self.heading = objective.annotate(kind, (0, 1), (0, 6), "axes fraction", "offset points", color=house.INK,
-                                          size=9.5, weight="bold")  # fmt: skip
+        self.heading = objective.annotate(
+            kind,
+            (0, 1),
+            (0, 6),
+            "axes fraction",
+            "offset points",
+            color=house.INK,
+            size=9.5,
+            weight="bold",
+        )
 
     def set_scale(self, level: str) -> None:
         """The axes of token or of sequence ratios."""
-        half, step = HALF[level], STEP[level]
-        ticks, self.low, self.high = [1 - step, 1, 1 + step], 1 - half, 1 + half
+        half = HALF[level]
+        step = STEP[level]
+        ticks = [1 - step, 1, 1 + step]
+        self.low = 1 - half
+        self.high = 1 + half
         for ax in self.axes:
             ax.set_xlim(self.low, self.high)
         self.axes[2].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         self.axes[2].set_xlabel(f"{level} ratio", labelpad=1)
         middle = self.sign
         self.axes[0].set_ylim(middle - 1.12 * half, middle + 1.12 * half)
-        self.axes[0].set_yticks([self.sign * tick for tick in ticks], _minus(self.sign * tick for tick in ticks))
+        self.axes[0].set_yticks(
+            [self.sign * tick for tick in ticks], _minus(self.sign * tick for tick in ticks)
+        )
         self.edges = np.linspace(self.low, self.high, BINS + 1)
 
     def count(self, found: Ratios, binds: np.ndarray) -> int:
-        """Counts ratios in bins, those that are clipped apart; returns the fullest bin. The end bins hold what lies
-        beyond the axis."""
+        """Counts ratios in bins, those that are clipped apart; returns the fullest bin. The end
+        bins hold what lies beyond the axis."""
         mine = np.sign(found.advantages) == self.sign
         inside = np.clip(found.ratios, self.low + 1e-9, self.high - 1e-9)
         self.all = np.histogram(inside[mine], self.edges)[0]
@@ -157,27 +219,41 @@ class _Column:
         self.ratios = found.ratios[mine]
         return int(self.all.max(initial=0))
 
-    def draw(self, clip_low: float, clip_high: float, style: dict, tallest: int, total: int, active: bool) -> None:
-        """All of the column. tallest: the fullest bin of both columns; total: of how many ratios shares are given."""
+    def draw(
+        self, clip_low: float, clip_high: float, style: dict, tallest: int, total: int, active: bool
+    ) -> None:
+        """All of the column. tallest: the fullest bin of both columns; total: of how many ratios
+        shares are given."""
         up = self.sign > 0
         edge = 1 + clip_high if up else 1 - clip_low
         outer = self.high if up else self.low
-        self.reaches = edge < outer if up else edge > outer  # whether there is a dead zone on this axis
+        # whether there is a dead zone on this axis
+        self.reaches = edge < outer if up else edge > outer
         start = edge if self.reaches else outer
         for shade in self.shades:
             shade.set_x(min(start, outer))
             shade.set_width(abs(outer - start))
         live = np.array([self.low, start] if up else [start, self.high])
         dead = np.array([start, outer])
-        a, fade = float(self.sign), 1.0 if active else FADED
-        self.curves[0].draw((live, a * live), (dead, np.full(2, a * start)), (dead, a * dead), style, fade)
-        self.curves[1].draw((live, np.full(2, a)), (dead, np.zeros(2)), (dead, np.full(2, a)), style, fade)
+        a = float(self.sign)
+        fade = 1.0 if active else FADED
+        self.curves[0].draw(
+            (live, a * live), (dead, np.full(2, a * start)), (dead, a * dead), style, fade
+        )
+        self.curves[1].draw(
+            (live, np.full(2, a)), (dead, np.zeros(2)), (dead, np.full(2, a)), style, fade
+        )
         self.free.set_data(np.sqrt(self.all / max(tallest, 1)), self.edges)
         self.bound.set_data(np.sqrt(self.dead_ones / max(tallest, 1)), self.edges)
         self.free.set_color(style["color"])
-        outside = int((self.ratios < 1 - clip_low).sum() if up else (self.ratios > 1 + clip_high).sum())
+        outside = int(
+            (self.ratios < 1 - clip_low).sum() if up else (self.ratios > 1 + clip_high).sum()
+        )
         self.said = (int(self.dead_ones.sum()), outside, total, active)
-        texts = (f"clipped {_share(self.said[0], total)}", f"outside, kept {_share(outside, total)}")
+        texts = (
+            f"clipped {_share(self.said[0], total)}",
+            f"outside, kept {_share(outside, total)}",
+        )
         for text, said in zip(self.shares, texts, strict=True):
             text.set_text(said if active else "")
         self.edge.set_text(f"flat {'above' if up else 'below'} {_number(edge)}")
@@ -192,13 +268,15 @@ class _Column:
         if not active:
             return f"{name}: not counted"
         return (
-            f"{name}: gradient stops {self.edge.get_text().removeprefix('flat ')}, clipped {_share(clipped, total)}, "
-            f"outside on the other side, gradient kept {_share(outside, total)}"
+            f"{name}: gradient stops {self.edge.get_text().removeprefix('flat ')}, clipped"
+            f" {_share(clipped, total)}, outside on the other side, gradient kept"
+            f" {_share(outside, total)}"
         )
 
 
 class _Curve:
-    """A function of the ratio: alive in the method's colour, of another where the clip has stopped it, dashed without a clip."""
+    """A function of the ratio: alive in the method's colour, of another where the clip has stopped
+    it, dashed without a clip."""
 
     def __init__(self, ax: Axes):
         (self.without,) = ax.plot([], [], color=house.INK, lw=1, dashes=(3, 2))
@@ -214,28 +292,45 @@ class _Curve:
 
 
 class _Strip:
-    """How far ratios are from 1 on one log scale: a bar for tokens, one for sequences, and the clip range on each."""
+    """How far ratios are from 1 on one log scale: a bar for tokens, one for sequences, and the clip
+    range on each."""
 
     def __init__(self, ax: Axes):
-        self.ax, self.rows = ax, {}
+        self.ax = ax
+        self.rows = {}
         ax.set_xlim(NEAREST, FARTHEST)
         ax.set_ylim(-0.6, 2.3)
         powers = np.arange(NEAREST, FARTHEST + 1)
         ax.set_xticks(powers, [f"{10**power:g}" for power in powers])
-        ax.set_xlabel("distance of the ratios from 1, log scale (bar: 5 to 95\xa0% of them, dot: median, ticks: clip range)",
-                      labelpad=1, size=8.5)  # fmt: skip
+        ax.set_xlabel(
+            "distance of the ratios from 1, log scale (bar: 5 to 95\xa0% of them, dot: median,"
+            " ticks: clip range)",
+            labelpad=1,
+            size=8.5,
+        )
         house.rows_axis(ax, [1.35, 0], ["tokens", "sequences"])
         for level, y in (("token", 1.35), ("sequence", 0)):
             (bar,) = ax.plot([], [], lw=6, solid_capstyle="butt")
             (dot,) = ax.plot([], [], "o", ms=5)
-            marks = [ax.plot([], [], lw=2, color=house.INK, solid_capstyle="butt")[0] for _ in range(2)]
+            marks = [
+                ax.plot([], [], lw=2, color=house.INK, solid_capstyle="butt")[0] for _ in range(2)
+            ]
             label = ax.text(0, y + 0.68, "", size=8, color=house.INK, ha="left", va="center")
             self.rows[level] = (y, bar, dot, marks, label)
 
-    def draw(self, active: str, clip_low: float, clip_high: float, color: str, found: Mapping[str, Ratios]) -> None:
+    def draw(
+        self,
+        active: str,
+        clip_low: float,
+        clip_high: float,
+        color: str,
+        found: Mapping[str, Ratios],
+    ) -> None:
         for level, (y, bar, dot, marks, label) in self.rows.items():
             usual = GRPO if level == "token" else GSPO
-            low, high = (clip_low, clip_high) if level == active else (usual.clip_low, usual.clip_high)
+            low, high = (
+                (clip_low, clip_high) if level == active else (usual.clip_low, usual.clip_high)
+            )
             quantiles = _distance_quantiles(found[level].ratios)
             moved = bool(len(quantiles)) and quantiles[-1] > 0
             first, middle, last = (_power(q) for q in quantiles) if moved else (NEAREST,) * 3
@@ -248,7 +343,9 @@ class _Strip:
                 mark.set_data([_power(eps)] * 2, [y - 0.45, y + 0.45])
                 mark.set_color(CLIPPED if level == active else house.INK)
             right = max(_power(low), _power(high))
-            label.set_text(f"{_number(low)} / {_number(high)}" + ("" if level == active else " (usual)"))
+            label.set_text(
+                f"{_number(low)} / {_number(high)}" + ("" if level == active else " (usual)")
+            )
             label.set_x(right + 0.04)
             label.set_ha("left")
             if right > -0.65:
@@ -261,7 +358,10 @@ class _Strip:
             quantiles = _distance_quantiles(ratios.ratios)
             if len(quantiles):
                 low, middle, high = (_number(q) for q in quantiles)
-                lines.append(f"distance of {UNITS[level]} from 1: median {middle}, 5 to 95 % of them {low} to {high}")
+                lines.append(
+                    f"distance of {UNITS[level]} from 1: median {middle}, 5 to 95 % of them {low}"
+                    f" to {high}"
+                )
         return lines
 
 
@@ -275,20 +375,27 @@ def _power(distance: float) -> float:
 
 
 def _corner(ax: Axes, side: int, y: float, va: str):
-    style = {"transform": ax.transAxes, "ha": ("left", "right")[side], "va": va, "size": 8.5, "color": house.INK}
+    style = {
+        "transform": ax.transAxes,
+        "ha": ("left", "right")[side],
+        "va": va,
+        "size": 8.5,
+        "color": house.INK,
+    }
     return ax.text((0.015, 0.985)[side], y, "", **style)
 
 
 def _share_title(
     method: Method, when: str, found: Ratios, binds: np.ndarray, low: float, high: float, sign: str
 ) -> str:
-    unit, total = UNITS[method.ratio_level], len(binds)
+    unit = UNITS[method.ratio_level]
+    total = len(binds)
     outside = int(((found.ratios < 1 - low) | (found.ratios > 1 + high)).sum())
     whose = {"positive": " with A > 0", "negative": " with A < 0", "both": ""}[sign]
     whose = whose.replace(" > ", "\xa0>\xa0").replace(" < ", "\xa0<\xa0")
     return (
-        f"{method.name}, {when}: the clip binds on {_share(int(binds.sum()), total)} of {total:,} {unit}{whose}; "
-        f"{_share(outside, total)} lie outside its range"
+        f"{method.name}, {when}: the clip binds on {_share(int(binds.sum()), total)} of {total:,}"
+        f" {unit}{whose}; {_share(outside, total)} lie outside its range"
     )
 
 
@@ -305,36 +412,67 @@ def _minus(values) -> list[str]:
     return [f"{value:g}".replace("-", "−") for value in values]
 
 
-# -- the clipped share against the range ----------------------------------------------------------------------------
+# -- the clipped share against the range
 
 
 def share_against_range(
-    shares: Mapping[str, tuple[np.ndarray, np.ndarray]], found: Mapping[str, float], wanted: float, when: str
+    shares: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    found: Mapping[str, float],
+    wanted: float,
+    when: str,
 ) -> Figure:
-    """The share on which a range of eps to both sides binds, against eps on a log scale, for tokens and for sequences.
+    """The share on which a range of eps to both sides binds, against eps on a log scale, for tokens
+    and for sequences.
 
-    shares: "token" and "sequence" -> (eps ascending, share). found: the range of each that binds on the wanted share,
-    as `range_that_binds` computes it; one beyond the ends of its curve is not drawn.
+    shares: "token" and "sequence" -> (eps ascending, share). found: the range of each that binds on
+    the wanted share, as `range_that_binds` computes it; one beyond the ends of its curve is not
+    drawn.
     """
-    found = {level: eps if shares[level][0][0] <= eps <= shares[level][0][-1] else None for level, eps in found.items()}
+    found = {
+        level: eps if shares[level][0][0] <= eps <= shares[level][0][-1] else None
+        for level, eps in found.items()
+    }
     parts = [f"{_short(eps)} for {UNITS[level]}" for level, eps in found.items()]
-    title = f"{when.capitalize()} a clip range that binds on {house.percent(wanted)} is {' and '.join(parts)}"
+    title = (
+        f"{when.capitalize()} a clip range that binds on {house.percent(wanted)} is"
+        f" {' and '.join(parts)}"
+    )
     fig, axes = house.figure(2.9, title, left=0.75, right=1.0, bottom=0.5, title_lines=2)
     ax = axes[0, 0]
     places = []
     for level, (eps, share) in shares.items():
         color = house.color_of("GRPO" if level == "token" else "GSPO")
-        ax.plot(np.log10(eps), share, lw=2, color=color, linestyle="-" if level == "token" else (0, (4, 1)))
+        ax.plot(
+            np.log10(eps),
+            share,
+            lw=2,
+            color=color,
+            linestyle="-" if level == "token" else (0, (4, 1)),
+        )
         place = int(np.argmin(np.abs(share - 0.6 * share[0]))) if share[0] > 0 else len(share) // 3
         places.append((level, float(np.log10(eps[place])), float(share[place]), color))
         if found[level] is not None:
             ax.plot([math.log10(found[level])] * 2, [0, wanted], lw=1, color=color)
-            ax.plot([math.log10(found[level])], [wanted], "o", ms=6, color=color, clip_on=False, zorder=3)
+            ax.plot(
+                [math.log10(found[level])],
+                [wanted],
+                "o",
+                ms=6,
+                color=color,
+                clip_on=False,
+                zorder=3,
+            )
     for level, x, y, color in places:
         ax.annotate(UNITS[level], (x, y), (6, 4), textcoords="offset points", color=color, size=9.5)
     ax.axhline(wanted, color=CLIPPED, lw=1, dashes=(3, 2))
     ax.text(
-        1.02, wanted, house.percent(wanted), transform=ax.get_yaxis_transform(), color=CLIPPED, va="center", size=9.5
+        1.02,
+        wanted,
+        house.percent(wanted),
+        transform=ax.get_yaxis_transform(),
+        color=CLIPPED,
+        va="center",
+        size=9.5,
     )
     powers = np.arange(NEAREST, FARTHEST + 1)
     ax.set_xticks(powers, [f"{10**power:g}" for power in powers])
@@ -355,25 +493,40 @@ def _short(eps: float | None) -> str:
     return "not on this axis" if eps is None else f"{eps:.3g}"
 
 
-# -- the collapse ---------------------------------------------------------------------------------------------------
+# -- the collapse
 
 
 def collapse(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
-    """What went on in runs with and without the clip, against the rollout, in four panels. runs: name -> records."""
+    """What went on in runs with and without the clip, against the rollout, in four panels. runs:
+    name -> records."""
     fig, axes = house.figure(
-        4.2, _collapse_title(runs), 2, 2, left=0.6, right=0.35, top=0.55, bottom=0.5, wgap=0.6, hgap=0.55
+        4.2,
+        _collapse_title(runs),
+        2,
+        2,
+        left=0.6,
+        right=0.35,
+        top=0.55,
+        bottom=0.5,
+        wgap=0.6,
+        hgap=0.55,
     )
     last = max((r.step for records in runs.values() for r in records), default=1)
-    styles = ({"color": house.color_of("GRPO"), "linestyle": "-"}, {"color": CLIPPED, "linestyle": (0, (4, 1.2))})
+    styles = (
+        {"color": house.color_of("GRPO"), "linestyle": "-"},
+        {"color": CLIPPED, "linestyle": (0, (4, 1.2))},
+    )
     panels = [
         ("held-out accuracy (greedy)", _accuracies, 1.0),
         ("sd of token log-ratios, last pass", _spreads, None),
         ("entropy (nats a token)", lambda rs: [(r.step, r.entropy) for r in rs], None),
         ("KL to the start (nats a token)", lambda rs: [(r.step, r.kl) for r in rs], None),
-    ]  # fmt: skip
+    ]
     for ax, (name, points_of, top) in zip(axes.flat, panels, strict=True):
         house.heading(ax, name, size=9)
-        curves = [[p for p in points_of(records) if house.finite([p[1]])] for records in runs.values()]
+        curves = [
+            [p for p in points_of(records) if house.finite([p[1]])] for records in runs.values()
+        ]
         for curve, style in zip(curves, styles, strict=False):
             house.line(ax, [x for x, _ in curve], [y for _, y in curve], lw=2, **style)
         ax.set_xlim(0, max(last, 1))
@@ -386,9 +539,13 @@ def collapse(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
     for i, (name, style) in enumerate(zip(runs, styles, strict=False)):
         dash = ("—", "- -")[i]
         place = (0.6 * i, 1.3)  # over the first panel's heading
-        axes[0, 0].text(*place, f"{dash} {name}", transform=axes[0, 0].transAxes, size=9.5, color=style["color"])
+        axes[0, 0].text(
+            *place, f"{dash} {name}", transform=axes[0, 0].transAxes, size=9.5, color=style["color"]
+        )
     return house.finish(
-        fig, "Runs with and without the clip", [_describe_run(n, records) for n, records in runs.items()]
+        fig,
+        "Runs with and without the clip",
+        [_describe_run(n, records) for n, records in runs.items()],
     )
 
 
@@ -402,18 +559,27 @@ def _spreads(records: Sequence[StepRecord]) -> list[tuple[int, float | None]]:
 
 
 def _collapse_title(runs: Mapping[str, Sequence[StepRecord]]) -> str:
-    ends = [f"{name} {house.percent(points[-1][1], 2)}" for name, rs in runs.items() if (points := _accuracies(rs))]
+    ends = [
+        f"{name} {house.percent(points[-1][1], 2)}"
+        for name, rs in runs.items()
+        if (points := _accuracies(rs))
+    ]
     last = max((r.step for records in runs.values() for r in records), default=0)
-    return f"Accuracy after {last} rollouts: {', '.join(ends)}" if ends else "Runs with and without the clip"
+    return (
+        f"Accuracy after {last} rollouts: {', '.join(ends)}"
+        if ends
+        else "Runs with and without the clip"
+    )
 
 
 def _describe_run(name: str, records: Sequence[StepRecord]) -> str:
     if not records:
         return f"{name}: no records"
-    last, parts = (
-        records[-1],
-        [f"{name}: accuracy " + ", ".join(f"{house.percent(y, 2)} at {x}" for x, y in _accuracies(records))],
-    )
+    last = records[-1]
+    parts = [
+        f"{name}: accuracy "
+        + ", ".join(f"{house.percent(y, 2)} at {x}" for x, y in _accuracies(records))
+    ]
     if last.token_log_ratio:
         parts.append(f"last spread of token log-ratios {last.token_log_ratio.std:.2f}")
     for field, what in (("entropy", "entropy"), ("kl", "KL to the start")):

@@ -1,4 +1,5 @@
-"""The explorers of lesson 06: the clip in four quadrants over real ratios, and the range that clips a wanted share."""
+"""The explorers of lesson 06: the clip in four quadrants over real ratios, and the range that clips
+a wanted share."""
 
 import threading
 
@@ -22,10 +23,13 @@ RANGES = np.logspace(-4, np.log10(0.5), 120)
 
 
 def ratios_after(drift: RecordedDrift, updates: int) -> dict[str, Ratios]:
-    """Token and sequence ratios of the recorded rollout after some updates (0: before the first), with advantages."""
+    """Token and sequence ratios of the recorded rollout after some updates (0: before the first),
+    with advantages."""
     d = drift.log_ratios[updates - 1] if updates else torch.zeros_like(drift.log_ratios[0])
-    keep, each = drift.mask.bool(), drift.advantages
-    tokens, sequences = d.exp()[keep], (d.sum(dim=1) / drift.lengths).exp()
+    keep = drift.mask.bool()
+    each = drift.advantages
+    tokens = d.exp()[keep]
+    sequences = (d.sum(dim=1) / drift.lengths).exp()
     return {
         "token": Ratios(tokens.double().numpy(), each[:, None].expand_as(d)[keep].double().numpy()),
         "sequence": Ratios(sequences.double().numpy(), each.double().numpy()),
@@ -33,23 +37,32 @@ def ratios_after(drift: RecordedDrift, updates: int) -> dict[str, Ratios]:
 
 
 def clip_explorer(drift: RecordedDrift | None = None) -> Explorer:
-    """Objective and gradient against the ratio for both signs of A, over the ratios of a recorded rollout.
+    """Objective and gradient against the ratio for both signs of A, over the ratios of a recorded
+    rollout.
 
     Choosing a method sets the range that is usual for it; both sliders then move freely.
     """
     drift = drift or recorded_drift()
     found = [ratios_after(drift, updates) for updates in range(drift.updates + 1)]
-    figure, lock = FourQuadrants(), threading.Lock()  # one figure for all pictures: callbacks may come on two threads
+    # one figure for all pictures: callbacks may come on two threads
+    figure = FourQuadrants()
+    lock = threading.Lock()
 
     def draw(method: str, updates: int, sign: str, clip_low: float, clip_high: float) -> Picture:
         with lock:
-            return show(figure.draw(METHODS[method], clip_low, clip_high, found[updates], when(updates), sign))
+            return show(
+                figure.draw(
+                    METHODS[method], clip_low, clip_high, found[updates], when(updates), sign
+                )
+            )
 
     methods = ipywidgets.ToggleButtons(options=list(METHODS), value=GRPO.name, description="method")
     explorer = Explorer(
         draw,
         method=methods,
-        updates=ipywidgets.IntSlider(8, min=0, max=drift.updates, description="updates on the rollout"),
+        updates=ipywidgets.IntSlider(
+            8, min=0, max=drift.updates, description="updates on the rollout"
+        ),
         sign=ipywidgets.ToggleButtons(
             options=["both", "positive", "negative"], value="both", description="advantages counted"
         ),
@@ -70,7 +83,8 @@ def clip_explorer(drift: RecordedDrift | None = None) -> Explorer:
 
 
 def _range_slider(value: float, description: str) -> ipywidgets.SelectionSlider:
-    """From 1e-4 to 0.5 in round values, the methods' usual ones among them, on a roughly logarithmic scale."""
+    """From 1e-4 to 0.5 in round values, the methods' usual ones among them, on a roughly
+    logarithmic scale."""
     options = [(f"{eps:.5f}".rstrip("0"), eps) for eps in EPSILONS]
     return ipywidgets.SelectionSlider(options=options, value=value, description=description)
 
@@ -82,30 +96,43 @@ def when(updates: int) -> str:
 
 
 def range_explorer(drift: RecordedDrift | None = None) -> Explorer:
-    """The clipped share of the recorded ratios against the range, and the range that clips the share you want."""
+    """The clipped share of the recorded ratios against the range, and the range that clips the
+    share you want."""
     drift = drift or recorded_drift()
     ratios = [ratios_after(drift, updates) for updates in range(1, drift.updates + 1)]
     curves = [shares_clipped(found) for found in ratios]
 
     def draw(updates: int, share: int) -> Figure:
-        found = {level: _range(of_level, share / 100) for level, of_level in ratios[updates - 1].items()}
-        return share_against_range(curves[updates - 1], found, share / 100, when(updates))
+        found = {
+            level: _range(of_level, share / 100) for level, of_level in ratios[updates - 1].items()
+        }
+        return share_against_range(curves[updates - 1], found, share / 100, when=when(updates))
 
     return Explorer(
         draw,
-        updates=ipywidgets.IntSlider(8, min=1, max=drift.updates, description="updates on the rollout"),
+        updates=ipywidgets.IntSlider(
+            8, min=1, max=drift.updates, description="updates on the rollout"
+        ),
         share=ipywidgets.IntSlider(15, min=1, max=50, description="share to clip, %"),
     )
 
 
 def _range(found: Ratios, share: float) -> float:
-    return range_that_binds(torch.from_numpy(found.ratios), torch.from_numpy(found.advantages), share).item()
+    return range_that_binds(
+        torch.from_numpy(found.ratios), torch.from_numpy(found.advantages), share
+    ).item()
 
 
 def shares_clipped(found: dict[str, Ratios]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each level RANGES, and the share on which a range of this size to both sides binds."""
     curves = {}
     for level, of_level in found.items():
-        q, a = torch.from_numpy(of_level.ratios), torch.from_numpy(of_level.advantages)
-        curves[level] = (RANGES, np.array([float(clip_binds(q, a, e, e).double().mean()) for e in RANGES.tolist()]))
+        q = torch.from_numpy(of_level.ratios)
+        a = torch.from_numpy(of_level.advantages)
+        curves[level] = (
+            RANGES,
+            np.array(
+                [float(clip_binds(q, a, e, clip_high=e).double().mean()) for e in RANGES.tolist()]
+            ),
+        )
     return curves

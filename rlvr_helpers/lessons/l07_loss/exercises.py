@@ -12,7 +12,7 @@ from rlvr_helpers.exercises.core import Case, Exercise, named
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, Method
 from rlvr_helpers.ratios import sequence_ratios, token_ratios
 
-# --- aggregate ----------------------------------------------------------------------------------------------------
+# --- aggregate
 
 
 def aggregate(per_token, mask, how, max_tokens, total_rows=None, total_tokens=None):
@@ -28,7 +28,9 @@ def aggregate(per_token, mask, how, max_tokens, total_rows=None, total_tokens=No
 def aggregate_cases() -> list[Case]:
     def case(label: str, lengths: list[int], width: int, *sizes, padding: float = 7.0) -> Case:
         mask = ragged_mask(lengths, width)
-        values = torch.where(mask.bool(), random_numbers(len(lengths), width, seed=sum(lengths)), padding)
+        values = torch.where(
+            mask.bool(), random_numbers(len(lengths), width, seed=sum(lengths)), padding
+        )
         return Case(f"{label}, {sizes[0]}", (values, mask, *sizes))
 
     return [
@@ -46,61 +48,102 @@ def aggregate_cases() -> list[Case]:
 AGGREGATE_MISTAKES = {
     "mean over the padding": (
         lambda v, m, how, n, r=None, t=None: (
-            aggregate(v, m, "constant", m.shape[1], r) if how == "sequence_mean" else aggregate(v, m, how, n, r, t)
+            aggregate(v, m, "constant", max_tokens=m.shape[1], total_rows=r)
+            if how == "sequence_mean"
+            else aggregate(v, m, how, max_tokens=n, total_rows=r, total_tokens=t)
         ),
-        'your "sequence_mean" divides each row by the padded width. Divide by the row\'s own tokens, mask.sum(dim=1).',
+        (
+            'your "sequence_mean" divides each row by the padded width. Divide by the row\'s own'
+            " tokens, mask.sum(dim=1)."
+        ),
     ),
     "padded width instead of the budget": (
         lambda v, m, how, n, *totals: aggregate(v, m, how, m.shape[1], *totals),
-        'your "constant" divides by the padded width, as .mean() does. Divide by max_tokens, the budget.',
+        (
+            'your "constant" divides by the padded width, as .mean() does. Divide by max_tokens,'
+            " the budget."
+        ),
     ),
     "own length in constant": (
         lambda v, m, how, *sizes: aggregate(v, m, how.replace("constant", "sequence_mean"), *sizes),
-        'your "constant" divides each row by its own length. Dr. GRPO divides by max_tokens instead.',
+        (
+            'your "constant" divides each row by its own length. Dr. GRPO divides by max_tokens'
+            " instead."
+        ),
     ),
     "mean of means as token mean": (
-        lambda v, m, how, *sizes: aggregate(v, m, how.replace("token_mean", "sequence_mean"), *sizes),
-        'your "token_mean" is a mean of the rows\' means. Add up all tokens first, then divide once by their number.',
+        lambda v, m, how, *sizes: aggregate(
+            v, m, how.replace("token_mean", "sequence_mean"), *sizes
+        ),
+        (
+            'your "token_mean" is a mean of the rows\' means. Add up all tokens first, then divide'
+            " once by their number."
+        ),
     ),
     "token mean as mean of means": (
-        lambda v, m, how, *sizes: aggregate(v, m, how.replace("sequence_mean", "token_mean"), *sizes),
-        'your "sequence_mean" is a mean over all tokens. Take each row\'s mean first, then the mean over rows.',
+        lambda v, m, how, *sizes: aggregate(
+            v, m, how.replace("sequence_mean", "token_mean"), *sizes
+        ),
+        (
+            'your "sequence_mean" is a mean over all tokens. Take each row\'s mean first, then the'
+            " mean over rows."
+        ),
     ),
     "constant without the rows": (
-        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, 1 if how == "constant" else r, t),
+        lambda v, m, how, n, r=None, t=None: aggregate(
+            v, m, how, max_tokens=n, total_rows=1 if how == "constant" else r, total_tokens=t
+        ),
         'your "constant" forgets the number of rows: divide by rows * max_tokens.',
     ),
     "micro-batch divided by its own rows": (
-        lambda v, m, how, n, *totals: aggregate(v, m, how, n),
-        "you divide by the rows and tokens that you see. Use total_rows and total_tokens if they are given.",
+        lambda v, m, how, n, *totals: aggregate(v, m, how, max_tokens=n),
+        (
+            "you divide by the rows and tokens that you see. Use total_rows and total_tokens if"
+            " they are given."
+        ),
     ),
     "total tokens ignored": (
-        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r),
+        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, max_tokens=n, total_rows=r),
         'you use total_rows but not total_tokens: "token_mean" divides by it if it is given.',
     ),
     "empty rows left out": (
-        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r or int(m.any(dim=1).sum()), t),
+        lambda v, m, how, n, r=None, t=None: aggregate(
+            v, m, how, max_tokens=n, total_rows=r or int(m.any(dim=1).sum()), total_tokens=t
+        ),
         "you leave rows without tokens out of the count. They add 0 and still count as rows.",
     ),
     "0 / 0": (
-        lambda v, m, how, *sizes: aggregate(v, m, how, *sizes) + (0.0 if m.any(dim=1).all() else torch.nan),
+        lambda v, m, how, *sizes: (
+            aggregate(v, m, how, *sizes) + (0.0 if m.any(dim=1).all() else torch.nan)
+        ),
         "a row without tokens gives 0 / 0. Divide by at least 1: mask.sum(dim=1).clamp(min=1).",
     ),
     "times the mask": (
         lambda v, m, how, *sizes: aggregate(v, m, how, *sizes) + 0 * (v * m).sum(),
-        "you multiply by the mask, and NaN times 0 stays NaN. Choose with torch.where(mask.bool(), per_token, 0.0).",
+        (
+            "you multiply by the mask, and NaN times 0 stays NaN. Choose with"
+            " torch.where(mask.bool(), per_token, 0.0)."
+        ),
     ),
     "padding left in": (
-        lambda v, m, how, n, r=None, t=None: aggregate(v, torch.ones_like(m), how, n, r, t or int(m.sum())),
-        "your sums run over the padding as well. Set the values to 0 where the mask is 0, before the sum.",
+        lambda v, m, how, n, r=None, t=None: aggregate(
+            v, torch.ones_like(m), how, max_tokens=n, total_rows=r, total_tokens=t or int(m.sum())
+        ),
+        (
+            "your sums run over the padding as well. Set the values to 0 where the mask is 0,"
+            " before the sum."
+        ),
     ),
     "detached": (
         lambda v, *rest: aggregate(v.detach(), *rest),
-        "your values are right but carry no gradient: keep to tensor operations, without .item() or .detach().",
+        (
+            "your values are right but carry no gradient: keep to tensor operations, without"
+            " .item() or .detach()."
+        ),
     ),
 }
 
-# --- kl_estimate --------------------------------------------------------------------------------------------------
+# --- kl_estimate
 
 
 def kl_estimate(logp, logp_ref, kind="k3"):
@@ -127,18 +170,29 @@ def with_x(x: Tensor, kind: str) -> Tensor:
 KL_MISTAKES = {
     "reference not detached": (
         lambda logp, ref, kind="k3": with_x(ref - logp, kind),
-        "a gradient flows into the reference's log-probs. The reference is a constant: logp_ref.detach().",
+        (
+            "a gradient flows into the reference's log-probs. The reference is a constant:"
+            " logp_ref.detach()."
+        ),
     ),
     "x reversed": (
         lambda logp, ref, kind="k3": with_x(logp - ref.detach(), kind),
-        "your x has the wrong sign: x = logp_ref - logp. In k3 that makes another number; in k2 it would not show.",
+        (
+            "your x has the wrong sign: x = logp_ref - logp. In k3 that makes another number; in k2"
+            " it would not show."
+        ),
     ),
     "k1 reversed": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) * (-1 if kind == "k1" else 1),
-        "your k1 has the wrong sign. KL(policy || reference) is the mean of logp - logp_ref, so k1 = -x.",
+        (
+            "your k1 has the wrong sign. KL(policy || reference) is the mean of logp - logp_ref, so"
+            " k1 = -x."
+        ),
     ),
     "k3 reversed": (
-        lambda logp, ref, kind="k3": with_x((logp - ref.detach()) * (1 if kind == "k3" else -1), kind),
+        lambda logp, ref, kind="k3": with_x(
+            (logp - ref.detach()) * (1 if kind == "k3" else -1), kind
+        ),
         "your k3 takes exp(logp - logp_ref). It takes exp(x) with x = logp_ref - logp.",
     ),
     "k2 without the half": (
@@ -146,11 +200,18 @@ KL_MISTAKES = {
         "your k2 is twice too large: it is x^2 / 2.",
     ),
     "k3 without the x": (
-        lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + (ref.detach() - logp) * (kind == "k3"),
-        "your k3 is e^x - 1, which is 0 on average whatever the KL is. The -x is what is measured: e^x - x - 1.",
+        lambda logp, ref, kind="k3": (
+            kl_estimate(logp, ref, kind) + (ref.detach() - logp) * (kind == "k3")
+        ),
+        (
+            "your k3 is e^x - 1, which is 0 on average whatever the KL is. The -x is what is"
+            " measured: e^x - x - 1."
+        ),
     ),
     "k3 with + x": (
-        lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) + 2 * (ref.detach() - logp) * (kind == "k3"),
+        lambda logp, ref, kind="k3": (
+            kl_estimate(logp, ref, kind) + 2 * (ref.detach() - logp) * (kind == "k3")
+        ),
         "your k3 is e^x + x - 1, which can be negative. x is subtracted: e^x - x - 1.",
     ),
     "kind ignored": (
@@ -163,29 +224,44 @@ KL_MISTAKES = {
     ),
     "weighted by the probability": (
         lambda logp, ref, kind="k3": logp.exp() * kl_estimate(logp, ref, kind),
-        "you multiply by the token's probability. It was sampled with that probability already: leave it out.",
+        (
+            "you multiply by the token's probability. It was sampled with that probability already:"
+            " leave it out."
+        ),
     ),
     "detached": (
         lambda logp, ref, kind="k3": kl_estimate(logp.detach(), ref, kind),
-        "your values are right but carry no gradient: detach the reference's log-probs, never the policy's.",
+        (
+            "your values are right but carry no gradient: detach the reference's log-probs, never"
+            " the policy's."
+        ),
     ),
 }
 
-# --- method_loss --------------------------------------------------------------------------------------------------
+# --- method_loss
 
 
 def method_loss(method, logp_new, logp_old, advantages, mask, max_tokens, logp_ref=None):
     ratios = token_ratios(logp_new, logp_old, mask)
     if method.ratio_level == "sequence":
         ratios = sequence_ratios(logp_new, logp_old, mask)[:, None].expand(mask.shape)
-    loss = -clipped_objective(ratios, advantages[:, None], method.clip_low, method.clip_high)
+    loss = -clipped_objective(
+        ratios, advantages[:, None], method.clip_low, clip_high=method.clip_high
+    )
     if method.kl_coef > 0:
         loss = loss + method.kl_coef * losses.kl_estimate(logp_new, logp_ref, method.kl_kind)
     return losses.aggregate(loss, mask, method.aggregation, max_tokens)
 
 
 def method_cases() -> list[Case]:
-    def case(label: str, method: Method, lengths: list[int], width: int, seed: int, reference: bool = False) -> Case:
+    def case(
+        label: str,
+        method: Method,
+        lengths: list[int],
+        width: int,
+        seed: int,
+        reference: bool = False,
+    ) -> Case:
         new, old, mask = batch(lengths, width, seed, spread=0.3, padding=[-1.0, -2.0])
         signs = torch.tensor([1.0, -1.0]).repeat(len(lengths))[: len(lengths)]
         advantages = random_numbers(len(lengths), seed=seed).abs() * signs
@@ -198,7 +274,14 @@ def method_cases() -> list[Case]:
         case("GSPO", replace(GSPO, clip_low=0.1, clip_high=0.15), [3, 5, 1, 4, 6, 2], 6, seed=2),
         case("DAPO's loss", DAPO, [4, 2, 3, 4], 5, seed=3),
         case("GRPO with KL, k3", replace(GRPO, kl_coef=0.5), [5, 3], 6, seed=4, reference=True),
-        case("GSPO with KL, k1", replace(GSPO, kl_coef=0.5, kl_kind="k1"), [2, 4, 5], 6, seed=5, reference=True),
+        case(
+            "GSPO with KL, k1",
+            replace(GSPO, kl_coef=0.5, kl_kind="k1"),
+            [2, 4, 5],
+            6,
+            seed=5,
+            reference=True,
+        ),
     ]
 
 
@@ -210,7 +293,10 @@ def steeper(new: Tensor, mask: Tensor) -> Tensor:
 METHOD_MISTAKES = {
     "sign": (
         lambda *args: -method_loss(*args),
-        "you minimise the objective: a good answer would become less likely. The loss is minus the clipped objective.",
+        (
+            "you minimise the objective: a good answer would become less likely. The loss is minus"
+            " the clipped objective."
+        ),
     ),
     "no clip": (
         lambda method, *rest: method_loss(replace(method, clip_low=1e9, clip_high=1e9), *rest),
@@ -222,26 +308,41 @@ METHOD_MISTAKES = {
     ),
     "token ratios for all": (
         lambda method, *rest: method_loss(replace(method, ratio_level="token"), *rest),
-        'you use token ratios for every method. With ratio_level "sequence" there is one ratio per row.',
+        (
+            'you use token ratios for every method. With ratio_level "sequence" there is one ratio'
+            " per row."
+        ),
     ),
     "sequence_mean for all": (
         lambda method, *rest: method_loss(replace(method, aggregation="sequence_mean"), *rest),
         "you aggregate every method as GRPO does. Pass method.aggregation on to aggregate.",
     ),
     "width instead of the budget": (
-        lambda method, new, old, a, mask, n, *ref: method_loss(method, new, old, a, mask, mask.shape[1], *ref),
+        lambda method, new, old, a, mask, n, *ref: method_loss(
+            method, new, old, a, mask, mask.shape[1], *ref
+        ),
         "you give aggregate the padded width. Its last argument is the budget, max_tokens.",
     ),
     "no KL": (
         lambda method, *rest: method_loss(replace(method, kl_coef=0.0), *rest),
-        "the KL term is missing: if kl_coef is above 0, add kl_coef times kl_estimate to the per-token loss.",
+        (
+            "the KL term is missing: if kl_coef is above 0, add kl_coef times kl_estimate to the"
+            " per-token loss."
+        ),
     ),
     "KL subtracted": (
-        lambda method, *rest: 2 * method_loss(replace(method, kl_coef=0.0), *rest) - method_loss(method, *rest),
-        "you subtract the KL term, which would reward leaving the reference. In a loss it is added.",
+        lambda method, *rest: (
+            2 * method_loss(replace(method, kl_coef=0.0), *rest) - method_loss(method, *rest)
+        ),
+        (
+            "you subtract the KL term, which would reward leaving the reference. In a loss it is"
+            " added."
+        ),
     ),
     "KL without its coefficient": (
-        lambda method, *rest: method_loss(replace(method, kl_coef=float(method.kl_coef > 0)), *rest),
+        lambda method, *rest: method_loss(
+            replace(method, kl_coef=float(method.kl_coef > 0)), *rest
+        ),
         "your KL term is not multiplied by the method's kl_coef.",
     ),
     "k3 for all": (
@@ -250,19 +351,38 @@ METHOD_MISTAKES = {
     ),
     "advantages along the tokens": (
         lambda method, new, old, a, mask, *rest: method_loss(
-            method, new, old, a if method.ratio_level == "sequence" else clipped_objective(new, a, 0, 0), mask, *rest
+            method,
+            new,
+            old,
+            a if method.ratio_level == "sequence" else clipped_objective(new, a, 0, clip_high=0),
+            mask,
+            *rest,
         ),
-        "[B] is laid along the last dimension, the tokens. Each row has one advantage: advantages[:, None].",
+        (
+            "[B] is laid along the last dimension, the tokens. Each row has one advantage:"
+            " advantages[:, None]."
+        ),
     ),
     "GSPO's gradient n times too large": (
         lambda method, new, old, a, mask, *rest: method_loss(
-            method, new if method.ratio_level == "token" else steeper(new, mask), old, a, mask, *rest
+            method,
+            new if method.ratio_level == "token" else steeper(new, mask),
+            old,
+            a,
+            mask,
+            *rest,
         ),
-        "your GSPO gradient is n times too large, that of the sum of the log-ratios. s is exp of their mean.",
+        (
+            "your GSPO gradient is n times too large, that of the sum of the log-ratios. s is exp"
+            " of their mean."
+        ),
     ),
     "new detached": (
         lambda method, new, *rest: method_loss(method, new.detach(), *rest),
-        "your values are right but carry no gradient: detach the old log-probs, never the new ones.",
+        (
+            "your values are right but carry no gradient: detach the old log-probs, never the new"
+            " ones."
+        ),
     ),
 }
 
@@ -276,13 +396,20 @@ EXERCISES = [
         cases=aggregate_cases,
         mistakes=named(AGGREGATE_MISTAKES),
         hints=[
-            "Start with the padding: replace what stands there by 0, whatever it is. Then each of the three is a sum over "
-            "a count. Which count?",
-            '"sequence_mean" divides twice: each row by its own tokens, then by the rows. The others divide the sum of '
-            'everything once: by rows * max_tokens ("constant") or by the tokens ("token_mean").',
-            "`values = torch.where(mask.bool(), per_token, 0.0)`; "
-            "`rows = len(mask) if total_rows is None else total_rows`; the first is "
-            "`(values.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sum() / rows`.",
+            (
+                "Start with the padding: replace what stands there by 0, whatever it is. Then each"
+                " of the three is a sum over a count. Which count?"
+            ),
+            (
+                '"sequence_mean" divides twice: each row by its own tokens, then by the rows. The'
+                ' others divide the sum of everything once: by rows * max_tokens ("constant") or by'
+                ' the tokens ("token_mean").'
+            ),
+            (
+                "`values = torch.where(mask.bool(), per_token, 0.0)`; "
+                "`rows = len(mask) if total_rows is None else total_rows`; the first is "
+                "`(values.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).sum() / rows`."
+            ),
         ],
         gradient_of=0,
     ),
@@ -296,7 +423,10 @@ EXERCISES = [
         mistakes=named(KL_MISTAKES),
         hints=[
             "All three are functions of one number at each token: x = logp_ref - logp.",
-            "k1 is -x, k2 is x^2 / 2, k3 is e^x - x - 1. Mind the sign of x, which k2 does not show.",
+            (
+                "k1 is -x, k2 is x^2 / 2, k3 is e^x - x - 1. Mind the sign of x, which k2 does not"
+                " show."
+            ),
             "`x = logp_ref.detach() - logp`, then one line for each kind.",
         ],
         gradient_of=0,
@@ -311,11 +441,20 @@ EXERCISES = [
         cases=method_cases,
         mistakes=named(METHOD_MISTAKES),
         hints=[
-            "Three steps: an objective for each token [B, T], minus it (plus a KL term) as the loss of each token, one number.",
-            "For token ratios give clipped_objective `advantages[:, None]`. For sequence ratios everything is [B]: give the "
-            "row's objective to each of its tokens with `[:, None].expand(mask.shape)`.",
-            "End with `aggregate(per_token, mask, method.aggregation, max_tokens)`, where per_token is -objective and, if "
-            "method.kl_coef is above 0, plus method.kl_coef * kl_estimate(logp_new, logp_ref, method.kl_kind).",
+            (
+                "Three steps: an objective for each token [B, T], minus it (plus a KL term) as the"
+                " loss of each token, one number."
+            ),
+            (
+                "For token ratios give clipped_objective `advantages[:, None]`. For sequence ratios"
+                " everything is [B]: give the row's objective to each of its tokens with `[:,"
+                " None].expand(mask.shape)`."
+            ),
+            (
+                "End with `aggregate(per_token, mask, method.aggregation, max_tokens)`, where"
+                " per_token is -objective and, if method.kl_coef is above 0, plus method.kl_coef *"
+                " kl_estimate(logp_new, logp_ref, method.kl_kind)."
+            ),
         ],
         gradient_of=1,
     ),

@@ -1,6 +1,8 @@
-"""What does the average do to length? Training on wrong answers alone, with the aggregation as the only difference.
+"""What does the average do to length? Training on wrong answers alone, with the aggregation as the
+only difference.
 
-for point in side_by_side(policy, load_problems("train"), load_problems("test"), (GRPO, DR_GRPO), seeds=3):
+for point in side_by_side(policy, load_problems("train"), load_problems("test"), (GRPO, DR_GRPO),
+seeds=3):
     print(point.method, point.seed, point.update, point.length)
 """
 
@@ -29,7 +31,8 @@ LEARNING_RATE = 5e-5
 
 @dataclass(frozen=True)
 class LengthPoint:
-    """Mean length in tokens of a policy's wrong answers to the measured problems after some updates."""
+    """Mean length in tokens of a policy's wrong answers to the measured problems after some
+    updates."""
 
     method: str
     seed: int
@@ -45,34 +48,55 @@ def side_by_side(
     seeds: int,
     updates: int = 8,
 ) -> Iterator[LengthPoint]:
-    """Trains a copy of the policy for each method and seed; the methods of a seed go on in turns, with the same problems
-    and the same noise. The policy itself stays as it is. Yields `seeds * len(methods) * (updates / BETWEEN + 1)` points."""
+    """Trains a copy of the policy for each method and seed; the methods of a seed go on in turns,
+    with the same problems and the same noise. The policy itself stays as it is. Yields `seeds *
+    len(methods) * (updates / BETWEEN + 1)` points."""
     for seed in range(seeds):
-        runs = [wrong_answers_only(policy, problems, held_out, method, seed, updates) for method in methods]
+        runs = [
+            wrong_answers_only(
+                policy, problems, held_out, method=method, seed=seed, updates=updates
+            )
+            for method in methods
+        ]
         for points in zip(*runs, strict=True):
             yield from points
 
 
-def wrong_answers_only(policy, problems, held_out, method: Method, seed: int, updates: int) -> Iterator[LengthPoint]:
+def wrong_answers_only(
+    policy, problems, held_out, method: Method, seed: int, updates: int
+) -> Iterator[LengthPoint]:
     """One run: a fresh rollout for each update, and no word about right answers."""
     policy = replace(policy, model=copy.deepcopy(policy.model))
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0)
-    yield LengthPoint(method.name, seed, 0, mean_wrong_length(policy, held_out[:MEASURED], seed))
+    optimizer = torch.optim.AdamW(
+        policy.model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0
+    )
+    yield LengthPoint(
+        method.name, seed, 0, length=mean_wrong_length(policy, held_out[:MEASURED], seed)
+    )
     for step in range(updates):
         start = (seed * updates + step) * PROMPTS
         batch = [problems[(start + i) % len(problems)] for i in range(PROMPTS)]
         rollout, wrong = sample_and_judge(policy, batch, noise=1_000_003 * (seed + 1) + step)
-        update_on_wrong(policy, optimizer, method, rollout, wrong)
+        update_on_wrong(policy, optimizer, method, rollout=rollout, wrong=wrong)
         if (step + 1) % BETWEEN == 0:
-            yield LengthPoint(method.name, seed, step + 1, mean_wrong_length(policy, held_out[:MEASURED], seed))
+            yield LengthPoint(
+                method.name,
+                seed,
+                step + 1,
+                length=mean_wrong_length(policy, held_out[:MEASURED], seed),
+            )
 
 
-def update_on_wrong(policy: Policy, optimizer, method: Method, rollout: Rollout, wrong: Tensor) -> None:
+def update_on_wrong(
+    policy: Policy, optimizer, method: Method, rollout: Rollout, wrong: Tensor
+) -> None:
     """One optimizer step that says "these were wrong" and nothing else."""
     advantages = torch.where(wrong, -1.0, 0.0)
     ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
     logp = token_logprobs(policy.model, *ids, group_size=rollout.group_size)
-    loss = policy_loss(method, logp, logp.detach(), advantages, rollout.mask, MAX_TOKENS).loss
+    loss = policy_loss(
+        method, logp, logp.detach(), advantages=advantages, mask=rollout.mask, max_tokens=MAX_TOKENS
+    ).loss
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
@@ -80,22 +104,33 @@ def update_on_wrong(policy: Policy, optimizer, method: Method, rollout: Rollout,
 
 
 def sample_and_judge(policy: Policy, batch: list[Problem], noise: int) -> tuple[Rollout, Tensor]:
-    """A rollout, and which of its answers are wrong, [B]. `noise` is the seed of the random numbers."""
+    """A rollout, and which of its answers are wrong, [B]. `noise` is the seed of the random
+    numbers."""
     prompts = [format_prompt(policy, problem.question) for problem in batch]
-    rollout = sample_groups(policy, prompts, GROUP_SIZE, MAX_TOKENS, generator=torch.Generator().manual_seed(noise))
+    rollout = sample_groups(
+        policy,
+        prompts,
+        GROUP_SIZE,
+        max_tokens=MAX_TOKENS,
+        generator=torch.Generator().manual_seed(noise),
+    )
     golds = [problem.answer for problem in batch for _ in range(GROUP_SIZE)]
-    rewards = [correctness_reward(text, gold) for text, gold in zip(rollout.texts, golds, strict=True)]
+    rewards = [
+        correctness_reward(text, gold) for text, gold in zip(rollout.texts, golds, strict=True)
+    ]
     return rollout, torch.tensor(rewards, device=rollout.mask.device) == 0
 
 
 def mean_wrong_length(policy: Policy, batch: list[Problem], seed: int) -> float:
-    """Mean tokens of the wrong answers, the same noise each time; the budget where every answer is right."""
+    """Mean tokens of the wrong answers, the same noise each time; the budget where every answer is
+    right."""
     rollout, wrong = sample_and_judge(policy, batch, noise=seed)
     return rollout.lengths[wrong].double().mean().item() if wrong.any() else float(MAX_TOKENS)
 
 
 def final_differences(points: list[LengthPoint], first: Method, second: Method) -> list[float]:
-    """Length at the end under the first method minus that under the second, for each seed that both have finished."""
+    """Length at the end under the first method minus that under the second, for each seed that both
+    have finished."""
     ends = {(point.method, point.seed): point.length for point in points}
     seeds = sorted({point.seed for point in points})
     pairs = [(ends.get((first.name, seed)), ends.get((second.name, seed))) for seed in seeds]
@@ -103,16 +138,20 @@ def final_differences(points: list[LengthPoint], first: Method, second: Method) 
 
 
 def stop_push(stop: float, max_tokens: int, rows: int, how: str) -> float:
-    """How hard a batch of wrong answers (A = -1) pushes the logit of stopping, exactly and in expectation.
+    """How hard a batch of wrong answers (A = -1) pushes the logit of stopping, exactly and in
+    expectation.
 
-    The model is the simplest one that has a length: after each token it stops with probability `stop`, at the latest
-    after `max_tokens`. A batch weighs its rows by w(lengths), and the expectation of w times the gradient of the rows'
-    log-probability is the gradient of E[w] (lesson 04's log-derivative, read backwards). w is 1/n for "sequence_mean",
-    1 over the batch's tokens for "token_mean" and 1/max_tokens for "constant". A negative push makes answers longer.
+    The model is the simplest one that has a length: after each token it stops with probability
+    `stop`, at the latest after `max_tokens`. A batch weighs its rows by w(lengths), and the
+    expectation of w times the gradient of the rows' log-probability is the gradient of E[w] (lesson
+    04's log-derivative, read backwards). w is 1/n for "sequence_mean", 1 over the batch's tokens
+    for "token_mean" and 1/max_tokens for "constant". A negative push makes answers longer.
     """
     logit = torch.tensor(stop, dtype=torch.float64).logit().requires_grad_()
-    p, n = logit.sigmoid(), torch.arange(1, max_tokens + 1, dtype=torch.float64)
-    chance = torch.where(n < max_tokens, p * (1 - p) ** (n - 1), (1 - p) ** (n - 1))  # of each length
+    p = logit.sigmoid()
+    n = torch.arange(1, max_tokens + 1, dtype=torch.float64)
+    # of each length
+    chance = torch.where(n < max_tokens, p * (1 - p) ** (n - 1), (1 - p) ** (n - 1))
     if how == "sequence_mean":
         expected = (chance / n).sum()
     elif how == "constant":

@@ -1,4 +1,5 @@
-"""The explorer of lesson 07: lengths of right and of wrong answers against the pull on their tokens."""
+"""The explorer of lesson 07: lengths of right and of wrong answers against the pull on their
+tokens."""
 
 import ipywidgets
 from matplotlib.figure import Figure
@@ -17,26 +18,30 @@ def token_weight(how: str, length: int, total_tokens: int, max_tokens: int) -> f
 
 
 def length_explorer() -> Explorer:
-    """Sliders for the lengths, for how many of eight answers are right, and for the token budget."""
+    """Sliders for the lengths, for how many of eight answers are right, and for the token
+    budget."""
 
     def draw(right_length: int, wrong_length: int, right: int, budget: int) -> Figure:
-        lengths = min(wrong_length, budget), min(right_length, budget)  # the budget cuts answers off
+        # the budget cuts answers off
+        lengths = min(wrong_length, budget), min(right_length, budget)
         advantages = right / GROUP, 1 - right / GROUP  # |R - mean| of a wrong and of a right answer
         present = right < GROUP, right > 0
         total = (GROUP - right) * lengths[0] + right * lengths[1]
-        tokens, answers = {}, {}
+        tokens = {}
+        answers = {}
         for how in AGGREGATIONS:
             pulls = [
-                a * token_weight(how, n, total, budget) if there else 0.0
+                a * token_weight(how, n, total, max_tokens=budget) if there else 0.0
                 for a, n, there in zip(advantages, lengths, present, strict=True)
             ]
             tokens[how] = tuple(pulls)
             answers[how] = tuple(pull * n for pull, n in zip(pulls, lengths, strict=True))
         heads = f"wrong, {lengths[0]} tokens", f"right, {lengths[1]} tokens"
         note = (
-            f"Thousandths of the loss: |A| times weight, with A = R - mean. {right} of {GROUP} right, budget {budget}."
+            f"Thousandths of the loss: |A| times weight, with A = R - mean. {right} of {GROUP}"
+            f" right, budget {budget}."
         )
-        return group_pulls(tokens, answers, _title(lengths, right), heads, note)
+        return group_pulls(tokens, answers, _title(lengths, right), heads=heads, note=note)
 
     def length_slider(value: int, what: str) -> ipywidgets.IntSlider:
         return ipywidgets.IntSlider(value, min=1, max=128, description=what)
@@ -53,11 +58,14 @@ def length_explorer() -> Explorer:
 def _title(lengths: tuple[int, int], right: int) -> str:
     wrong_length, right_length = lengths
     if right in (0, GROUP):
-        return f"All {GROUP} answers are {'right' if right else 'wrong'}: no advantage, no pull on anything"
+        return (
+            f"All {GROUP} answers are {'right' if right else 'wrong'}: no advantage, no pull on"
+            " anything"
+        )
     if wrong_length == right_length:
         return "Equal lengths: every aggregation gives all tokens the same weight"
     times = right_length / wrong_length
     return (
-        f"Under sequence_mean a token of a wrong answer weighs {times:.2g} times one of a right answer; under the others "
-        "both weigh alike"
+        f"Under sequence_mean a token of a wrong answer weighs {times:.2g} times one of a right"
+        " answer; under the others both weigh alike"
     )

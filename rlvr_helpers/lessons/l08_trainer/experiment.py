@@ -1,9 +1,10 @@
-"""The bug hunt of lesson 08: five trainers with one planted bug each, recorded, and a check of the reader's guesses.
+"""The bug hunt of lesson 08: five trainers with one planted bug each, recorded, and a check of the
+reader's guesses.
 
     python -m rlvr_helpers.lessons.l08_trainer.experiment --out data/runs/bug_hunt
 
-This file holds the answers. A buggy trainer is the course's own `train` with another function for one of its stages;
-nothing is copied. Letters A to E stand for the bugs in a fixed order.
+This file holds the answers. A buggy trainer is the course's own `train` with another function for
+one of its stages; nothing is copied. Letters A to E stand for the bugs in a fixed order.
 """
 
 import argparse
@@ -33,10 +34,12 @@ FOLDER = DATA / "runs" / "bug_hunt"
 HEALTHY = "healthy"
 LETTERS = ("A", "B", "C", "D", "E")
 # Not at temperature 1, so that a forgotten temperature is a bug at all.
-SETTINGS = TrainSettings(steps=10, temperature=0.8, learning_rate=4e-5, warmup_steps=2, decay_steps=None)
+SETTINGS = TrainSettings(
+    steps=10, temperature=0.8, learning_rate=4e-5, warmup_steps=2, decay_steps=None
+)
 
 
-# --- five functions of the trainer, each with a bug that people really make -----------------------------------------
+# --- five functions of the trainer, each with a bug that people really make
 
 
 def mask_of_ones(*args) -> Rollout:
@@ -58,14 +61,22 @@ class OneLater(torch.nn.Module):
         return out
 
 
-def score_shifted(model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size, *rest):
+def score_shifted(
+    model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size, *rest
+):
     """Each token is scored by the logits of its own position, which have seen it already."""
-    return score_tokens(OneLater(model), prompt_ids, prompt_mask, completion_ids, mask, temperature, 1, *rest)
+    return score_tokens(
+        OneLater(model), prompt_ids, prompt_mask, completion_ids, mask, temperature, 1, *rest
+    )
 
 
-def score_at_one(model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size, *rest):
+def score_at_one(
+    model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size, *rest
+):
     """Logits are not divided by the temperature at which was sampled."""
-    return score_tokens(model, prompt_ids, prompt_mask, completion_ids, mask, 1.0, group_size, *rest)
+    return score_tokens(
+        model, prompt_ids, prompt_mask, completion_ids, mask, 1.0, group_size, *rest
+    )
 
 
 def mean_over_width(method, logp_new, logp_old, advantages, mask, max_tokens, *rest) -> PolicyLoss:
@@ -87,15 +98,15 @@ def silent_batch(rewards: Tensor) -> Tensor:
     return groups_without_signal(as_one_group(rewards)).expand(len(rewards))
 
 
-# --- the suspects -----------------------------------------------------------------------------------------------------
+# --- the suspects
 
 
 @dataclass(frozen=True)
 class Suspect:
     """A bug: what it is, the stages that have it, what gives it away, and how it is mended.
 
-    sign(record, healthy) says what its dial must show and what it shows, from the first record of a run and of the
-    healthy run; both come from the same rollout.
+    sign(record, healthy) says what its dial must show and what it shows, from the first record of a
+    run and of the healthy run; both come from the same rollout.
     """
 
     name: str
@@ -106,43 +117,49 @@ class Suspect:
 
 def lengths_sign(record: StepRecord, healthy: StepRecord) -> str:
     return (
-        "padding that counts makes every answer as long as the padded batch, right and wrong alike; at step 1 this run "
-        f"reports {record.length_right:.1f} tokens for right answers and {record.length_wrong:.1f} for wrong ones, "
-        f"of the same rollout in which the healthy run counts {healthy.length_right:.1f} and {healthy.length_wrong:.1f}"
+        "padding that counts makes every answer as long as the padded batch, right and wrong"
+        f" alike; at step 1 this run reports {record.length_right:.1f} tokens for right answers and"
+        f" {record.length_wrong:.1f} for wrong ones, of the same rollout in which the healthy run"
+        f" counts {healthy.length_right:.1f} and {healthy.length_wrong:.1f}"
     )
 
 
 def shift_sign(record: StepRecord, healthy: StepRecord) -> str:
     return (
-        "a token that is scored one place off is a token the model would never say, tens of nats from what the sampler "
-        f"saw, while the lengths stay right; here the sampler gap is {record.sampler_gap:.2g} nats and the answers "
-        f"have {record.length_mean:.1f} tokens ({healthy.length_mean:.1f} in the healthy run)"
+        "a token that is scored one place off is a token the model would never say, tens of nats"
+        " from what the sampler saw, while the lengths stay right; here the sampler gap is"
+        f" {record.sampler_gap:.2g} nats and the answers have {record.length_mean:.1f} tokens"
+        f" ({healthy.length_mean:.1f} in the healthy run)"
     )
 
 
 def temperature_sign(record: StepRecord, healthy: StepRecord) -> str:
     return (
-        "another temperature scores another distribution, so at step 1 the same model on the same rollout has another "
-        f"entropy, and sampler and trainer differ by a nat or two; here the entropy is {record.entropy:.3f} "
-        f"({healthy.entropy:.3f} in the healthy run) and the gap {record.sampler_gap:.2g} nats"
+        "another temperature scores another distribution, so at step 1 the same model on the same"
+        " rollout has another entropy, and sampler and trainer differ by a nat or two; here the"
+        f" entropy is {record.entropy:.3f} ({healthy.entropy:.3f} in the healthy run) and the gap"
+        f" {record.sampler_gap:.2g} nats"
     )
 
 
 def width_sign(record: StepRecord, healthy: StepRecord) -> str:
     return (
-        "dividing every row by one width lets long rows weigh more, so that advantages no longer cancel: it moves GRPO's "
-        f"loss away from 0 and leaves what the sampler saw alone; here the loss of step 1 is {record.loss:.4f} "
-        f"({healthy.loss:.4f} in the healthy run), the sampler gap {record.sampler_gap:.2g} nats"
+        "dividing every row by one width lets long rows weigh more, so that advantages no longer"
+        " cancel: it moves GRPO's loss away from 0 and leaves what the sampler saw alone; here the"
+        f" loss of step 1 is {record.loss:.4f} ({healthy.loss:.4f} in the healthy run), the sampler"
+        f" gap {record.sampler_gap:.2g} nats"
     )
 
 
 def group_sign(record: StepRecord, healthy: StepRecord) -> str:
-    groups, size = SETTINGS.prompts_per_step, SETTINGS.group_size
+    groups = SETTINGS.prompts_per_step
+    size = SETTINGS.group_size
     right = round(record.accuracy * groups * size)
     return (
-        f"compared over the whole batch no group is ever without signal, although {right} right answers can stand in at "
-        f"most {min(right, groups)} of {groups} groups, so that at least {max(0, groups - right)} have none; here the "
-        f"share without signal at step 1 is {record.no_signal:.0%}"
+        f"compared over the whole batch no group is ever without signal, although {right} right"
+        f" answers can stand in at most {min(right, groups)} of {groups} groups, so that at least"
+        f" {max(0, groups - right)} have none; here the share without signal at step 1 is"
+        f" {record.no_signal:.0%}"
     )
 
 
@@ -151,33 +168,46 @@ SUSPECTS = {
         "padding counts as generated tokens",
         Stages(sample=mask_of_ones),
         lengths_sign,
-        "carry the mask from sampling: 1 up to and including the first end token (lesson 01)",
+        remedy=(
+            "carry the mask from sampling: 1 up to and including the first end token (lesson 01)"
+        ),
     ),
     2: Suspect(
         "log-probs are shifted by one position",
         Stages(score=score_shifted),
         shift_sign,
-        "the logits one position earlier predict a token: logits[:, :-1] for ids[:, 1:] (lesson 01)",
+        remedy=(
+            "the logits one position earlier predict a token: logits[:, :-1] for ids[:, 1:]"
+            " (lesson 01)"
+        ),
     ),
     3: Suspect(
         "log-probs at another temperature than was sampled",
         Stages(score=score_at_one),
         temperature_sign,
-        "divide the logits by the sampling temperature wherever log-probs are computed (lesson 01)",
+        remedy=(
+            "divide the logits by the sampling temperature wherever log-probs are computed"
+            " (lesson 01)"
+        ),
     ),
     4: Suspect(
         "the mean of a row runs over its padding",
         Stages(loss=mean_over_width),
         width_sign,
-        "divide by mask.sum(dim=1), or by the budget if Dr. GRPO is meant, never by the width of the batch (lesson 07). "
-        "For certain it is found with one update a rollout, where GRPO's loss must be 0, or by a test on rows of different "
-        "lengths against a slow loop",
+        remedy=(
+            "divide by mask.sum(dim=1), or by the budget if Dr. GRPO is meant, never by the width"
+            " of the batch (lesson 07). For certain it is found with one update a rollout, where"
+            " GRPO's loss must be 0, or by a test on rows of different lengths against a slow loop"
+        ),
     ),
     5: Suspect(
         "advantages across groups instead of within",
         Stages(advantages=advantages_of_batch, no_signal=silent_batch),
         group_sign,
-        "compare an answer with the others to the same prompt: mean and std along dim=1 of [P, G] (lesson 03)",
+        remedy=(
+            "compare an answer with the others to the same prompt: mean and std along dim=1 of [P,"
+            " G] (lesson 03)"
+        ),
     ),
 }
 _PLANTED = dict(zip(LETTERS, (3, 1, 4, 5, 2), strict=True))
@@ -189,16 +219,23 @@ def suspects() -> None:
         print(f"{number}  {suspect.name}")
 
 
-# --- runs -------------------------------------------------------------------------------------------------------------
+# --- runs
 
 
 def train_suspect(
     letter: str, policy: Policy | None = None, problems: list[Problem] | None = None, **settings
 ) -> Iterator[StepRecord]:
-    """Trains `tiny` with the bug of a letter ("healthy": with none); `settings` are changes to SETTINGS."""
+    """Trains `tiny` with the bug of a letter ("healthy": with none); `settings` are changes to
+    SETTINGS."""
     stages = SUSPECTS[_PLANTED[letter]].stages if letter != HEALTHY else Stages()
     policy = policy or load_policy("tiny")
-    return train(policy, problems or load_problems("train"), GRPO, replace(SETTINGS, **settings), stages=stages)
+    return train(
+        policy,
+        problems or load_problems("train"),
+        GRPO,
+        settings=replace(SETTINGS, **settings),
+        stages=stages,
+    )
 
 
 def load_hunt(folder: Path = FOLDER) -> dict[str, list[StepRecord]]:
@@ -207,23 +244,34 @@ def load_hunt(folder: Path = FOLDER) -> dict[str, list[StepRecord]]:
 
 
 def record_hunt(folder: Path, order: Sequence[str] = LETTERS, **settings) -> dict[str, int]:
-    """Trains the six runs and saves them; the first letter gets the bug of `order[0]`, and so on. The key: suspect by letter.
+    """Trains the six runs and saves them; the first letter gets the bug of `order[0]`, and so on.
+    The key: suspect by letter.
 
-    `settings` are changes to SETTINGS. With another order and another seed it is a hunt that nobody has seen.
+    `settings` are changes to SETTINGS. With another order and another seed it is a hunt that nobody
+    has seen.
     """
     for name, bug in zip((HEALTHY, *LETTERS), (HEALTHY, *order), strict=True):
         with warnings.catch_warnings(action="ignore"):  # `train` notices two of the bugs
             records = list(train_suspect(bug, **settings))
-        made = provenance("tiny", "tiny", command="python -m rlvr_helpers.lessons.l08_trainer.experiment", run=name)
-        save_run(Run(GRPO, replace(SETTINGS, **settings), records, made), folder / f"{name}.json")
+        made = provenance(
+            "tiny",
+            "tiny",
+            command="python -m rlvr_helpers.lessons.l08_trainer.experiment",
+            run=name,
+        )
+        save_run(
+            Run(GRPO, replace(SETTINGS, **settings), records, provenance=made),
+            folder / f"{name}.json",
+        )
     return {letter: _PLANTED[bug] for letter, bug in zip(LETTERS, order, strict=True)}
 
 
-# --- guesses ----------------------------------------------------------------------------------------------------------
+# --- guesses
 
 
 def check_guess(letter: str, guess: int | str) -> bool:
-    """Whether the bug of a run is the one with this number; says what gives it away, or what speaks against the guess."""
+    """Whether the bug of a run is the one with this number; says what gives it away, or what speaks
+    against the guess."""
     letter = str(letter).strip().upper()
     if letter not in LETTERS:
         print(f"there is no run {letter!r}: choose from {', '.join(LETTERS)}")
@@ -233,12 +281,20 @@ def check_guess(letter: str, guess: int | str) -> bool:
         return False
     number = int(guess) if str(guess).strip().isdecimal() else None
     if number not in SUSPECTS:
-        print(f"{letter}: a guess is a number from 1 to {len(SUSPECTS)}, as suspects() lists them, not {guess!r}")
+        print(
+            f"{letter}: a guess is a number from 1 to {len(SUSPECTS)}, as suspects() lists them,"
+            f" not {guess!r}"
+        )
         return False
-    records, suspect = load_hunt(), SUSPECTS[number]
+    records = load_hunt()
+    suspect = SUSPECTS[number]
     sign = suspect.sign(records[letter][0], records[HEALTHY][0])
     if number == _PLANTED[letter]:
-        say(f"{letter}: right, {suspect.name}.", f"What gives it away: {sign}.", f"The remedy: {suspect.remedy}.")
+        say(
+            f"{letter}: right, {suspect.name}.",
+            f"What gives it away: {sign}.",
+            f"The remedy: {suspect.remedy}.",
+        )
         return True
     say(f"{letter}: not {number}, {suspect.name}.", f"What speaks against it: {sign}.")
     return False

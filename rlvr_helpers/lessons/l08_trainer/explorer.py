@@ -15,12 +15,22 @@ def four_choices() -> Explorer:
     """Pick the four choices and a KL term: formula, name, TRL's arguments."""
 
     def draw(advantage_scale, ratio_level, aggregation, clip_low, clip_high, kl_coef) -> Figure:
-        method = Method("", advantage_scale, ratio_level, clip_low, clip_high, aggregation, kl_coef)
+        method = Method(
+            "",
+            advantage_scale,
+            ratio_level,
+            clip_low=clip_low,
+            clip_high=clip_high,
+            aggregation=aggregation,
+            kl_coef=kl_coef,
+        )
         return method_formula(method, MAX_TOKENS)
 
     return Explorer(
         draw,
-        advantage_scale=ipywidgets.Dropdown(options=ADVANTAGE_SCALES, description="advantage scale"),
+        advantage_scale=ipywidgets.Dropdown(
+            options=ADVANTAGE_SCALES, description="advantage scale"
+        ),
         ratio_level=ipywidgets.Dropdown(options=RATIO_LEVELS, description="ratio level"),
         aggregation=ipywidgets.Dropdown(options=AGGREGATIONS, description="aggregation"),
         clip_low=range_slider("clip range below 1"),
@@ -32,7 +42,9 @@ def four_choices() -> Explorer:
 def range_slider(description: str) -> ipywidgets.SelectionSlider:
     """The ranges that methods use, and some between."""
     values = (1e-4, 3e-4, 4e-4, 1e-3, 3e-3, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.28, 0.5)
-    return ipywidgets.SelectionSlider(options=[(f"{v:g}", v) for v in values], value=0.2, description=description)
+    return ipywidgets.SelectionSlider(
+        options=[(f"{v:g}", v) for v in values], value=0.2, description=description
+    )
 
 
 def hunt_dashboards() -> Explorer:

@@ -1,4 +1,5 @@
-"""Figures of lesson 08: a method as its formula, a run of the plain loop, and the dials of the bug hunt."""
+"""Figures of lesson 08: a method as its formula, a run of the plain loop, and the dials of the bug
+hunt."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -14,11 +15,14 @@ from rlvr_helpers.plots import house
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.study.trl import trl_config
 
-# --- a method is four choices -------------------------------------------------------------------------------------------
+# --- a method is four choices
 
 CHOICES = ("advantage_scale", "ratio_level", "aggregation")  # the fourth is the range
 ADVANTAGE = {
-    "std": (r"$A_i \,=\, (R_i - \mathrm{mean})\;/\;(\mathrm{std} + 10^{-4})$", "A = (R - mean) / (std + 1e-4)"),
+    "std": (
+        r"$A_i \,=\, (R_i - \mathrm{mean})\;/\;(\mathrm{std} + 10^{-4})$",
+        "A = (R - mean) / (std + 1e-4)",
+    ),
     "none": (r"$A_i \,=\, R_i - \mathrm{mean}$", "A = R - mean"),
     "leave_one_out": (
         r"$A_i \,=\, R_i - \mathrm{mean}\ \mathrm{of}\ \mathrm{the}\ \mathrm{others}$",
@@ -26,23 +30,39 @@ ADVANTAGE = {
     ),
 }
 RATIO = {
-    "token": (r"$\rho_{i,t} \,=\, \exp(d_{i,t})$", r"\rho_{i,t}", "rho = exp(d) for each token", "rho"),
-    "sequence": (
-        r"$s_i \,=\, \exp(\frac{1}{n_i}\sum_t d_{i,t})$", "s_i", "s = exp(mean of d) for each sequence", "s",
+    "token": (
+        r"$\rho_{i,t} \,=\, \exp(d_{i,t})$",
+        r"\rho_{i,t}",
+        "rho = exp(d) for each token",
+        "rho",
     ),
-}  # fmt: skip
+    "sequence": (
+        r"$s_i \,=\, \exp(\frac{1}{n_i}\sum_t d_{i,t})$",
+        "s_i",
+        "s = exp(mean of d) for each sequence",
+        "s",
+    ),
+}
 SUMS = {
-    "sequence_mean": (r"\frac{1}{B}\,\sum_i\; \frac{1}{n_i}\,\sum_t", "mean over rows of the mean over a row's tokens"),
+    "sequence_mean": (
+        r"\frac{1}{B}\,\sum_i\; \frac{1}{n_i}\,\sum_t",
+        "mean over rows of the mean over a row's tokens",
+    ),
     "constant": (r"\frac{1}{B\,L_{\max}}\,\sum_i\,\sum_t", "sum over all tokens / (rows x budget)"),
     "token_mean": (r"\frac{1}{\sum_i n_i}\,\sum_i\,\sum_t", "mean over all tokens of the batch"),
 }
 
 
 WORDS = {
-    "std": "advantages over the std", "none": "unscaled advantages", "leave_one_out": "leave-one-out advantages",
-    "token": "token ratios", "sequence": "sequence ratios",
-    "sequence_mean": "a mean of row means", "constant": "a constant divisor", "token_mean": "a mean over tokens",
-}  # fmt: skip
+    "std": "advantages over the std",
+    "none": "unscaled advantages",
+    "leave_one_out": "leave-one-out advantages",
+    "token": "token ratios",
+    "sequence": "sequence ratios",
+    "sequence_mean": "a mean of row means",
+    "constant": "a constant divisor",
+    "token_mean": "a mean over tokens",
+}
 
 
 def choices(method: Method) -> tuple[str, ...]:
@@ -53,13 +73,34 @@ def name_of(method: Method) -> str:
     """What the four choices are called, as a sentence of one line."""
     same = [m for m in METHODS.values() if choices(m) == choices(method)]
     if same:
-        kind, extra = same[0], f" and a KL term of {method.kl_coef:g}" if method.kl_coef else ""
-        ranges = [(m.clip_low, m.clip_high) for m in (kind, *PAPER_SETTINGS.values()) if choices(m) == choices(kind)]
+        kind = same[0]
+        extra = f" and a KL term of {method.kl_coef:g}" if method.kl_coef else ""
+        ranges = [
+            (m.clip_low, m.clip_high)
+            for m in (kind, *PAPER_SETTINGS.values())
+            if choices(m) == choices(kind)
+        ]
         mine = (method.clip_low, method.clip_high)
-        where = next((w for r, w in zip(ranges, ("", ", the paper's range"), strict=False) if _near(mine, r)), None)
-        return f"This is {kind.name}{', with a range of your own' if where is None else where}{extra}"
-    nearest = min(METHODS.values(), key=lambda m: sum(a != b for a, b in zip(choices(m), choices(method), strict=True)))
-    different = [WORDS[mine] for mine, theirs in zip(choices(method), choices(nearest), strict=True) if mine != theirs]
+        where = next(
+            (
+                w
+                for r, w in zip(ranges, ("", ", the paper's range"), strict=False)
+                if _near(mine, r)
+            ),
+            None,
+        )
+        return (
+            f"This is {kind.name}{', with a range of your own' if where is None else where}{extra}"
+        )
+    nearest = min(
+        METHODS.values(),
+        key=lambda m: sum(a != b for a, b in zip(choices(m), choices(method), strict=True)),
+    )
+    different = [
+        WORDS[mine]
+        for mine, theirs in zip(choices(method), choices(nearest), strict=True)
+        if mine != theirs
+    ]
     return f"No name of its own: {nearest.name} with {' and '.join(different)}"
 
 
@@ -73,30 +114,60 @@ def method_formula(method: Method, max_tokens: int) -> Figure:
     fig, axes = house.figure(3.25, title, left=0.1, right=0.1, bottom=0.1, title_lines=2)
     axes[0, 0].set_axis_off()
     ratio, symbol, ratio_words, letter = RATIO[method.ratio_level]
-    low, high = f"{1 - method.clip_low:.5g}", f"{1 + method.clip_high:.5g}"
+    low = f"{1 - method.clip_low:.5g}"
+    high = f"{1 + method.clip_high:.5g}"
     kl = rf"\;+\;{method.kl_coef:g}\;\mathrm{{KL}}" if method.kl_coef else ""
     objective = rf"\min({symbol} A_i,\ \mathrm{{clip}}({symbol},\ {low},\ {high})\,A_i)"
     total, total_words = SUMS[method.aggregation]
     color = house.color_of(title.removeprefix("This is ").partition(",")[0].partition(" and")[0])
-    _formula(fig, rf"$\mathrm{{loss}} \,=\, -\,{total}\ {objective}{kl}$", 0.25, 0.87, 12.5, color)
-    _formula(fig, ADVANTAGE[method.advantage_scale][0], 0.25, 1.5, 12)
-    _formula(fig, ratio, 3.6, 1.5, 12)
-    legend = r"$d_{i,t}\,=\,$log-prob now minus log-prob when sampled;  $n_i$ tokens in row $i$;  $B$ rows"
+    _formula(
+        fig,
+        rf"$\mathrm{{loss}} \,=\, -\,{total}\ {objective}{kl}$",
+        0.25,
+        y=0.87,
+        size=12.5,
+        color=color,
+    )
+    _formula(fig, ADVANTAGE[method.advantage_scale][0], 0.25, y=1.5, size=12)
+    _formula(fig, ratio, 3.6, y=1.5, size=12)
+    legend = (
+        r"$d_{i,t}\,=\,$log-prob now minus log-prob when sampled;  $n_i$ tokens in row $i$;  $B$"
+        r" rows"
+    )
     budget = rf";  $L_{{\max}} = {max_tokens}$" if method.aggregation == "constant" else ""
-    _formula(fig, legend + budget, 0.25, 1.9, 9)
+    _formula(fig, legend + budget, 0.25, y=1.9, size=9)
     height = fig.get_figheight()
     fig.text(
-        0.1 / house.WIDTH, 1 - 2.32 / height, "The same in TRL 1.16", color=house.INK, size=9.5, weight="bold", va="top"
+        0.1 / house.WIDTH,
+        1 - 2.32 / height,
+        "The same in TRL 1.16",
+        color=house.INK,
+        size=9.5,
+        weight="bold",
+        va="top",
     )
     config = trl_words(method, max_tokens)
     for i, line in enumerate(config):
-        fig.text(0.25 / house.WIDTH, 1 - (2.58 + 0.185 * i) / height, line, color=house.INK, size=9,
-                 family="monospace", va="top")  # fmt: skip
-    return house.finish(fig, "A method as a formula", [
-        f"loss = - {total_words} of min({letter} A, clip({letter}, {low}, {high}) A)"
-        + (f" + {method.kl_coef:g} KL" if method.kl_coef else ""),
-        ADVANTAGE[method.advantage_scale][1], ratio_words, f"In TRL: {' '.join(config)}",
-    ])  # fmt: skip
+        fig.text(
+            0.25 / house.WIDTH,
+            1 - (2.58 + 0.185 * i) / height,
+            line,
+            color=house.INK,
+            size=9,
+            family="monospace",
+            va="top",
+        )
+    return house.finish(
+        fig,
+        "A method as a formula",
+        [
+            f"loss = - {total_words} of min({letter} A, clip({letter}, {low}, {high}) A)"
+            + (f" + {method.kl_coef:g} KL" if method.kl_coef else ""),
+            ADVANTAGE[method.advantage_scale][1],
+            ratio_words,
+            f"In TRL: {' '.join(config)}",
+        ],
+    )
 
 
 def trl_words(method: Method, max_tokens: int) -> list[str]:
@@ -107,12 +178,18 @@ def trl_words(method: Method, max_tokens: int) -> list[str]:
         first, _, rest = str(error).partition(": ")
         return [first + (":" if rest else ""), *([rest] if rest else [])]
     words = [f"{name}={value!r}" for name, value in config.items()]
-    return [", ".join(words[i : i + 2]) + "," * (i + 2 < len(words)) for i in range(0, len(words), 2)]
+    return [
+        ", ".join(words[i : i + 2]) + "," * (i + 2 < len(words)) for i in range(0, len(words), 2)
+    ]
 
 
-def _formula(fig: Figure, text: str, x: float, y: float, size: float, color: str = house.INK) -> None:
-    """Mathematics as outlines, `x` inches from the left and `y` from the top: as text it would need the reader's fonts."""
-    place = Affine2D().scale(1 / 72).translate(x, fig.get_figheight() - y) + fig.dpi_scale_trans  # of points
+def _formula(
+    fig: Figure, text: str, x: float, y: float, size: float, color: str = house.INK
+) -> None:
+    """Mathematics as outlines, `x` inches from the left and `y` from the top: as text it would need
+    the reader's fonts."""
+    # of points
+    place = Affine2D().scale(1 / 72).translate(x, fig.get_figheight() - y) + fig.dpi_scale_trans
     fig.add_artist(PathPatch(_outline(text, size), transform=place, color=color, lw=0))
 
 
@@ -121,39 +198,49 @@ def _outline(text: str, size: float) -> TextPath:
     return TextPath((0, 0), text, size=size)  # in points
 
 
-# --- a run of the plain loop ----------------------------------------------------------------------------------------------
+# --- a run of the plain loop
 
 
 def plain_run(rewards: Sequence[float], evaluations: Sequence[tuple[int, int, int]]) -> Figure:
-    """Mean reward of each step, and held-out evaluations as (step, right, problems) with Wilson's interval."""
+    """Mean reward of each step, and held-out evaluations as (step, right, problems) with Wilson's
+    interval."""
     (_, right, problems), last = evaluations[0], evaluations[-1]
     title = (
-        f"Held-out accuracy {house.percent(right / problems)} → {house.percent(last[1] / last[2])} in {last[0]} steps"
+        f"Held-out accuracy {house.percent(right / problems)} → {house.percent(last[1] / last[2])}"
+        f" in {last[0]} steps"
     )
     fig, axes = house.figure(2.6, title, right=1.55, bottom=0.55)
-    ax, color = axes[0, 0], house.color_of("GRPO")
-    house.line(ax, range(1, len(rewards) + 1), rewards, color=house.INK, linestyle=(0, (4, 1.2)), lw=1.4)
+    ax = axes[0, 0]
+    color = house.color_of("GRPO")
+    house.line(
+        ax, range(1, len(rewards) + 1), rewards, color=house.INK, linestyle=(0, (4, 1.2)), lw=1.4
+    )
     said = []
     for step, right, problems in evaluations:
         low, high = wilson_interval(right, problems)
         ax.plot([step] * 2, [low, high], color=color, lw=1.6)
         ax.plot([step], [right / problems], "o", color=color, ms=6, clip_on=False)
         said.append(
-            f"step {step}: {house.percent(right / problems)}, interval {house.percent(low)} to {house.percent(high)}"
+            f"step {step}: {house.percent(right / problems)}, interval {house.percent(low)} to"
+            f" {house.percent(high)}"
         )
     ax.set(xlim=(-0.3, max(last[0], 1) + 0.3), ylim=(0, 1), xlabel="step")
     house.percent_axis(ax.yaxis, 0.25)
     texts = [(last[1] / last[2], "held-out, greedy", color)]
     texts += [(rewards[-1], "mean reward", house.INK)] if rewards else []
     texts.sort()
-    for (_, text, ink), y in zip(texts, house.spread([t[0] for t in texts], 0.09, 0, 1), strict=True):
+    for (_, text, ink), y in zip(
+        texts, house.spread([t[0] for t in texts], 0.09, 0, 1), strict=True
+    ):
         ax.text(1.03, y, text, transform=ax.get_yaxis_transform(), color=ink, size=9.5, va="center")
     if rewards:
-        said.append(f"mean reward {rewards[0]:.2f} at step 1, {rewards[-1]:.2f} at step {len(rewards)}")
+        said.append(
+            f"mean reward {rewards[0]:.2f} at step 1, {rewards[-1]:.2f} at step {len(rewards)}"
+        )
     return house.finish(fig, "A run of the plain loop", said)
 
 
-# --- the dials of the bug hunt --------------------------------------------------------------------------------------------
+# --- the dials of the bug hunt
 
 DIALS = [  # (heading, field, second field, scale, low, high)
     ("mean reward", "reward_mean", None, "linear", 0, 1),
@@ -166,19 +253,43 @@ DIALS = [  # (heading, field, second field, scale, low, high)
     ("KL to the start (nats)", "kl", None, "log", 1e-3, 1e4),
     ("sampler gap (nats)", "sampler_gap", None, "log", 1e-6, 100),
 ]
-TABLE_DIALS = ("reward_mean", "loss", "grad_norm", "length_right", "length_wrong", "no_signal", "clip_fraction_first",
-               "clip_fraction", "entropy", "kl", "sampler_gap")  # fmt: skip
+TABLE_DIALS = (
+    "reward_mean",
+    "loss",
+    "grad_norm",
+    "length_right",
+    "length_wrong",
+    "no_signal",
+    "clip_fraction_first",
+    "clip_fraction",
+    "entropy",
+    "kl",
+    "sampler_gap",
+)
 
 
 class HuntDashboard:
-    """The dials of one run over those of the healthy run, in nine panels of fixed scales. `figure(name)` changes the
-    lines of one figure, since nine new axes would take too long for a slider."""
+    """The dials of one run over those of the healthy run, in nine panels of fixed scales.
+    `figure(name)` changes the lines of one figure, since nine new axes would take too long for a
+    slider."""
 
     def __init__(self, runs: Mapping[str, Sequence[StepRecord]], healthy: str):
-        self.runs, self.healthy = runs, healthy
+        self.runs = runs
+        self.healthy = healthy
         steps = max(len(records) for records in runs.values())
-        self.fig, axes = house.figure(5.2, " ", 3, 3, left=0.5, right=0.15, top=0.3, bottom=0.5, wgap=0.5, hgap=0.5,
-                                      title_lines=1)  # fmt: skip
+        self.fig, axes = house.figure(
+            5.2,
+            " ",
+            3,
+            3,
+            left=0.5,
+            right=0.15,
+            top=0.3,
+            bottom=0.5,
+            wgap=0.5,
+            hgap=0.5,
+            title_lines=1,
+        )
         self.lines = []
         for ax, (name, field, second, scale, low, high) in zip(axes.flat, DIALS, strict=True):
             house.heading(ax, name, size=8.5)
@@ -186,12 +297,19 @@ class HuntDashboard:
             ax.minorticks_off()
             ax.tick_params(labelsize=8)
             ax.set_yticks([low, high] if scale == "log" else [low, (low + high) / 2, high])
-            ax.set_yticklabels([f"{tick:.3g}".replace("e+0", "e").replace("e-0", "e-") for tick in ax.get_yticks()])
+            ax.set_yticklabels(
+                [f"{tick:.3g}".replace("e+0", "e").replace("e-0", "e-") for tick in ax.get_yticks()]
+            )
             ax.set_xticks([1, steps] if ax in axes[2] else [])
             for key, dots in ((field, False), *([(second, True)] if second else [])):
                 grey = ax.plot([], [], color=house.INK, lw=1.2, linestyle=":" if dots else "-")[0]
                 blue = ax.plot(
-                    [], [], color=house.color_of("GRPO"), lw=2, linestyle=":" if dots else "-", clip_on=False
+                    [],
+                    [],
+                    color=house.color_of("GRPO"),
+                    lw=2,
+                    linestyle=":" if dots else "-",
+                    clip_on=False,
                 )[0]
                 usual = self.values(healthy, key, low, high)
                 grey.set_data(range(1, len(usual) + 1), usual)
@@ -200,13 +318,15 @@ class HuntDashboard:
             ax.set_xlabel("step", labelpad=-8)
 
     def values(self, name: str, field: str, low: float, high: float) -> list[float]:
-        """A dial of a run within its scale, since a KL of 0 has no logarithm; gaps where it was not measured."""
+        """A dial of a run within its scale, since a KL of 0 has no logarithm; gaps where it was not
+        measured."""
         found = [getattr(record, field) for record in self.runs[name]]
         return [float("nan") if value is None else min(max(value, low), high) for value in found]
 
     def figure(self, name: str) -> Figure:
         """The dashboard of a run."""
-        records, healthy = self.runs[name], self.runs[self.healthy]
+        records = self.runs[name]
+        healthy = self.runs[self.healthy]
         for line, field, low, high in self.lines:
             values = self.values(name, field, low, high)
             line.set_data(range(1, len(values) + 1), values)
@@ -215,8 +335,13 @@ class HuntDashboard:
         label = "The healthy run" if name == self.healthy else f"Run {name} (blue)"
         title = f"{label}: {went}" + ("" if name == self.healthy else f"; healthy (grey): {other}")
         self.fig.texts[0].set_text(title)
-        dials = [(dial.partition(" (")[0], field) for dial, field, second, *_ in DIALS if not second]
-        dials += [("length of right answers", "length_right"), ("length of wrong answers", "length_wrong")]
+        dials = [
+            (dial.partition(" (")[0], field) for dial, field, second, *_ in DIALS if not second
+        ]
+        dials += [
+            ("length of right answers", "length_right"),
+            ("length of wrong answers", "length_wrong"),
+        ]
         facts = [f"{dial} {_first_last(records, field)}" for dial, field in dials]
         return house.finish(self.fig, "Dials of a run of the bug hunt", facts)
 
@@ -227,7 +352,8 @@ def _first_last(records: Sequence[StepRecord], field: str) -> str:
 
 
 def dial_table(runs: Mapping[str, Sequence[StepRecord]], steps: Sequence[int]) -> str:
-    """The dials of several runs at some steps, as text: a row for each dial and step, a column for each run."""
+    """The dials of several runs at some steps, as text: a row for each dial and step, a column for
+    each run."""
     rows = [f"{'dial':<21}{'step':>4}" + "".join(f"{name:>10}" for name in runs)]
     for field in TABLE_DIALS:
         for step in steps:

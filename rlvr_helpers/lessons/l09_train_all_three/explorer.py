@@ -1,4 +1,5 @@
-"""The explorer of lesson 09: pick a run and a step, and see its ratios with the clip range drawn in."""
+"""The explorer of lesson 09: pick a run and a step, and see its ratios with the clip range drawn
+in."""
 
 import ipywidgets
 from matplotlib.figure import Figure
@@ -10,9 +11,11 @@ from rlvr_helpers.widgets.explorer import Explorer
 
 
 def ratio_run_explorer(results: dict[str, list[Run]] | None = None) -> Explorer:
-    """Token and sequence ratios of one step of one run, with the method's clip range on the level where it acts.
+    """Token and sequence ratios of one step of one run, with the method's clip range on the level
+    where it acts.
 
-    results: runs by method name, as `run_comparison` fills them; default: those recorded in `data/runs/tiny`.
+    results: runs by method name, as `run_comparison` fills them; default: those recorded in
+        `data/runs/tiny`.
     """
     results = results or recorded_runs()
     steps = max(len(run.records) for runs in results.values() for run in runs)
@@ -23,7 +26,9 @@ def ratio_run_explorer(results: dict[str, list[Run]] | None = None) -> Explorer:
         record = run.records[min(step, len(run.records)) - 1]
         clipped = f"{record.clip_fraction:.1%} of {record.clip_unit} clipped"
         title = f"{method}, seed {run.settings.seed}, step {record.step}: {clipped}"
-        return plots.ratio_distributions({method: [run.records]}, {method: run.method}, [record.step], title)
+        return plots.ratio_distributions(
+            {method: [run.records]}, {method: run.method}, [record.step], title
+        )
 
     return Explorer(
         draw,

@@ -1,8 +1,9 @@
-"""Exercises of lesson 12: the bytes that training takes before its first token, the time that one token takes."""
+"""Exercises of lesson 12: the bytes that training takes before its first token, the time that one
+token takes."""
 
 from rlvr_helpers.exercises.core import Case, Exercise, named
 
-# --- training_bytes -----------------------------------------------------------------------------------------------------
+# --- training_bytes
 
 
 def bytes_cases() -> list[Case]:
@@ -15,7 +16,8 @@ def bytes_cases() -> list[Case]:
 
 
 def training_bytes(parameters, adapters=0):
-    """Bytes of float32 weights, gradients and AdamW's two moments; with adapters, these alone are trained."""
+    """Bytes of float32 weights, gradients and AdamW's two moments; with adapters, these alone are
+    trained."""
     trained = adapters or parameters
     frozen = parameters if adapters else 0
     return 4 * frozen + 16 * trained
@@ -24,19 +26,31 @@ def training_bytes(parameters, adapters=0):
 BYTES_MISTAKES = {
     "three of four": (
         lambda n, a=0: 4 * n + 12 * a if a else 12 * n,
-        "you count 12 bytes for a trained number. Weight, gradient and two moments of AdamW are 16.",
+        (
+            "you count 12 bytes for a trained number. Weight, gradient and two moments of AdamW"
+            " are 16."
+        ),
     ),
     "weights alone": (
         lambda n, a=0: 4 * (n + a),
-        "you count the weights alone. What is trained has a gradient and two moments of AdamW as well, float32 each.",
+        (
+            "you count the weights alone. What is trained has a gradient and two moments of AdamW"
+            " as well, float32 each."
+        ),
     ),
     "16-bit weights": (
         lambda n, a=0: 2 * n + 14 * a if a else 14 * n,
-        "you count the weights in 16 bits. The weights that the optimizer updates are float32, 4 bytes.",
+        (
+            "you count the weights in 16 bits. The weights that the optimizer updates are float32,"
+            " 4 bytes."
+        ),
     ),
     "LoRA trains all": (
         lambda n, a=0: 16 * (n + a),
-        "under LoRA you count gradients and moments of the model's own weights. They are frozen: 4 bytes each.",
+        (
+            "under LoRA you count gradients and moments of the model's own weights. They are"
+            " frozen: 4 bytes each."
+        ),
     ),
     "LoRA has gradients for all": (
         lambda n, a=0: 8 * n + 16 * a if a else 16 * n,
@@ -44,23 +58,35 @@ BYTES_MISTAKES = {
     ),
     "frozen weights forgotten": (
         lambda n, a=0: 16 * (a or n),
-        "under LoRA the model's own weights are missing. They are not trained, and yet they are there: 4 bytes each.",
+        (
+            "under LoRA the model's own weights are missing. They are not trained, and yet they are"
+            " there: 4 bytes each."
+        ),
     ),
     "frozen weights in 16 bits": (
         lambda n, a=0: 2 * n + 16 * a if a else 16 * n,
-        "under LoRA you count the frozen weights in 16 bits. They are float32 as well, 4 bytes each.",
+        (
+            "under LoRA you count the frozen weights in 16 bits. They are float32 as well, 4 bytes"
+            " each."
+        ),
     ),
     "adapters without their weights": (
         lambda n, a=0: 4 * n + 12 * a if a else 16 * n,
-        "under LoRA you count 12 bytes for a number of the adapters. It has a weight, a gradient and two moments: 16.",
+        (
+            "under LoRA you count 12 bytes for a number of the adapters. It has a weight, a"
+            " gradient and two moments: 16."
+        ),
     ),
     "adapters ignored": (
         lambda n, a=0: 16 * n,
-        "`adapters` changes nothing in yours. Where it is above 0, the model's own weights are frozen.",
+        (
+            "`adapters` changes nothing in yours. Where it is above 0, the model's own weights are"
+            " frozen."
+        ),
     ),
 }
 
-# --- token_seconds ------------------------------------------------------------------------------------------------------
+# --- token_seconds
 
 
 def token_cases() -> list[Case]:
@@ -74,7 +100,8 @@ def token_cases() -> list[Case]:
 
 
 def token_seconds(weights, rows, bandwidth, flops):
-    """Seconds for one token of each of `rows` completions, whose model has so many weights, read in 16 bits."""
+    """Seconds for one token of each of `rows` completions, whose model has so many weights, read in
+    16 bits."""
     reading = 2 * weights / bandwidth
     computing = 2 * weights * rows / flops
     return max(reading, computing)
@@ -83,7 +110,10 @@ def token_seconds(weights, rows, bandwidth, flops):
 TOKEN_MISTAKES = {
     "sum": (
         lambda n, b, w, f: 2 * n / w + 2 * n * b / f,
-        "you add the two times. A GPU reads and computes at the same time: the longer time counts, max.",
+        (
+            "you add the two times. A GPU reads and computes at the same time: the longer time"
+            " counts, max."
+        ),
     ),
     "the shorter": (
         lambda n, b, w, f: min(2 * n / w, 2 * n * b / f),
@@ -95,11 +125,17 @@ TOKEN_MISTAKES = {
     ),
     "computing alone": (
         lambda n, b, w, f: 2 * n * b / f,
-        "you count the arithmetic alone. With few rows the weights cannot be read as fast as they are used.",
+        (
+            "you count the arithmetic alone. With few rows the weights cannot be read as fast as"
+            " they are used."
+        ),
     ),
     "read for each row": (
         lambda n, b, w, f: max(2 * n * b / w, 2 * n * b / f),
-        "you read the weights once for each row. All rows use what was read: that is why more rows cost so little.",
+        (
+            "you read the weights once for each row. All rows use what was read: that is why more"
+            " rows cost so little."
+        ),
     ),
     "rows forgotten": (
         lambda n, b, w, f: max(2 * n / w, 2 * n / f),
@@ -133,8 +169,14 @@ EXERCISES = [
         cases=bytes_cases,
         mistakes=named(BYTES_MISTAKES),
         hints=[
-            "What does the optimizer keep of a number that is trained, and what of one that is not?",
-            "A float32 is 4 bytes. Trained: weight, gradient, two moments, so 16. Frozen: the weight, so 4.",
+            (
+                "What does the optimizer keep of a number that is trained, and what of one that is"
+                " not?"
+            ),
+            (
+                "A float32 is 4 bytes. Trained: weight, gradient, two moments, so 16. Frozen: the"
+                " weight, so 4."
+            ),
             "With adapters: `4 * parameters + 16 * adapters`; without: `16 * parameters`.",
         ],
     ),
@@ -147,8 +189,14 @@ EXERCISES = [
         cases=token_cases,
         mistakes=named(TOKEN_MISTAKES),
         hints=[
-            "Two things happen side by side, reading and computing. Which of them has to do with the number of rows?",
-            "Reading moves 2 bytes a weight, once for all rows. Computing takes 2 FLOPs a weight, for every row.",
+            (
+                "Two things happen side by side, reading and computing. Which of them has to do"
+                " with the number of rows?"
+            ),
+            (
+                "Reading moves 2 bytes a weight, once for all rows. Computing takes 2 FLOPs a"
+                " weight, for every row."
+            ),
             "`max(2 * weights / bandwidth, 2 * weights * rows / flops)`",
         ],
         tolerance=1e-9,

@@ -1,4 +1,5 @@
-"""Lesson 12: one gradient by several ways of saving memory, and TRL's loss beside ours on the four rollouts.
+"""Lesson 12: one gradient by several ways of saving memory, and TRL's loss beside ours on the four
+rollouts.
 
 Each gradient is that of all weights in one flat vector, not cut to a norm.
 """
@@ -28,18 +29,24 @@ from rlvr_helpers.train_settings import TrainSettings
 
 
 def first_gradient(
-    policy: Policy, rollout: Rollout, rewards: Tensor, settings: TrainSettings, compute: torch.dtype | None = None
+    policy: Policy,
+    rollout: Rollout,
+    rewards: Tensor,
+    settings: TrainSettings,
+    compute: torch.dtype | None = None,
 ) -> Tensor:
-    """The gradient of GRPO's loss on a whole rollout before the first update, made as `train` makes it.
+    """The gradient of GRPO's loss on a whole rollout before the first update, made as `train` makes
+    it.
 
     compute: what matrix products are made in; None: as the rollout was sampled.
     """
     settings = replace(settings, minibatches=1, max_grad_norm=math.inf)
-    rollout, model = replace(rollout, compute=compute or rollout.compute), policy.model
+    rollout = replace(rollout, compute=compute or rollout.compute)
+    model = policy.model
     if settings.gradient_checkpointing:
         remake_activations(model)
-    (minibatch,) = make_minibatches(rollout, rewards, GRPO, settings, step=1)
-    learner = Learner(model, GRPO, settings, torch.optim.SGD(model.parameters(), lr=0.0))
+    (minibatch,) = make_minibatches(rollout, rewards, GRPO, settings=settings, step=1)
+    learner = Learner(model, GRPO, settings, optimizer=torch.optim.SGD(model.parameters(), lr=0.0))
     update(learner, minibatch, Clock(policy.device), "the first update")
     return flat_gradient(model)
 
@@ -51,52 +58,89 @@ def flat_gradient(model) -> Tensor:
 def loss_beside_trl(method: Method, learning_rate: float = 4e-5) -> tuple[float, float, float]:
     """Our loss, that of TRL's GRPOTrainer, and how far their gradients are apart, relative to ours.
 
-    On the four rollouts of the lessons, after one step of AdamW, so that ratios have left 1. Raises ValueError, which
-    says how to get it, where TRL is not installed.
+    On the four rollouts of the lessons, after one step of AdamW, so that ratios have left 1. Raises
+    ValueError, which says how to get it, where TRL is not installed.
     """
     from rlvr_helpers.study.trl import make_trainer, require_trl
 
     require_trl()
-    policy, four = load_policy("tiny"), four_rollouts()
+    policy = load_policy("tiny")
+    four = four_rollouts()
     ids = four.prompt_ids, four.prompt_mask, four.completion_ids, four.mask
     advantages = group_advantages(four.rewards.view(1, -1), method.advantage_scale).flatten()
     old = token_logprobs(policy.model, *ids).detach()
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=learning_rate, weight_decay=0.0)
-    policy_loss(method, token_logprobs(policy.model, *ids), old, advantages, four.mask, four.max_tokens).loss.backward()
+    policy_loss(
+        method,
+        token_logprobs(policy.model, *ids),
+        old,
+        advantages=advantages,
+        mask=four.mask,
+        max_tokens=four.max_tokens,
+    ).loss.backward()
     optimizer.step()
 
     optimizer.zero_grad()
-    ours = policy_loss(method, token_logprobs(policy.model, *ids), old, advantages, four.mask, four.max_tokens).loss
+    ours = policy_loss(
+        method,
+        token_logprobs(policy.model, *ids),
+        old,
+        advantages=advantages,
+        mask=four.mask,
+        max_tokens=four.max_tokens,
+    ).loss
     ours.backward()
     our_gradient = flat_gradient(policy.model)
 
     optimizer.zero_grad()
-    theirs = _trl_loss(method, policy, load_problems("train")[:1], four, old, advantages, make_trainer)
+    theirs = _trl_loss(
+        method,
+        policy,
+        load_problems("train")[:1],
+        four=four,
+        old=old,
+        advantages=advantages,
+        make_trainer=make_trainer,
+    )
     theirs.backward()
     apart = (flat_gradient(policy.model) - our_gradient).norm() / our_gradient.norm()
     return ours.item(), theirs.item(), float(apart)
 
 
-def _trl_loss(method, policy, problems, four, old: Tensor, advantages: Tensor, make_trainer) -> Tensor:
+def _trl_loss(
+    method, policy, problems, four, old: Tensor, advantages: Tensor, make_trainer
+) -> Tensor:
     rows = len(four.mask)
     settings = TrainSettings(
-        steps=1, prompts_per_step=1, group_size=rows, epochs=1, minibatches=1, max_tokens=four.max_tokens
+        steps=1,
+        prompts_per_step=1,
+        group_size=rows,
+        epochs=1,
+        minibatches=1,
+        max_tokens=four.max_tokens,
     )
     with tempfile.TemporaryDirectory() as folder, no_telemetry():
-        trainer = make_trainer(policy, problems, method, settings, folder)
-    trainer.current_gradient_accumulation_steps = 1  # set by the training loop, which does not run here
+        trainer = make_trainer(policy, problems, method, settings=settings, out=folder)
+    # set by the training loop, which does not run here
+    trainer.current_gradient_accumulation_steps = 1
     inputs = {
-        "prompt_ids": four.prompt_ids, "prompt_mask": four.prompt_mask.long(), "completion_ids": four.completion_ids,
-        "completion_mask": four.mask.long(), "old_per_token_logps": old, "ref_per_token_logps": None,
-        "advantages": advantages, "num_items_in_batch": four.mask.sum(),
-    }  # fmt: skip
+        "prompt_ids": four.prompt_ids,
+        "prompt_mask": four.prompt_mask.long(),
+        "completion_ids": four.completion_ids,
+        "completion_mask": four.mask.long(),
+        "old_per_token_logps": old,
+        "ref_per_token_logps": None,
+        "advantages": advantages,
+        "num_items_in_batch": four.mask.sum(),
+    }
     return trainer._compute_loss(trainer.model, inputs)
 
 
 @contextmanager
 def no_telemetry() -> Iterator[None]:
     """TRL tells the hub of every trainer that is made; not from a lesson."""
-    was, constants.HF_HUB_DISABLE_TELEMETRY = constants.HF_HUB_DISABLE_TELEMETRY, True
+    was = constants.HF_HUB_DISABLE_TELEMETRY
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
         yield
     finally:

@@ -11,23 +11,32 @@ LORA_RANK = 16
 
 
 def scaling_explorer() -> Explorer:
-    """Pick a card, a model, the size of a step and what is saved: memory against the card's end, seconds by part."""
+    """Pick a card, a model, the size of a step and what is saved: memory against the card's end,
+    seconds by part."""
 
-    def draw(card, model, prompts, group_size, completion_tokens, lora, checkpointing, eight_bit) -> Figure:
+    def draw(
+        card, model, prompts, group_size, completion_tokens, lora, checkpointing, eight_bit
+    ) -> Figure:
         work = Workload(
-            prompts=prompts, group_size=group_size, completion_tokens=completion_tokens,
-            lora_rank=LORA_RANK if lora else None, gradient_checkpointing=checkpointing, eight_bit_optimizer=eight_bit,
-        )  # fmt: skip
-        return cost_of_a_step(model, SHAPES[model], CARDS[card], work)
+            prompts=prompts,
+            group_size=group_size,
+            completion_tokens=completion_tokens,
+            lora_rank=LORA_RANK if lora else None,
+            gradient_checkpointing=checkpointing,
+            eight_bit_optimizer=eight_bit,
+        )
+        return cost_of_a_step(model, SHAPES[model], CARDS[card], work=work)
 
     return Explorer(
         draw,
         card=ipywidgets.Dropdown(options=list(CARDS), value="RTX 4090", description="card"),
         model=ipywidgets.Dropdown(options=list(SHAPES), value="qwen2.5-1.5b", description="model"),
-        prompts=of_powers("prompts a step", 1, 32, 2),
-        group_size=of_powers("completions a prompt", 2, 32, 8),
+        prompts=of_powers("prompts a step", 1, 32, value=2),
+        group_size=of_powers("completions a prompt", 2, 32, value=8),
         completion_tokens=ipywidgets.SelectionSlider(
-            options=(50, 100, 200, 400, 800, 1600, 3200), value=400, description="tokens a completion"
+            options=(50, 100, 200, 400, 800, 1600, 3200),
+            value=400,
+            description="tokens a completion",
         ),
         lora=ipywidgets.Checkbox(False, description=f"LoRA of rank {LORA_RANK}"),
         checkpointing=ipywidgets.Checkbox(False, description="gradient checkpointing"),
