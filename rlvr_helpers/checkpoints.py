@@ -25,6 +25,7 @@ FREE = (
     "micro_batch_tokens",
     "gradient_checkpointing",
     "checkpoint_every",
+    "checkpoint_minutes",
 )
 
 

@@ -2,6 +2,7 @@
 paired comparisons."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -86,16 +87,22 @@ def evaluate(
     temperature: float = 0.0,
     samples: int = 1,
     generator: torch.Generator | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """Answers every problem `samples` times (temperature 0: greedy) and judges the answers; rows
-    problem-major."""
+    problem-major.
+
+    batch_size: answers that are made at once. None: 256 on a CPU; on a GPU all of them, or half of
+    that, and so on, until they fit its memory.
+    """
     if not problems:
         raise ValueError("there are no problems to evaluate on")
     if samples < 1:
         raise ValueError(f"samples must be at least 1 a problem, not {samples}")
+    if batch_size is None and policy.device.type == "cuda":
+        return evaluate_at_once(policy, problems, max_tokens, temperature, samples, generator)
     parts = []
-    per_batch = max(1, batch_size // samples)
+    per_batch = max(1, (batch_size or 256) // samples)
     for start in range(0, len(problems), per_batch):
         batch = problems[start : start + per_batch]
         prompts = [format_prompt(policy, problem.question) for problem in batch]
@@ -116,6 +123,38 @@ def evaluate(
     return Evaluation(
         **{name: [value for part in parts for value in getattr(part, name)] for name in fields}
     )
+
+
+def evaluate_at_once(
+    policy: Policy,
+    problems: list[Problem],
+    max_tokens: int,
+    temperature: float = 0.0,
+    samples: int = 1,
+    generator: torch.Generator | None = None,
+    answer: Callable[..., Evaluation] = evaluate,
+) -> Evaluation:
+    """`evaluate` in the largest batches that fit the memory: all answers at once, else half of
+    them, and so on. Each try draws the same noise."""
+    drawn = generator.get_state() if generator else None
+    size = len(problems) * samples
+    while True:
+        try:
+            return answer(
+                policy,
+                problems,
+                max_tokens,
+                temperature=temperature,
+                samples=samples,
+                generator=generator,
+                batch_size=size,
+            )
+        except torch.OutOfMemoryError:
+            if size <= samples:
+                raise
+            size = max(samples, size // 2)
+            if generator:
+                generator.set_state(drawn)
 
 
 def wilson_interval(right: int, total: int, z: float = Z_95) -> tuple[float, float]:

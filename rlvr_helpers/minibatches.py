@@ -102,7 +102,8 @@ def make_learner(
     # AdamW counts every update, also one in which no group has a signal
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-    reference = make_reference(model) if settings.track_kl or method.kl_coef > 0 else None
+    watched = settings.track_kl or method.kl_coef > 0
+    reference = make_reference(model, policy.compute) if watched else None
     return Learner(
         model,
         method,
@@ -115,10 +116,21 @@ def make_learner(
     )
 
 
-def make_reference(model: nn.Module) -> nn.Module:
+def make_reference(model: nn.Module, compute: torch.dtype = torch.float32) -> nn.Module:
     """The start model, to measure the KL to: a frozen copy, or with LoRA the model itself, which
-    holds it."""
-    return model if lora_layers(model) else copy.deepcopy(model).requires_grad_(False)
+    holds it.
+
+    If matrix products are made in 16 bits, its matrices are kept in these: half the memory and the
+    same products, bit for bit. A matrix that is the embedding too stays as it is.
+    """
+    if lora_layers(model):
+        return model
+    reference = copy.deepcopy(model).requires_grad_(False)
+    embedding = reference.get_input_embeddings().weight
+    for module in reference.modules():
+        if isinstance(module, nn.Linear) and module.weight is not embedding:
+            module.to(compute)
+    return reference
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from rlvr_helpers.engine.decoding import check_model
-from rlvr_helpers.engine.large import best_compute, without_cudnn_attention
+from rlvr_helpers.engine.large import best_compute, use_expandable_segments, without_cudnn_attention
 from rlvr_helpers.engine.loading import (
     MERGE_FIRST,
     NOT_TRAINED,
@@ -144,6 +144,8 @@ def load_policy(
         raise ValueError(
             f"there is no GPU here for device={str(device)!r}: leave `device` out, or give 'cpu'"
         )
+    if device.type == "cuda":
+        use_expandable_segments()
     with _no_progress_bar() if name == "tiny" else nullcontext():
         model, tokenizer = _load(where, dtype, known.package if known else None)
     model.to(device).eval()

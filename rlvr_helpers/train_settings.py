@@ -39,6 +39,8 @@ class TrainSettings:
     eight_bit_optimizer: AdamW's two moments in one byte each (the package bitsandbytes).
     checkpoint_every: steps between checkpoints, where `train` is given a folder for them; the last
         step always has one.
+    checkpoint_minutes: minutes between checkpoints instead of steps: for large models, of which a
+        checkpoint has many gigabytes.
     track_kl:         measure the KL to the start model, on the first mini-batch of each rollout
                       that has a signal.
     eval_every:       steps between evaluations on the held-out problems; the first and last step
@@ -66,13 +68,16 @@ class TrainSettings:
     gradient_checkpointing: bool = False
     eight_bit_optimizer: bool = False
     checkpoint_every: int = 1
+    checkpoint_minutes: float | None = None
 
     def __post_init__(self):
         for own in fields(self):
             value = getattr(self, own.name)
             optional = "None" in str(own.type)
-            # the settings that may be None are whole numbers
-            usual = own.default if own.default is not None else 1
+            # None as default: the type says whether it is a number of any kind or a whole one
+            usual = (
+                own.default if own.default is not None else 1.0 if "float" in str(own.type) else 1
+            )
             if not (value is None and optional) and not _is_like(value, usual):
                 raise ValueError(
                     f"{own.name} must be like {usual!r}{' or None' * optional}, not {value!r}"
@@ -125,6 +130,8 @@ class TrainSettings:
             raise ValueError(f"warmup_steps must be 0 or more, not {self.warmup_steps}")
         if self.decay_steps is not None and self.decay_steps < 1:
             raise ValueError(f"decay_steps must be at least 1 or None, not {self.decay_steps}")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise ValueError(f"checkpoint_minutes must be above 0, not {self.checkpoint_minutes}")
         for name in ("micro_batch_rows", "micro_batch_tokens"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -11,6 +11,7 @@ optimizer steps on it.
 import math
 import numbers
 import random
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -143,6 +144,7 @@ def _train(
             first_eval = evaluate(policy, eval_problems, settings.max_tokens)
     good = LastGood(learner.model)
     gap_is_known = False
+    saved = time.monotonic()
 
     for step in range(len(records) + 1, settings.steps + 1):
         # One rollout and its updates.
@@ -161,9 +163,10 @@ def _train(
         total_tokens = record.tokens + (records[-1].total_tokens if records else 0)
         records.append(replace(record, total_tokens=total_tokens, start_eval=first_eval))
         first_eval = None
-        due = step % settings.checkpoint_every == 0 or step == settings.steps
+        due = step == settings.steps or is_due(settings, step, time.monotonic() - saved)
         if checkpoints and due:
             checkpoints.save(learner, records)
+            saved = time.monotonic()
         try:
             yield records[-1]
         except GeneratorExit:
@@ -231,6 +234,13 @@ def take_step(
             stacklevel=3,
         )
     return replace(record, seconds=clock.seconds)
+
+
+def is_due(settings: TrainSettings, step: int, seconds: float) -> bool:
+    """Whether a checkpoint is due after a step, so many seconds after the one before."""
+    if settings.checkpoint_minutes is not None:
+        return seconds >= 60 * settings.checkpoint_minutes
+    return step % settings.checkpoint_every == 0
 
 
 def with_evaluation(

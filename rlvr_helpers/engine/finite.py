@@ -3,6 +3,9 @@
 from contextlib import contextmanager
 
 import torch
+from torch import nn
+
+LARGEST_COPY = 2**30  # bytes of weights of which a copy is kept
 
 
 class BadUpdate(FloatingPointError):
@@ -11,17 +14,20 @@ class BadUpdate(FloatingPointError):
 
 
 class LastGood:
-    """The trained weights as they were when a rollout was last sampled from them without a
-    fault."""
+    """The trained weights as they were when a rollout was last sampled from them without a fault.
 
-    def __init__(self, model):
-        self.weights = [
-            parameter.detach() for parameter in model.parameters() if parameter.requires_grad
-        ]
+    Of a large model no copy is kept: memory is scarcer there than a checkpoint is old.
+    """
+
+    def __init__(self, model: nn.Module, largest: int = LARGEST_COPY):
+        self.weights = [p.detach() for p in model.parameters() if p.requires_grad]
+        if sum(weight.nbytes for weight in self.weights) > largest:
+            self.weights = []
         self.kept = [weight.clone() for weight in self.weights]
 
     def keep(self) -> None:
-        torch._foreach_copy_(self.kept, self.weights)
+        if self.kept:
+            torch._foreach_copy_(self.kept, self.weights)
 
     @contextmanager
     def put_back(self, place: str):
@@ -32,9 +38,12 @@ class LastGood:
         except BadUpdate:
             raise
         except FloatingPointError as error:
-            torch._foreach_copy_(self.weights, self.kept)
             said = str(error) if str(error).startswith(place) else f"{place}: {error}"
+            weights = "cannot be used any more: continue from the last checkpoint"
+            if self.kept:
+                torch._foreach_copy_(self.weights, self.kept)
+                weights = "are again those of the last good step"
             raise FloatingPointError(
-                f"{said}. The weights are again those of the last good step. Lower the learning"
-                " rate, or look at the rewards and log-probs of this step."
+                f"{said}. The weights {weights}. Lower the learning rate, or look at the rewards"
+                " and log-probs of this step."
             ) from error

@@ -5,6 +5,7 @@ The master weights and the loss stay in float32 throughout. `tiny` needs none of
 """
 
 import math
+import os
 import warnings
 from contextlib import contextmanager, nullcontext
 
@@ -25,6 +26,12 @@ def best_compute(device: str | torch.device) -> torch.dtype:
     return (
         torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     )
+
+
+def use_expandable_segments() -> None:
+    """Lets PyTorch's CUDA memory grow in place, since every rollout asks for other sizes. To be
+    called before the first tensor is on the GPU. What you set yourself stays."""
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 
 def autocast(device: torch.device, compute: torch.dtype):

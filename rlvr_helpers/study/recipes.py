@@ -28,7 +28,7 @@ _LARGE = {
     "warmup_steps": 5,
     "decay_steps": None,
     "eval_every": 20,
-    "checkpoint_every": 10,
+    "checkpoint_minutes": 5.0,
 }
 SETTINGS = {
     "tiny": TrainSettings(),
@@ -70,7 +70,7 @@ def settings_for(policy: str) -> TrainSettings:
     """The settings that suit a policy here; for a folder see `own_settings`. Without a GPU a
     checkpoint is small beside a step's time, so there every step has one."""
     settings = own_settings(policy)
-    return settings if torch.cuda.is_available() else replace(settings, checkpoint_every=1)
+    return settings if torch.cuda.is_available() else replace(settings, checkpoint_minutes=None)
 
 
 def problems_for(policy: str) -> str:

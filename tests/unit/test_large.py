@@ -1,18 +1,21 @@
 """What lets a larger model fit changes memory and speed, not what is computed: each measure against
 the plain way."""
 
+import os
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from small_policies import make_model, make_tiny, some_problems
+from torch import nn
 from transformers import AutoModelForCausalLM
 
 from rlvr_helpers import sampling
 from rlvr_helpers.engine import decoding
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.decoding import CacheDecoder, GraphDecoder, LayerDecoder
+from rlvr_helpers.engine.finite import LastGood
 from rlvr_helpers.engine.large import (
     LossScaler,
     add_lora,
@@ -20,12 +23,15 @@ from rlvr_helpers.engine.large import (
     best_compute,
     lora_layers,
     merge_lora,
+    use_expandable_segments,
     without_lora,
 )
+from rlvr_helpers.evaluation import evaluate_at_once
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
 from rlvr_helpers.minibatches import (
     Learner,
     make_minibatches,
+    make_reference,
     score_before_updates,
     split_rows,
     update,
@@ -529,8 +535,96 @@ def test_a_checkpoint_every_few_steps_and_at_the_end(tmp_path):
         ({"micro_batch_tokens": 0}, "micro_batch_tokens must be at least 1, not 0"),
         ({"micro_batch_tokens": 9, "micro_batch_rows": 9}, "not both"),
         ({"checkpoint_every": 0}, "checkpoint_every must be at least 1"),
+        ({"checkpoint_minutes": 0.0}, "checkpoint_minutes must be above 0"),
     ],
 )
 def test_settings_that_make_no_run(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **changes)
+
+
+# --- what a GPU's memory and disk ask for ---------------------------------------------------------
+
+
+def test_checkpoints_come_by_time_where_that_is_asked_for(tmp_path):
+    """Far fewer minutes than a step takes: one each step. Far more: only the last."""
+    for minutes, expected in ((1e-9, [1, 2, 3]), (60.0, [0, 0, 3])):
+        folder, steps = tmp_path / str(minutes), []
+        settings = replace(SMALL, steps=3, checkpoint_minutes=minutes)
+        records = train(
+            make_tiny(), some_problems(), GRPO, settings, letters, checkpoint_dir=folder
+        )
+        for _ in records:
+            file = folder / "checkpoint.pt"
+            steps.append(len(torch.load(file)["records"]) if file.exists() else 0)
+        assert steps == expected
+
+
+def test_minutes_between_checkpoints_may_change_when_a_run_is_resumed(tmp_path):
+    run(make_tiny(), replace(SMALL, steps=2, checkpoint_minutes=5.0), checkpoint_dir=tmp_path)
+    assert len(run(make_tiny(), replace(SMALL, steps=3), checkpoint_dir=tmp_path)) == 3
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+def test_a_reference_in_16_bits_says_the_same_bit_for_bit(family):
+    policy = replace(make_tiny(family), compute=torch.bfloat16)
+    reference = make_reference(policy.model, torch.bfloat16)
+    kept = {module.weight.dtype for module in reference.modules() if isinstance(module, nn.Linear)}
+    assert torch.bfloat16 in kept or family == "gpt2", "gpt2 has layers of another class"
+    ids = torch.arange(12).view(2, 6)
+    with torch.no_grad(), autocast(policy.device, torch.bfloat16):
+        assert torch.equal(reference(ids).logits, policy.model(ids).logits)
+    records = run(policy)
+    assert records[0].kl == 0 and records[-1].kl > 0
+
+
+def test_a_run_in_16_bits_resumes_with_its_reference(tmp_path):
+    def policy():
+        return replace(make_tiny(), compute=torch.bfloat16)
+
+    whole = run(policy())
+    run(policy(), replace(SMALL, steps=2), checkpoint_dir=tmp_path)
+    resumed = run(policy(), checkpoint_dir=tmp_path)
+    assert [record.kl for record in resumed] == [record.kl for record in whole]
+
+
+def test_an_evaluation_that_does_not_fit_is_halved_and_draws_the_same_noise():
+    sizes, noises = [], []
+
+    def answer(policy, problems, max_tokens, generator, batch_size, **options):
+        sizes.append(batch_size)
+        noises.append(torch.rand(3, generator=generator).tolist())
+        if batch_size > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "done"
+
+    generator = torch.Generator().manual_seed(3)
+    problems = some_problems()[:6]
+    said = evaluate_at_once(make_tiny(), problems, 6, samples=2, generator=generator, answer=answer)
+    assert said == "done" and sizes == [12, 6, 3] and noises[0] == noises[1] == noises[2]
+
+    def never(*args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate_at_once(make_tiny(), problems, 6, samples=2, answer=never)
+
+
+def test_of_a_large_model_no_copy_is_kept():
+    good = LastGood(make_model(), largest=100)
+    assert good.kept == []
+    good.keep()
+    with pytest.raises(
+        FloatingPointError, match="step 3: bad. The weights cannot be used any more"
+    ):
+        with good.put_back("step 3"):
+            raise FloatingPointError("bad")
+
+
+def test_memory_grows_in_place_unless_you_say_otherwise(monkeypatch):
+    monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF", raising=False)
+    use_expandable_segments()
+    assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "backend:native")
+    use_expandable_segments()
+    assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "backend:native"
