@@ -126,10 +126,11 @@ def make_reference(model: nn.Module, compute: torch.dtype = torch.float32) -> nn
     if lora_layers(model):
         return model
     reference = copy.deepcopy(model).requires_grad_(False)
-    embedding = reference.get_input_embeddings().weight
-    for module in reference.modules():
-        if isinstance(module, nn.Linear) and module.weight is not embedding:
-            module.to(compute)
+    if compute.itemsize == 2:
+        embedding = reference.get_input_embeddings().weight
+        for module in reference.modules():
+            if isinstance(module, nn.Linear) and module.weight is not embedding:
+                module.to(compute)
     return reference
 
 

@@ -169,8 +169,9 @@ def extract_answer(text: str) -> str | None:
 
     >>> extract_answer("<reasoning> 48 + 24 </reasoning> <answer> 72 clips </answer>")
     '72 clips'
-    >>> [extract_answer(text) for text in ["72", "<answer>72", "<answer>72</answer>
-    <answer>73</answer>"]] [None, None, None]
+    >>> [extract_answer(text) for text in ["72", "<answer>72"]]
+    [None, None]
+    >>> extract_answer("<answer> 72 </answer> <answer> 73 </answer>")
     """
     _require_text(text=text)
     # Splitting reads the text once; a lazy `.*?` would search to the end again from every unclosed
@@ -189,8 +190,10 @@ def answers_match(predicted: str | None, gold: str) -> bool:
     Answers are numbers: a gold answer `parse_number` cannot read (`1/2`) matches nothing, not even
     itself.
 
-    >>> answers_match("$1,080.00", "1080"), answers_match("1.080", "1080"), answers_match(None,
-    "72") (True, False, False)
+    >>> answers_match("$1,080.00", "1080"), answers_match("1.080", "1080")
+    (True, False)
+    >>> answers_match(None, "72")
+    False
     """
     predicted = "" if predicted is None else predicted
     _require_text(predicted=predicted, gold=gold)

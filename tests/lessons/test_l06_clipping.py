@@ -1,6 +1,7 @@
 """Lesson 06: the figures of the clip say what a literal count says; the range that clips a share;
 the explorers' data."""
 
+import ast
 import json
 import math
 import re
@@ -251,6 +252,9 @@ def test_the_recorded_collapse_is_that_of_the_lesson():
     assert all(row["without the clip"] < row["with the clip"] - 0.1 for row in accuracy.values())
 
 
+IMPORTS = (ast.Import, ast.ImportFrom)
+
+
 @pytest.mark.parametrize("steps", [(0, 0), (0, 3), (3, 0), (1, 2)])
 def test_interrupting_the_live_cell_twice_leaves_later_cells_working(steps, monkeypatch, capsys):
     """Each of the two runs is interrupted twice in the step after so many; twice in the first, it
@@ -266,10 +270,13 @@ def test_interrupting_the_live_cell_twice_leaves_later_cells_working(steps, monk
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     live = next(i for i, cell in enumerate(cells) if "TrainingDashboard(" in cell)
     names = {}
-    exec(cells[0], names)
+    used = [ast.parse(cell).body for cell in cells[: live + 3]]
+    imports = [node for body in used for node in body if isinstance(node, IMPORTS)]
+    exec(compile(ast.Module(imports, []), "imports", "exec"), names)
     names["train"] = interrupted
-    for cell in cells[live : live + 3]:
-        exec(cell, names)
+    for body in used[live:]:
+        rest = [node for node in body if not isinstance(node, IMPORTS)]
+        exec(compile(ast.Module(rest, []), "cell", "exec"), names)
     said = capsys.readouterr().out
     assert said.count("seed ") == 3 and said.count("of the last rollout") == sum(
         count > 0 for count in steps

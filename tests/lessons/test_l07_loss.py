@@ -146,9 +146,9 @@ def test_only_wrong_answers_are_heard(monkeypatch):
     rollout, _ = experiment.sample_and_judge(policy, load_problems("train")[:1], noise=0)
     wrong = torch.tensor([True, False] * 4)
 
-    def watched(method, logp, old, advantages, *rest):
+    def watched(method, logp, old, advantages, **rest):
         seen.append(advantages)
-        return policy_loss(method, logp, old, advantages, *rest)
+        return policy_loss(method, logp, old, advantages=advantages, **rest)
 
     monkeypatch.setattr(experiment, "policy_loss", watched)
     optimizer = torch.optim.SGD(policy.model.parameters(), lr=0.0)

@@ -1,6 +1,7 @@
 """Every lesson has the course's shape: its sections, its length, its exercises and slider,
 references that exist."""
 
+import ast
 import json
 import re
 import statistics
@@ -39,9 +40,15 @@ def code(notebook) -> list:
 
 
 def lines(cell) -> int:
-    """Lines of a cell that are neither blank nor imports of one line."""
-    written = [line for line in cell.source.splitlines() if line.strip()]
-    return len([line for line in written if not line.startswith(("import ", "from "))])
+    """Lines of a cell that are neither blank nor imports."""
+    nodes = [
+        node
+        for node in ast.parse(cell.source).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    imports = {number for node in nodes for number in range(node.lineno, node.end_lineno + 1)}
+    written = enumerate(cell.source.splitlines(), start=1)
+    return len([line for number, line in written if line.strip() and number not in imports])
 
 
 def sections(notebook) -> list[str]:

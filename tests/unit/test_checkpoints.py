@@ -15,7 +15,7 @@ import small_policies
 import torch
 from small_policies import make_tiny, some_problems
 
-from rlvr_helpers import rewards, training
+from rlvr_helpers import losses, rewards, training
 from rlvr_helpers.checkpoints import Checkpoints, name_of
 from rlvr_helpers.engine import files
 from rlvr_helpers.engine.files import write_whole
@@ -639,7 +639,7 @@ def paying(bonus, words=("a",)):
 
 
 def other_loss(*args):
-    return training.policy_loss(*args)
+    return losses.policy_loss(*args)
 
 
 class Paying:
@@ -735,7 +735,7 @@ def test_a_reward_has_the_same_name_in_another_process():
         ({"eval_problems": some_problems()[:2]}, r"eval_problems = '3 \(.*', not '2 \("),
         ({"eval_problems": None}, r"eval_problems = '3 \(.*', not '0 \("),
         (
-            {"loss": other_loss},
+            {"stages": training.Stages(loss=other_loss)},
             "loss = 'rlvr_helpers.losses.policy_loss', not 'test_checkpoints.other_loss",
         ),
     ],

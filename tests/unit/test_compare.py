@@ -16,7 +16,8 @@ from rlvr_helpers.paths import DATA
 from rlvr_helpers.plots.live import dashboard
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.records import BINS, Distribution
-from rlvr_helpers.study import comparison, pilot
+from rlvr_helpers.study import comparison as runs_of
+from rlvr_helpers.study import pilot
 from rlvr_helpers.study.comparison import Comparison, load_trained, run_comparison
 from rlvr_helpers.study.pilot import calibrate_clip_range, exceeded_by
 from rlvr_helpers.study.runs import Run, load_run
@@ -247,17 +248,17 @@ def test_train_and_held_out_problems_go_where_they_belong(monkeypatch):
         seen.append((problems, eval_problems))
         return iter(())
 
-    monkeypatch.setattr(comparison, "train", spy)
+    monkeypatch.setattr(runs_of, "train", spy)
     monkeypatch.setattr(pilot, "train", spy)
     train_set, test_set = load_problems("train"), load_problems("test")
     assert {p.question for p in train_set}.isdisjoint(p.question for p in test_set)
-    list(comparison.run_case((small(), GRPO, 0)))
+    list(runs_of.run_case((small(), GRPO, 0)))
     with pytest.raises(ValueError, match="no group of the pilot had a signal"):
         pilot.run_pilot(small())
     with pytest.raises(ValueError, match="no group of the pilot had a signal"):
         calibrate_clip_range()
     assert seen == [(train_set, test_set[:8]), (train_set, None), (train_set, None)]
-    held_back = comparison.split_problems(replace(small(), eval_split="train"))
+    held_back = runs_of.split_problems(replace(small(), eval_split="train"))
     assert held_back == (train_set[8:], train_set[:8])
 
 
@@ -464,7 +465,7 @@ def test_a_command_that_is_killed_before_it_removes_the_checkpoint_loses_nothing
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "remove_checkpoint", killed)
+    monkeypatch.setattr(runs_of, "remove_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
         finish(comparison)
     assert names(tmp_path) == {"start.pt", "grpo-seed0/checkpoint/checkpoint.pt"}

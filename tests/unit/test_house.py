@@ -153,11 +153,11 @@ OVER = """
     rlvr_helpers.lessons.l06_clipping.figures
     rlvr_helpers.lessons.l07_loss.exercises
     rlvr_helpers.lessons.l07_loss.figures
-    rlvr_helpers.lessons.l08_trainer.exercises
     rlvr_helpers.lessons.l08_trainer.figures
     rlvr_helpers.lessons.l09_train_all_three.figures
     rlvr_helpers.lessons.l12_scaling_up.figures
     rlvr_helpers.losses
+    rlvr_helpers.models
     rlvr_helpers.plots.curves
     rlvr_helpers.plots.histograms
     rlvr_helpers.plots.house

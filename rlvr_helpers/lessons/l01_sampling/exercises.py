@@ -158,9 +158,7 @@ PICK_MISTAKES = {
 
 # --- mask_after_end
 
-PAD = 0
-END = 1
-OTHER_END = 8
+PAD, END, OTHER_END = 0, 1, 8
 
 
 def mask_after_end(completion_ids, end_ids):
@@ -289,7 +287,7 @@ def gathered(scores: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
 LOGPROB_MISTAKES = {
     "not shifted": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(
-            logits.roll(-1, 1), ids, mask, temperature=temperature
+            logits.roll(-1, 1), ids, mask, temperature
         ),
         (
             "you score each token by the logits at its own place, which predict the one after it."
@@ -298,9 +296,7 @@ LOGPROB_MISTAKES = {
         ),
     ),
     "temperature forgotten": (
-        lambda logits, ids, mask, temperature: logprobs_from_logits(
-            logits, ids, mask, temperature=1.0
-        ),
+        lambda logits, ids, mask, temperature: logprobs_from_logits(logits, ids, mask, 1.0),
         (
             "you do not use the temperature. Divide the logits by the temperature that the tokens"
             " were sampled at."
@@ -308,25 +304,25 @@ LOGPROB_MISTAKES = {
     ),
     "multiplied by the temperature": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(
-            logits, ids, mask, temperature=1 / temperature
+            logits, ids, mask, 1 / temperature
         ),
         "you multiply the logits by the temperature. Divide by it.",
     ),
     "log-probs divided by the temperature": (
         lambda logits, ids, mask, temperature: (
-            logprobs_from_logits(logits, ids, mask, temperature=1.0) / temperature
+            logprobs_from_logits(logits, ids, mask, 1.0) / temperature
         ),
         "you divide the log-probs by the temperature. Divide the logits, before the softmax.",
     ),
     "padding kept": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(
-            logits, ids, torch.ones_like(mask), temperature=temperature
+            logits, ids, torch.ones_like(mask), temperature
         ),
         "you give padding a log-prob. Where the mask is 0, so is the result.",
     ),
     "probabilities": (
         lambda logits, ids, mask, temperature: (
-            logprobs_from_logits(logits, ids, mask, temperature=temperature).exp() * mask
+            logprobs_from_logits(logits, ids, mask, temperature).exp() * mask
         ),
         "you return probabilities. Take log_softmax rather than softmax.",
     ),
@@ -341,7 +337,7 @@ LOGPROB_MISTAKES = {
     ),
     "the other sign": (
         lambda logits, ids, mask, temperature: (
-            -logprobs_from_logits(logits, ids, mask, temperature=temperature)
+            -logprobs_from_logits(logits, ids, mask, temperature)
         ),
         (
             "your sign is turned round: F.cross_entropy gives minus the log-prob. A log-prob is"
@@ -368,7 +364,7 @@ LOGPROB_MISTAKES = {
     ),
     "added up over the row": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(
-            logits, ids, mask, temperature=temperature
+            logits, ids, mask, temperature
         ).sum(dim=1),
         "you add up each row. One log-prob for each token is asked for, [B, T].",
     ),
@@ -383,7 +379,7 @@ LOGPROB_MISTAKES = {
     ),
     "cut off from the model": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(
-            logits.detach(), ids, mask, temperature=temperature
+            logits.detach(), ids, mask, temperature
         ),
         "your values are right, but their gradient is lost. Leave out .detach() and no_grad().",
     ),

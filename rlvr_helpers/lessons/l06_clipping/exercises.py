@@ -67,19 +67,19 @@ OBJECTIVE_MISTAKES = {
         "nothing is clipped: that is ratio times advantage.",
     ),
     "the loss": (
-        lambda q, a, low, high: -clipped_objective(q, a, low, clip_high=high),
+        lambda q, a, low, high: -clipped_objective(q, a, low, high),
         "your sign is turned round: that is the loss. The objective is to be maximised.",
     ),
     "one range for both sides": (
-        lambda q, a, low, high: clipped_objective(q, a, low, clip_high=low),
+        lambda q, a, low, high: clipped_objective(q, a, low, low),
         "you use clip_low on both sides. Above 1 the range is clip_high.",
     ),
     "clip_high on both sides": (
-        lambda q, a, low, high: clipped_objective(q, a, high, clip_high=high),
+        lambda q, a, low, high: clipped_objective(q, a, high, high),
         "you use clip_high on both sides. Below 1 the range is clip_low.",
     ),
     "sides exchanged": (
-        lambda q, a, low, high: clipped_objective(q, a, high, clip_high=low),
+        lambda q, a, low, high: clipped_objective(q, a, high, low),
         "the two sides are exchanged: the range is from 1 - clip_low to 1 + clip_high.",
     ),
     "product clipped": (
@@ -94,11 +94,11 @@ OBJECTIVE_MISTAKES = {
         "you clip to clip_low and clip_high themselves. Clip from 1 - clip_low to 1 + clip_high.",
     ),
     "averaged": (
-        lambda q, a, low, high: clipped_objective(q, a, low, clip_high=high).mean(),
+        lambda q, a, low, high: clipped_objective(q, a, low, high).mean(),
         "you average. Give the objective of each place; lesson 07 makes one number of them.",
     ),
     "detached": (
-        lambda q, a, low, high: clipped_objective(q.detach(), a, low, clip_high=high),
+        lambda q, a, low, high: clipped_objective(q.detach(), a, low, high),
         (
             "your values are right but carry no gradient: detach advantages if you like, never the"
             " ratios."
@@ -133,7 +133,7 @@ BINDS_MISTAKES = {
         ),
     ),
     "signs exchanged": (
-        lambda q, a, low, high: clip_binds(q, -a, low, clip_high=high),
+        lambda q, a, low, high: clip_binds(q, -a, low, high),
         (
             "the signs are exchanged. With a positive advantage the ratio is stopped above 1 +"
             " clip_high."
@@ -147,11 +147,11 @@ BINDS_MISTAKES = {
         ),
     ),
     "one range for both sides": (
-        lambda q, a, low, high: clip_binds(q, a, low, clip_high=low),
+        lambda q, a, low, high: clip_binds(q, a, low, low),
         "you use clip_low on both sides. Above 1 the range is clip_high.",
     ),
     "clip_high on both sides": (
-        lambda q, a, low, high: clip_binds(q, a, high, clip_high=high),
+        lambda q, a, low, high: clip_binds(q, a, high, high),
         "you use clip_high on both sides. Below 1 the range is clip_low.",
     ),
     "advantage 0 counted": (
@@ -169,21 +169,21 @@ BINDS_MISTAKES = {
         ),
     ),
     "times the advantage": (
-        lambda q, a, low, high: clip_binds(1 + (q - 1) * a.abs(), a, low, clip_high=high),
+        lambda q, a, low, high: clip_binds(1 + (q - 1) * a.abs(), a, low, high),
         (
             "you compare (q - 1) A with the range. The size of the advantage moves no edge: only"
             " its sign counts."
         ),
     ),
     "numbers": (
-        lambda q, a, low, high: clip_binds(q, a, low, clip_high=high).float(),
+        lambda q, a, low, high: clip_binds(q, a, low, high).float(),
         (
             "you give the numbers 1 and 0 in the right places. Give True and False, as comparisons"
             " joined with & and | do."
         ),
     ),
     "a fraction": (
-        lambda q, a, low, high: clip_binds(q, a, low, clip_high=high).double().mean(),
+        lambda q, a, low, high: clip_binds(q, a, low, high).double().mean(),
         (
             "you give the clipped fraction. Give True or False for each place; the fraction is its"
             " mean."

@@ -48,9 +48,9 @@ def aggregate_cases() -> list[Case]:
 AGGREGATE_MISTAKES = {
     "mean over the padding": (
         lambda v, m, how, n, r=None, t=None: (
-            aggregate(v, m, "constant", max_tokens=m.shape[1], total_rows=r)
+            aggregate(v, m, "constant", m.shape[1], r)
             if how == "sequence_mean"
-            else aggregate(v, m, how, max_tokens=n, total_rows=r, total_tokens=t)
+            else aggregate(v, m, how, n, r, t)
         ),
         (
             'your "sequence_mean" divides each row by the padded width. Divide by the row\'s own'
@@ -91,24 +91,24 @@ AGGREGATE_MISTAKES = {
     ),
     "constant without the rows": (
         lambda v, m, how, n, r=None, t=None: aggregate(
-            v, m, how, max_tokens=n, total_rows=1 if how == "constant" else r, total_tokens=t
+            v, m, how, n, 1 if how == "constant" else r, t
         ),
         'your "constant" forgets the number of rows: divide by rows * max_tokens.',
     ),
     "micro-batch divided by its own rows": (
-        lambda v, m, how, n, *totals: aggregate(v, m, how, max_tokens=n),
+        lambda v, m, how, n, *totals: aggregate(v, m, how, n),
         (
             "you divide by the rows and tokens that you see. Use total_rows and total_tokens if"
             " they are given."
         ),
     ),
     "total tokens ignored": (
-        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, max_tokens=n, total_rows=r),
+        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r),
         'you use total_rows but not total_tokens: "token_mean" divides by it if it is given.',
     ),
     "empty rows left out": (
         lambda v, m, how, n, r=None, t=None: aggregate(
-            v, m, how, max_tokens=n, total_rows=r or int(m.any(dim=1).sum()), total_tokens=t
+            v, m, how, n, r or int(m.any(dim=1).sum()), t
         ),
         "you leave rows without tokens out of the count. They add 0 and still count as rows.",
     ),
@@ -127,7 +127,7 @@ AGGREGATE_MISTAKES = {
     ),
     "padding left in": (
         lambda v, m, how, n, r=None, t=None: aggregate(
-            v, torch.ones_like(m), how, max_tokens=n, total_rows=r, total_tokens=t or int(m.sum())
+            v, torch.ones_like(m), how, n, r, t or int(m.sum())
         ),
         (
             "your sums run over the padding as well. Set the values to 0 where the mask is 0,"
@@ -245,9 +245,7 @@ def method_loss(method, logp_new, logp_old, advantages, mask, max_tokens, logp_r
     ratios = token_ratios(logp_new, logp_old, mask)
     if method.ratio_level == "sequence":
         ratios = sequence_ratios(logp_new, logp_old, mask)[:, None].expand(mask.shape)
-    loss = -clipped_objective(
-        ratios, advantages[:, None], method.clip_low, clip_high=method.clip_high
-    )
+    loss = -clipped_objective(ratios, advantages[:, None], method.clip_low, method.clip_high)
     if method.kl_coef > 0:
         loss = loss + method.kl_coef * losses.kl_estimate(logp_new, logp_ref, method.kl_kind)
     return losses.aggregate(loss, mask, method.aggregation, max_tokens)
@@ -354,7 +352,7 @@ METHOD_MISTAKES = {
             method,
             new,
             old,
-            a if method.ratio_level == "sequence" else clipped_objective(new, a, 0, clip_high=0),
+            a if method.ratio_level == "sequence" else clipped_objective(new, a, 0, 0),
             mask,
             *rest,
         ),

@@ -12,9 +12,7 @@ from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, Method
 
 LENGTHS = [5, 2, 7, 3, 6, 1, 4, 4]
-WIDTH = 7
-VOCABULARY = 6
-BUDGET = 10
+WIDTH, VOCABULARY, BUDGET = 7, 6, 10
 # Of both signs; they differ from row to row and do not cancel.
 ADVANTAGES = numbers([1.5, -0.5, 0.7, -1.2, 0.9, -0.3, 1.1, -0.8])
 
@@ -28,12 +26,7 @@ def take_updates(score, optimizer, minibatches, advantages, mask, method, max_to
     losses = []
     for rows in minibatches * epochs:
         loss = policy_loss(
-            method,
-            score(rows),
-            logp_old[rows],
-            advantages=advantages[rows],
-            mask=mask[rows],
-            max_tokens=max_tokens,
+            method, score(rows), logp_old[rows], advantages[rows], mask[rows], max_tokens
         ).loss
         optimizer.zero_grad()
         loss.backward()
@@ -81,22 +74,17 @@ def updates_cases() -> list[Case]:
     halves = [[0, 1, 6, 7], [4, 5, 2, 3]]
     strong = replace(DR_GRPO, name="large gradients")
     return [
-        updates_case("GRPO, two mini-batches, two passes", GRPO, halves, epochs=2, rate=1.0),
+        updates_case("GRPO, two mini-batches, two passes", GRPO, halves, 2, 1.0),
         updates_case(
             "Dr. GRPO, four mini-batches, three passes",
             DR_GRPO,
             [[6, 7], [0, 1], [4, 5], [2, 3]],
-            epochs=3,
-            rate=2.0,
-            seed=1,
+            3,
+            2.0,
+            1,
         ),
         updates_case(
-            "GSPO, one mini-batch, three passes",
-            GSPO,
-            [[2, 3, 0, 1, 4, 5, 6, 7]],
-            epochs=3,
-            rate=0.2,
-            seed=2,
+            "GSPO, one mini-batch, three passes", GSPO, [[2, 3, 0, 1, 4, 5, 6, 7]], 3, 0.2, 2
         ),
         big_case(strong, halves),
     ]
@@ -104,9 +92,7 @@ def updates_cases() -> list[Case]:
 
 def big_case(method: Method, minibatches: list[list[int]]) -> Case:
     """Advantages so large that the norm of the gradient has to be cut to 1."""
-    case = updates_case(
-        "advantages a hundred times as large", method, minibatches, epochs=2, rate=0.3, seed=3
-    )
+    case = updates_case("advantages a hundred times as large", method, minibatches, 2, 0.3, 3)
     args = list(case.args)
     args[3] = 100 * args[3]
     return Case(case.label, tuple(args))
@@ -138,9 +124,7 @@ UPDATES_MISTAKES = {
         lambda score, opt, mb, a, m, method, n, epochs: [
             loss
             for rows in mb * epochs
-            for loss in take_updates(
-                score, opt, [rows], advantages=a, mask=m, method=method, max_tokens=n, epochs=1
-            )
+            for loss in take_updates(score, opt, [rows], a, m, method, n, 1)
         ],
         (
             "you score logp_old before every update, so the ratio is always 1. Score all rows once,"
@@ -149,11 +133,7 @@ UPDATES_MISTAKES = {
     ),
     "old log-probs at each pass": (
         lambda score, opt, mb, a, m, method, n, epochs: [
-            loss
-            for _ in range(epochs)
-            for loss in take_updates(
-                score, opt, mb, advantages=a, mask=m, method=method, max_tokens=n, epochs=1
-            )
+            loss for _ in range(epochs) for loss in take_updates(score, opt, mb, a, m, method, n, 1)
         ],
         (
             "you score logp_old anew in each pass. The rollout was sampled once: score all rows"
@@ -194,14 +174,7 @@ UPDATES_MISTAKES = {
     ),
     "batch by batch": (
         lambda score, opt, mb, a, m, method, n, epochs: take_updates(
-            score,
-            opt,
-            [rows for rows in mb for _ in range(epochs)],
-            advantages=a,
-            mask=m,
-            method=method,
-            max_tokens=n,
-            epochs=1,
+            score, opt, [rows for rows in mb for _ in range(epochs)], a, m, method, n, 1
         ),
         "you repeat one mini-batch before the next. The loop over passes is the outer one.",
     ),
@@ -211,7 +184,7 @@ UPDATES_MISTAKES = {
     ),
     "one pass": (
         lambda score, opt, mb, a, m, method, n, epochs: take_updates(
-            score, opt, mb, advantages=a, mask=m, method=method, max_tokens=n, epochs=1
+            score, opt, mb, a, m, method, n, 1
         ),
         "you go over the mini-batches once. Do it `epochs` times.",
     ),
@@ -234,9 +207,9 @@ def accumulated_loss(method, logp_new, logp_old, advantages, mask, max_tokens, m
             method,
             logp_new[rows],
             logp_old[rows],
-            advantages=advantages[rows],
-            mask=mask[rows],
-            max_tokens=max_tokens,
+            advantages[rows],
+            mask[rows],
+            max_tokens,
             **totals,
         )
         loss = loss + part.loss
@@ -250,8 +223,7 @@ def accumulated_cases() -> list[Case]:
     noise = torch.Generator().manual_seed(4)
     old = -2 * torch.rand(len(lengths), 9, generator=noise, dtype=torch.float64)
     new = old + 0.2 * torch.randn(old.shape, generator=noise, dtype=torch.float64)
-    mask = ragged_mask(lengths, 9)
-    advantages = ADVANTAGES[: len(lengths)]
+    mask, advantages = ragged_mask(lengths, 9), ADVANTAGES[: len(lengths)]
     methods = {"GRPO": GRPO, "Dr. GRPO": DR_GRPO, "GSPO": GSPO, "DAPO's loss": DAPO}
     return [
         Case(f"{name}, {size} rows at once", (method, new, old, advantages, mask, 12, size))
@@ -270,13 +242,7 @@ def accumulated(
     losses = [
         weight(rows, parts)
         * policy_loss(
-            method,
-            new[rows],
-            old[rows],
-            advantages=advantages[rows],
-            mask=mask[rows],
-            max_tokens=max_tokens,
-            **totals,
+            method, new[rows], old[rows], advantages[rows], mask[rows], max_tokens, **totals
         ).loss
         for rows in parts
     ]
