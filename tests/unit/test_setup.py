@@ -171,7 +171,9 @@ def test_environment_yml_takes_everything_but_python_from_pyproject():
 
 
 def test_environment_yml_declares_the_seven_packages():
-    declared = requirements(word for word in pip_section() if re.match(r"\w", word) and word != "constraints.txt")
+    declared = requirements(
+        word for word in pip_section() if re.match(r"\w", word) and word != "constraints.txt"
+    )
     for extra in re.findall(r"-e \.\[([\w,]+)\]", " ".join(pip_section())):
         declared |= requirements(EXTRAS_OF_PROJECT[extra])
     assert declared.keys() >= SEVEN
