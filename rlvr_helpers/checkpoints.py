@@ -201,10 +201,10 @@ class Checkpoints:
         )
 
 
-def all_finite(tensors: list[torch.Tensor]) -> bool:
-    return all(
-        bool(tensor.isfinite().all()) for tensor in tensors if torch.is_floating_point(tensor)
-    )
+def all_finite(values: list[torch.Tensor | int]) -> bool:
+    """Whether all tensors hold finite numbers. An 8-bit optimizer has plain numbers too."""
+    tensors = [v for v in values if isinstance(v, torch.Tensor) and v.is_floating_point()]
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def identity_of(settings) -> dict:

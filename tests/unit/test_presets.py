@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlvr_helpers import compare
 from rlvr_helpers.compare import comparison_of, main, parser
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import KNOWN, format_prompt, load_policy
@@ -30,6 +29,7 @@ from rlvr_helpers.study.recipes import (
 )
 from rlvr_helpers.study.runs import load_run, save_run
 from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import train
 
 SMALL = {
     "steps": 2,
@@ -154,7 +154,7 @@ def test_in_bfloat16_weights_a_small_rate_moves_hardly_any():
         policy = start_policy(comparison)
         start = [p.detach().clone() for p in policy.model.parameters()]
         problems, _ = split_problems(comparison)
-        for _ in compare.train(
+        for _ in train(
             policy, problems, comparison.methods[1], comparison.settings, answer_and_tags_reward
         ):
             pass

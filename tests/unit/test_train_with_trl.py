@@ -15,7 +15,9 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import literal
 import pytest
 import torch
 from literal import close, ragged_batch
@@ -396,6 +398,10 @@ def two_processes(tmp_path_factory):
         str(port),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | LOOPBACK
+    shared = str(Path(literal.__file__).parent)
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [shared, os.environ.get("PYTHONPATH")])
+    )
     command = [sys.executable, "-m", *launcher, __file__, str(folder / "found.pt")]
     done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
