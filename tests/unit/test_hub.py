@@ -126,6 +126,7 @@ class Learner:
         )
         socket = await websocket_connect(HTTPRequest(channels, headers=self.headers()))
         errors = await self.run(socket, self.copying())
+        assert not errors, errors
         notebook = (await self.ask(f"/user/{self.name}/api/contents/my_work/{LESSON}.ipynb"))[
             "content"
         ]
@@ -139,11 +140,10 @@ class Learner:
     @staticmethod
     def copying():
         """The cell of lesson 00 that copies the notebooks, with its import."""
-        cells = json.loads(
-            (ROOT / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
-        )["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        return sources[0] + "\ncopy_notebooks()"
+        lesson = ROOT / "notebooks" / "00_start_here.ipynb"
+        cells = json.loads(lesson.read_text(encoding="utf-8"))["cells"]
+        sources = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        return next(source for source in sources if "copy_notebooks()" in source)
 
     @staticmethod
     async def run(socket, code):
