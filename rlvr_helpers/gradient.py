@@ -1,7 +1,7 @@
 """How can a reward move a weight? The policy gradient: exact, estimated from samples, and as the
 gradient of a loss.
 
-The small policy of lesson 04 is a softmax over K answers ("arms") with one weight each: `logits`
+The small policy of lesson 03 is a softmax over K answers ("arms") with one weight each: `logits`
 [K], `rewards` [K].
 """
 

@@ -27,10 +27,10 @@ LESSONS = [
     ),
     Lesson("01", "01_sampling", "What is a rollout?", minutes=35, box="sampling"),
     Lesson("02", "02_rewards", "When is an answer right?", minutes=40, box="rewards"),
-    Lesson("03", "03_advantages", "Better than what?", minutes=35, box="advantages"),
     Lesson(
-        "04", "04_policy_gradient", "How can a reward move a weight?", minutes=40, box="gradient"
+        "03", "03_policy_gradient", "How can a reward move a weight?", minutes=40, box="gradient"
     ),
+    Lesson("04", "04_advantages", "Better than what?", minutes=35, box="advantages"),
     Lesson(
         "05",
         "05_ratios",

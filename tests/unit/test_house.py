@@ -148,7 +148,7 @@ OVER = """
     rlvr_helpers.lessons.l01_sampling.exercises
     rlvr_helpers.lessons.l01_sampling.figures
     rlvr_helpers.lessons.l02_rewards.exercises
-    rlvr_helpers.lessons.l03_advantages.figures
+    rlvr_helpers.lessons.l04_advantages.figures
     rlvr_helpers.lessons.l05_ratios.figures
     rlvr_helpers.lessons.l06_clipping.figures
     rlvr_helpers.lessons.l07_loss.exercises

@@ -206,7 +206,7 @@ SUSPECTS = {
         group_sign,
         remedy=(
             "compare an answer with the others to the same prompt: mean and std along dim=1 of [P,"
-            " G] (lesson 03)"
+            " G] (lesson 04)"
         ),
     ),
 }

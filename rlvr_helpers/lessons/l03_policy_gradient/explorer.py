@@ -1,4 +1,4 @@
-"""The explorer of lesson 04: how far to step."""
+"""The explorer of lesson 03: how far to step."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ import ipywidgets
 from matplotlib.figure import Figure
 
 from rlvr_helpers.kit.recorded import four_rollouts
-from rlvr_helpers.lessons.l04_policy_gradient.experiment import (
+from rlvr_helpers.lessons.l03_policy_gradient.experiment import (
     StepResult,
     line_search,
     sample_answers,
     surrogate_gradient,
     surrogate_slope,
 )
-from rlvr_helpers.lessons.l04_policy_gradient.figures import step_panels
+from rlvr_helpers.lessons.l03_policy_gradient.figures import step_panels
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.widgets.explorer import Explorer
 

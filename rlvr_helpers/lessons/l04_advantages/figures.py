@@ -1,4 +1,4 @@
-"""Figures of lesson 03: the advantages of one group, a problem's weight, groups without a signal
+"""Figures of lesson 04: the advantages of one group, a problem's weight, groups without a signal
 over training."""
 
 import math

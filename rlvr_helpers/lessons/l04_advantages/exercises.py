@@ -1,4 +1,4 @@
-"""Exercises of lesson 03: advantages."""
+"""Exercises of lesson 04: advantages."""
 
 import torch
 from torch import Tensor
@@ -315,7 +315,7 @@ WEIGHT_MISTAKES = {
 EXERCISES = [
     Exercise(
         name="groups_without_signal",
-        lesson="03",
+        lesson="04",
         minutes=4,
         difficulty=1,
         reference=groups_without_signal,
@@ -335,7 +335,7 @@ EXERCISES = [
     ),
     Exercise(
         name="group_advantages",
-        lesson="03",
+        lesson="04",
         minutes=10,
         difficulty=2,
         reference=group_advantages,
@@ -357,7 +357,7 @@ EXERCISES = [
     ),
     Exercise(
         name="problem_weight",
-        lesson="03",
+        lesson="04",
         minutes=6,
         difficulty=2,
         reference=problem_weight,

@@ -9,9 +9,9 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from rlvr_helpers import widgets
-from rlvr_helpers.lessons.l03_advantages import figures
-from rlvr_helpers.lessons.l03_advantages.exercises import problem_weight
-from rlvr_helpers.lessons.l03_advantages.explorer import eight_rewards, problem_weights
+from rlvr_helpers.lessons.l04_advantages import figures
+from rlvr_helpers.lessons.l04_advantages.exercises import problem_weight
+from rlvr_helpers.lessons.l04_advantages.explorer import eight_rewards, problem_weights
 
 RUNS = {
     "GRPO": [[0.4, 0.6, 0.3, 0.7] + [0.25] * 4, [0.7] * 4 + [0.05] * 4],

@@ -1,4 +1,4 @@
-"""Exercises of lesson 04: the policy gradient."""
+"""Exercises of lesson 03: the policy gradient."""
 
 import torch
 import torch.nn.functional as F
@@ -222,7 +222,7 @@ LOSS_MISTAKES = {
 EXERCISES = [
     Exercise(
         name="score_function_gradient",
-        lesson="04",
+        lesson="03",
         minutes=10,
         difficulty=2,
         reference=score_function_gradient,
@@ -246,7 +246,7 @@ EXERCISES = [
     ),
     Exercise(
         name="surrogate_loss",
-        lesson="04",
+        lesson="03",
         minutes=10,
         difficulty=2,
         reference=surrogate_loss,

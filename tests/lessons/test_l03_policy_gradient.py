@@ -9,9 +9,9 @@ import torch
 from matplotlib.figure import Figure
 
 from rlvr_helpers.gradient import exact_gradient, score_function_gradient, surrogate_loss
-from rlvr_helpers.lessons.l04_policy_gradient import experiment as lab
-from rlvr_helpers.lessons.l04_policy_gradient import figures
-from rlvr_helpers.lessons.l04_policy_gradient.explorer import step_size
+from rlvr_helpers.lessons.l03_policy_gradient import experiment as lab
+from rlvr_helpers.lessons.l03_policy_gradient import figures
+from rlvr_helpers.lessons.l03_policy_gradient.explorer import step_size
 from rlvr_helpers.plots import to_svg
 from rlvr_helpers.records import StepRecord
 

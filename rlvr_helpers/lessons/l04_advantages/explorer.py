@@ -1,8 +1,8 @@
-"""Explorers of lesson 03: the eight rewards of a group, and the weight of a problem."""
+"""Explorers of lesson 04: the eight rewards of a group, and the weight of a problem."""
 
 import ipywidgets
 
-from rlvr_helpers.lessons.l03_advantages import figures
+from rlvr_helpers.lessons.l04_advantages import figures
 from rlvr_helpers.widgets.explorer import Explorer
 
 NARROW = {"width": "78px", "padding": "0 4px"}

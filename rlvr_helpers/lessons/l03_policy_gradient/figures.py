@@ -1,4 +1,4 @@
-"""Figures of lesson 04: noise of the gradient, step size against improvement, loss beside
+"""Figures of lesson 03: noise of the gradient, step size against improvement, loss beside
 reward."""
 
 from collections.abc import Mapping, Sequence
