@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from IPython.display import HTML, Markdown
 
+from rlvr_helpers.widgets.live import Still
+
 
 class Lesson(NamedTuple):
     """One notebook: its number, path without ending, the question it answers, minutes, and its box
@@ -48,54 +50,65 @@ LESSONS = [
 EXTRAS = [  # after the course, each for itself, in any order
     Lesson("12", "extras/12_scaling_up", "And on real hardware?", minutes=45, box="scaling")
 ]
-INK = "#767676"
+# White on either is legible on a page of any colour: an image cannot know its theme.
+FILL = "#595959"
 LIT = "#0072B2"
+INK = "#767676"  # of lines
+STYLE = 'font-family="sans-serif" text-anchor="middle" fill="#ffffff"'
 
 
 def course_map(lesson: str = "") -> HTML:
     """The pipeline as a small drawing, 764 pixels wide; `lesson` is the box that is lit. An extra
-    ("12") is drawn below the last lesson, from which it goes on.
+    ("12") is drawn in a second row.
 
     Raises ValueError on a lesson that does not exist.
     """
-    numbers = [each.number for each in LESSONS + EXTRAS]
-    if lesson and lesson not in numbers:
-        raise ValueError(f"no lesson {lesson!r}: choose from {', '.join(numbers)}")
+    found = {each.number: each for each in LESSONS + EXTRAS}
+    if lesson and lesson not in found:
+        raise ValueError(f"no lesson {lesson!r}: choose from {', '.join(found)}")
+    # the row of lessons, with an arrow from each to the next
     shapes = []
     for i, each in enumerate(LESSONS):
         shapes.append(_box(4 + i * 76, 6, each, lit=lesson))
-        if i + 1 < len(LESSONS):
-            shapes.append(
-                f'<path d="M{4 + i * 76 + 67} 26h7m-3 -3l3 3l-3 3" fill="none" stroke="{INK}"/>'
-            )
-    shown = LESSONS + [each for each in EXTRAS if each.number == lesson]
-    if len(shown) > len(LESSONS):
+    for i in range(len(LESSONS) - 1):
+        shapes.append(_arrow(f"M{71 + i * 76} 26h7m-3 -3l3 3l-3 3"))
+    # the second row, for an extra
+    height = 52
+    if lesson in [each.number for each in EXTRAS]:
         x = 4 + 76 * (len(LESSONS) - 1)
-        shapes.append(f'<path d="M{x + 33} 47v13m-3 -3l3 3l3 -3" fill="none" stroke="{INK}"/>')
-        shapes.append(_box(x, 62, shown[-1], lit=lesson))
-    height = 52 if len(shown) == len(LESSONS) else 108
-    label = "The course: " + ", ".join(f"{each.number} {each.box}" for each in shown)
-    label += f". You are in lesson {lesson}." if lesson else "."
-    return HTML(
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 764 {height}" width="764"'
-        f' height="{height}" style="max-width:100%" font-family="sans-serif" font-size="11"'
-        f' text-anchor="middle">{"".join(shapes)}</svg>'
-    )
+        shapes.append(_arrow(f"M{x + 33} 47v13m-3 -3l3 3l3 -3"))
+        shapes.append(_box(x, 62, found[lesson], lit=lesson))
+        height = 108
+    alt = "The course: " + ", ".join(each.box for each in LESSONS)
+    alt += f". You are in {lesson} {found[lesson].box}." if lesson else "."
+    return _image(shapes, height, alt=alt, font=11)
 
 
 def _box(x: int, y: int, each: Lesson, lit: str) -> str:
-    fill, ink = (LIT, "#ffffff") if each.number == lit else ("none", INK)
-    stroke = LIT if each.number == lit else INK
+    fill = LIT if each.number == lit else FILL
     return (
-        f'<rect x="{x}" y="{y}" width="66" height="40" rx="4" fill="{fill}" stroke="{stroke}"/>'
-        f'<text x="{x + 33}" y="{y + 17}" fill="{ink}">{each.number}</text>'
-        f'<text x="{x + 33}" y="{y + 32}" fill="{ink}">{each.box}</text>'
+        f'<rect x="{x}" y="{y}" width="66" height="40" rx="4" fill="{fill}"/>'
+        f'<text x="{x + 33}" y="{y + 17}">{each.number}</text>'
+        f'<text x="{x + 33}" y="{y + 32}">{each.box}</text>'
     )
+
+
+def _arrow(path: str) -> str:
+    return f'<path d="{path}" fill="none" stroke="{INK}"/>'
+
+
+def _image(shapes: list[str], height: int, alt: str, font: int) -> HTML:
+    """The shapes as an `<img>`: inline SVG is stripped from notebooks that are not trusted."""
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 764 {height}" width="764"'
+        f' height="{height}" {STYLE} font-size="{font}">{"".join(shapes)}</svg>'
+    )
+    return HTML(Still(svg, alt, 764, height=height).html)
 
 
 LOOP = [
     ("sample", "8 answers to each problem"),
-    ("reward", "1 if right, else 0"),
+    ("reward", "1 if correct, else 0"),
     ("advantage", "better than its group?"),
     ("update", "likelier, or less likely"),
 ]
@@ -108,24 +121,18 @@ def loop_picture() -> HTML:
     for i, (name, what) in enumerate(LOOP):
         x = 4 + i * 194
         shapes.append(
-            f'<rect x="{x}" y="6" width="170" height="46" rx="4" fill="none" stroke="{LIT}"/>'
-            f'<text x="{x + 85}" y="25" fill="{LIT}" font-weight="bold">{name}</text>'
-            f'<text x="{x + 85}" y="43" fill="{INK}">{what}</text>'
+            f'<rect x="{x}" y="6" width="170" height="46" rx="4" fill="{FILL}"/>'
+            f'<text x="{x + 85}" y="25" font-weight="bold">{name}</text>'
+            f'<text x="{x + 85}" y="43">{what}</text>'
         )
-        if i + 1 < len(LOOP):
-            shapes.append(f'<path d="M{x + 172} 29h18m-5 -4l5 4l-5 4" fill="none" stroke="{INK}"/>')
-    back = f'<path d="M671 54v16H89v-14m-4 5l4 -5l4 5" fill="none" stroke="{INK}"/>'
-    again = f'<text x="380" y="86" fill="{INK}">the next step samples from the changed model</text>'
-    label = (
-        "The loop: "
-        + ", then ".join(f"{name} ({what})" for name, what in LOOP)
-        + ", then sample again."
-    )
-    return HTML(
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 764 92" width="764" height="92"'
-        ' style="max-width:100%" font-family="sans-serif" font-size="12"'
-        f' text-anchor="middle">{"".join(shapes)}{back}{again}</svg>'
-    )
+    for i in range(len(LOOP) - 1):
+        shapes.append(_arrow(f"M{176 + i * 194} 29h18m-5 -4l5 4l-5 4"))
+    shapes.append(_arrow("M671 54v16H89v-14m-4 5l4 -5l4 5"))
+    again = "the next step samples from the changed model"
+    shapes.append(f'<rect x="235" y="60" width="290" height="22" rx="4" fill="{FILL}"/>')
+    shapes.append(f'<text x="380" y="75">{again}</text>')
+    alt = f"The loop: {', then '.join(name for name, _ in LOOP)}, then sample again."
+    return _image(shapes, 92, alt=alt, font=12)
 
 
 def lesson_table() -> Markdown:

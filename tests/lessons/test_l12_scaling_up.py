@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_policies import make_tiny, some_problems
 
-from rlvr_helpers.kit.course_map import EXTRAS, LESSONS, course_map, lesson_table
+from rlvr_helpers.kit.course_map import EXTRAS, LESSONS, lesson_table
 from rlvr_helpers.lessons.l12_scaling_up import experiment as scaling
 from rlvr_helpers.lessons.l12_scaling_up import figures
 from rlvr_helpers.lessons.l12_scaling_up.exercises import token_seconds, training_bytes
@@ -219,15 +219,6 @@ def test_without_trl_it_says_how_to_get_it(monkeypatch):
 
 
 # --- the course map
-
-
-def test_the_map_shows_an_extra_only_in_its_own_lesson():
-    usual, extra = course_map("09").data, course_map("12").data
-    assert "12 scaling" not in usual and "12 scaling. You are in lesson 12." in extra
-    assert usual.count("<rect") == len(LESSONS) and extra.count("<rect") == len(LESSONS) + 1
-    assert usual.count("#ffffff") == extra.count("#ffffff") == 2, "one box is lit"
-    with pytest.raises(ValueError, match="choose from 00, .*, 12"):
-        course_map("99")
 
 
 def test_the_table_links_the_extras_too():
