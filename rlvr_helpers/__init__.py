@@ -28,7 +28,7 @@ _HOMES = {
     "kit.recorded": "four_rollouts recorded_drift recorded_runs",
     "kit.course_map": "course_map",
     "kit.problem_box": "ProblemBox",
-    "exercises": "check hint show_progress solution",
+    "exercises": "check hint predict quiz reveal show_progress solution",
     "widgets": "TrainingDashboard progress_bar",
 }
 __getattr__, __all__ = face(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""What an exercise is, and what a learner calls: check, hint, solution, show_progress.
+"""What an exercise is, and what a learner calls: check, hint, solution.
 
 The file `exercises.py` in a lesson's room holds its exercises as plain data, in a list EXERCISES.
 """
@@ -24,7 +24,7 @@ from rlvr_helpers.exercises.checking import (
     shown_argument,
 )
 from rlvr_helpers.exercises.isolation import untouched_state
-from rlvr_helpers.exercises.tries import ProgressTable, Record, records, update
+from rlvr_helpers.exercises.tries import Record, records, update
 
 ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 
@@ -382,14 +382,3 @@ def names_in(code: CodeType) -> set[str]:
     """The global names that a function uses, also in its comprehensions."""
     used = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
     return used.union(*(names_in(part) for part in code.co_consts if isinstance(part, CodeType)))
-
-
-def show_progress() -> ProgressTable:
-    """How far you are, as a table of all exercises."""
-    saved = records()
-    return ProgressTable(
-        [
-            (e.lesson, e.name, e.minutes, e.difficulty, saved.get(e.name, Record()).state)
-            for e in registry().values()
-        ]
-    )

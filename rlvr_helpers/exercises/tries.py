@@ -1,12 +1,12 @@
-"""The learner's progress: a small file on this machine, shown as a table. A broken or locked file
-never stops a check."""
+"""The learner's progress: a small file on this machine. A broken or locked file never stops a
+check."""
 
 import errno
-import html
 import json
+import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from rlvr_helpers.kit.my_work import my_work_folder
@@ -18,12 +18,14 @@ BROKEN = (ValueError, TypeError, AttributeError, RecursionError)
 @dataclass
 class Record:
     """Of one exercise: failed and passed checks, hints seen, solution seen, and how it was done
-    ("", "alone", "hints")."""
+    ("", "alone", "hints"). Of a prediction or a question: the first guess, and the result."""
 
     tries: int = 0
     hints: int = 0
     solution: bool = False
     done: str = ""
+    guess: float | str | None = None
+    truth: float | str | None = None
 
     @property
     def state(self) -> str:
@@ -80,11 +82,27 @@ def _read(path: Path) -> dict[str, Record]:
     return {name: _record(**entry) for name, entry in entries.items()}
 
 
-def _record(tries: int = 0, hints: int = 0, solution: bool = False, done: str = "", **_) -> Record:
-    counts = all(type(count) is int and 0 <= count < 10**9 for count in (tries, hints))
-    if not (counts and type(solution) is bool and done in ("", "alone", "hints", "solution")):
+def _record(**entry) -> Record:
+    known = {field.name: entry[field.name] for field in fields(Record) if field.name in entry}
+    record = Record(**known)
+    counts = all(type(n) is int and 0 <= n < 10**9 for n in (record.tries, record.hints))
+    done = record.done in ("", "alone", "hints", "solution")
+    values = all(_is_guess(value) for value in (record.guess, record.truth))
+    if not (counts and type(record.solution) is bool and done and values):
         raise ValueError("not what an exercise's record holds")
-    return Record(tries, hints, solution, done=done)
+    return record
+
+
+def _is_guess(value: object) -> bool:
+    """None, a text, or a finite number."""
+    if value is None or isinstance(value, str):
+        return True
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _plain(record: Record) -> dict:
+    """A record as JSON, without what was never guessed."""
+    return {key: value for key, value in asdict(record).items() if value is not None}
 
 
 def _read_or_set_aside(path: Path) -> dict[str, Record]:
@@ -126,7 +144,7 @@ def update(name: str, change: Change) -> None:
     try:
         with while_saving(path):
             everything = _changed(_read_or_set_aside(path), changes)
-            text = json.dumps({key: asdict(value) for key, value in everything.items()}, indent=1)
+            text = json.dumps({key: _plain(value) for key, value in everything.items()}, indent=1)
             write_whole(path, lambda file: file.write(text.encode()))
         changes.clear()
     except OSError as error:
@@ -135,27 +153,3 @@ def update(name: str, change: Change) -> None:
             f"(progress is kept for this session only: {path.name} cannot be written,"
             f" {reason.lower()})"
         )
-
-
-class ProgressTable:
-    """The table of all exercises; a notebook shows it as HTML, anything else as text."""
-
-    HEAD = ("lesson", "exercise", "minutes", "difficulty", "state")
-
-    def __init__(self, rows: list[tuple]):
-        self.rows = [tuple(map(str, row)) for row in rows]
-        done = sum(row[-1].startswith("done") for row in self.rows)
-        self.summary = f"{done} of {len(self.rows)} exercises done"
-
-    def _repr_html_(self) -> str:
-        lines = [
-            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
-            for row in self.rows
-        ]
-        head = "".join(f"<th>{title}</th>" for title in self.HEAD)
-        return f"<table><caption>{self.summary}</caption><tr>{head}</tr>{''.join(lines)}</table>"
-
-    def __repr__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(self.HEAD, *self.rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in [self.HEAD, *self.rows]]
-        return "\n".join([*lines, self.summary])

@@ -1,8 +1,8 @@
 """The learner's own copy of the notebooks: what you fill in there, no update of the course ever
 meets."""
 
+import json
 import os
-import shutil
 from pathlib import Path
 
 from rlvr_helpers.paths import COURSE
@@ -56,8 +56,21 @@ def copy_notebooks() -> None:
 
 
 def _copy(path: Path, mine: Path) -> None:
-    """Whole or not at all, so that a copy that breaks off is never taken for a notebook."""
+    """Whole or not at all, so that a copy that breaks off is never taken for a notebook. A notebook
+    is copied without its outputs, which would give the answers away."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = _without_outputs(text)
     mine.parent.mkdir(exist_ok=True)
     part = mine.with_name(f".{path.name}.part")
-    shutil.copyfile(path, part)
+    part.write_text(text, encoding="utf-8")
     part.rename(mine)
+
+
+def _without_outputs(text: str) -> str:
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = []
+            cell["execution_count"] = None
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"

@@ -37,6 +37,7 @@ from rlvr_helpers.exercises.core import (
     outcomes,
     registry,
 )
+from rlvr_helpers.exercises.questions import quizzes
 
 each_exercise = pytest.mark.parametrize("exercise", registry().values(), ids=registry())
 
@@ -703,7 +704,8 @@ def test_solution_shows_the_source(exercise, file, capsys):
 
 
 def state(name="double"):
-    return next(row[-1] for row in show_progress().rows if row[1] == name)
+    lesson = registry()[name].lesson
+    return next(row[-1] for row in show_progress(lesson).rows if row[0] == name)
 
 
 def test_states(double, capsys):
@@ -732,17 +734,14 @@ def test_states_with_help(double, file):
 
 
 def test_table(double):
+    lessons = {exercise.lesson for exercise in registry().values()} | set(quizzes())
     table = show_progress()
-    assert len(table.rows) == len(registry())
-    assert table._repr_html_().count("<tr>") == len(registry()) + 1
-    assert repr(table).splitlines()[0].split() == [
-        "lesson",
-        "exercise",
-        "minutes",
-        "difficulty",
-        "state",
-    ]
+    assert {row[0] for row in table.rows} == lessons
+    assert table._repr_html_().count("<tr>") == len(lessons) + 1
+    assert repr(table).splitlines()[0].split() == ["lesson", "exercises", "predictions", "quiz"]
     assert repr(table).endswith(f"0 of {len(registry())} exercises done")
+    with pytest.raises(ValueError, match="no exercises in lesson '98': choose from"):
+        show_progress("98")
 
 
 BROKEN = [
@@ -768,6 +767,9 @@ BROKEN = [
     '{"double": {"done": 1}}',
     '{"double": {"done": ["alone"]}}',
     '{"double": {"done": "never"}}',
+    '{"double": {"guess": NaN}}',
+    '{"double": {"guess": true}}',
+    '{"double": {"truth": [1]}}',
     '{"another": {"tries": {}}}',
     "\udcff",
     "\0" * 100,

@@ -3,6 +3,7 @@
 import os
 import stat
 
+import nbformat
 import pytest
 
 from rlvr_helpers.exercises.tries import progress_file
@@ -23,6 +24,17 @@ def test_notebooks_are_copied_once(tmp_path, monkeypatch, capsys):
     } == names | {"REFERENCES.md"}
     assert (mine / "extras" / "12_scaling_up.ipynb").is_file()
     assert f"{len(names)} notebooks copied, 0 were there" in capsys.readouterr().out
+
+
+def test_a_copy_gives_no_answer_away(tmp_path, monkeypatch):
+    monkeypatch.setenv("RLVR_MY_WORK", str(tmp_path))
+    copy_notebooks()
+    ours = nbformat.read(COURSE / "notebooks" / "00_start_here.ipynb", as_version=4)
+    mine = nbformat.read(tmp_path / "00_start_here.ipynb", as_version=4)
+    assert [cell.source for cell in mine.cells] == [cell.source for cell in ours.cells]
+    assert [cell.id for cell in mine.cells] == [cell.id for cell in ours.cells]
+    code = [cell for cell in mine.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
 
 
 def test_a_home_folder_may_be_named_by_its_sign(tmp_path, monkeypatch):
@@ -61,7 +73,9 @@ def read_only(*_, **__):
     raise OSError(30, "Read-only file system", "/somewhere")
 
 
-@pytest.mark.parametrize("where", ["pathlib.Path.mkdir", "shutil.copyfile", "pathlib.Path.rename"])
+@pytest.mark.parametrize(
+    "where", ["pathlib.Path.mkdir", "pathlib.Path.write_text", "pathlib.Path.rename"]
+)
 def test_a_course_that_cannot_be_written_names_the_variable(where, tmp_path, monkeypatch):
     monkeypatch.setenv("RLVR_MY_WORK", str(tmp_path / "mine"))
     monkeypatch.setattr(where, read_only)

@@ -1,0 +1,249 @@
+"""Predictions and quizzes: a guess before the result, and three questions at the end of a lesson.
+
+The file `questions.py` in a lesson's room holds them as plain data, in PREDICTIONS and QUIZ.
+"""
+
+import html
+import importlib
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from rlvr_helpers.exercises.tries import Record, records, update
+
+ROOMS = Path(__file__).resolve().parents[1] / "lessons"
+Guess = float | str | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A guess to be made before a cell shows the result.
+
+    unit: what the number counts, such as "%". choices: the answers to choose from, for a guess
+    that is no number.
+    """
+
+    name: str
+    lesson: str
+    question: str
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer of a question, and why it is correct or not."""
+
+    text: str
+    why: str
+    correct: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of a quiz; exactly one of its choices is correct."""
+
+    name: str
+    text: str
+    choices: list[Choice]
+
+    @property
+    def shuffled(self) -> list[Choice]:
+        """The choices in an order that does not depend on who wrote them, the same each time."""
+        return random.Random(self.name).sample(self.choices, len(self.choices))
+
+
+def _rooms() -> Iterator[tuple[str, object]]:
+    """The number of each lesson that asks something, and its module of questions."""
+    for file in sorted(ROOMS.glob("l*/questions.py")):
+        room = file.parent.name
+        yield room[1:3], importlib.import_module(f"rlvr_helpers.lessons.{room}.questions")
+
+
+@cache
+def predictions() -> dict[str, Prediction]:
+    """All predictions by name, in the order of the lessons."""
+    return {each.name: each for _, room in _rooms() for each in room.PREDICTIONS}
+
+
+@cache
+def quizzes() -> dict[str, list[Question]]:
+    """The questions of each lesson that has a quiz, by the lesson's number."""
+    return {lesson: room.QUIZ for lesson, room in _rooms()}
+
+
+_session: dict[str, Guess] = {}  # what was guessed since the kernel started, None included
+
+
+def find(name: str) -> Prediction:
+    if name not in predictions():
+        known = ", ".join(predictions())
+        raise ValueError(f"there is no prediction {name!r}: choose from {known}")
+    return predictions()[name]
+
+
+def predict(name: str, guess: Guess) -> None:
+    """Keeps your guess until `reveal` compares it. With None the result is shown without a score.
+
+    guess: a number, or one of the prediction's choices. Raises ValueError, which says what can be
+    guessed, on anything else.
+    """
+    prediction = find(name)
+    guess = _read(prediction, guess)
+    _session[name] = guess
+    if guess is None:
+        print(f"{prediction.question} {_how(prediction)}")
+        return
+    before = records().get(_key(name), Record())
+    if before.truth is None:
+        update(_key(name), lambda record: setattr(record, "guess", guess))
+        print(f"{name}: your guess is {_shown(prediction, guess)}.")
+    else:
+        print(f"{name}: noted. The progress table keeps your first guess.")
+
+
+def reveal(name: str, truth: float | str) -> None:
+    """Prints the result beside your guess, and how far off it was.
+
+    truth: a number, or one of the prediction's choices (ValueError otherwise).
+    """
+    prediction = find(name)
+    if not prediction.choices:
+        truth = float(truth)
+    elif truth not in prediction.choices:
+        raise ValueError(f"{name}: {truth!r} is none of its choices")
+    saved = records().get(_key(name), Record()).guess
+    guess = _session.get(name, saved)
+    answer = _shown(prediction, truth)
+    if guess is None:
+        print(f"{name}: it is {answer}. (You made no guess.)")
+        return
+    update(_key(name), lambda record: setattr(record, "truth", truth))
+    said = f"{name}: you said {_shown(prediction, guess)}, it is {answer}"
+    if prediction.choices:
+        print(f"{said}." if guess != truth else f"{name}: it is {answer}, as you said.")
+        return
+    unit = "points" if prediction.unit == "%" else prediction.unit
+    print(f"{said}: {abs(guess - truth):.3g} {unit}".rstrip() + " off.")
+
+
+def is_close(prediction: Prediction, guess: Guess, truth: Guess) -> bool:
+    """Whether a guess counts as near: the same choice, 10 points of percent, or a fifth of the
+    result."""
+    if prediction.choices:
+        return guess == truth
+    room = 10 if prediction.unit == "%" else 0.2 * abs(truth)
+    return abs(guess - truth) <= room
+
+
+def _key(name: str) -> str:
+    """Under which a prediction or a question is kept beside the exercises."""
+    return f"question {name}"
+
+
+def _read(prediction: Prediction, guess: object) -> Guess:
+    """The guess as a number or as one of the choices."""
+    if guess is None:
+        return None
+    text = str(guess).strip().removesuffix(prediction.unit or "\0").strip()
+    if prediction.choices:
+        by_text = {choice.lower(): choice for choice in prediction.choices}
+        if text.lower() in by_text:
+            return by_text[text.lower()]
+    else:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number) and (prediction.unit != "%" or 0 <= number <= 100):
+            return number
+    raise ValueError(f"{prediction.name}: {guess!r} cannot be read as a guess. {_how(prediction)}")
+
+
+def _how(prediction: Prediction) -> str:
+    """What can be given instead of None."""
+    if prediction.choices:
+        return "Put one of these in place of None: " + ", ".join(map(repr, prediction.choices))
+    what = "a number from 0 to 100" if prediction.unit == "%" else "a number"
+    return f"Put {what} in place of None, then run the cell again."
+
+
+def _shown(prediction: Prediction, value: float | str) -> str:
+    if prediction.choices:
+        return f'"{value}"'
+    return f"{value:.3g} {prediction.unit}".rstrip()
+
+
+def quiz(lesson: str) -> None:
+    """Shows the questions of a lesson. Each choice is answered at once, and the first one counts.
+
+    Raises ValueError for a lesson without a quiz.
+    """
+    if lesson not in quizzes():
+        raise ValueError(f"no quiz {lesson!r}: choose from {', '.join(quizzes())}")
+
+    # late: `check` is to start quickly
+    import ipywidgets
+    from IPython.display import display
+
+    questions = quizzes()[lesson]
+    box = ipywidgets.VBox([_asked(i, each) for i, each in enumerate(questions, 1)])
+    still = "".join(_still(i, each) for i, each in enumerate(questions, 1))
+    plain = "\n".join(each.text for each in questions)
+    bundle = {**box._repr_mimebundle_(), "text/html": still, "text/plain": plain}
+    display(bundle, raw=True)
+
+
+def _still(number: int, question: Question) -> str:
+    """A question where no kernel runs: its choices, without the answer."""
+    items = "".join(f"<li>{html.escape(choice.text)}</li>" for choice in question.shuffled)
+    return f"<p>{number}. {html.escape(question.text)}</p><ul>{items}</ul>"
+
+
+def _asked(number: int, question: Question):
+    """A question as radio buttons, with a line below that answers the choice."""
+    import ipywidgets
+
+    choices = question.shuffled
+    text = ipywidgets.HTML(f"<b>{number}. {html.escape(question.text)}</b>")
+    buttons = ipywidgets.RadioButtons(options=[choice.text for choice in choices], index=None)
+    buttons.layout.width = "auto"
+    buttons.add_class("jp-RenderedHTMLCommon")
+    said = ipywidgets.HTML('<div role="status">&nbsp;</div>')
+
+    def answer(change: dict) -> None:
+        choice = choices[change["new"]]
+        update(_key(question.name), lambda record: note_choice(record, choice))
+        start = "Correct." if choice.correct else "Not so."
+        said.value = f'<div role="status"><b>{start}</b> {html.escape(choice.why)}</div>'
+
+    buttons.observe(answer, names="index")
+    return ipywidgets.VBox([text, buttons, said], layout={"margin": "0 0 12px 0"})
+
+
+def note_choice(record: Record, choice: Choice) -> None:
+    """The first choice is kept; a later correct one is noted as found in the end."""
+    record.tries += 1
+    if record.guess is None:
+        record.guess = choice.text
+    if choice.correct and not record.done:
+        record.done = "alone" if record.tries == 1 else "hints"
+
+
+def answered(lesson: str, saved: dict[str, Record]) -> tuple[int, int]:
+    """How many questions of a lesson's quiz were answered correctly at first, and how many there
+    are."""
+    names = [_key(question.name) for question in quizzes().get(lesson, [])]
+    return sum(saved.get(name, Record()).done == "alone" for name in names), len(names)
+
+
+def guessed(lesson: str, saved: dict[str, Record]) -> tuple[int, int, int]:
+    """How many predictions of a lesson came close, how many were made, and how many there are."""
+    asked = [each for each in predictions().values() if each.lesson == lesson]
+    kept = [(each, saved.get(_key(each.name), Record())) for each in asked]
+    made = [(each, r) for each, r in kept if r.guess is not None and r.truth is not None]
+    close = [each for each, r in made if is_close(each, r.guess, r.truth)]
+    return len(close), len(made), len(asked)
