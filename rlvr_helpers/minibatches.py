@@ -16,9 +16,9 @@ from rlvr_helpers.engine.finite import BadUpdate
 from rlvr_helpers.engine.large import (
     LossScaler,
     autocast,
+    enable_gradient_checkpointing,
     lora_layers,
     make_optimizer,
-    remake_activations,
     training_mode,
     without_lora,
 )
@@ -44,7 +44,7 @@ class MicroBatch:
     group_size: int
     temperature: float
     logp_sampler: Tensor  # as decoding saw them: a diagnostic only
-    compute: torch.dtype = torch.float32  # what matrix products are made in, as in sampling
+    compute_dtype: torch.dtype = torch.float32  # of matrix multiplications, as in sampling
     logp_old: Tensor | None = None
     logp_ref: Tensor | None = None
     entropy: Tensor | None = None
@@ -59,7 +59,7 @@ class MicroBatch:
     ) -> tuple[Tensor, Tensor | None]:
         """Log-probs and entropies of the completion tokens under a model, [B, T] each."""
         ids = self.prompt_ids, self.prompt_mask, self.completion_ids, self.mask
-        with autocast(self.mask.device, self.compute):
+        with autocast(self.mask.device, self.compute_dtype):
             # the first update of a rollout has not been scored before: it gives the entropy too
             more = (True,) if torch.is_grad_enabled() and self.entropy is None else ()
             return score(model, *ids, self.temperature, self.group_size, *more)
@@ -96,14 +96,14 @@ def make_learner(
     # no dropout: log-probs of one text must not differ from call to call
     model = policy.model.eval()
     if settings.gradient_checkpointing:
-        remake_activations(model)
+        enable_gradient_checkpointing(model)
     optimizer = make_optimizer(model, settings)
-    scaler = LossScaler(policy.device, policy.compute)
+    scaler = LossScaler(policy.device, policy.compute_dtype)
     # AdamW counts every update, also one in which no group has a signal
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     watched = settings.track_kl or method.kl_coef > 0
-    reference = make_reference(model, policy.compute) if watched else None
+    reference = make_reference(model, policy.compute_dtype) if watched else None
     return Learner(
         model,
         method,
@@ -116,7 +116,7 @@ def make_learner(
     )
 
 
-def make_reference(model: nn.Module, compute: torch.dtype = torch.float32) -> nn.Module:
+def make_reference(model: nn.Module, compute_dtype: torch.dtype = torch.float32) -> nn.Module:
     """The start model, to measure the KL to: a frozen copy, or with LoRA the model itself, which
     holds it.
 
@@ -126,11 +126,11 @@ def make_reference(model: nn.Module, compute: torch.dtype = torch.float32) -> nn
     if lora_layers(model):
         return model
     reference = copy.deepcopy(model).requires_grad_(False)
-    if compute.itemsize == 2:
+    if compute_dtype.itemsize == 2:
         embedding = reference.get_input_embeddings().weight
         for module in reference.modules():
             if isinstance(module, nn.Linear) and module.weight is not embedding:
-                module.to(compute)
+                module.to(compute_dtype)
     return reference
 
 
@@ -255,7 +255,7 @@ def cut_rows(
         group_size=group_size,
         temperature=temperature,
         logp_sampler=rollout.logprobs[rows][:, :width],
-        compute=rollout.compute,
+        compute_dtype=rollout.compute_dtype,
     )
 
 

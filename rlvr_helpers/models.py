@@ -11,7 +11,11 @@ from pathlib import Path
 import torch
 
 from rlvr_helpers.engine.decoding import check_model
-from rlvr_helpers.engine.large import best_compute, use_expandable_segments, without_cudnn_attention
+from rlvr_helpers.engine.large import (
+    best_compute_dtype,
+    use_expandable_segments,
+    without_cudnn_attention,
+)
 from rlvr_helpers.engine.loading import (
     MERGE_FIRST,
     NOT_TRAINED,
@@ -65,7 +69,7 @@ class Policy:
     end_ids: every token that ends a completion (the tokenizer's end token and the generation
         config's).
     pad_id:  fills rectangles; never an end token. Masks are carried along, never guessed from it.
-    compute: what matrix products are made in; the weights keep their own dtype
+    compute_dtype: dtype of matrix multiplications. The weights keep their own dtype.
     examples: (question, answer) pairs that stand in every prompt as earlier turns
     like:    name of the known policy whose settings suit this one; None: told by its size (see
              `settings`)
@@ -81,7 +85,7 @@ class Policy:
     pad_id: int
     problems: str = "tiny"
     system_prompt: str | None = field(default=None, repr=False)
-    compute: torch.dtype = torch.float32
+    compute_dtype: torch.dtype = torch.float32
     chat: bool = True
     examples: tuple[tuple[str, str], ...] = ()
     like: str | None = None
@@ -120,7 +124,7 @@ def load_policy(
     name: str = "tiny",
     device: str | torch.device | None = None,
     dtype=torch.float32,
-    compute: torch.dtype | None = None,
+    compute_dtype: torch.dtype | None = None,
 ) -> Policy:
     """The policy of a known name ("tiny", "smollm2-135m", "qwen2.5-0.5b", "qwen2.5-1.5b") or of a
     model folder.
@@ -128,7 +132,7 @@ def load_policy(
     device: as `default_device` says if left out.
     dtype: of the weights. In bfloat16 a step of 5e-6 moves hardly any weight, so the default is
         float32.
-    compute: what matrix products are made in; by default bfloat16 on a GPU that has it, else
+    compute_dtype: dtype of matrix multiplications. By default bfloat16 on a GPU that has it, else
         float16, and float32 on a CPU.
 
     Raises ValueError with the alternatives if the model cannot be loaded.
@@ -156,7 +160,7 @@ def load_policy(
             setattr(policy, field_name, value)
         policy.pad_id = find_pad_id(tokenizer, policy.end_ids)
         check_ids(policy)
-    policy.compute = compute or best_compute(device)
+    policy.compute_dtype = compute_dtype or best_compute_dtype(device)
     return policy
 
 

@@ -29,7 +29,7 @@ class Rollout:
                               temperature), float32
     truncated:                [B] True where the budget cut the completion off before an end token
     texts:                    B strings, without special tokens
-    compute:                  what matrix products were made in; to be scored in the same
+    compute_dtype:            dtype of matrix multiplications. Score with the same one.
     """
 
     prompt_ids: Tensor
@@ -40,7 +40,7 @@ class Rollout:
     truncated: Tensor
     texts: list[str]
     group_size: int
-    compute: torch.dtype = torch.float32
+    compute_dtype: torch.dtype = torch.float32
 
     @property
     def lengths(self) -> Tensor:
@@ -101,7 +101,7 @@ def warn_of_gap(policy: Policy, gap: float, step: int) -> bool:
     """Warns if a step's `sampler_gap` is far beyond rounding, and says whether it is."""
     limit = max(
         LARGEST_GAP.get(dtype, LARGEST_GAP[torch.float32])
-        for dtype in (policy.compute, policy.dtype)
+        for dtype in (policy.compute_dtype, policy.dtype)
     )
     if gap <= limit:
         return False
@@ -172,7 +172,7 @@ def _not_finite(policy: Policy) -> str:
     found = (
         "the model's logits are not finite (NaN or infinite), so nothing can be sampled from them: "
     )
-    if torch.float16 in (policy.compute, policy.dtype):
+    if torch.float16 in (policy.compute_dtype, policy.dtype):
         return (
             found
             + "in float16 numbers above 65504 overflow, so load the policy with torch.bfloat16 or"
@@ -190,7 +190,7 @@ def _decode(
     """Token ids and log-probs [B, T], cut to the longest row; after a row's end token they are the
     pad id and 0."""
     rows, max_tokens = noise.shape
-    decoder = decoder_for(policy.model, max_tokens, policy.compute)
+    decoder = decoder_for(policy.model, max_tokens, policy.compute_dtype)
     ids = prompt_ids.new_full((rows, max_tokens), policy.pad_id)
     logprobs = torch.zeros(rows, max_tokens, device=policy.device)
     end_ids = torch.tensor(policy.end_ids, device=policy.device)
@@ -275,7 +275,9 @@ def _rollout(policy, prompt_ids, prompt_mask, ids, logprobs, group_size) -> Roll
         prompt_ids.repeat_interleave(group_size, dim=0),
         prompt_mask.repeat_interleave(group_size, dim=0),
     )
-    return Rollout(*repeated, ids, mask, logprobs, truncated, texts, group_size, policy.compute)
+    return Rollout(
+        *repeated, ids, mask, logprobs, truncated, texts, group_size, policy.compute_dtype
+    )
 
 
 # Names of the first edition that now stand elsewhere.

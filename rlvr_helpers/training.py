@@ -254,13 +254,13 @@ def with_evaluation(
 
 
 def problems_of_step(problems: list[Problem], step: int, settings: TrainSettings) -> list[Problem]:
-    """The problems of a step (from 1): pass after pass through a shuffled list, the same for every
+    """The problems of a step (from 1). Each epoch goes through a shuffled list, the same for every
     method of a seed."""
-    places = range((step - 1) * settings.prompts_per_step, step * settings.prompts_per_step)
-    laps = {lap: list(problems) for lap in sorted({place // len(problems) for place in places})}
-    for lap, order in laps.items():
-        random.Random(f"{settings.seed}/{lap}").shuffle(order)
-    return [laps[place // len(problems)][place % len(problems)] for place in places]
+    drawn = range((step - 1) * settings.prompts_per_step, step * settings.prompts_per_step)
+    epochs = {epoch: list(problems) for epoch in {i // len(problems) for i in drawn}}
+    for epoch, order in epochs.items():
+        random.Random(f"{settings.seed}/{epoch}").shuffle(order)
+    return [epochs[i // len(problems)][i % len(problems)] for i in drawn]
 
 
 def sample_step(

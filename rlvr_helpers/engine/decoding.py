@@ -6,8 +6,8 @@ finished rows, `finish` ends it.
 `LayerDecoder` writes the layers of the Llama family out over a cache that is allocated once;
 `GraphDecoder` does the same on a GPU, where one recorded graph stands for the hundreds of small
 operations of a step; `CacheDecoder` asks any model of transformers whose cache holds keys and
-values, and is the test twin of both; `PlainDecoder` reads everything anew at each step, which
-serves any model.
+values, and is the reference implementation of both; `PlainDecoder` reads everything anew at each
+step, which serves any model.
 """
 
 import inspect
@@ -22,14 +22,14 @@ from transformers import DynamicCache
 from rlvr_helpers.engine.large import autocast, weight_of
 
 
-def decoder_for(model, max_tokens: int, compute: torch.dtype = torch.float32):
-    """The fastest decoder that knows this model; its matrix products are made in `compute`."""
+def decoder_for(model, max_tokens: int, compute_dtype: torch.dtype = torch.float32):
+    """The fastest decoder that knows this model; it multiplies matrices in `compute_dtype`."""
     if keeps_state(model) or not gives_cache(model):
-        return PlainDecoder(model, max_tokens, compute)
+        return PlainDecoder(model, max_tokens, compute_dtype)
     if not is_written_out(model.config):
-        return CacheDecoder(model, max_tokens, compute)
+        return CacheDecoder(model, max_tokens, compute_dtype)
     return (GraphDecoder if model.device.type == "cuda" else LayerDecoder)(
-        model, max_tokens, compute
+        model, max_tokens, compute_dtype
     )
 
 
@@ -123,11 +123,11 @@ def check_model(model) -> None:
 
 
 def prefill(
-    model, prompt_ids: Tensor, prompt_mask: Tensor, compute: torch.dtype
+    model, prompt_ids: Tensor, prompt_mask: Tensor, compute_dtype: torch.dtype
 ) -> tuple[Tensor, DynamicCache]:
     """Reads prompts [P, T]: the last position's logits [P, V], and the cache of keys and values."""
     positions = (prompt_mask.cumsum(1) - 1).clamp(min=0)
-    with autocast(prompt_ids.device, compute):
+    with autocast(prompt_ids.device, compute_dtype):
         # a cache that keeps everything: made from a configuration with a stray window, it would cut
         # what the model sees
         out = model(
@@ -146,12 +146,14 @@ class CacheDecoder:
 
     drop_at = 0.85  # rows are dropped when this share of them or less is not finished
 
-    def __init__(self, model, max_tokens: int, compute: torch.dtype = torch.float32):
+    def __init__(self, model, max_tokens: int, compute_dtype: torch.dtype = torch.float32):
         self.model = model
-        self.compute = compute
+        self.compute_dtype = compute_dtype
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
-        logits, self.cache = prefill(self.model, prompt_ids, prompt_mask, compute=self.compute)
+        logits, self.cache = prefill(
+            self.model, prompt_ids, prompt_mask, compute_dtype=self.compute_dtype
+        )
         self.size = group_size
         self.cache.batch_repeat_interleave(group_size)
         self.mask = prompt_mask.repeat_interleave(group_size, dim=0)
@@ -161,7 +163,7 @@ class CacheDecoder:
         """tokens [R] -> logits [R, V] of the next."""
         positions = self.mask.sum(dim=1, keepdim=True)
         self.mask = F.pad(self.mask, (0, 1), value=1)
-        with autocast(tokens.device, self.compute):
+        with autocast(tokens.device, self.compute_dtype):
             out = self.model(
                 input_ids=tokens[:, None],
                 attention_mask=self.mask,
@@ -185,9 +187,9 @@ class PlainDecoder:
 
     drop_at = 0.99
 
-    def __init__(self, model, max_tokens: int, compute: torch.dtype = torch.float32):
+    def __init__(self, model, max_tokens: int, compute_dtype: torch.dtype = torch.float32):
         self.model = model
-        self.compute = compute
+        self.compute_dtype = compute_dtype
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
         self.size = group_size
@@ -206,7 +208,7 @@ class PlainDecoder:
         return self._read()
 
     def _read(self) -> Tensor:
-        with autocast(self.ids.device, self.compute):
+        with autocast(self.ids.device, self.compute_dtype):
             return read_all(self.model, self.ids, self.mask, last=1)[:, -1]
 
     def keep(self, rows: Tensor) -> None:
@@ -235,18 +237,20 @@ class LayerDecoder:
     drop_at = 0.85
     looks_ahead = False
 
-    def __init__(self, model, max_tokens: int, compute: torch.dtype = torch.float32):
+    def __init__(self, model, max_tokens: int, compute_dtype: torch.dtype = torch.float32):
         self.model = model
         self.max_tokens = max_tokens
-        self.compute = compute
-        dtype = model.lm_head.weight.dtype if compute == torch.float32 else compute
+        self.compute_dtype = compute_dtype
+        dtype = model.lm_head.weight.dtype if compute_dtype == torch.float32 else compute_dtype
         self.layers = [_fused(layer, dtype) for layer in model.model.layers]
         self.head = model.lm_head.weight.to(dtype)
         self.head_dim = model.model.layers[0].self_attn.head_dim
         self.eps = model.config.rms_norm_eps
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
-        logits, cache = prefill(self.model, prompt_ids, prompt_mask, compute=self.compute)
+        logits, cache = prefill(
+            self.model, prompt_ids, prompt_mask, compute_dtype=self.compute_dtype
+        )
         self.size = max(
             n for n in range(1, min(group_size, LARGEST_GROUP) + 1) if group_size % n == 0
         )

@@ -18,7 +18,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def best_compute(device: str | torch.device) -> torch.dtype:
+def best_compute_dtype(device: str | torch.device) -> torch.dtype:
     """What matrix products are made in: bfloat16 on a GPU that has it, float16 on one that has not
     (T4), else float32."""
     if torch.device(device).type != "cuda":
@@ -34,10 +34,14 @@ def use_expandable_segments() -> None:
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 
-def autocast(device: torch.device, compute: torch.dtype):
-    """A context in which matrix products and attention are made in `compute`; float32: nothing
-    changes."""
-    return nullcontext() if compute == torch.float32 else torch.autocast(device.type, compute)
+def autocast(device: torch.device, compute_dtype: torch.dtype):
+    """A context in which matrix products and attention run in `compute_dtype`. With float32
+    nothing changes."""
+    return (
+        nullcontext()
+        if compute_dtype == torch.float32
+        else torch.autocast(device.type, compute_dtype)
+    )
 
 
 def without_cudnn_attention(device: str | torch.device) -> None:
@@ -57,8 +61,8 @@ class LossScaler:
     ones it is doubled (P. Micikevicius et al., arXiv 1710.03740, sec. 3.2). For other dtypes it
     does nothing."""
 
-    def __init__(self, device: torch.device, compute: torch.dtype):
-        self.scaler = torch.amp.GradScaler(device.type, enabled=compute == torch.float16)
+    def __init__(self, device: torch.device, compute_dtype: torch.dtype):
+        self.scaler = torch.amp.GradScaler(device.type, enabled=compute_dtype == torch.float16)
         # makes the factor, which an update without rows needs too
         self.scaler.scale(torch.zeros((), device=device))
 
@@ -114,7 +118,7 @@ def make_optimizer(model, settings) -> torch.optim.Optimizer:
     return AdamW8bit(parameters, **options)
 
 
-def remake_activations(model) -> None:
+def enable_gradient_checkpointing(model) -> None:
     """Gradient checkpointing: the backward pass makes each layer's activations again instead of
     keeping them.
 

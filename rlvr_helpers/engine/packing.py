@@ -3,10 +3,10 @@ padding between them.
 
     [ prompt | completion 0 | completion 1 | ... ]
 
-A token looks at the prompt and at its own completion alone, and stands at the position that it had
-by itself, so the log-probs are those of the plain layout (one padded row a completion), which is
-this one's test twin. In the first 8 steps of training `tiny` with the default settings it computes
-13,774 places, the plain layout 38,016.
+A token attends to the prompt and to its own completion only. Its position id is the one that it has
+in a row of its own. So the log-probs are those of the plain layout, one padded row per completion,
+which is the reference implementation. In the first 8 steps of training `tiny` with the default
+settings packed rows have 13,774 positions, plain rows 38,016.
 """
 
 from typing import NamedTuple
@@ -16,30 +16,30 @@ from torch import Tensor, nn
 
 from rlvr_helpers.engine.decoding import has_window
 
-# owners of a place, beside the rows of a group
+# Owners of a position, beside the rows of a group.
 PROMPT = -1
 EMPTY = -2
 
 
 class Packed(NamedTuple):
-    """P groups as P rows of S places.
+    """P groups as P rows of S positions.
 
-    ids, positions: [P, S]; places that hold nothing have id 0
-    look:           [P, 1, S, S] True where a place (third axis) may look at another (fourth)
-    group, place:   [N] where the prediction of each completion token stands, rows of the batch in
+    ids, position_ids: [P, S]. Positions that hold nothing have id 0
+    attention_mask: [P, 1, S, S] True where a position (third axis) attends to another (fourth)
+    group, index:   [N] where the prediction of each completion token stands, rows of the batch in
                     order
     """
 
     ids: Tensor
-    positions: Tensor
-    look: Tensor
+    position_ids: Tensor
+    attention_mask: Tensor
     group: Tensor
-    place: Tensor
+    index: Tensor
 
 
 def can_pack(model) -> bool:
-    """Whether a model takes a mask of its own for every pair of places, and has its logits from one
-    last matrix."""
+    """Whether a model takes an attention mask for every pair of positions, and computes its logits
+    with one last matrix."""
     known = (
         model.config.model_type in ("llama", "qwen2")
         and model.config._attn_implementation == "sdpa"
@@ -50,8 +50,8 @@ def can_pack(model) -> bool:
 def pack(
     prompt_ids: Tensor, prompt_mask: Tensor, completion_ids: Tensor, mask: Tensor, group_size: int
 ) -> Packed:
-    """Packs a batch whose rows k * G to k * G + G - 1 share a prompt; arguments [B, Tp] twice, [B,
-    T] twice.
+    """Packs a batch whose rows k * G to k * G + G - 1 share a prompt. The prompts and their mask
+    are [B, Tp], the completions' mask and ids [B, T].
 
     A row's last token is predicted but predicts nothing, so it is left out.
     """
@@ -61,32 +61,38 @@ def pack(
     groups = len(prompt_ids)
     width = prompt_ids.shape[1]
     length = mask.shape[1]
+
+    # Where each token that the model reads stands: after the prompt, one after the other.
     follows = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], dim=1)
-    read = (mask & follows).view(groups, -1)  # [P, G * T] tokens that the model reads
-    place = width - 1 + read.cumsum(dim=1)  # where each of them stands
+    read = (mask & follows).view(groups, -1)  # [P, G * T]
+    index = width - 1 + read.cumsum(dim=1)
     total = width + int(read.sum(dim=1).max())
 
-    ids, positions = prompt_ids.new_zeros(2, groups, total)
-    # whose a place is: a row of the group, the prompt, nobody
+    # Fill in the prompt, then the completions. The owner of a position is a row, the prompt or
+    # nobody.
+    ids, position_ids = prompt_ids.new_zeros(2, groups, total)
     owner = prompt_ids.new_full((groups, total), EMPTY)
     ids[:, :width] = prompt_ids
-    positions[:, :width] = (prompt_mask.cumsum(dim=1) - 1).clamp(min=0)
+    position_ids[:, :width] = (prompt_mask.cumsum(dim=1) - 1).clamp(min=0)
     owner[:, :width].masked_fill_(prompt_mask, PROMPT)
     group, token = read.nonzero(as_tuple=True)
-    there = group, place[group, token]
+    there = group, index[group, token]
     ids[there] = completion_ids.reshape(groups, -1)[group, token]
-    positions[there] = prompt_mask.sum(dim=1)[group] + token % length
+    position_ids[there] = prompt_mask.sum(dim=1)[group] + token % length
     owner[there] = token // length
 
+    # Earlier positions of the prompt and of the same owner are seen. A position that holds nothing
+    # sees itself, since a softmax over nothing is NaN.
     order = torch.arange(total, device=ids.device)
     seen = owner[:, None]
     seer = owner[:, :, None]
-    look = ((seen == seer) | (seen == PROMPT)) & (seen != EMPTY) & (order <= order[:, None])
-    # a place that holds nothing sees itself: a softmax over nothing is NaN
-    look |= order == order[:, None]
+    attends = ((seen == seer) | (seen == PROMPT)) & (seen != EMPTY) & (order <= order[:, None])
+    attends |= order == order[:, None]
+
+    # A completion's first token is predicted by the prompt's last position.
     group, token = mask.view(groups, -1).nonzero(as_tuple=True)
-    place = torch.where(token % length == 0, width - 1, place.roll(1, dims=1)[group, token])
-    return Packed(ids, positions, look[:, None], group=group, place=place)
+    index = torch.where(token % length == 0, width - 1, index.roll(1, dims=1)[group, token])
+    return Packed(ids, position_ids, attends[:, None], group=group, index=index)
 
 
 def read_packed(
@@ -97,13 +103,13 @@ def read_packed(
     mask: Tensor,
     group_size: int,
 ) -> Tensor:
-    """The hidden states that predict the completion tokens, [N, D], rows of the batch in order: one
-    packed row a group."""
+    """The hidden states that predict the completion tokens, [N, D], rows of the batch in order. The
+    model reads one packed row per group."""
     packed = pack(prompt_ids, prompt_mask, completion_ids, mask=mask, group_size=group_size)
     read = model.model(
         input_ids=packed.ids,
-        attention_mask=packed.look,
-        position_ids=packed.positions,
+        attention_mask=packed.attention_mask,
+        position_ids=packed.position_ids,
         use_cache=False,
     )
-    return read.last_hidden_state[packed.group, packed.place]
+    return read.last_hidden_state[packed.group, packed.index]

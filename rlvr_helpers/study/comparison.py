@@ -272,8 +272,8 @@ def check_identity(folder: Path, comparison: Comparison) -> None:
 def start_policy(comparison: Comparison, seed: int = 0) -> Policy:
     """The policy that a run of the comparison starts from."""
     dtype = torch.bfloat16 if "float32_masters" in comparison.faults else torch.float32
-    compute = DTYPES[comparison.compute] if comparison.compute else None
-    policy = load_policy(comparison.policy, dtype=dtype, compute=compute)
+    compute_dtype = DTYPES[comparison.compute] if comparison.compute else None
+    policy = load_policy(comparison.policy, dtype=dtype, compute_dtype=compute_dtype)
     if "chat_template" in comparison.faults:
         policy.chat = False
     if "end_tokens" in comparison.faults:
@@ -336,6 +336,6 @@ def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple
             " first"
         )
     start = start_policy(replace(comparison, lora_rank=None))
-    for name in ("problems", "system_prompt", "examples", "chat", "end_ids", "compute"):
+    for name in ("problems", "system_prompt", "examples", "chat", "end_ids", "compute_dtype"):
         setattr(trained, name, getattr(start, name))
     return start, trained

@@ -81,8 +81,8 @@ def original(without: tuple[str, ...] = (), seeds: int = 1, out: str | None = No
     tag), 200 steps of 2 x 8 completions of at most 400 tokens, AdamW at 5e-6 without a schedule,
     gradient norm 0.1, KL 0.04 and a clip at 0.1. In our words is the request for the tags; always
     ours are greedy evaluation (it sampled), sampling from the whole distribution, the unbiased
-    standard deviation, and problems drawn in shuffled laps. Raises ValueError on a correction that
-    is not known.
+    standard deviation, and problems drawn in shuffled epochs. Raises ValueError on a correction
+    that is not known.
     """
     names = tuple(correction.name for correction in CORRECTIONS)
     for name in without:

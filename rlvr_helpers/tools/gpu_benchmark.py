@@ -28,9 +28,9 @@ from rlvr_helpers import sampling
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.large import (
     add_lora,
-    best_compute,
+    best_compute_dtype,
+    enable_gradient_checkpointing,
     merge_lora,
-    remake_activations,
     training_mode,
     without_cudnn_attention,
 )
@@ -91,7 +91,7 @@ def random_policy(shape: Shape, device, name: str = "random") -> Policy:
     with torch.device(device):
         model = kind(config(**sizes)).eval()
     policy = make_policy(model, load_policy("tiny").tokenizer, name, known=KNOWN["tiny"])
-    policy.compute = best_compute(device)
+    policy.compute_dtype = best_compute_dtype(device)
     without_cudnn_attention(device)
     return policy
 
@@ -171,7 +171,7 @@ def script_side(work: Work):
     for copied, trained in ((model, True), (reference, False)):
         merge_lora(copied)  # of our side
         copied.requires_grad_(trained)
-    remake_activations(model)
+    enable_gradient_checkpointing(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=s.learning_rate)
 
     def score(which, ids, mask, width):
@@ -256,7 +256,7 @@ def measure_machine(work: Work) -> dict:
     """Bytes a second of a large copy (read and written) and FLOPs a second of a large product in
     the compute dtype."""
     side = 256 if work.device.type == "cpu" else 8192
-    dtype = work.policy.compute
+    dtype = work.policy.compute_dtype
     a, big = (torch.randn(n, side, device=work.device, dtype=dtype) for n in (side, side * 16))
     other = torch.empty_like(big)
     copies = []
@@ -287,7 +287,8 @@ def roofline(work: Work, machine: dict, run: dict) -> dict:
 def show(results: dict, work: Work) -> None:
     weights = "real weights" if work.real else "random weights of its sizes"
     print(
-        f"{weights}, {work.shape.parameters / 1e6:,.1f} M parameters, compute {work.policy.compute}"
+        f"{weights}, {work.shape.parameters / 1e6:,.1f} M parameters,"
+        f" compute {work.policy.compute_dtype}"
     )
     print(
         f"LoRA rank {work.lora_rank}, gradient checkpointing {work.settings.gradient_checkpointing}"

@@ -200,7 +200,7 @@ def scored(policy: Policy, rollout: sampling.Rollout, group: int) -> dict:
 
     def score():
         policy.model.zero_grad(set_to_none=True)
-        with autocast(policy.device, policy.compute):
+        with autocast(policy.device, policy.compute_dtype):
             logp = sampling.token_logprobs(policy.model, *ids, 1.0, group)
         logp.sum().backward()
         return logp.detach()

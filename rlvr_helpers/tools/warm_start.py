@@ -132,7 +132,7 @@ def warm_start(policy: Policy, problems: list[Problem], settings: WarmStart) -> 
             waiting += rng.sample(problems, len(problems))
         batch = waiting[: settings.batch]
         waiting = waiting[settings.batch :]
-        with autocast(policy.device, policy.compute):
+        with autocast(policy.device, policy.compute_dtype):
             loss = supervised_loss(policy, batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
@@ -208,7 +208,7 @@ def run(options) -> None:
     train, held_out = (load_problems(split, options.problems) for split in ("train", "test"))
     # so that a source without solutions is refused before anything is loaded
     worked_solution(train[0])
-    policy = load_policy(options.model, compute=DTYPES[options.compute])
+    policy = load_policy(options.model, compute_dtype=DTYPES[options.compute])
     # it learns the format without: the saved model is prompted by the question alone
     policy.examples = ()
     before = measure(policy, held_out[: options.evaluate], options.max_tokens, options.samples)

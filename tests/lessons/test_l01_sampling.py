@@ -1,5 +1,5 @@
 """Lesson 01: its figures draw, say their numbers and take odd input; formulas agree with slow
-twins; scoring from logits is what scoring by the model is."""
+reference implementations; scoring from logits is what scoring by the model is."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ def check_figure(figure) -> str:
     return figure.alt
 
 
-# --- slow twins
+# --- slow reference implementations
 
 
 def slow_truncated(logits, temperature, top_p):
@@ -50,7 +50,7 @@ def slow_truncated(logits, temperature, top_p):
 
 @pytest.mark.parametrize("temperature", [0.1, 0.7, 1.0, 2.0])
 @pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9, 1.0])
-def test_truncated_softmax_agrees_with_the_twin(temperature, top_p):
+def test_truncated_softmax_agrees_with_the_reference(temperature, top_p):
     logits = 3 * np.random.default_rng(0).standard_normal(30)
     found = figures.truncated_softmax(logits, temperature, top_p)
     assert found == pytest.approx(slow_truncated(list(logits), temperature, top_p), abs=1e-9)

@@ -74,7 +74,7 @@ def test_strict_lenient_format_is_a_mean_over_runs(records):
         replace(record, accuracy=0.0, lenient_accuracy=1.0, format_rate=0.5) for record in records
     ]
     figure = strict_lenient_format([records, other])
-    expected = []  # a slow literal twin
+    expected = []  # a slow literal reference implementation
     for field in ("format_rate", "accuracy", "lenient_accuracy"):
         expected.append(
             [

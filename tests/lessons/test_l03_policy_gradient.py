@@ -1,4 +1,4 @@
-"""Lesson 04: the policy gradient against literal twins, its experiments on small policies, and its
+"""Lesson 04: the policy gradient against literal reference implementations, its experiments on small policies, and its
 figures."""
 
 import math
@@ -19,7 +19,7 @@ LOGITS = torch.tensor([0.0, 1.0, 0.5, -0.5], dtype=torch.float64)
 REWARDS = torch.tensor([1.0, 0.0, 0.25, -0.5], dtype=torch.float64)
 
 
-# --- literal twins
+# --- literal reference implementations
 
 
 def expected_reward(logits: list[float], rewards: list[float]) -> float:
@@ -66,7 +66,7 @@ def test_exact_gradient_is_that_of_finite_differences():
     assert exact_gradient(LOGITS, REWARDS).tolist() == pytest.approx(expected, abs=1e-9)
 
 
-def test_score_function_gradient_is_its_twin():
+def test_score_function_gradient_is_its_reference():
     actions, advantages = [2, 0, 0, 3, 1], [1.0, -0.5, 2.0, 0.0, 0.3]
     found = score_function_gradient(
         LOGITS, torch.tensor(actions), torch.tensor(advantages, dtype=torch.float64)
@@ -85,7 +85,7 @@ def test_average_over_all_arms_is_exact_whatever_the_baseline():
         assert torch.allclose(p @ torch.stack(estimates), exact_gradient(LOGITS, REWARDS))
 
 
-def test_surrogate_loss_is_its_twin_in_value_and_gradient():
+def test_surrogate_loss_is_its_reference_in_value_and_gradient():
     logp = torch.tensor(
         [[-1.0, -0.5, float("nan")], [-2.0, 9.0, -3.0], [-0.1, -0.2, -0.3]], dtype=torch.float64
     )

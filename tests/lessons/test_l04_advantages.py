@@ -30,7 +30,7 @@ def check_figure(figure) -> str:
     return figure.alt
 
 
-# --- slow twins
+# --- slow reference implementations
 
 
 def slow_weight(right: int, size: int, divide: bool) -> tuple[float, float]:
@@ -44,7 +44,7 @@ def slow_weight(right: int, size: int, divide: bool) -> tuple[float, float]:
 
 @pytest.mark.parametrize("size", [2, 3, 8, 33])
 @pytest.mark.parametrize(("scale", "divide"), [("std", True), ("none", False)])
-def test_weights_agree_with_the_twin(size, scale, divide):
+def test_weights_agree_with_the_reference(size, scale, divide):
     multiplier, total = figures.group_weights(size, scale)
     for right in range(1, size):
         assert (multiplier[right], total[right]) == pytest.approx(slow_weight(right, size, divide))

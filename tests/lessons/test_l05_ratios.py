@@ -1,4 +1,4 @@
-"""Lesson 05: its figures draw and say their numbers, its toy agrees with a slow twin, its recording
+"""Lesson 05: its figures draw and say their numbers, its toy agrees with a slow reference implementation, its recording
 is what it says."""
 
 import itertools
@@ -196,7 +196,7 @@ def slow_bias_and_noise(length: int, drift: float, toy: int) -> dict:
     return found
 
 
-def test_the_toy_agrees_with_its_slow_twin():
+def test_the_toy_agrees_with_its_slow_reference():
     quick, slow = (
         bias_and_noise(4, 0.5, toys=2),
         [slow_bias_and_noise(4, 0.5, toy) for toy in range(2)],

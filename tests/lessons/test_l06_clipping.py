@@ -53,7 +53,7 @@ def draw(figure: FourQuadrants, method, low, high, updates, sign):
 
 
 def literal_shares(method, low, high, updates, sign) -> tuple[int, int, int]:
-    """Slow twin: how many places are clipped, how many lie outside the range, how many there
+    """Slow reference implementation: how many places are clipped, how many lie outside the range, how many there
     are."""
     binds = outside = total = 0
     for i in range(len(DRIFT.mask)):

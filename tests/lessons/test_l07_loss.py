@@ -62,7 +62,7 @@ def test_the_clip_acts_on_some_places_of_the_cases_only():
 
 
 def enumerated_push(stop, max_tokens, rows, how):
-    """The literal twin: every batch of lengths, its chance, and the gradient of the loss that
+    """The literal reference implementation: every batch of lengths, its chance, and the gradient of the loss that
     `policy_loss` gives it."""
     method = {"sequence_mean": GRPO, "constant": DR_GRPO, "token_mean": DAPO}[how]
     push = 0.0

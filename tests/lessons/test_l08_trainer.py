@@ -187,7 +187,7 @@ def test_what_the_lesson_says_of_the_dials(runs):
     assert all(record.clip_fraction_first == 0 for records in runs.values() for record in records)
 
 
-# --- each bug against a literal twin
+# --- each bug against a literal reference implementation
 
 
 def one_rollout(policy):
@@ -327,12 +327,12 @@ def test_take_updates_is_what_the_trainer_does():
     """The same losses as `minibatches.update`, mini-batch by mini-batch, with the same
     optimizer."""
     settings = replace(SMALL, temperature=1.0, epochs=2)
-    policy, twin = make_tiny(dtype=torch.float64), make_tiny(dtype=torch.float64)
+    policy, reference = make_tiny(dtype=torch.float64), make_tiny(dtype=torch.float64)
     batch, rollout = one_rollout(policy)
     rewards = score_rewards(rollout, batch, lambda text, gold: len(text) % 4 / 4)
     minibatches = make_minibatches(rollout, rewards, DR_GRPO, settings, 1)
     optimizers = [
-        torch.optim.AdamW(p.model.parameters(), 1e-2, weight_decay=0.0) for p in (policy, twin)
+        torch.optim.AdamW(p.model.parameters(), 1e-2, weight_decay=0.0) for p in (policy, reference)
     ]
     for parameter in policy.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -347,7 +347,7 @@ def test_take_updates_is_what_the_trainer_does():
     order = torch.randperm(4, generator=torch.Generator().manual_seed(1))
     rows = [(groups[:, None] * 4 + torch.arange(4)).flatten() for groups in order.tensor_split(2)]
     ours = lesson_08.take_updates(
-        lambda i: token_logprobs(twin.model, *(part[i] for part in parts)),
+        lambda i: token_logprobs(reference.model, *(part[i] for part in parts)),
         optimizers[1],
         rows,
         group_advantages(rewards, "none").flatten(),

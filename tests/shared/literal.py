@@ -1,4 +1,4 @@
-"""Slow, literal twins of every equation of the course, and their gradients in closed form.
+"""Slow, literal reference implementations of every equation of the course, and their gradients in closed form.
 
 Plain Python numbers (float64) and loops, one step of the formula a line: read this file beside the
 papers. The fast functions of the package are tested against it, in value and in gradient.
@@ -333,7 +333,7 @@ class Batch:
 
     @property
     def lists(self):
-        """(new, old, A, mask), the order in which the twins take them."""
+        """(new, old, A, mask), the order in which the reference implementations take them."""
         return (
             self.new.tolist(),
             self.old.tolist(),

@@ -1,4 +1,4 @@
-"""Advantages against the literal twins; rules S12 to S14; the lessons' numbers; named mistakes;
+"""Advantages against the literal reference implementations; rules S12 to S14; the lessons' numbers; named mistakes;
 errors."""
 
 import math
@@ -13,7 +13,7 @@ from literal import close
 from rlvr_helpers.advantages import group_advantages
 
 SCALES = ("std", "none", "leave_one_out")
-TWINS = {
+REFERENCES = {
     "std": literal.advantages_std,
     "none": literal.advantages_none,
     "leave_one_out": literal.advantages_leave_one_out,
@@ -38,7 +38,7 @@ def tensor(groups):
 
 
 def check_values(function, scale):
-    close(function(tensor(GROUPS), scale), TWINS[scale](GROUPS), 1e-12)
+    close(function(tensor(GROUPS), scale), REFERENCES[scale](GROUPS), 1e-12)
 
 
 def check_equal_rewards(function, scale):
@@ -57,7 +57,7 @@ def check_groups_are_separate(function, scale):
 
 @pytest.mark.parametrize("check", (check_values, check_equal_rewards, check_groups_are_separate))
 @pytest.mark.parametrize("scale", SCALES)
-def test_group_advantages_agree_with_the_twin(check, scale):
+def test_group_advantages_agree_with_the_reference(check, scale):
     check(group_advantages, scale)
 
 
@@ -237,9 +237,9 @@ small_tables = st.integers(2, 6).flatmap(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(small_tables, st.sampled_from(SCALES))
-def test_any_rewards_agree_with_the_twin_and_sum_to_zero(groups, scale):
+def test_any_rewards_agree_with_the_reference_and_sum_to_zero(groups, scale):
     out = group_advantages(tensor(groups), scale)
-    close(out, TWINS[scale](groups), 1e-9)
+    close(out, REFERENCES[scale](groups), 1e-9)
     close(out.sum(1), [0.0] * len(groups), 1e-9)
 
 

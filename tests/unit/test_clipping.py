@@ -33,7 +33,7 @@ def grid(low, high):
     return ratio_grid(low, high).unsqueeze(1).expand(-1, len(ADVANTAGES)), ADVANTAGES
 
 
-def twin_table(function, low, high):
+def reference_table(function, low, high):
     return [
         [function(q, a, low, high) for a in ADVANTAGES.tolist()]
         for q in ratio_grid(low, high).tolist()
@@ -45,28 +45,28 @@ def twin_table(function, low, high):
 
 def check_value(function, low, high):
     value, _ = value_and_gradient(function, *grid(low, high), low, high)
-    close(value, twin_table(literal.clipped, low, high), 1e-12)
+    close(value, reference_table(literal.clipped, low, high), 1e-12)
 
 
 def check_gradient(function, low, high):
     _, gradient = value_and_gradient(function, *grid(low, high), low, high)
-    close(gradient, twin_table(literal.clipped_gradient, low, high), 1e-12)
+    close(gradient, reference_table(literal.clipped_gradient, low, high), 1e-12)
 
 
 def check_binds(function, low, high):
     binds = function(*grid(low, high), low, high)
     assert binds.dtype == torch.bool
-    assert torch.equal(binds, torch.tensor(twin_table(literal.binds, low, high)))
+    assert torch.equal(binds, torch.tensor(reference_table(literal.binds, low, high)))
 
 
 @pytest.mark.parametrize("check", (check_value, check_gradient))
 @pytest.mark.parametrize(("low", "high"), RANGES)
-def test_clipped_objective_agrees_with_the_twin(check, low, high):
+def test_clipped_objective_agrees_with_the_reference(check, low, high):
     check(clipped_objective, low, high)
 
 
 @pytest.mark.parametrize(("low", "high"), RANGES)
-def test_clip_binds_agrees_with_the_twin(low, high):
+def test_clip_binds_agrees_with_the_reference(low, high):
     check_binds(clip_binds, low, high)
 
 

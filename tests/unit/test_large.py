@@ -21,7 +21,7 @@ from rlvr_helpers.engine.large import (
     LossScaler,
     add_lora,
     autocast,
-    best_compute,
+    best_compute_dtype,
     lora_layers,
     merge_lora,
     use_expandable_segments,
@@ -78,30 +78,32 @@ def run(policy, settings=SMALL, method=GRPO, **options):
 
 
 def test_a_cpu_computes_in_float32_unless_asked():
-    assert best_compute("cpu") == torch.float32
-    assert load_policy("tiny").compute == torch.float32
-    assert load_policy("tiny", compute=torch.bfloat16).compute == torch.bfloat16
+    assert best_compute_dtype("cpu") == torch.float32
+    assert load_policy("tiny").compute_dtype == torch.float32
+    assert load_policy("tiny", compute_dtype=torch.bfloat16).compute_dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("supported, dtype", [(True, torch.bfloat16), (False, torch.float16)])
 def test_a_card_without_bfloat16_takes_float16(monkeypatch, supported, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
-    assert best_compute("cuda") == dtype
+    assert best_compute_dtype("cuda") == dtype
 
 
-@pytest.mark.parametrize("compute", LOW)
+@pytest.mark.parametrize("compute_dtype", LOW)
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
-def test_a_rollout_in_16_bits_is_scored_as_it_was_sampled(family, compute):
+def test_a_rollout_in_16_bits_is_scored_as_it_was_sampled(family, compute_dtype):
     """Decoding and scoring round alike: as near to each other as 16 bits are, and nearer than to
     float32's rounding."""
-    policy = replace(make_tiny(family), compute=compute)
+    policy = replace(make_tiny(family), compute_dtype=compute_dtype)
     rollout = roll(policy)
-    assert rollout.compute == compute and rollout.logprobs.dtype == torch.float32
-    with autocast(policy.device, compute):
+    assert rollout.compute_dtype == compute_dtype and rollout.logprobs.dtype == torch.float32
+    with autocast(policy.device, compute_dtype):
         ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
         scored = token_logprobs(policy.model, *ids)
     assert scored.dtype == torch.float32
-    assert (scored - rollout.logprobs).abs().max() < (0.15 if compute == torch.bfloat16 else 0.02)
+    assert (scored - rollout.logprobs).abs().max() < (
+        0.15 if compute_dtype == torch.bfloat16 else 0.02
+    )
     assert policy.model.lm_head.weight.dtype == torch.float32
 
 
@@ -109,7 +111,9 @@ def test_sums_stay_in_float32_as_autocast_leaves_them(monkeypatch):
     """Were the stream between layers rounded to 16 bits at each of them, decoding would be twice as
     far from scoring."""
     policy, gaps = (
-        replace(make_tiny(num_hidden_layers=12, initializer_range=0.1), compute=torch.bfloat16),
+        replace(
+            make_tiny(num_hidden_layers=12, initializer_range=0.1), compute_dtype=torch.bfloat16
+        ),
         [],
     )
     for rounded in (False, True):
@@ -128,18 +132,19 @@ def test_sums_stay_in_float32_as_autocast_leaves_them(monkeypatch):
     assert gaps[0] < 0.7 * gaps[1]
 
 
-@pytest.mark.parametrize("compute", LOW)
+@pytest.mark.parametrize("compute_dtype", LOW)
 @pytest.mark.parametrize("method", [GRPO, DR_GRPO, GSPO], ids=lambda m: m.name)
-def test_s10_the_ratio_before_the_first_update_is_1_in_16_bits_too(method, compute):
+def test_s10_the_ratio_before_the_first_update_is_1_in_16_bits_too(method, compute_dtype):
     records = run(
-        replace(make_tiny(), compute=compute), method=replace(method, clip_low=0.0, clip_high=0.0)
+        replace(make_tiny(), compute_dtype=compute_dtype),
+        method=replace(method, clip_low=0.0, clip_high=0.0),
     )
     assert [record.clip_fraction_first for record in records] == [0.0] * 3
     assert any(record.clip_fraction > 0 for record in records)
 
 
 def test_s11_weights_gradients_and_moments_stay_in_float32(tmp_path):
-    policy = replace(make_tiny(), compute=torch.bfloat16)
+    policy = replace(make_tiny(), compute_dtype=torch.bfloat16)
     run(policy, checkpoint_dir=tmp_path)
     moments = torch.load(tmp_path / "checkpoint.pt")["optimizer"]["state"]
     kept = {
@@ -154,9 +159,9 @@ def test_s11_weights_gradients_and_moments_stay_in_float32(tmp_path):
 
 def test_the_gradient_in_16_bits_points_where_that_in_float32_does():
     gradients = []
-    for compute in (torch.float32, torch.bfloat16):
+    for compute_dtype in (torch.float32, torch.bfloat16):
         policy = make_tiny()
-        rollout = replace(roll(policy), compute=compute)
+        rollout = replace(roll(policy), compute_dtype=compute_dtype)
         rewards = torch.tensor([float(letters(text, "")) for text in rollout.texts]).view(-1, 4)
         settings = replace(SMALL, minibatches=1, max_tokens=12)
         minibatches = make_minibatches(rollout, rewards, GRPO, settings, 1)
@@ -194,7 +199,7 @@ def test_a_step_of_one_shape_decodes_what_the_others_do(monkeypatch, family, gro
 
 
 def test_a_step_of_one_shape_in_16_bits(monkeypatch):
-    policy = replace(make_tiny(), compute=torch.bfloat16)
+    policy = replace(make_tiny(), compute_dtype=torch.bfloat16)
     rollouts = []
     for kind in (LayerDecoder, GraphDecoder):
         monkeypatch.setattr(sampling, "decoder_for", kind)
@@ -311,7 +316,7 @@ def test_remade_activations_are_not_kept():
 
 
 def test_an_overflow_is_left_out_and_the_next_update_does_better():
-    policy = replace(make_tiny(), compute=torch.float16)
+    policy = replace(make_tiny(), compute_dtype=torch.float16)
     start, scaler = weights(policy), LossScaler(policy.device, torch.float16)
     scaler.scaler.load_state_dict({**scaler.scaler.state_dict(), "scale": 2.0**40})
     skipped = [u.skipped for u in updates_of(policy, scaler, 40)]
@@ -337,7 +342,7 @@ def updates_of(policy, scaler, count):
 
 
 def test_an_overflow_at_the_smallest_factor_stops_the_run(monkeypatch):
-    policy = replace(make_tiny(), compute=torch.float16)
+    policy = replace(make_tiny(), compute_dtype=torch.float16)
     scaler = LossScaler(policy.device, torch.float16)
     scaler.scaler.load_state_dict({**scaler.scaler.state_dict(), "scale": 1.0})
     monkeypatch.setattr(
@@ -359,7 +364,7 @@ def test_an_overflow_in_float32_is_no_matter_of_scaling(monkeypatch):
 
 def test_the_norm_is_that_of_the_gradient_without_the_factor():
     norms = [
-        run(replace(make_tiny(), compute=c), replace(SMALL, steps=1))[0].grad_norm
+        run(replace(make_tiny(), compute_dtype=c), replace(SMALL, steps=1))[0].grad_norm
         for c in (torch.float32, *LOW)
     ]
     assert norms == pytest.approx([norms[0]] * 3, rel=0.3)
@@ -375,7 +380,7 @@ def test_updates_left_out_are_counted_and_do_not_spoil_the_norm():
         score_before_updates(learner, minibatches, **options)
 
     stages = Stages(score_before=with_too_large_a_factor)
-    records = run(replace(make_tiny(), compute=torch.float16), stages=stages)
+    records = run(replace(make_tiny(), compute_dtype=torch.float16), stages=stages)
     assert records[0].skipped > 0 and records[-1].skipped == 0
     assert all(0 <= record.grad_norm < 1e6 for record in records)
 
@@ -569,7 +574,7 @@ def test_minutes_between_checkpoints_may_change_when_a_run_is_resumed(tmp_path):
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
 def test_a_reference_in_16_bits_says_the_same_bit_for_bit(family):
-    policy = replace(make_tiny(family), compute=torch.bfloat16)
+    policy = replace(make_tiny(family), compute_dtype=torch.bfloat16)
     reference = make_reference(policy.model, torch.bfloat16)
     kept = {module.weight.dtype for module in reference.modules() if isinstance(module, nn.Linear)}
     assert torch.bfloat16 in kept or family == "gpt2", "gpt2 has layers of another class"
@@ -582,7 +587,7 @@ def test_a_reference_in_16_bits_says_the_same_bit_for_bit(family):
 
 def test_a_run_in_16_bits_resumes_with_its_reference(tmp_path):
     def policy():
-        return replace(make_tiny(), compute=torch.bfloat16)
+        return replace(make_tiny(), compute_dtype=torch.bfloat16)
 
     whole = run(policy())
     run(policy(), replace(SMALL, steps=2), checkpoint_dir=tmp_path)

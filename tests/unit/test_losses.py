@@ -1,4 +1,4 @@
-"""Losses: every method against its literal twin, in value and gradient; rules S14 to S19; KL;
+"""Losses: every method against its literal reference implementation, in value and gradient; rules S14 to S19; KL;
 micro-batches; named mistakes; errors."""
 
 import math
@@ -163,7 +163,7 @@ CHECKS = (
 
 @pytest.mark.parametrize("check", CHECKS)
 @every_method
-def test_policy_loss_agrees_with_the_twin(check, method):
+def test_policy_loss_agrees_with_the_reference(check, method):
     check(policy_loss, method)
 
 
@@ -172,7 +172,7 @@ def test_the_batch_is_one_on_which_the_clip_acts_on_some_places_only(method):
     assert 0.05 < literal.clip_fraction(method, *ragged_batch().lists) < 0.7
 
 
-# The twins that follow the papers' formulas, against the package and against the twin made of
+# The reference implementations that follow the papers' formulas, against the package and against the reference implementation made of
 # parts.
 
 PAPERS = {
@@ -209,7 +209,7 @@ def test_grpo_with_its_kl_term_is_what_the_paper_says():
 
 
 @every_method
-def test_closed_form_gradients_are_the_slopes_of_the_twins(method):
+def test_closed_form_gradients_are_the_slopes_of_the_reference_implementations(method):
     """The closed forms themselves, by central differences of the literal loss."""
     batch, step = ragged_batch(3, lengths=(3, 0, 2, 4, 1, 3)), 1e-6
     ref = batch.ref.tolist()
@@ -795,7 +795,7 @@ def test_s19_a_mini_batch_that_splits_a_group_has_a_loss_that_is_not_zero():
 
 @pytest.mark.parametrize("how", AGGREGATIONS)
 @pytest.mark.parametrize("totals", ({}, {"total_rows": 40, "total_tokens": 99}))
-def test_aggregate_agrees_with_the_twin(how, totals):
+def test_aggregate_agrees_with_the_reference(how, totals):
     batch = ragged_batch()
     values = batch.new.clone().requires_grad_()
     _, _, _, mask = batch.lists
@@ -837,7 +837,7 @@ def test_what_a_token_weighs_in_each_aggregation():
 
 
 @pytest.mark.parametrize("kind", KL_KINDS)
-def test_kl_estimate_agrees_with_the_twin(kind):
+def test_kl_estimate_agrees_with_the_reference(kind):
     batch = ragged_batch()
     new = batch.new.clone().requires_grad_()
     estimate = kl_estimate(new, batch.ref, kind)

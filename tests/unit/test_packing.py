@@ -22,18 +22,18 @@ def test_where_every_token_stands():
     packed = pack(*BATCH, group_size=2)
     # the last token of a row predicts nothing and is left out; the shorter group is filled up
     assert packed.ids.tolist() == [[0, 5, 6, 11, 12, 0, 0], [7, 8, 9, 15, 17, 18, 19]]
-    assert packed.positions.tolist() == [[0, 0, 1, 2, 3, 0, 0], [0, 1, 2, 3, 3, 4, 5]]
+    assert packed.position_ids.tolist() == [[0, 0, 1, 2, 3, 0, 0], [0, 1, 2, 3, 3, 4, 5]]
     # tokens in order: 11 12 13, 14, 15 16, 17 18 19 20; a first token is predicted by the prompt's
     # last
     assert packed.group.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
-    assert packed.place.tolist() == [2, 3, 4, 2, 2, 3, 2, 4, 5, 6]
+    assert packed.index.tolist() == [2, 3, 4, 2, 2, 3, 2, 4, 5, 6]
 
 
 def test_what_every_token_sees():
     """The prompt and what its own completion said so far; never padding, another completion or the
     future. What an empty place sees does not matter: nothing is read from it."""
-    look = pack(*BATCH, group_size=2).look[:, 0]
-    seen = [[row.nonzero().flatten().tolist() for row in group] for group in look]
+    attends = pack(*BATCH, group_size=2).attention_mask[:, 0]
+    seen = [[row.nonzero().flatten().tolist() for row in group] for group in attends]
     assert seen[0] == [[0], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4], [1, 2, 5], [1, 2, 6]]
     assert seen[1] == [
         [0],

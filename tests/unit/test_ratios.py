@@ -1,4 +1,4 @@
-"""Ratios: values and gradients against the literal twins, padding that must not leak, the spread
+"""Ratios: values and gradients against the literal reference implementations, padding that must not leak, the spread
 over length, GSPO-token, named mistakes."""
 
 import math
@@ -27,7 +27,7 @@ def value_and_gradient(function, batch):
     return ratios.detach(), gradient
 
 
-def twin_tokens(batch):
+def reference_tokens(batch):
     new, old, _, mask = batch.lists
     value = [
         [literal.token_ratio(new, old, i, t) if m else 1.0 for t, m in enumerate(r)]
@@ -37,7 +37,7 @@ def twin_tokens(batch):
     return value, value * batch.mask * upstream(*value.shape)
 
 
-def twin_sequences(batch):
+def reference_sequences(batch):
     new, old, _, mask = batch.lists
     value = [literal.sequence_ratio(new, old, mask, i) for i in range(len(mask))]
     slope = [
@@ -51,17 +51,17 @@ def twin_sequences(batch):
 # --- the comparisons ------------------------------------------------------------------------------
 
 
-def check_value(function, twin):
+def check_value(function, reference):
     batch = ragged_batch()
-    close(value_and_gradient(function, batch)[0], twin(batch)[0])
+    close(value_and_gradient(function, batch)[0], reference(batch)[0])
 
 
-def check_gradient(function, twin):
+def check_gradient(function, reference):
     batch = ragged_batch()
-    close(value_and_gradient(function, batch)[1], twin(batch)[1])
+    close(value_and_gradient(function, batch)[1], reference(batch)[1])
 
 
-def check_padding(function, twin):
+def check_padding(function, reference):
     """NaN, infinities and 1e300 in the padding change neither a value nor a gradient by a single
     bit."""
     clean, dirty = ragged_batch(), ragged_batch(garbage=True)
@@ -71,7 +71,7 @@ def check_padding(function, twin):
         assert torch.equal(actual, expected), f"{actual} instead of {expected}"
 
 
-def check_wider_padding(function, twin):
+def check_wider_padding(function, reference):
     """The same rows, padded to a greater width."""
     batch = ragged_batch()
     wide = [torch.nn.functional.pad(x, (0, 9)) for x in (batch.new, batch.old, batch.mask)]
@@ -80,24 +80,24 @@ def check_wider_padding(function, twin):
     close(actual if actual.dim() == 1 else actual[:, : expected.shape[1]], expected)
 
 
-def check_old_is_constant(function, twin):
+def check_old_is_constant(function, reference):
     """Passing one and the same tensor as new and old must not make the gradient vanish."""
     batch = ragged_batch()
     log_probs = batch.new.clone().requires_grad_()
     ratios = function(log_probs, log_probs, batch.mask)
     (gradient,) = torch.autograd.grad((ratios * upstream(*ratios.shape)).sum(), log_probs)
     batch.old = batch.new
-    close(gradient, twin(batch)[1])
+    close(gradient, reference(batch)[1])
 
 
 CHECKS = (check_value, check_gradient, check_padding, check_wider_padding, check_old_is_constant)
-RIGHT = ((token_ratios, twin_tokens), (sequence_ratios, twin_sequences))
+RIGHT = ((token_ratios, reference_tokens), (sequence_ratios, reference_sequences))
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize(("function", "twin"), RIGHT, ids=("token", "sequence"))
-def test_ratios_agree_with_the_twin(check, function, twin):
-    check(function, twin)
+@pytest.mark.parametrize(("function", "reference"), RIGHT, ids=("token", "sequence"))
+def test_ratios_agree_with_the_reference(check, function, reference):
+    check(function, reference)
 
 
 # --- named mistakes -------------------------------------------------------------------------------
@@ -180,41 +180,41 @@ def sequences_with_old_not_detached(new, old, mask):
 
 
 MISTAKES = [
-    (without_length_normalisation, twin_sequences, check_value),
-    (mean_over_padding, twin_sequences, check_value),
-    (mean_over_padding, twin_sequences, check_wider_padding),
-    (mean_of_the_token_ratios, twin_sequences, check_value),
-    (gradient_n_times_too_large, twin_sequences, check_gradient),
-    (mask_by_multiplication, twin_sequences, check_padding),
-    (empty_rows_divide_by_zero, twin_sequences, check_value),
-    (sequences_with_old_not_detached, twin_sequences, check_old_is_constant),
-    (tokens_masked_by_multiplication, twin_tokens, check_padding),
-    (tokens_masked_after_the_exponential, twin_tokens, check_padding),
-    (padding_has_ratio_zero, twin_tokens, check_value),
-    (old_and_new_exchanged, twin_tokens, check_value),
-    (difference_instead_of_ratio, twin_tokens, check_value),
-    (tokens_with_old_not_detached, twin_tokens, check_old_is_constant),
+    (without_length_normalisation, reference_sequences, check_value),
+    (mean_over_padding, reference_sequences, check_value),
+    (mean_over_padding, reference_sequences, check_wider_padding),
+    (mean_of_the_token_ratios, reference_sequences, check_value),
+    (gradient_n_times_too_large, reference_sequences, check_gradient),
+    (mask_by_multiplication, reference_sequences, check_padding),
+    (empty_rows_divide_by_zero, reference_sequences, check_value),
+    (sequences_with_old_not_detached, reference_sequences, check_old_is_constant),
+    (tokens_masked_by_multiplication, reference_tokens, check_padding),
+    (tokens_masked_after_the_exponential, reference_tokens, check_padding),
+    (padding_has_ratio_zero, reference_tokens, check_value),
+    (old_and_new_exchanged, reference_tokens, check_value),
+    (difference_instead_of_ratio, reference_tokens, check_value),
+    (tokens_with_old_not_detached, reference_tokens, check_old_is_constant),
 ]
 
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize(
-    ("function", "twin"),
-    ((plain_tokens, twin_tokens), (plain_sequences, twin_sequences)),
+    ("function", "reference"),
+    ((plain_tokens, reference_tokens), (plain_sequences, reference_sequences)),
     ids=("token", "sequence"),
 )
-def test_the_formulas_that_the_mistakes_depart_from_are_right(check, function, twin):
-    check(function, twin)
+def test_the_formulas_that_the_mistakes_depart_from_are_right(check, function, reference):
+    check(function, reference)
 
 
-@pytest.mark.parametrize(("mistake", "twin", "check"), MISTAKES, ids=lambda x: x.__name__)
-def test_mistake_is_caught(mistake, twin, check):
+@pytest.mark.parametrize(("mistake", "reference", "check"), MISTAKES, ids=lambda x: x.__name__)
+def test_mistake_is_caught(mistake, reference, check):
     with pytest.raises(AssertionError):
-        check(mistake, twin)
+        check(mistake, reference)
 
 
 def test_a_gradient_n_times_too_large_shows_in_no_value():
-    check_value(gradient_n_times_too_large, twin_sequences)
+    check_value(gradient_n_times_too_large, reference_sequences)
 
 
 # --- what the ratios are --------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def completions(rollout):
     return [completion for _, completion in rows_of(rollout)]
 
 
-# --- slow twins: one row, one token at a time -----------------------------------------------------
+# --- slow reference implementations: one row, one token at a time -----------------------------------------------------
 
 
 @torch.no_grad()
@@ -437,7 +437,7 @@ def test_the_written_out_decoder_serves_llama_and_qwen2_alone():
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_the_written_out_decoder_equals_its_twin(monkeypatch, problems, family, temperature):
+def test_the_written_out_decoder_equals_its_reference(monkeypatch, problems, family, temperature):
     policy = make_tiny(family)
     prompts = prompts_of(policy, problems)
     fast = roll(policy, prompts, group_size=8, max_tokens=12, temperature=temperature)
@@ -521,8 +521,8 @@ def test_any_llama_or_qwen2_is_decoded_right(problems, family, changes):
 class Spy:
     """A decoder that writes down how many rows each call has."""
 
-    def __init__(self, model, max_tokens, compute):
-        self.inner = decoder_for(model, max_tokens, compute)
+    def __init__(self, model, max_tokens, compute_dtype):
+        self.inner = decoder_for(model, max_tokens, compute_dtype)
         self.drop_at = self.inner.drop_at
         self.prompts, self.steps, self.kept = 0, [], []
         Spy.last = self
@@ -572,7 +572,7 @@ def test_dropping_rows_changes_nothing(any_policy, problems, monkeypatch):
 
 @pytest.mark.parametrize("group_size, parts", [(16, 16), (17, 1), (48, 16), (24, 12)])
 def test_a_large_group_is_decoded_in_parts(policy, problems, monkeypatch, group_size, parts):
-    """The parts divide the group, and what is said is what the twin says."""
+    """The parts divide the group, and what is said is what the reference implementation says."""
     prompts = prompts_of(policy, problems)[:2]
     with_decoder(monkeypatch, Spy)
     fast = roll(policy, prompts, group_size=group_size, max_tokens=12)
@@ -930,7 +930,7 @@ def test_an_overflow_in_float16_says_what_to_do(monkeypatch, problems, kind, tem
         policy.model.model.layers[1].mlp.down_proj.weight *= 1e6
     monkeypatch.setattr(sampling, "decoder_for", kind)
     assert roll(policy, prompts_of(policy, problems)).texts, "float32 holds such numbers"
-    policy.compute = torch.float16
+    policy.compute_dtype = torch.float16
     with pytest.raises(FloatingPointError, match="float16.*overflow.*bfloat16 or torch.float32"):
         roll(policy, prompts_of(policy, problems), temperature=temperature)
 

@@ -154,9 +154,9 @@ class LiteralTrainer:
         for place in range(
             (step - 1) * self.settings.prompts_per_step, step * self.settings.prompts_per_step
         ):
-            lap = place // len(self.problems)
+            epoch = place // len(self.problems)
             order = list(range(len(self.problems)))
-            random.Random(f"{self.settings.seed}/{lap}").shuffle(order)
+            random.Random(f"{self.settings.seed}/{epoch}").shuffle(order)
             chosen.append(self.problems[order[place % len(self.problems)]])
         return chosen
 
@@ -301,16 +301,16 @@ def test_two_steps_equal_those_written_out(problems, method, family, tolerance, 
     settings = replace(
         SMALL, steps=2, temperature=0.8, weight_decay=0.1, max_grad_norm=0.5, decay_steps=3, seed=4
     )
-    policy, twin = (make_tiny(family, seed=1, dtype=torch.float64) for _ in range(2))
-    trainer = LiteralTrainer(twin, problems, method, settings, letters_of_some)
-    start = weights(twin)
+    policy, reference = (make_tiny(family, seed=1, dtype=torch.float64) for _ in range(2))
+    trainer = LiteralTrainer(reference, problems, method, settings, letters_of_some)
+    start = weights(reference)
     records = train(policy, problems, method, settings, letters_of_some, stages=all_in_float64)
     for step, record in enumerate(records, start=1):
         expected = trainer.step(step)
         for name, value in expected.items():
             assert getattr(record, name) == pytest.approx(value, rel=1e-6, abs=1e-7), (step, name)
-        assert (weights(policy) - weights(twin)).abs().max() < tolerance
-    assert (weights(twin) - start).abs().max() > 1e-2, (
+        assert (weights(policy) - weights(reference)).abs().max() < tolerance
+    assert (weights(reference) - start).abs().max() > 1e-2, (
         "the weights must have moved far more than the tolerance"
     )
     assert 0 < expected["no_signal"] < 1 or step == 2
@@ -684,13 +684,13 @@ def test_problems_of_step_visits_every_problem_once_a_lap(problems, per_step):
     visited = [
         problem for step in range(1, 50) for problem in problems_of_step(problems, step, settings)
     ]
-    laps = [
+    epochs = [
         visited[i : i + len(problems)]
         for i in range(0, len(visited) - len(problems) + 1, len(problems))
     ]
-    for lap in laps:
-        assert sorted(lap, key=str) == sorted(problems, key=str)
-    assert len({tuple(lap) for lap in laps}) > 1, "in another order each time"
+    for epoch in epochs:
+        assert sorted(epoch, key=str) == sorted(problems, key=str)
+    assert len({tuple(epoch) for epoch in epochs}) > 1, "in another order each time"
 
 
 def test_problems_of_step_depends_on_the_seed_and_the_step_alone(problems):
@@ -764,10 +764,10 @@ def test_records_come_as_the_steps_are_taken(policy, problems):
 
 def test_a_record_says_what_the_rollout_was(policy, problems):
     said = []
-    twin = make_tiny()
+    reference = make_tiny()
     record = next(train(policy, problems, GRPO, SMALL, heard(said)))
     batch = problems_of_step(problems, 1, SMALL)
-    rollout = sample_step(twin, batch, 1, SMALL)
+    rollout = sample_step(reference, batch, 1, SMALL)
     assert [text for text, _ in said] == rollout.texts
     assert [gold for _, gold in said] == [problem.answer for problem in batch for _ in range(4)]
     verdict = judge(rollout, batch)
@@ -1276,11 +1276,11 @@ def test_one_warning_per_run_if_the_model_is_not_scored_as_it_is_sampled(problem
     assert sum("decoding and training differ" in str(w.message) for w in caught) == 1
 
 
-@pytest.mark.parametrize("compute", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("compute_dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
-def test_rounding_gives_no_warning(problems, family, compute):
+def test_rounding_gives_no_warning(problems, family, compute_dtype):
     policy = make_tiny(family)
-    policy.compute = compute
+    policy.compute_dtype = compute_dtype
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*decoding and training differ")
         run(policy, problems)

@@ -196,7 +196,7 @@ def test_bfloat16_leaves_the_weights_in_float32():
     problems = load_problems("train", "two_step")
     losses = [list(warm_start(make_small(), problems, FAST)), []]
     policy = make_small()
-    policy.compute = torch.bfloat16
+    policy.compute_dtype = torch.bfloat16
     losses[1] = list(warm_start(policy, problems, FAST))
     assert policy.dtype == torch.float32
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.02)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.engine.clock import Clock
-from rlvr_helpers.engine.large import remake_activations
+from rlvr_helpers.engine.large import enable_gradient_checkpointing
 from rlvr_helpers.kit.recorded import four_rollouts
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO, Method
@@ -33,18 +33,18 @@ def first_gradient(
     rollout: Rollout,
     rewards: Tensor,
     settings: TrainSettings,
-    compute: torch.dtype | None = None,
+    compute_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """The gradient of GRPO's loss on a whole rollout before the first update, made as `train` makes
     it.
 
-    compute: what matrix products are made in; None: as the rollout was sampled.
+    compute_dtype: dtype of matrix multiplications. None: as the rollout was sampled.
     """
     settings = replace(settings, minibatches=1, max_grad_norm=math.inf)
-    rollout = replace(rollout, compute=compute or rollout.compute)
+    rollout = replace(rollout, compute_dtype=compute_dtype or rollout.compute_dtype)
     model = policy.model
     if settings.gradient_checkpointing:
-        remake_activations(model)
+        enable_gradient_checkpointing(model)
     (minibatch,) = make_minibatches(rollout, rewards, GRPO, settings=settings, step=1)
     learner = Learner(model, GRPO, settings, optimizer=torch.optim.SGD(model.parameters(), lr=0.0))
     update(learner, minibatch, Clock(policy.device), "the first update")
