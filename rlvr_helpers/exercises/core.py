@@ -25,6 +25,7 @@ from rlvr_helpers.exercises.checking import (
 )
 from rlvr_helpers.exercises.isolation import untouched_state
 from rlvr_helpers.exercises.tries import Record, records, update
+from rlvr_helpers.kit.language import translated
 
 ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 
@@ -90,7 +91,7 @@ def registry() -> dict[str, Exercise]:
         ).EXERCISES:
             if exercise.name in found:
                 raise ValueError(f"two exercises are called {exercise.name!r}")
-            found[exercise.name] = exercise
+            found[exercise.name] = translated(exercise)
     return found
 
 

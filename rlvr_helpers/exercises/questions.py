@@ -8,11 +8,12 @@ import importlib
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from rlvr_helpers.exercises.tries import Record, records, update
+from rlvr_helpers.kit.language import translated
 
 ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 Guess = float | str | None
@@ -66,13 +67,15 @@ def _rooms() -> Iterator[tuple[str, object]]:
 @cache
 def predictions() -> dict[str, Prediction]:
     """All predictions by name, in the order of the lessons."""
-    return {each.name: each for _, room in _rooms() for each in room.PREDICTIONS}
+    asked = [each for _, room in _rooms() for each in room.PREDICTIONS]
+    # The choices stay English, since notebooks reveal one of them. `_shown` translates them.
+    return {each.name: replace(translated(each), choices=each.choices) for each in asked}
 
 
 @cache
 def quizzes() -> dict[str, list[Question]]:
     """The questions of each lesson that has a quiz, by the lesson's number."""
-    return {lesson: room.QUIZ for lesson, room in _rooms()}
+    return {lesson: translated(room.QUIZ) for lesson, room in _rooms()}
 
 
 _session: dict[str, Guess] = {}  # what was guessed since the kernel started, None included
@@ -150,7 +153,8 @@ def _read(prediction: Prediction, guess: object) -> Guess:
         return None
     text = str(guess).strip().removesuffix(prediction.unit or "\0").strip()
     if prediction.choices:
-        by_text = {choice.lower(): choice for choice in prediction.choices}
+        by_text = {translated(choice).lower(): choice for choice in prediction.choices}
+        by_text |= {choice.lower(): choice for choice in prediction.choices}
         if text.lower() in by_text:
             return by_text[text.lower()]
     else:
@@ -166,14 +170,16 @@ def _read(prediction: Prediction, guess: object) -> Guess:
 def _how(prediction: Prediction) -> str:
     """What can be given instead of None."""
     if prediction.choices:
-        return "Put one of these in place of None: " + ", ".join(map(repr, prediction.choices))
+        return "Put one of these in place of None: " + ", ".join(
+            map(repr, translated(prediction.choices))
+        )
     what = "a number from 0 to 100" if prediction.unit == "%" else "a number"
     return f"Put {what} in place of None, then run the cell again."
 
 
 def _shown(prediction: Prediction, value: float | str) -> str:
     if prediction.choices:
-        return f'"{value}"'
+        return f'"{translated(value)}"'
     return f"{value:.3g} {prediction.unit}".rstrip()
 
 
