@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from rlvr_helpers.engine.decoding import check_model
 from rlvr_helpers.engine.large import (
     best_compute_dtype,
     use_expandable_segments,
@@ -25,6 +24,7 @@ from rlvr_helpers.engine.loading import (
     _load,
     _no_progress_bar,
 )
+from rlvr_helpers.engine.reading import check_model
 from rlvr_helpers.paths import DATA
 from rlvr_helpers.rewards import extract_answer, format_reward
 

@@ -1,33 +1,34 @@
-"""What is a rollout? Several completions of each prompt, sampled from the policy, with the log-prob
-of every token."""
+"""Sampling rollouts: several completions of each prompt, with the log-prob of every token."""
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from rlvr_helpers import _moved
 from rlvr_helpers.engine.decoding import decoder_for
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
 
-# where it was at first, and is asked for
+# The public name is sampling.token_logprobs.
 from rlvr_helpers.scoring import token_logprobs as token_logprobs
 
 
 @dataclass
 class Rollout:
-    """Completions of P prompts, G each; rows are prompt-major (row = p * G + k), B = P * G.
+    """G completions of each of P prompts. Rows are prompt-major: row = p * G + k, B = P * G.
 
     prompt_ids, prompt_mask:  [B, Tp] left-padded
-    completion_ids, mask:     [B, T] right-padded; the mask covers up to and including the first end
-                              token
-    logprobs:                 [B, T] of the sampled tokens in nats, as the sampler saw them (at its
-                              temperature), float32
-    truncated:                [B] True where the budget cut the completion off before an end token
+    completion_ids, mask:     [B, T] right-padded. The mask is 1 up to and including the first end
+                              token.
+    logprobs:                 [B, T] of the sampled tokens in nats, float32, at the temperature of
+                              the sampling
+    truncated:                [B] True if the budget cut the completion off before an end token
     texts:                    B strings, without special tokens
     compute_dtype:            dtype of matrix multiplications. Score with the same one.
     """
@@ -49,8 +50,10 @@ class Rollout:
 
 
 def encode_prompts(policy: Policy, prompts: list[str]) -> tuple[Tensor, Tensor]:
-    """Left-padded prompt ids and mask, [P, Tp]. The prompts are through the chat template
-    already."""
+    """Left-padded prompt ids and mask, [P, Tp]. `format_prompt` made the prompts.
+
+    Raises ValueError if there is no prompt, or an empty one.
+    """
     texts = not isinstance(prompts, str) and all(isinstance(p, str) for p in prompts)
     rows = (
         [policy.tokenizer(p, add_special_tokens=False).input_ids for p in prompts] if texts else []
@@ -60,15 +63,18 @@ def encode_prompts(policy: Policy, prompts: list[str]) -> tuple[Tensor, Tensor]:
             "prompts must be a non-empty list of non-empty strings: use format_prompt on each"
             " question"
         )
+    # Padding goes to the left, so that every completion begins at the same position.
     width = max(map(len, rows))
     ids = torch.tensor([[policy.pad_id] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     return ids.to(policy.device), mask.to(policy.device)
 
 
-def check_room(model, width: int, max_tokens: int, whose: str = "a prompt") -> None:
-    """Raises ValueError if a prompt of `width` tokens and its completion exceed the model's
-    positions."""
+def check_room(
+    model: PreTrainedModel, width: int, max_tokens: int, whose: str = "a prompt"
+) -> None:
+    """Raises ValueError if a prompt of `width` tokens and its completion need more positions than
+    the model has."""
     positions = getattr(model.config, "max_position_embeddings", None) or math.inf
     if width + max_tokens > positions:
         raise ValueError(
@@ -78,10 +84,10 @@ def check_room(model, width: int, max_tokens: int, whose: str = "a prompt") -> N
 
 
 def check_prompts(policy: Policy, problems: list[Problem], max_tokens: int) -> None:
-    """Raises ValueError that names the first problem whose prompt cannot be made or leaves no room
-    for an answer.
+    """Raises ValueError with the first problem whose prompt cannot be made or leaves no room for an
+    answer.
 
-    `train` asks before its first step, so that no run ends at the step that meets such a problem.
+    `train` calls this before its first step, so that no run ends at a later one.
     """
     prompts = [format_prompt(policy, problem.question) for problem in problems]
     rows = policy.tokenizer(prompts, add_special_tokens=False).input_ids
@@ -122,40 +128,37 @@ def sample_groups(
     max_tokens: int,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
+    make_decoder: Callable = decoder_for,
 ) -> Rollout:
-    """Samples `group_size` completions of at most `max_tokens` tokens for each prompt; temperature
-    0 is greedy.
+    """Samples `group_size` completions of at most `max_tokens` tokens for each prompt.
 
-    The whole distribution is sampled (no top-k, top-p or penalty), so that the log-probs are those
-    of what was sampled. The noise is one uniform number for each row and position, drawn before the
-    first token: what a row says does not depend on which other rows have finished. Each prompt is
-    read once for its group and finished rows are dropped. Raises ValueError on a group size or
-    budget below 1 or a negative temperature, and FloatingPointError if the model's logits are not
-    finite.
+    Temperature 0 is greedy. There is no top-k, top-p or penalty, so the log-probs are those of the
+    distribution that was sampled from. The noise is one uniform number per row and position, drawn
+    before the first token. So a row does not depend on which other rows have finished.
+
+    Raises ValueError on a group size or budget below 1 or a negative temperature, and
+    FloatingPointError if the model's logits are not finite.
     """
     if group_size < 1 or max_tokens < 1 or not 0 <= temperature < math.inf:
         raise ValueError(
             "group_size and max_tokens must be at least 1 and temperature at least 0, not "
             f"{group_size}, {max_tokens} and {temperature}"
         )
+    # Encode the prompts and draw all the noise.
     prompt_ids, prompt_mask = encode_prompts(policy, prompts)
     check_room(policy.model, prompt_ids.shape[1], max_tokens)
     noise = torch.rand(len(prompts) * group_size, max_tokens, generator=generator).to(policy.device)
+    # Decode without dropout. Inference mode is a tenth faster than no_grad, but autograd needs
+    # copies of what leaves it.
+    decoder = make_decoder(policy.model, max_tokens, policy.compute_dtype)
     was_training = policy.model.training
-    policy.model.eval()  # no dropout
-    # a tenth faster than no_grad; what leaves it is copied, for use under autograd
+    policy.model.eval()
     with torch.inference_mode():
-        ids, logprobs = _decode(
-            policy,
-            prompt_ids,
-            prompt_mask,
-            group_size=group_size,
-            noise=noise,
-            temperature=temperature,
-        )
+        logits = decoder.start(prompt_ids, prompt_mask, group_size)
+        ids, logprobs = _decode(policy, decoder, logits, noise=noise, temperature=temperature)
     policy.model.train(was_training)
     # NaN, infinity and a row of minus infinities each make every log-prob of their row NaN, so one
-    # look at the end is enough
+    # check at the end is enough.
     if not logprobs.isfinite().all():
         raise FloatingPointError(_not_finite(policy))
     return _rollout(
@@ -169,46 +172,49 @@ def sample_groups(
 
 
 def _not_finite(policy: Policy) -> str:
+    """What to say of logits that are not finite, and what to do."""
     found = (
-        "the model's logits are not finite (NaN or infinite), so nothing can be sampled from them: "
+        "the model's logits are not finite (NaN or infinite), so nothing can be sampled from them"
+    )
+    what_to_do = (
+        "some of its weights are NaN, infinite or far too large, so load it again from good ones"
     )
     if torch.float16 in (policy.compute_dtype, policy.dtype):
-        return (
-            found
-            + "in float16 numbers above 65504 overflow, so load the policy with torch.bfloat16 or"
+        what_to_do = (
+            "in float16 numbers above 65504 overflow, so load the policy with torch.bfloat16 or"
             " torch.float32"
         )
-    return (
-        found
-        + "some of its weights are NaN, infinite or far too large, so load it again from good ones"
-    )
+    return f"{found}: {what_to_do}"
 
 
 def _decode(
-    policy, prompt_ids, prompt_mask, group_size, noise: Tensor, temperature
+    policy: Policy, decoder: object, logits: Tensor, noise: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Token ids and log-probs [B, T], cut to the longest row; after a row's end token they are the
-    pad id and 0."""
+    """Token ids and log-probs [B, T], cut to the longest row. After a row's end token they are the
+    pad id and 0.
+
+    decoder, logits: started on the prompts, and its first logits [B, V]
+    noise: [B, max_tokens], uniform
+    """
     rows, max_tokens = noise.shape
-    decoder = decoder_for(policy.model, max_tokens, policy.compute_dtype)
-    ids = prompt_ids.new_full((rows, max_tokens), policy.pad_id)
+    ids = torch.full((rows, max_tokens), policy.pad_id, device=policy.device)
     logprobs = torch.zeros(rows, max_tokens, device=policy.device)
     end_ids = torch.tensor(policy.end_ids, device=policy.device)
-    alive = torch.arange(rows, device=policy.device)  # which row each of the decoder's rows is
-    # of the decoder's rows: not finished yet
+    # The decoder drops finished rows: which row each of its rows is, and whether it is unfinished.
+    alive = torch.arange(rows, device=policy.device)
     live = torch.ones(rows, dtype=torch.bool, device=policy.device)
-    logits = decoder.start(prompt_ids, prompt_mask, group_size)
-    # rows of a group, or of a part of a large one: each line of `kept` stays within it
+    # Rows of a group, or of a part of a large group. Each line of `kept` stays within one.
     size = decoder.size
     for t in range(max_tokens):
+        # Pick a token for every row and write it down.
         tokens, token_logprobs = pick_tokens(logits, noise[alive, t], temperature)
         ids[alive[live], t] = tokens[live]
         logprobs[alive[live], t] = token_logprobs[live]
         live = live & ~torch.isin(tokens, end_ids)
         if t + 1 == max_tokens or not live.any():
             break
+        # Drop finished rows. That copies the cache, so wait until it pays.
         kept = rows_to_keep(live, size)
-        # dropping rows copies the cache: wait until it pays
         if kept.numel() <= decoder.drop_at * len(live):
             decoder.keep(kept)
             size = kept.shape[1]
@@ -216,16 +222,17 @@ def _decode(
             alive = alive[kept]
             tokens = tokens[kept]
             live = live[kept]
+        # Read the tokens.
         logits = decoder.step(tokens)
     decoder.finish()
     return ids[:, : t + 1], logprobs[:, : t + 1]
 
 
 def pick_tokens(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """One token a row from logits [R, V] and uniform noise [R] in [0, 1), and its log-prob;
-    temperature 0: the best one.
+    """One token per row from logits [R, V] and uniform noise [R] in [0, 1), and its log-prob.
 
-    The token is where the cumulative probability passes the noise.
+    The token is where the cumulative probability passes the noise. At temperature 0 it is the most
+    probable one.
     """
     logp = F.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
     if temperature == 0:
@@ -238,10 +245,9 @@ def pick_tokens(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tens
 
 
 def rows_to_keep(live: Tensor, group_size: int) -> Tensor:
-    """Rows to go on with, as a rectangle [P', G']: groups with a live row, in each the live rows
-    first.
+    """Rows to continue with, as a rectangle [P', G']: groups with a live row, live rows first.
 
-    G' is the largest number of live rows of a group; smaller groups are filled up with finished
+    G' is the largest number of live rows in a group. Smaller groups are filled up with finished
     rows.
     """
     live = live.view(-1, group_size)
@@ -251,10 +257,9 @@ def rows_to_keep(live: Tensor, group_size: int) -> Tensor:
 
 
 def answer(policy: Policy, question: str, max_tokens: int = 64) -> str:
-    """What the policy says to a question, greedily."""
-    return sample_groups(
-        policy, [format_prompt(policy, question)], 1, max_tokens=max_tokens, temperature=0.0
-    ).texts[0]
+    """The policy's greedy answer to a question."""
+    prompts = [format_prompt(policy, question)]
+    return sample_groups(policy, prompts, 1, max_tokens=max_tokens, temperature=0.0).texts[0]
 
 
 def mask_after_end(completion_ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:
@@ -264,19 +269,31 @@ def mask_after_end(completion_ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:
     return (ends_before == 0).long()
 
 
-def _rollout(policy, prompt_ids, prompt_mask, ids, logprobs, group_size) -> Rollout:
+def _rollout(
+    policy: Policy,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    ids: Tensor,
+    logprobs: Tensor,
+    group_size: int,
+) -> Rollout:
+    """The rollout of these token ids and log-probs [B, T]. The prompts are [P, Tp] each."""
     mask = mask_after_end(ids, policy.end_ids)
     truncated = ~torch.isin(ids, torch.tensor(policy.end_ids, device=ids.device)).any(dim=1)
     rows = [
         row[:length] for row, length in zip(ids.tolist(), mask.sum(dim=1).tolist(), strict=True)
     ]
     texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
-    repeated = (
+    return Rollout(
         prompt_ids.repeat_interleave(group_size, dim=0),
         prompt_mask.repeat_interleave(group_size, dim=0),
-    )
-    return Rollout(
-        *repeated, ids, mask, logprobs, truncated, texts, group_size, policy.compute_dtype
+        completion_ids=ids,
+        mask=mask,
+        logprobs=logprobs,
+        truncated=truncated,
+        texts=texts,
+        group_size=group_size,
+        compute_dtype=policy.compute_dtype,
     )
 
 

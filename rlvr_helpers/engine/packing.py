@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rlvr_helpers.engine.decoding import has_window
+from rlvr_helpers.engine.reading import has_window
 
 # Owners of a position, beside the rows of a group.
 PROMPT = -1

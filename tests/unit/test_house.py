@@ -108,7 +108,7 @@ def test_plots_and_widgets_know_arrays_and_no_models():
         (module, other)
         for module, other in EDGES
         if folder_of(module) in ("plots", "widgets")
-        and other.split(".")[1] in ("models", "sampling", "scoring", "training", "engine.decoding")
+        and other.split(".")[1] in ("models", "sampling", "scoring", "training", "engine")
     ]
     assert known == []
 
@@ -142,7 +142,6 @@ def test_the_top_level_can_be_read_at_a_glance():
 OVER = """
     rlvr_helpers.compare
     rlvr_helpers.engine.answer_words
-    rlvr_helpers.engine.decoding
     rlvr_helpers.exercises.checking
     rlvr_helpers.kit.token_lens
     rlvr_helpers.lessons.l01_sampling.exercises
@@ -164,8 +163,6 @@ OVER = """
     rlvr_helpers.plots.live
     rlvr_helpers.problems
     rlvr_helpers.rewards
-    rlvr_helpers.sampling
-    rlvr_helpers.scoring
     rlvr_helpers.study.memory
     rlvr_helpers.study.presets
     rlvr_helpers.tools.benchmark

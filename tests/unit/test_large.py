@@ -12,8 +12,6 @@ from small_policies import make_model, make_tiny, some_problems
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from rlvr_helpers import sampling
-from rlvr_helpers.engine import decoding
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.decoding import CacheDecoder, GraphDecoder, LayerDecoder
 from rlvr_helpers.engine.finite import LastGood
@@ -64,10 +62,10 @@ def weights(policy):
     return torch.cat([value.detach().flatten() for value in policy.model.parameters()]).clone()
 
 
-def roll(policy, seed=0, group_size=4, max_tokens=12, temperature=1.0):
+def roll(policy, seed=0, group_size=4, max_tokens=12, temperature=1.0, **options):
     prompts = [format_prompt(policy, problem.question) for problem in some_problems()]
     generator = torch.Generator().manual_seed(seed)
-    return sample_groups(policy, prompts, group_size, max_tokens, temperature, generator)
+    return sample_groups(policy, prompts, group_size, max_tokens, temperature, generator, **options)
 
 
 def run(policy, settings=SMALL, method=GRPO, **options):
@@ -107,7 +105,15 @@ def test_a_rollout_in_16_bits_is_scored_as_it_was_sampled(family, compute_dtype)
     assert policy.model.lm_head.weight.dtype == torch.float32
 
 
-def test_sums_stay_in_float32_as_autocast_leaves_them(monkeypatch):
+class Rounded(LayerDecoder):
+    """The mistake: the stream between layers is rounded to 16 bits."""
+
+    @staticmethod
+    def _add(x, inputs, weight):
+        return (x.to(weight.dtype) + inputs @ weight).to(x.dtype)
+
+
+def test_sums_stay_in_float32_as_autocast_leaves_them():
     """Were the stream between layers rounded to 16 bits at each of them, decoding would be twice as
     far from scoring."""
     policy, gaps = (
@@ -116,12 +122,8 @@ def test_sums_stay_in_float32_as_autocast_leaves_them(monkeypatch):
         ),
         [],
     )
-    for rounded in (False, True):
-        if rounded:
-            monkeypatch.setattr(
-                decoding, "_add", lambda x, i, w: (x.to(w.dtype) + i @ w).to(x.dtype)
-            )
-        rollout = roll(policy)
+    for decoder in (LayerDecoder, Rounded):
+        rollout = roll(policy, make_decoder=decoder)
         ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
         with autocast(policy.device, torch.bfloat16):
             gaps.append(
@@ -190,20 +192,19 @@ def test_a_step_of_one_shape_decodes_what_the_others_do(monkeypatch, family, gro
         GraphDecoder, "keep", lambda self, rows: (dropped.append(len(rows)), keep(self, rows))
     )
     for kind in (CacheDecoder, LayerDecoder, GraphDecoder):
-        monkeypatch.setattr(sampling, "decoder_for", kind)
-        rollouts.append(roll(policy, group_size=group_size, max_tokens=20))
+        rollouts.append(roll(policy, group_size=group_size, max_tokens=20, make_decoder=kind))
     for other in rollouts[:2]:
         assert torch.equal(other.completion_ids, rollouts[2].completion_ids)
         assert (other.logprobs - rollouts[2].logprobs).abs().max() < 2e-5
     assert dropped, "no rows were dropped, so that was not tried"
 
 
-def test_a_step_of_one_shape_in_16_bits(monkeypatch):
+def test_a_step_of_one_shape_in_16_bits():
     policy = replace(make_tiny(), compute_dtype=torch.bfloat16)
     rollouts = []
     for kind in (LayerDecoder, GraphDecoder):
-        monkeypatch.setattr(sampling, "decoder_for", kind)
-        rollouts.append(roll(policy, max_tokens=1))  # before rounding can lead to other words
+        # One token, before rounding can lead to other words.
+        rollouts.append(roll(policy, max_tokens=1, make_decoder=kind))
     assert (rollouts[0].logprobs - rollouts[1].logprobs).abs().max() < 0.1
 
 
@@ -231,8 +232,7 @@ def test_fewer_rows_are_dropped_where_that_costs_a_recording(monkeypatch):
             "keep",
             lambda self, rows, calls=calls, keep=keep: (calls.append(1), keep(self, rows)),
         )
-        monkeypatch.setattr(sampling, "decoder_for", kind)
-        roll(make_tiny(), max_tokens=20, group_size=8)
+        roll(make_tiny(), max_tokens=20, group_size=8, make_decoder=kind)
         monkeypatch.undo()
     assert len(kept[GraphDecoder]) < len(kept[LayerDecoder])
 

@@ -23,8 +23,7 @@ from small_policies import (
     make_tokenizer,
 )
 
-from rlvr_helpers import sampling
-from rlvr_helpers.engine import decoding
+from rlvr_helpers.engine import layers
 from rlvr_helpers.engine.decoding import (
     CacheDecoder,
     GraphDecoder,
@@ -48,7 +47,7 @@ def prompts_of(policy, problems):
     return [format_prompt(policy, problem.question) for problem in problems]
 
 
-def roll(policy, prompts, group_size=3, max_tokens=8, temperature=1.0, seed=0):
+def roll(policy, prompts, group_size=3, max_tokens=8, temperature=1.0, seed=0, **options):
     return sample_groups(
         policy,
         prompts,
@@ -56,6 +55,7 @@ def roll(policy, prompts, group_size=3, max_tokens=8, temperature=1.0, seed=0):
         max_tokens,
         temperature,
         generator=torch.Generator().manual_seed(seed),
+        **options,
     )
 
 
@@ -81,7 +81,8 @@ def completions(rollout):
     return [completion for _, completion in rows_of(rollout)]
 
 
-# --- slow reference implementations: one row, one token at a time -----------------------------------------------------
+# --- slow reference implementations: one row, one token at a time
+# -----------------------------------------------------
 
 
 @torch.no_grad()
@@ -417,10 +418,6 @@ def test_s9_the_sampler_too_works_in_float32():
 # --- the decoders agree ---------------------------------------------------------------------------
 
 
-def with_decoder(monkeypatch, kind):
-    monkeypatch.setattr(sampling, "decoder_for", kind)
-
-
 def assert_same_rollout(one, two, tolerance=0.0):
     for name in ("prompt_ids", "prompt_mask", "completion_ids", "mask", "truncated"):
         assert torch.equal(getattr(one, name), getattr(two, name)), name
@@ -437,12 +434,12 @@ def test_the_written_out_decoder_serves_llama_and_qwen2_alone():
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_the_written_out_decoder_equals_its_reference(monkeypatch, problems, family, temperature):
+def test_the_written_out_decoder_equals_its_reference(problems, family, temperature):
     policy = make_tiny(family)
     prompts = prompts_of(policy, problems)
-    fast = roll(policy, prompts, group_size=8, max_tokens=12, temperature=temperature)
-    with_decoder(monkeypatch, CacheDecoder)
-    slow = roll(policy, prompts, group_size=8, max_tokens=12, temperature=temperature)
+    options = {"group_size": 8, "max_tokens": 12, "temperature": temperature}
+    fast = roll(policy, prompts, **options)
+    slow = roll(policy, prompts, **options, make_decoder=CacheDecoder)
     assert_same_rollout(fast, slow, tolerance=2e-5)
 
 
@@ -545,9 +542,9 @@ class Spy:
         self.inner.finish()
 
 
-def test_prompts_are_read_once_and_finished_rows_are_dropped(any_policy, problems, monkeypatch):
-    with_decoder(monkeypatch, Spy)
-    rollout = roll(any_policy, prompts_of(any_policy, problems), group_size=8, max_tokens=30)
+def test_prompts_are_read_once_and_finished_rows_are_dropped(any_policy, problems):
+    prompts = prompts_of(any_policy, problems)
+    rollout = roll(any_policy, prompts, group_size=8, max_tokens=30, make_decoder=Spy)
     spy, lengths = Spy.last, rollout.lengths
     assert spy.prompts == len(problems), "one prompt for its whole group"
     assert len(spy.steps) == lengths.max() - 1, "no work after the last end token"
@@ -558,39 +555,39 @@ def test_prompts_are_read_once_and_finished_rows_are_dropped(any_policy, problem
         assert alive.sum() <= rows <= math.ceil(rectangle / 0.85)
 
 
-def test_dropping_rows_changes_nothing(any_policy, problems, monkeypatch):
+def test_dropping_rows_changes_nothing(any_policy, problems):
     prompts = prompts_of(any_policy, problems)
     dropped = roll(any_policy, prompts, group_size=8, max_tokens=20)
-    monkeypatch.setattr(
-        sampling, "rows_to_keep", lambda live, size: torch.arange(len(live)).view(-1, size)
-    )
-    with_decoder(monkeypatch, Spy)
-    all_kept = roll(any_policy, prompts, group_size=8, max_tokens=20)
+
+    def never_dropping(*args):
+        spy = Spy(*args)
+        spy.drop_at = 0.0
+        return spy
+
+    all_kept = roll(any_policy, prompts, group_size=8, max_tokens=20, make_decoder=never_dropping)
     assert not Spy.last.kept
     assert_same_rollout(dropped, all_kept, tolerance=2e-5)
 
 
 @pytest.mark.parametrize("group_size, parts", [(16, 16), (17, 1), (48, 16), (24, 12)])
-def test_a_large_group_is_decoded_in_parts(policy, problems, monkeypatch, group_size, parts):
+def test_a_large_group_is_decoded_in_parts(policy, problems, group_size, parts):
     """The parts divide the group, and what is said is what the reference implementation says."""
     prompts = prompts_of(policy, problems)[:2]
-    with_decoder(monkeypatch, Spy)
-    fast = roll(policy, prompts, group_size=group_size, max_tokens=12)
+    options = {"group_size": group_size, "max_tokens": 12}
+    fast = roll(policy, prompts, **options, make_decoder=Spy)
     assert Spy.last.size == parts
-    with_decoder(monkeypatch, CacheDecoder)
-    assert_same_rollout(
-        fast, roll(policy, prompts, group_size=group_size, max_tokens=12), tolerance=2e-5
-    )
+    slow = roll(policy, prompts, **options, make_decoder=CacheDecoder)
+    assert_same_rollout(fast, slow, tolerance=2e-5)
 
 
 def test_memory_is_used_again_and_never_by_two_at_once(policy, problems):
     prompts = prompts_of(policy, problems)
     first = roll(policy, prompts, group_size=8, max_tokens=20)
-    memory = decoding._spare[0].data_ptr()
+    memory = layers._spare[0].data_ptr()
     with torch.inference_mode():
-        decoding._spare[0].fill_(torch.nan)  # what stood there before must not matter
+        layers._spare[0].fill_(torch.nan)  # what stood there before must not matter
     again = roll(policy, prompts, group_size=8, max_tokens=20)
-    assert decoding._spare[0].data_ptr() == memory
+    assert layers._spare[0].data_ptr() == memory
     assert_same_rollout(first, again)
 
     # as a slider's callback beside a training cell
@@ -607,13 +604,12 @@ def test_memory_is_used_again_and_never_by_two_at_once(policy, problems):
 
 
 def test_large_memory_is_given_back(monkeypatch):
-    monkeypatch.setattr(decoding, "KEEP_BYTES", 100)
-    monkeypatch.setattr(decoding, "_spare", [])
-    decoding.leave_memory(torch.zeros(26))
-    assert not decoding._spare
-    decoding.leave_memory(torch.zeros(25))
-    assert len(decoding._spare) == 1
-    assert decoding.take_memory(10, torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+    monkeypatch.setattr(layers, "_spare", [])
+    layers.leave_memory(torch.zeros(26), most=100)
+    assert not layers._spare
+    layers.leave_memory(torch.zeros(25), most=100)
+    assert len(layers._spare) == 1
+    assert layers.take_memory(10, torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
 
 
 # --- the noise ------------------------------------------------------------------------------------
@@ -924,15 +920,15 @@ def test_one_bad_weight_is_not_sampled_from(any_policy, problems, value, tempera
 
 @pytest.mark.parametrize("kind", [CacheDecoder, LayerDecoder, GraphDecoder, PlainDecoder])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_an_overflow_in_float16_says_what_to_do(monkeypatch, problems, kind, temperature):
+def test_an_overflow_in_float16_says_what_to_do(problems, kind, temperature):
     policy = make_tiny()
     with torch.no_grad():
         policy.model.model.layers[1].mlp.down_proj.weight *= 1e6
-    monkeypatch.setattr(sampling, "decoder_for", kind)
-    assert roll(policy, prompts_of(policy, problems)).texts, "float32 holds such numbers"
+    prompts = prompts_of(policy, problems)
+    assert roll(policy, prompts, make_decoder=kind).texts, "float32 holds such numbers"
     policy.compute_dtype = torch.float16
     with pytest.raises(FloatingPointError, match="float16.*overflow.*bfloat16 or torch.float32"):
-        roll(policy, prompts_of(policy, problems), temperature=temperature)
+        roll(policy, prompts, temperature=temperature, make_decoder=kind)
 
 
 # --- models without a cache of keys and values ----------------------------------------------------
