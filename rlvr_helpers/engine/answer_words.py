@@ -3,8 +3,7 @@ question."""
 
 import re
 
-# --- what makes the number of an answer another one (`rewards.parse_number`)
-# ------------------------
+# --- what changes the number of an answer (`rewards.parse_number`)
 
 # Arithmetic and magnitudes: the value is not that of the digits.
 CHANGES = """
@@ -83,12 +82,12 @@ SPELLED |= {
 
 # A unit that may touch the number (72kg, 72km/h, 72/day). 72x, 72nd and 72k are no such thing.
 UNIT = (
-    r"(?:[mck]?m|in|ft|yd|mi|m?g|kg|lbs?|oz|t|m?l|L|gal|m?s|secs?|mins?|h|hrs?|k?Wh?|V|k?Hz|[kMG]B|kcal|mph|kph|°[CF]|[°%])?"
+    r"(?:[mck]?m|in|ft|yd|mi|m?g|kg|lbs?|oz|t|m?l|L|gal|m?s|secs?|mins?|h|hrs?"
+    r"|k?Wh?|V|k?Hz|[kMG]B|kcal|mph|kph|°[CF]|[°%])?"
     r"(?:/(?:[a-z]{3,}|h|hr|s|kg|g|m|km|l|lb))?"
 )
 
 # --- where the first answer begins and ends (`rewards.lenient_answer`)
-# ------------------------------
 
 # Who or what asks. "### Problem breakdown" is the start of a solution.
 ASKING = (

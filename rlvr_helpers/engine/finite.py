@@ -1,25 +1,26 @@
-"""What a run that is no longer finite gives back: the last good weights."""
+"""What to do when a run is no longer finite: put the last good weights back."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-LARGEST_COPY = 2**30  # bytes of weights of which a copy is kept
+# The most bytes of weights of which a copy is kept.
+LARGEST_COPY = 2**30
 
 
 class BadUpdate(FloatingPointError):
-    """A loss or a gradient is not finite. The weights, with which the model still says something,
-    are kept."""
+    """A loss or a gradient is not finite. The weights were not changed by it."""
 
 
 class LastGood:
-    """The trained weights as they were when a rollout was last sampled from them without a fault.
+    """The trained weights when a rollout was last sampled from them without a fault.
 
-    Of a large model no copy is kept: memory is scarcer there than a checkpoint is old.
+    No copy of a large model is kept. There memory is scarce, and a checkpoint is rarely old.
     """
 
-    def __init__(self, model: nn.Module, largest: int = LARGEST_COPY):
+    def __init__(self, model: nn.Module, largest: int = LARGEST_COPY) -> None:
         self.weights = [p.detach() for p in model.parameters() if p.requires_grad]
         if sum(weight.nbytes for weight in self.weights) > largest:
             self.weights = []
@@ -30,15 +31,15 @@ class LastGood:
             torch._foreach_copy_(self.kept, self.weights)
 
     @contextmanager
-    def put_back(self, place: str):
-        """Puts them back where the weights have become such that the model's log-probs are not
-        finite. Raises FloatingPointError that names the place."""
+    def put_back(self, where: str) -> Iterator[None]:
+        """Puts the weights back if the model's log-probs are not finite. Raises FloatingPointError
+        that names the step."""
         try:
             yield
         except BadUpdate:
             raise
         except FloatingPointError as error:
-            said = str(error) if str(error).startswith(place) else f"{place}: {error}"
+            said = str(error) if str(error).startswith(where) else f"{where}: {error}"
             weights = "cannot be used any more: continue from the last checkpoint"
             if self.kept:
                 torch._foreach_copy_(self.weights, self.kept)

@@ -1,15 +1,15 @@
-"""JSON that is read back: one clear error for whatever else may lie in such a file."""
+"""Reading JSON files back, with one clear error for whatever else such a file can hold."""
 
 import json
 import math
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object from a file. Raises ValueError that names the file if it holds anything
+    """A JSON object from a file. Raises ValueError with the file's name if it holds anything
     else."""
     where = f"{path.name} in the folder {path.parent.name!r}"
     try:
@@ -24,21 +24,22 @@ def read_json(path: Path) -> dict:
 
 
 def _constant(text: str) -> float:
-    """Infinity is the clip range of a method without one. NaN is never written."""
+    """Infinity is the clip range of a method without a clip. NaN is never written."""
     if text == "NaN":
         raise ValueError("it holds NaN")
     return float(text)
 
 
-def typed(kind: type, data: dict):
-    """A dataclass from plain data, in which every field has the type that it says.
+def typed(kind: type, data: dict) -> Any:
+    """A dataclass from plain data. Every field has the type that its annotation says.
 
-    A whole number stands for a float too, and 0 and 1 for False and True. Raises ValueError on
-    anything else, on NaN and infinity, and on a field too many or too few.
+    A whole number can stand for a float, and 0 and 1 for False and True. Raises ValueError on
+    anything else, on NaN and infinity, and on a missing or unknown field.
     """
     name = kind.__name__
     if not isinstance(data, dict):
         raise ValueError(f"a {name} cannot be made of {str(data)[:40]!r}")
+    # Which fields there are, and which must be given.
     known = {own.name: own.type for own in fields(kind)}
     needed = [
         own.name
@@ -56,8 +57,9 @@ def typed(kind: type, data: dict):
     return kind(**{key: _fitted(value, known[key], f"{name}.{key}") for key, value in data.items()})
 
 
-def _fitted(value, kind, name: str):
+def _fitted(value: Any, kind: Any, name: str) -> Any:
     """The value as this type. Raises ValueError if it has another."""
+    # Unions with None, dataclasses and containers are taken apart.
     outer = get_origin(kind)
     inner = get_args(kind)
     if outer is UnionType:
@@ -68,6 +70,7 @@ def _fitted(value, kind, name: str):
         return [_fitted(item, inner[0], name) for item in value]
     if outer is dict and isinstance(value, dict):
         return {key: _fitted(item, inner[1], name) for key, item in value.items()}
+    # Plain values.
     if kind is bool and isinstance(value, (bool, int)) and value in (0, 1):
         return bool(value)
     if kind is float and type(value) in (int, float) and abs(value) < math.inf:

@@ -1,13 +1,15 @@
-"""What lets a larger model fit: matrix products in 16 bits, gradient checkpointing, an 8-bit
+"""What makes a larger model fit: matrix products in 16 bits, gradient checkpointing, an 8-bit
 optimizer, LoRA.
 
-The master weights and the loss stay in float32 throughout. `tiny` needs none of this and uses none.
+The master weights and the loss always stay in float32. `tiny` uses none of this.
 """
 
 import math
 import os
 import warnings
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +21,8 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 
 
 def best_compute_dtype(device: str | torch.device) -> torch.dtype:
-    """What matrix products are made in: bfloat16 on a GPU that has it, float16 on one that has not
-    (T4), else float32."""
+    """The dtype of matrix multiplications: bfloat16 on a GPU that has it, float16 on another GPU
+    (T4), float32 on a CPU."""
     if torch.device(device).type != "cuda":
         return torch.float32
     return (
@@ -34,51 +36,52 @@ def use_expandable_segments() -> None:
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 
-def autocast(device: torch.device, compute_dtype: torch.dtype):
+def autocast(device: torch.device, compute_dtype: torch.dtype) -> AbstractContextManager:
     """A context in which matrix products and attention run in `compute_dtype`. With float32
     nothing changes."""
-    return (
-        nullcontext()
-        if compute_dtype == torch.float32
-        else torch.autocast(device.type, compute_dtype)
-    )
+    if compute_dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, compute_dtype)
 
 
 def without_cudnn_attention(device: str | torch.device) -> None:
-    """On a GPU, takes cuDNN out of PyTorch's choice of attention kernels, for the whole process.
+    """On a GPU, removes cuDNN from PyTorch's choice of attention kernels, for the whole process.
 
-    From PyTorch 2.11 it comes first on Hopper cards. It plans every new shape anew (0.02 to 0.5 s
-    each, by public reports), and with a mask of ever-new width nearly every call here has a new
-    one.
+    From PyTorch 2.11 it comes first on Hopper cards. It makes a plan for every new shape, which
+    takes 0.02 to 0.5 s each by public reports. Here the mask grows, so nearly every call has a new
+    shape.
     """
     if torch.device(device).type == "cuda":
         torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 class LossScaler:
-    """float16 ends at 6e-8: the loss is multiplied before the backward pass and gradients divided
-    after it. Where they overflow, the update is left out and the factor halved; after many good
-    ones it is doubled (P. Micikevicius et al., arXiv 1710.03740, sec. 3.2). For other dtypes it
-    does nothing."""
+    """Loss scaling for float16, whose smallest number is 6e-8.
 
-    def __init__(self, device: torch.device, compute_dtype: torch.dtype):
+    The loss is multiplied by a factor before the backward pass, and gradients are divided by it
+    after. If they overflow, the update is skipped and the factor halved. After many good updates it
+    is doubled (P. Micikevicius et al., arXiv 1710.03740, sec. 3.2). For other dtypes nothing is
+    scaled.
+    """
+
+    def __init__(self, device: torch.device, compute_dtype: torch.dtype) -> None:
         self.scaler = torch.amp.GradScaler(device.type, enabled=compute_dtype == torch.float16)
-        # makes the factor, which an update without rows needs too
+        # This makes the factor. An update without rows needs it too.
         self.scaler.scale(torch.zeros((), device=device))
 
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()
 
-    def unscale(self, optimizer) -> None:
+    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
         self.scaler.unscale_(optimizer)
 
-    def step(self, optimizer) -> None:
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
         self.scaler.step(optimizer)
         self.scaler.update()
 
     def may_skip(self, grad_norm: float) -> bool:
-        """Whether an overflow in the gradients is a matter of the factor, and the next update may
-        do better."""
+        """Whether the gradients overflowed because of the factor. Then the next update can be
+        good."""
         return (
             not math.isfinite(grad_norm)
             and self.scaler.is_enabled()
@@ -93,10 +96,21 @@ class LossScaler:
             self.scaler.load_state_dict(state)
 
 
-def make_optimizer(model, settings) -> torch.optim.Optimizer:
-    """AdamW over what is trained; with `eight_bit_optimizer` its two moments take one byte each
-    instead of four (T. Dettmers et al., arXiv 2110.02861). Raises ValueError that names the package
-    where it is not installed, and on a model of which nothing is trained."""
+class OptimizerSettings(Protocol):
+    """The fields of TrainSettings that an optimizer takes."""
+
+    learning_rate: float
+    betas: tuple[float, float]
+    weight_decay: float
+    eight_bit_optimizer: bool
+
+
+def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """AdamW over the trained weights. With `eight_bit_optimizer` its two moments take one byte each
+    instead of four (T. Dettmers et al., arXiv 2110.02861).
+
+    Raises ValueError if the package for that is not installed, or all weights are frozen.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(
@@ -118,13 +132,13 @@ def make_optimizer(model, settings) -> torch.optim.Optimizer:
     return AdamW8bit(parameters, **options)
 
 
-def enable_gradient_checkpointing(model) -> None:
-    """Gradient checkpointing: the backward pass makes each layer's activations again instead of
+def enable_gradient_checkpointing(model: nn.Module) -> None:
+    """Gradient checkpointing: the backward pass computes each layer's activations again instead of
     keeping them.
 
-    transformers does it in training mode alone, so every dropout is set to 0 here: see
-    `training_mode`.
+    transformers does it in training mode only (see `training_mode`). So every dropout is set to 0.
     """
+    # Models of transformers and of other libraries name it differently.
     enable = (
         getattr(model, "activation_checkpointing_enable", None)
         or model.gradient_checkpointing_enable
@@ -138,8 +152,8 @@ def enable_gradient_checkpointing(model) -> None:
 
 
 @contextmanager
-def training_mode(model, on: bool):
-    """The model in training mode, without which its activations are not remade; off: as it is."""
+def training_mode(model: nn.Module, on: bool) -> Iterator[None]:
+    """The model in training mode if `on`. Gradient checkpointing needs it."""
     was = model.training
     if on:
         model.train()
@@ -153,12 +167,15 @@ def training_mode(model, on: bool):
 # -- LoRA
 
 
-def add_lora(model, rank: int) -> None:
-    """Freezes the model and puts a trained matrix of this rank beside each of a layer's seven (E.
-    Hu et al., arXiv 2106.09685); they begin at 0, so that nothing changes yet. Raises ValueError on
-    a bad rank, without the package peft, and on a model that has none of these matrices."""
+def add_lora(model: nn.Module, rank: int) -> None:
+    """Freezes the model and adds a trained matrix of this rank to each of a layer's seven (E. Hu et
+    al., arXiv 2106.09685). They begin at 0, so that nothing changes yet.
+
+    Raises ValueError on a bad rank, without the package peft, and on a model that has none of these
+    matrices.
+    """
     if rank < 1:
-        raise ValueError(f"the rank of LoRA must be at least 1, not {rank}")
+        raise ValueError(f"the rank of LoRA must be at least 1, not {rank}: 8 or 16 is usual")
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
@@ -166,15 +183,17 @@ def add_lora(model, rank: int) -> None:
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(LORA_TARGETS)
     )
+    # peft warns about layers that are not there.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         inject_adapter_in_model(config, model)
+    # Only LoRA's weights are trained.
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
 
 
-def lora_layers(model) -> list[nn.Module]:
-    """The matrices that LoRA was put beside; none on a model without it."""
+def lora_layers(model: nn.Module) -> list[nn.Module]:
+    """The layers that have LoRA. The list is empty for a model without it."""
     return [
         module
         for module in model.modules()
@@ -183,8 +202,8 @@ def lora_layers(model) -> list[nn.Module]:
 
 
 @contextmanager
-def without_lora(model):
-    """The model as it was before LoRA: its own reference, of which no copy is needed."""
+def without_lora(model: nn.Module) -> Iterator[None]:
+    """The model as it was before LoRA. It serves as the reference, so no copy is needed."""
     layers = lora_layers(model)
     for layer in layers:
         layer.enable_adapters(False)
@@ -196,15 +215,15 @@ def without_lora(model):
 
 
 def weight_of(linear: nn.Module) -> Tensor:
-    """A linear layer's weight [out, in], that of LoRA added where it is on."""
+    """A linear layer's weight [out, in], with LoRA's added if it is on."""
     if not hasattr(linear, "base_layer"):
         return linear.weight
     weight = linear.base_layer.weight
     return weight if linear.disable_adapters else weight + linear.get_delta_weight("default")
 
 
-def merge_lora(model) -> None:
-    """Adds LoRA's matrices to the weights for good, and leaves a plain model, to be saved as any
+def merge_lora(model: nn.Module) -> None:
+    """Adds LoRA's matrices to the weights for good. The model is then plain and can be saved as any
     other."""
     for name, layer in [
         (n, m)
@@ -219,15 +238,15 @@ def merge_lora(model) -> None:
 
 
 @contextmanager
-def explained_memory(place: str):
-    """Says what to do where a GPU's memory is full. Raises RuntimeError."""
+def explained_memory(where: str) -> Iterator[None]:
+    """Raises RuntimeError that says what to do if a GPU's memory is full."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise RuntimeError(
-            f"{place}: the GPU's memory is full. What helps most: micro_batch_tokens (begin with"
-            " 4096, then halve it) and gradient_checkpointing=True; neither changes the result,"
-            " and a run with checkpoints goes on from its last one when it is started again with"
+            f"{where}: the GPU's memory is full. What helps most: micro_batch_tokens (begin with"
+            " 4096, then halve it) and gradient_checkpointing=True. Neither changes the result,"
+            " and a run with checkpoints resumes from its last one when it is started again with"
             " them. If it is still full: LoRA, or fewer prompts_per_step."
             f" ({str(error).splitlines()[0]})"
         ) from error

@@ -1,13 +1,14 @@
-"""Packages with a face: names that are imported from where they stand when they are first asked for
-(PEP 562)."""
+"""Packages with a face: a name is imported from its module when it is first used (PEP 562)."""
 
 import importlib
 from collections.abc import Callable
 
 
 def face(package: str, homes: dict[str, str]) -> tuple[Callable[[str], object], list[str]]:
-    """A package's `__getattr__` and `__all__`. homes: a module of the package -> the names that it
-    gives, as one text."""
+    """A package's `__getattr__` and `__all__`.
+
+    homes: a module of the package -> the names that it gives, separated by spaces
+    """
     home_of = {name: module for module, names in homes.items() for name in names.split()}
 
     def find(name: str) -> object:

@@ -1,16 +1,23 @@
-"""Loads a model and its tokenizer from a folder, the hub or a package, and refuses what cannot be
-used."""
+"""Loading a model and its tokenizer from a folder, the hub or a package. What cannot be used is
+refused."""
 
 import hashlib
 import importlib.util
 import json
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from rlvr_helpers.engine.locks import while_saving
@@ -28,8 +35,8 @@ MERGE_FIRST = (
 
 
 @contextmanager
-def _no_progress_bar():
-    """Without the bar that transformers shows while it loads weights: `tiny` takes a tenth of a
+def _no_progress_bar() -> Iterator[None]:
+    """Without the bar that transformers shows while it loads weights. `tiny` loads in a tenth of a
     second."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
@@ -45,46 +52,45 @@ def _in_cache(where: str) -> bool:
 
 
 def _gguf_file(package: str | None) -> Path | None:
-    """The GGUF file that an installed package carries; the package itself is not imported."""
+    """The GGUF file that an installed package carries. The package itself is not imported."""
     spec = importlib.util.find_spec(package) if package else None
-    files = (
-        [f for folder in spec.submodule_search_locations or () for f in Path(folder).glob("*.gguf")]
-        if spec
-        else []
-    )
-    return min(files, default=None)
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    return min((f for folder in folders for f in Path(folder).glob("*.gguf")), default=None)
 
 
-def _load(where: str, dtype: torch.dtype, package: str | None = None):
-    """Model and tokenizer. A package's weights are turned into plain numbers once and kept in the
+def _load(
+    where: str, dtype: torch.dtype, package: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer. A package's weights are converted to plain numbers once and kept in the
     user's cache."""
     gguf = _gguf_file(package)
     if gguf is None or _in_cache(where):
         if Path(where).is_dir():
             _refuse_by_config(Path(where))
         return _read(where, where, dtype, package)
+    # A package's weights: from the converted copy, which is made if there is none.
     copy = _copy_of(gguf)
     if not copy.is_dir():
         _keep(copy, *_read(where, gguf.parent, torch.float32, package, gguf_file=gguf.name))
     if copy.is_dir():
         with suppress(ValueError):
             return _read(where, copy, dtype, package)
-        # damaged since: the package's own file serves, and the next time a new copy is made
+        # The copy is damaged. Use the package's own file, and make a new copy next time.
         shutil.rmtree(copy, ignore_errors=True)
     return _read(where, gguf.parent, dtype, package, gguf_file=gguf.name)
 
 
 def _copy_of(gguf: Path) -> Path:
-    """Where the plain weights of a GGUF file are kept: in Hugging Face's cache folder, under a name
-    made of its content."""
+    """Where the plain weights of a GGUF file are kept. It is in Hugging Face's cache folder, under
+    a name made from the file's content."""
     with gguf.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return Path(constants.HF_HOME) / "rlvr_helpers" / f"{gguf.stem}-{content[:16]}"
 
 
-def _keep(folder: Path, model, tokenizer) -> None:
-    """Saves a model whole or not at all. Without room, or leave to write there, it is turned anew
-    next time."""
+def _keep(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Saves a model whole or not at all. If it cannot be written, it is converted again next
+    time."""
     part = folder.with_name(f".{folder.name}.part")
     try:
         with while_saving(folder):
@@ -93,40 +99,49 @@ def _keep(folder: Path, model, tokenizer) -> None:
             tokenizer.save_pretrained(part)
             if not folder.is_dir():
                 part.rename(folder)
-    except Exception:  # safetensors has a kind of its own for a full disk
+    # For a full disk safetensors has an error of its own.
+    except Exception:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def _read(
-    where: str, source: str | Path, dtype: torch.dtype, package: str | None = None, **options
-):
-    """Model and tokenizer from a source, never with code from the model's folder. One that lacks a
-    part, or whose weights are not the model's, is refused: transformers itself would go on with
-    random weights in the place of missing ones."""
-    # if left out, transformers asks on the terminal, and "y" runs the folder's code
+    where: str,
+    source: str | Path,
+    dtype: torch.dtype,
+    package: str | None = None,
+    **options: object,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer from a source, never with code from the model's folder.
+
+    Raises ValueError if a part is missing or the weights are not the model's. transformers itself
+    would continue with random weights for missing ones.
+    """
+    # Left out, transformers asks on the terminal, and "y" runs the folder's code.
     options["trust_remote_code"] = False
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model, report = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, output_loading_info=True, **options
         )
-    # transformers, tokenizers and safetensors each raise kinds of their own
+    # transformers, tokenizers and safetensors each raise errors of their own.
     except Exception as error:
         raise ValueError(_what_is_wrong(where, error, package)) from error
+    # Refuse weights that are missing, of another shape, or not finite.
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ValueError(
             _what_is_wrong(where, "some of its weights are missing or of another shape")
         )
     if not all(weight.isfinite().all() for weight in model.parameters()):
         raise ValueError(_what_is_wrong(where, "some of its weights are NaN or infinite"))
-    if "gguf_file" in options:  # the weights are plain numbers now, and can be saved as such
+    # The weights are plain numbers now, and can be saved as such.
+    if "gguf_file" in options:
         model.hf_quantizer = None
         del model.config.quantization_config
     return model, tokenizer
 
 
 def _refuse_by_config(folder: Path) -> None:
-    """Raises ValueError on a folder that transformers would load, or ask about, but that cannot be
+    """Raises ValueError on a folder that transformers would load or ask about, but that cannot be
     used here."""
     if (folder / "adapter_config.json").is_file():
         raise ValueError(
@@ -134,7 +149,8 @@ def _refuse_by_config(folder: Path) -> None:
         )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # transformers says what is wrong with it
+    # transformers will say what is wrong with it.
+    except (OSError, ValueError, RecursionError):
         return
     if isinstance(config, dict) and config.get("quantization_config"):
         raise ValueError(
@@ -151,7 +167,8 @@ def _refuse_by_config(folder: Path) -> None:
         )
 
 
-def _what_is_wrong(where: str, why, package: str | None = None) -> str:
+def _what_is_wrong(where: str, why: object, package: str | None = None) -> str:
+    """Why a model cannot be loaded, and what to do."""
     folder = Path(where)
     if folder.is_dir():
         whole = (folder / "config.json").is_file()
@@ -162,7 +179,7 @@ def _what_is_wrong(where: str, why, package: str | None = None) -> str:
         )
         return (
             f"the folder {folder.name!r} holds no model that can be loaded: {lacking}"
-            f" ({str(why)[:150]})"
+            f" ({str(why)[:150]}). Save the model there again, or give another folder"
         )
     return (
         f"{where} is not on this machine and could not be downloaded. Either connect to the network"

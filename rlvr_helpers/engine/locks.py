@@ -1,5 +1,5 @@
-"""Locks between processes. The operating system frees one when its owner ends, whatever ended
-it."""
+"""Locks between processes. The operating system frees a lock when its owner ends, for whatever
+reason."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-SECONDS_TO_SAVE = 20.0  # that others may take to save a small file
-SECONDS_TO_END = 2.0  # that the workers of a command that was killed may take to end
+# How long we wait for others who save a small file.
+SECONDS_TO_SAVE = 20.0
+# How long we wait for the workers of a command that was killed.
+SECONDS_TO_END = 2.0
 
 
 def while_saving(file: Path) -> FileLock:
@@ -22,13 +24,15 @@ def while_saving(file: Path) -> FileLock:
 
 @contextmanager
 def one_owner(folder: Path | None) -> Iterator[None]:
-    """Holds a folder of runs while its owner writes there; None: there is none.
+    """Holds a folder of runs while its owner writes there. None stands for no folder.
 
-    Raises ValueError if another holds it, and OSError that says what to do if it cannot be written.
+    Raises ValueError if another process holds it, and OSError that says what to do if it cannot be
+    written.
     """
     if folder is None:
         yield
         return
+    # Take the lock, or say why not.
     lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from rlvr_helpers.engine.reading import has_window
 
@@ -37,7 +38,7 @@ class Packed(NamedTuple):
     index: Tensor
 
 
-def can_pack(model) -> bool:
+def can_pack(model: PreTrainedModel) -> bool:
     """Whether a model takes an attention mask for every pair of positions, and computes its logits
     with one last matrix."""
     known = (

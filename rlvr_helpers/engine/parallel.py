@@ -1,5 +1,5 @@
-"""Work in several processes side by side: two runs on one core each are done sooner than one after
-the other on both."""
+"""Work in several processes. Two runs at once, on one core each, end sooner than one after the
+other on both cores."""
 
 import multiprocessing
 import os
@@ -14,7 +14,8 @@ from multiprocessing.synchronize import Event
 
 import torch
 
-SECONDS_TO_STOP = 30.0  # that a worker may still take for what it is at when it is told to stop
+# How long a worker can still take for its current item when it is told to stop.
+SECONDS_TO_STOP = 30.0
 
 
 def cores() -> int:
@@ -26,12 +27,13 @@ def side_by_side(work: Callable, tasks: list, workers: int) -> Iterator[tuple[in
     """Yields (number of the task, item) for all items of the iterators work(task), as they come
     from `workers` processes.
 
-    `work` is a function of a module, since each process imports it anew. A reader that stops early
-    stops the workers after the item that they are at. Raises RuntimeError, with what the worker
-    said, where one fails or is killed.
+    `work` is a function of a module, since each process imports it. If the reader stops early, the
+    workers stop after their current item. Raises RuntimeError with what the worker said if one
+    fails or is killed.
     """
-    # a fork of a process with torch's threads may hang
+    # A fork of a process with torch's threads can hang.
     context = multiprocessing.get_context("spawn")
+    # One queue of tasks, with a None per worker at its end, and one of what workers send.
     waiting = context.Queue()
     news = context.Queue()
     stop = context.Event()
@@ -54,10 +56,10 @@ def side_by_side(work: Callable, tasks: list, workers: int) -> Iterator[tuple[in
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """A Ctrl-C reaches this thread afterwards, and never the processes that are started here: they
-    inherit the mask.
+    """A Ctrl-C reaches this thread afterwards. It never reaches the processes that are started
+    here, since they inherit the mask.
 
-    Without it Ctrl-C would end them, with a traceback each, while they still import torch.
+    Otherwise Ctrl-C would end them, with a traceback each, while they still import torch.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -70,10 +72,10 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 def _worker(work: Callable, waiting: Queue, news: Queue, stop: Event) -> None:
-    """Takes tasks up to a None and sends (kind, number, item): "item", and at last "end" or
-    "error"."""
+    """Takes tasks until a None, and sends (kind, number, item). The kind is "item", and at last
+    "end" or "error"."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Ctrl-C reaches all processes; the first one decides
+    # Ctrl-C reaches all processes. The first one decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     for number, task in iter(waiting.get, None):
@@ -91,17 +93,20 @@ def _worker(work: Callable, waiting: Queue, news: Queue, stop: Event) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when its parent does, whatever ended that: a pipe between them closes."""
+    """Ends this process when its parent ends for whatever reason. Then a pipe between them
+    closes."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
 def _items(news: Queue, processes: list[BaseProcess], tasks: int) -> Iterator[tuple[int, object]]:
+    """What the workers send until all tasks have ended. Raises RuntimeError if a worker fails."""
     ended = 0
     while ended < tasks:
         try:
             kind, number, item = news.get(timeout=1.0)
         except queue.Empty:
+            # Nothing came for a second: has a worker died without a word?
             for process in processes:
                 if process.exitcode:
                     raise RuntimeError(_reason(process.exitcode)) from None
@@ -115,16 +120,16 @@ def _items(news: Queue, processes: list[BaseProcess], tasks: int) -> Iterator[tu
 
 def _reason(exitcode: int) -> str:
     if exitcode == -getattr(signal, "SIGKILL", 0):
-        return "a worker process was killed, perhaps for want of memory: run again to go on"
+        return "a worker process was killed, perhaps for lack of memory: run again to continue"
     return (
         f"a worker process ended unexpectedly (exit code {exitcode}): see what it printed, then run"
-        " again to go on"
+        " again to continue"
     )
 
 
 def _end(processes: list[BaseProcess], news: Queue) -> None:
-    """Waits for the workers, reading what they still send (a process ends only when its queue is
-    read), or ends them."""
+    """Waits for the workers, or ends them. It reads what they still send, since a process ends only
+    when its queue is read."""
     for process in processes:
         waited = 0.0
         while process.pid and process.is_alive() and waited < SECONDS_TO_STOP:

@@ -42,7 +42,7 @@ def test_all_items_of_all_tasks_come_in_their_order():
     ("work", "said"),
     [
         (worker_tasks.fails, "ValueError: the wrong thing"),
-        (worker_tasks.is_killed, "was killed, perhaps for want of memory"),
+        (worker_tasks.is_killed, "was killed, perhaps for lack of memory"),
         (worker_tasks.leaves, r"ended unexpectedly \(exit code 3\)"),
     ],
 )
