@@ -1,4 +1,4 @@
-"""Exercises: check your function, ask for a hint, see a solution, look at your progress. Nothing
+"""Exercises: check your function, ask for a hint, see a solution, show your progress. Nothing
 leaves the machine."""
 
 from rlvr_helpers import _moved

@@ -5,20 +5,23 @@ from torch import Tensor
 
 
 def numbers(values: list) -> Tensor:
+    """The values in float64."""
     return torch.tensor(values, dtype=torch.float64)
 
 
 def random_numbers(*shape: int, seed: int) -> Tensor:
+    """Standard normal numbers in float64, the same for each seed."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def ragged_mask(lengths: list[int], width: int) -> Tensor:
+    """1 for the first positions of each row, as many as `lengths` says, [rows, width]."""
     return (torch.arange(width) < torch.tensor(lengths)[:, None]).long()
 
 
 def batch(lengths: list[int], width: int, seed: int, spread: float, padding: list[float]) -> tuple:
-    """logp_new, logp_old, mask [rows, width] with rows of the given lengths and `padding` in turn
-    where the mask is 0."""
+    """logp_new, logp_old, mask [rows, width] with rows of the given lengths. Where the mask is 0
+    stand the numbers of `padding` in turn."""
     noise = torch.Generator().manual_seed(seed)
     old = -3 * torch.rand(len(lengths), width, generator=noise, dtype=torch.float64)
     new = old + spread * torch.randn(len(lengths), width, generator=noise, dtype=torch.float64)

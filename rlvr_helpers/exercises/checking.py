@@ -1,5 +1,5 @@
-"""Calls a function that may do anything, within a time limit, and says how its result differs from
-the expected one."""
+"""Calling a learner's function, which can do anything, within a time limit, and saying how its
+result differs from the expected one."""
 
 import ast
 import copy
@@ -12,30 +12,42 @@ import textwrap
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-PATIENCE = 1.0  # seconds in which a function that runs too long is told to end
+# Seconds in which a function that runs too long is told to end.
+PATIENCE = 1.0
+
+
+class Call(Protocol):
+    """What is called with: `Case` of exercises.core."""
+
+    args: tuple
+    kwargs: dict
 
 
 class TimeUp(SystemExit):
-    """Raised inside a function that runs too long. No Exception, so that `except Exception` does
-    not swallow it."""
+    """Raised inside a function that runs too long. It is no Exception, so that `except Exception`
+    does not swallow it."""
 
 
 @dataclass
 class Outcome:
-    """What a call gave: a value, or in words the error that ended it (`raised` is the error's
-    name).
+    """What a call gave: a value, or the error that ended it.
 
-    gradient: of a fixed weighting of the value; zeros, with `cut_off`, where the value does not
-        depend on the argument.
-    leaks: it also depends on an argument that is to be a constant. blank: the function is not
-    written yet. late: it ran out of time. changes_input: it wrote into an argument. no_return:
-    None, and no `return` of a value in the function.
+    gradient:      of a fixed weighting of the value. Zeros if the value does not depend on the
+                   argument.
+    cut_off:       the value does not depend on the argument
+    leaks:         the value depends on an argument that should be a constant
+    raised, error: the error's name, and what to print about it
+    blank:         the function is not written yet
+    late:          it ran out of time
+    changes_input: it wrote into an argument
+    no_return:     it gave None and has no `return` of a value
     """
 
     value: object = None
@@ -51,16 +63,16 @@ class Outcome:
 
 
 class Verdict(NamedTuple):
-    """Whether a value is right, how near it is in a few words, and where it first differs."""
+    """Whether a value is correct, how near it is in a few words, and where it first differs."""
 
-    right: bool
+    correct: bool
     text: str
     detail: str = ""
 
 
 def call(
-    function,
-    case,
+    function: Callable,
+    case: Call,
     gradient_of: int | None = None,
     seconds: float = 60.0,
     constants: tuple[int, ...] = (),
@@ -68,43 +80,25 @@ def call(
     """The outcome of function(*case.args, **case.kwargs) on copies of the arguments. Raises nothing
     of its own.
 
-    With `gradient_of` that argument requires a gradient (as a copy of a leaf, so that it may be
-    written into), and the arguments at `constants` do too, so that it shows whether the value
-    depends on them.
+    The argument at `gradient_of` requires a gradient. So do those at `constants`, to show whether
+    the value depends on them.
     """
     outcome = Outcome()
-
-    def work():
-        args, kwargs = copy.deepcopy((list(case.args), case.kwargs))
-        if gradient_of is not None:
-            leaves = {i: args[i].requires_grad_() for i in (gradient_of, *constants)}
-            for i, leaf in leaves.items():
-                args[i] = leaf.clone()
-        value = function(*args, **kwargs)
-        if gradient_of is not None:
-            gradient, *others = weighted_gradients(value, list(leaves.values()))
-            outcome.leaks = any(other is not None and other.any() for other in others)
-            outcome.cut_off = gradient is None
-            outcome.gradient = (
-                torch.zeros_like(leaves[gradient_of]) if gradient is None else gradient
-            )
-        outcome.changes_input = not unchanged(
-            [*case.args, *case.kwargs.values()], [*args, *kwargs.values()]
-        )
-        outcome.value = detached(value)
-        outcome.no_return = value is None and never_returns(function)
-
-    error = run_limited(work, seconds)
+    error = run_limited(
+        lambda: fill_in(outcome, function, case, gradient_of=gradient_of, constants=constants),
+        seconds,
+    )
+    # What ended the call, in words.
     if isinstance(error, TimeUp):
         outcome.late = True
-        outcome.error = f"stopped after {seconds:g} s{place(error, function)}"
+        outcome.error = f"stopped after {seconds:g} s{line_of(error, function)}"
         if error.__traceback__ is None:
             outcome.error = f"still running after {seconds:g} s, and until you restart the kernel"
     elif error is not None:
         outcome.raised = type(error).__name__
         said = "".join(traceback.format_exception_only(error)).strip().splitlines()[0][:200]
-        outcome.error = f"raised {said}{place(error, function)}"
-    # computed with a `...`
+        outcome.error = f"raised {said}{line_of(error, function)}"
+    # Is the function still the stub, or does it compute with a `...`?
     unfilled = isinstance(error, (TypeError, AttributeError)) and "ellipsis" in outcome.error
     nothing = error is None and (
         outcome.value is ... or outcome.value is None and is_empty(function)
@@ -113,27 +107,55 @@ def call(
     return outcome
 
 
-def run_limited(work, seconds: float) -> BaseException | None:
-    """Runs work() in a thread of its own. The exception that ended it (a TimeUp after `seconds`),
-    or None.
+def fill_in(
+    outcome: Outcome,
+    function: Callable,
+    case: Call,
+    gradient_of: int | None,
+    constants: tuple[int, ...],
+) -> None:
+    """Calls the function and writes its value and gradient into the outcome."""
+    args, kwargs = copy.deepcopy((list(case.args), case.kwargs))
+    # The function gets clones of the leaves, so that it can write into them.
+    leaves = {}
+    if gradient_of is not None:
+        leaves = {i: args[i].requires_grad_() for i in (gradient_of, *constants)}
+        for i, leaf in leaves.items():
+            args[i] = leaf.clone()
+    value = function(*args, **kwargs)
+    if gradient_of is not None:
+        gradient, *others = weighted_gradients(value, list(leaves.values()))
+        outcome.leaks = any(other is not None and other.any() for other in others)
+        outcome.cut_off = gradient is None
+        zeros = torch.zeros_like(leaves[gradient_of])
+        outcome.gradient = zeros if gradient is None else gradient
+    before = [*case.args, *case.kwargs.values()]
+    outcome.changes_input = not unchanged(before, [*args, *kwargs.values()])
+    outcome.value = detached(value)
+    outcome.no_return = value is None and never_returns(function)
 
-    A TimeUp without a traceback says that it did not end: it sleeps, or catches whatever is raised
-    in it. One call into C that never gives the interpreter back, as a regular expression that
-    backtracks for ever, cannot be stopped from within.
+
+def run_limited(work: Callable[[], None], seconds: float) -> BaseException | None:
+    """Runs work() in a thread of its own. Returns the exception that ended it, a TimeUp after
+    `seconds`, or None.
+
+    A TimeUp without a traceback says that work() did not end. It sleeps, or catches whatever is
+    raised in it. A call into C that never gives the interpreter back cannot be stopped from within.
+    One is a regular expression that backtracks for ever.
     """
     ended = []
     finished = threading.Event()
     recursion_limit = sys.getrecursionlimit()
 
-    def guarded():
+    def guarded() -> None:
         try:
             work()
             ended.append(None)
-        # also SystemExit and KeyboardInterrupt: they end the function, not the notebook
+        # SystemExit and KeyboardInterrupt too: they end the function, not the notebook.
         except BaseException as error:
             ended.append(error)
         finally:
-            # here: with a low limit the waiting thread could not go on
+            # Put back here, since with a low limit the waiting thread could not continue.
             sys.setrecursionlimit(recursion_limit)
             finished.set()
 
@@ -141,28 +163,25 @@ def run_limited(work, seconds: float) -> BaseException | None:
     try:
         thread.start()
         end = time.monotonic() + seconds
-        while (
-            not finished.wait(min(0.1, seconds)) and time.monotonic() < end
-        ):  # short, so that Windows too can interrupt the kernel
+        # Short waits, so that Windows can interrupt the kernel too.
+        while not finished.wait(min(0.1, seconds)) and time.monotonic() < end:
             pass
     finally:
         end = time.monotonic() + PATIENCE
-        while (
-            thread.ident and not finished.is_set() and time.monotonic() < end
-        ):  # again, in case a bare `except` swallows it
+        # Raise TimeUp in the thread, again and again in case a bare `except` swallows it.
+        while thread.ident and not finished.is_set() and time.monotonic() < end:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(thread.ident), ctypes.py_object(TimeUp)
             )
             finished.wait(0.05)
-        # an Event tells: in Python 3.11 an interrupted join takes a running thread for ended
+        # Ask the Event: in Python 3.11 an interrupted join takes a running thread for ended.
         if finished.is_set():
             thread.join()
     return ended[0] if ended else TimeUp()
 
 
-def place(error: BaseException, function) -> str:
-    """The line of the function's own source that was running, as words; empty where it is
-    unknown."""
+def line_of(error: BaseException, function: Callable) -> str:
+    """The line of the function's own source that was running, in words. Empty if it is unknown."""
     file = getattr(getattr(inspect.unwrap(function), "__code__", None), "co_filename", None)
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file
@@ -170,19 +189,17 @@ def place(error: BaseException, function) -> str:
     return f", in line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
 
 
-def is_empty(function) -> bool:
+def is_empty(function: Callable) -> bool:
     """Whether the function's body is nothing but a docstring, `...`, `pass` or `return None`."""
     code = getattr(inspect.unwrap(function), "__code__", None)
-    steps = (
-        []
-        if code is None
-        else [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
-    )
-    return 0 < len(steps) <= 2  # load None, return it
+    instructions = [] if code is None else dis.get_instructions(code)
+    steps = [step for step in instructions if step.opname not in ("RESUME", "NOP")]
+    # An empty body loads None and returns it.
+    return 0 < len(steps) <= 2
 
 
-def never_returns(function) -> bool:
-    """Whether no `return` in the function's source has a value; False if the source cannot be
+def never_returns(function: Callable) -> bool:
+    """Whether no `return` in the function's source has a value. False if the source cannot be
     read."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
@@ -192,8 +209,8 @@ def never_returns(function) -> bool:
     return not any(isinstance(node, ast.Lambda) or node.value for node in returns)
 
 
-def weighted_gradients(value, leaves: list[Tensor]) -> list[Tensor | None]:
-    """Gradients of a fixed random weighting of all tensors in the value, None for a leaf on which
+def weighted_gradients(value: object, leaves: list[Tensor]) -> list[Tensor | None]:
+    """Gradients of a fixed random weighting of all tensors in the value. None for a leaf on which
     they do not depend."""
     tensors = [v for v in flat(value) if isinstance(v, Tensor) and v.requires_grad]
     random_numbers = torch.Generator().manual_seed(0)
@@ -205,16 +222,15 @@ def weighted_gradients(value, leaves: list[Tensor]) -> list[Tensor | None]:
     return list(torch.autograd.grad(tensors, leaves, weights, allow_unused=True))
 
 
-def flat(value) -> list:
-    return (
-        [leaf for item in value for leaf in flat(item)]
-        if isinstance(value, (list, tuple))
-        else [value]
-    )
+def flat(value: object) -> list:
+    """The values in nested lists and tuples."""
+    if not isinstance(value, (list, tuple)):
+        return [value]
+    return [leaf for item in value for leaf in flat(item)]
 
 
-def detached(value):
-    """The value with its tensors cut off from their past, so that nothing done later changes
+def detached(value: object) -> object:
+    """The value with copies of its tensors, without their graph, so that nothing later changes
     them."""
     if isinstance(value, (list, tuple)):
         return [detached(item) for item in value]
@@ -228,15 +244,17 @@ def unchanged(before: list, after: list) -> bool:
     plain = (Tensor, numbers.Number, str)
     pairs = zip(before, after, strict=False)
     return len(before) == len(after) and all(
-        compare(*pair, 0.0).right for pair in pairs if isinstance(pair[0], plain)
+        verdict_on(*pair, 0.0).correct for pair in pairs if isinstance(pair[0], plain)
     )
 
 
-def compare(expected, yours, tolerance: float, names: tuple[str, ...] = ()) -> Verdict:
-    """Compares tensors, numbers, strings, None, and lists or tuples of them; `names`: what the
-    items are called.
+def verdict_on(
+    expected: object, yours: object, tolerance: float, names: tuple[str, ...] = ()
+) -> Verdict:
+    """Compares tensors, numbers, strings, None, and lists or tuples of them.
 
-    "close": |difference| <= tolerance * (1 + |expected|). NaN equals NaN.
+    "close" means |difference| <= tolerance * (1 + |expected|). NaN equals NaN. names: what the
+    items of a list are called
     """
     if kind(expected) != kind(yours):
         plain = not isinstance(expected, (Tensor, list, tuple))
@@ -252,60 +270,65 @@ def compare(expected, yours, tolerance: float, names: tuple[str, ...] = ()) -> V
         )
     else:
         near = Verdict(expected == yours, "exact")
-    return (
-        near
-        if near.right
-        else Verdict(False, f"expected {short(expected)}, yours is {short(yours)}")
-    )
+    if near.correct:
+        return near
+    return Verdict(False, f"expected {short(expected)}, yours is {short(yours)}")
 
 
-def compare_items(expected, yours, tolerance: float, names: tuple[str, ...]) -> Verdict:
+def compare_items(
+    expected: list | tuple, yours: list | tuple, tolerance: float, names: tuple[str, ...]
+) -> Verdict:
+    """The verdict on the first item that differs."""
     if len(expected) != len(yours):
         return Verdict(False, f"expected {len(expected)} items, yours has {len(yours)}")
     names = names or tuple(f"item {i}" for i in range(len(expected)))
-    verdicts = [compare(*pair, tolerance) for pair in zip(expected, yours, strict=True)]
+    verdicts = [verdict_on(*pair, tolerance) for pair in zip(expected, yours, strict=True)]
     for name, verdict in zip(names, verdicts, strict=True):
-        if not verdict.right:
+        if not verdict.correct:
             return Verdict(False, f"{name}: {verdict.text}", verdict.detail)
     return Verdict(True, "exact" if all(v.text == "exact" for v in verdicts) else "close")
 
 
 def compare_tensors(expected: Tensor, yours: Tensor, tolerance: float) -> Verdict:
+    """The verdict on a tensor. Its detail shows the first row that differs."""
     if expected.shape != yours.shape:
         return Verdict(
             False, f"expected shape {list(expected.shape)}, yours is {list(yours.shape)}"
         )
     a = expected.detach().to("cpu", torch.float64)
     b = yours.detach().to("cpu", torch.float64)
+    # Equal values and pairs of NaN have no distance. Whatever else is not finite is far away.
     distance = torch.where(
         (a == b) | (a.isnan() & b.isnan()),
         0.0,
         (a - b).abs().nan_to_num(nan=torch.inf, posinf=torch.inf),
     )
-    wrong = (distance > tolerance * (1 + a.abs())) | distance.isinf()
-    if not wrong.any():
+    incorrect = (distance > tolerance * (1 + a.abs())) | distance.isinf()
+    if not incorrect.any():
         return Verdict(True, "close" if distance.any() else "exact")
+    # How far apart they are, in words.
     if not expected.is_floating_point():
-        text = f"{int(wrong.sum())} of {wrong.numel()} places differ"
+        text = f"{int(incorrect.sum())} of {incorrect.numel()} places differ"
     elif (b.isnan() & ~a.isnan()).any():
         text = "NaN where a number belongs"
     else:
         text = f"largest difference {distance.max():.3g}"
     if not expected.dim():
         return Verdict(False, text, f"expected {short(expected)}, yours is {short(yours)}")
+    # The first incorrect row, from a little before the first difference.
     rows = distance.flatten(1) if a.dim() > 1 else distance[:, None]
-    wrong = wrong.reshape(len(a), -1)
-    row = int(wrong.any(dim=1).nonzero()[0])
+    incorrect = incorrect.reshape(len(a), -1)
+    row = int(incorrect.any(dim=1).nonzero()[0])
     if expected.is_floating_point():
         text += f" (row {int(rows.amax(dim=1).argmax())})"
-    start = max(0, int(wrong[row].nonzero()[0]) - 3)
+    start = max(0, int(incorrect[row].nonzero()[0]) - 3)
     expected, yours = (
         short(t[row].flatten() if t.dim() > 1 else t[row], start) for t in (expected, yours)
     )
     return Verdict(False, text, f"first wrong row, {row}: expected {expected}, yours {yours}")
 
 
-def kind(value) -> str:
+def kind(value: object) -> str:
     """What a value is, in the words of a message."""
     if isinstance(value, Tensor):
         whole = (
@@ -326,8 +349,8 @@ def kind(value) -> str:
     return next((name for types, name in names if isinstance(value, types)), other)
 
 
-def short(value, start: int = 0, width: int = 8) -> str:
-    """A value in a few characters; of a row, `width` entries from `start` on."""
+def short(value: object, start: int = 0, width: int = 8) -> str:
+    """A value in a few characters. Of a row it shows `width` entries from `start` on."""
     if isinstance(value, Tensor) and value.dim():
         dots = ["..."] if start else [], ["..."] if start + width < len(value) else []
         shown = [short(v) for v in value[start : start + width]]
@@ -337,14 +360,14 @@ def short(value, start: int = 0, width: int = 8) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def is_plain(value) -> bool:
+def is_plain(value: object) -> bool:
     """Whether this is a text, a number or None, or a list or tuple of them."""
     return all(item is None or isinstance(item, (str, numbers.Number)) for item in flat(value))
 
 
-def shown_argument(value, limit: int = 40) -> str:
-    """An argument of a call: texts in full, tensors of at most `limit` numbers too, larger ones by
-    their shape."""
+def shown_argument(value: object, limit: int = 40) -> str:
+    """An argument of a call. Texts are shown in full, and so are tensors of at most `limit`
+    numbers. Larger ones are shown by their shape."""
     if isinstance(value, Tensor):
         if value.numel() > limit:
             return f"<tensor of shape {list(value.shape)}>"

@@ -19,12 +19,12 @@ from rlvr_helpers.exercises.checking import (
     Outcome,
     Verdict,
     call,
-    compare,
     is_plain,
     shown_argument,
+    verdict_on,
 )
 from rlvr_helpers.exercises.isolation import untouched_state
-from rlvr_helpers.exercises.tries import Record, records, update
+from rlvr_helpers.exercises.tries import Record, change_record, saved_records
 from rlvr_helpers.kit.language import translated
 
 ROOMS = Path(__file__).resolve().parents[1] / "lessons"
@@ -32,8 +32,8 @@ ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 
 @dataclass(frozen=True)
 class Case:
-    """One call that is compared: its name in the report, and its arguments (copied for each
-    call)."""
+    """One call that is compared: its name in the report, and its arguments. Each call gets copies
+    of them."""
 
     label: str
     args: tuple
@@ -42,7 +42,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong implementation that learners write, and what to tell whoever wrote it."""
+    """An incorrect implementation that learners write, and what to tell who wrote it."""
 
     name: str
     function: Callable
@@ -58,12 +58,15 @@ def named(mistakes: dict[str, tuple[Callable, str]]) -> list[Mistake]:
 class Exercise:
     """One exercise.
 
-    reference: a short solution, as `solution` prints it. cases: a function that returns a list of
-        Case. difficulty: 1 to
-    3. hints: three, from gentle to nearly the answer. returns: what the items of the result are
-    called. tolerance: see `compare`. gradient_of: the position of the argument whose gradient is
-    compared as well. constants: positions of arguments through which no gradient may flow. seconds:
-    the time limit of one call.
+    reference:   a short solution, as `solution` prints it
+    cases:       a function that returns a list of Case
+    difficulty:  1 to 3
+    hints:       three, from gentle to nearly the answer
+    returns:     what the items of the result are called
+    tolerance:   see `checking.verdict_on`
+    gradient_of: the position of the argument whose gradient is compared as well
+    constants:   positions of arguments through which no gradient should flow
+    seconds:     the time limit of one call
     """
 
     name: str
@@ -90,14 +93,15 @@ def registry() -> dict[str, Exercise]:
             f"rlvr_helpers.lessons.{file.parent.name}.exercises"
         ).EXERCISES:
             if exercise.name in found:
-                raise ValueError(f"two exercises are called {exercise.name!r}")
+                raise ValueError(f"two exercises are called {exercise.name!r}: rename one")
             found[exercise.name] = translated(exercise)
     return found
 
 
 def find(name: str) -> Exercise:
+    """The exercise of a name. Raises ValueError with all names if there is none."""
     if name not in registry():
-        raise ValueError(f"there is no exercise {name!r}, only {', '.join(registry())}")
+        raise ValueError(f"there is no exercise {name!r}: choose from {', '.join(registry())}")
     return registry()[name]
 
 
@@ -105,16 +109,18 @@ def check(name: str, function: Callable) -> bool:
     """Whether a function of your own does what the exercise asks for. If not, prints what is wrong
     and probably why.
 
-    The function gets copies of its arguments, may raise anything, and is stopped after a time
-    limit. A function of this package is no answer, however correct. (It can be called from a
-    function of your own, which nobody can tell: `check` says that you finished, it is no exam.)
+    The function gets copies of its arguments, can raise anything, and is stopped after a time
+    limit. A function of this package is no answer, even if it is correct. (Your function can call
+    it, and nobody can tell. `check` says that you finished. It is no exam.)
     """
     exercise = find(name)
     if not callable(function):
         print(f'{name}: give check the function itself, as in check("{name}", {name})')
         return False
+    # Call both in all cases.
     expected = outcomes(exercise, exercise.reference)
     yours = outcomes(exercise, function, exercise.seconds)
+    # A stub, or the package's own function, is no try.
     if all(outcome.blank for outcome in yours):
         print(
             f"{name}: not attempted yet ({exercise.minutes} minutes, difficulty"
@@ -127,9 +133,9 @@ def check(name: str, function: Callable) -> bool:
             " check that one."
         )
         return False
-    right = report(exercise, expected, yours)
-    update(name, lambda record: note_try(record, right))
-    return right
+    correct = report(exercise, expected, yours)
+    change_record(name, lambda record: note_try(record, correct))
+    return correct
 
 
 def is_ours(exercise: Exercise, function: Callable) -> bool:
@@ -144,7 +150,7 @@ def is_ours(exercise: Exercise, function: Callable) -> bool:
 def outcomes(exercise: Exercise, function: Callable, seconds: float = 60.0) -> list[Outcome]:
     """What the function gives in each case. Nothing is run after a case that ran out of time.
 
-    Each call finds the same random state, so that a function that draws numbers of its own can be
+    Each call finds the same random state, so that a function that draws random numbers can be
     recognised.
     """
     found = []
@@ -166,24 +172,27 @@ def outcomes(exercise: Exercise, function: Callable, seconds: float = 60.0) -> l
     return found
 
 
-def judge(exercise: Exercise, expected: Outcome, yours: Outcome) -> tuple[Verdict, Verdict | None]:
-    """The verdicts on a value and on its gradient (None where none is compared, or the value is
-    wrong already)."""
+def verdicts_on(
+    exercise: Exercise, expected: Outcome, yours: Outcome
+) -> tuple[Verdict, Verdict | None]:
+    """The verdicts on a value and on its gradient. The latter is None if no gradient is compared,
+    or the value is already incorrect."""
     if yours.error:
         return Verdict(False, yours.error), None
-    value = compare(expected.value, yours.value, exercise.tolerance, names=exercise.returns)
-    if yours.no_return and not value.right:
+    value = verdict_on(expected.value, yours.value, exercise.tolerance, names=exercise.returns)
+    if yours.no_return and not value.correct:
         value = value._replace(text=f"{value.text}; is a `return` missing?")
-    if exercise.gradient_of is None or not value.right:
+    if exercise.gradient_of is None or not value.correct:
         return value, None
-    gradient = compare(expected.gradient, yours.gradient, exercise.tolerance)
-    if yours.cut_off and not gradient.right:
+    # The gradient: is it there, is it correct, and does it flow only where it should?
+    gradient = verdict_on(expected.gradient, yours.gradient, exercise.tolerance)
+    if yours.cut_off and not gradient.correct:
         cut_off = (
             "none: .detach(), .item(), torch.tensor() or no_grad() cut your result off from its"
             " input"
         )
         gradient = Verdict(False, cut_off)
-    elif gradient.right and yours.leaks != expected.leaks:
+    elif gradient.correct and yours.leaks != expected.leaks:
         names = " and ".join(parameters(exercise)[i] for i in exercise.constants)
         gradient = Verdict(
             False, f"flows through {names} too, which must be a constant: .detach() it"
@@ -197,7 +206,7 @@ def same(exercise: Exercise, a: Outcome, b: Outcome, leaks: bool = True) -> bool
     if a.error or b.error:
         return (a.raised, a.late) == (b.raised, b.late)
     b = b if leaks else replace(b, leaks=a.leaks)
-    return all(verdict is None or verdict.right for verdict in judge(exercise, a, b))
+    return all(verdict is None or verdict.correct for verdict in verdicts_on(exercise, a, b))
 
 
 def alike(exercise: Exercise, these: list[Outcome], those: list[Outcome]) -> bool:
@@ -208,14 +217,14 @@ def alike(exercise: Exercise, these: list[Outcome], those: list[Outcome]) -> boo
 
 
 def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) -> bool:
-    """Prints how near each case is and, if one is wrong, its call and the likely mistake. True if
-    all are right."""
-    verdicts = [judge(exercise, *pair) for pair in zip(expected, yours, strict=False)]
+    """Prints how near each case is. If one is incorrect, prints its call and the likely mistake.
+    True if all are correct."""
+    verdicts = [verdicts_on(exercise, *pair) for pair in zip(expected, yours, strict=False)]
     changes = any(outcome.changes_input for outcome in yours)
-    right = (
-        not changes and len(yours) == len(expected) and all(all_right(pair) for pair in verdicts)
-    )
-    print(f"{exercise.name}: {'right' if right else 'not yet right'}")
+    complete = len(yours) == len(expected)
+    correct = complete and not changes and all(all_correct(pair) for pair in verdicts)
+    print(f"{exercise.name}: {'right' if correct else 'not yet right'}")
+    # The cases one by one, or the first of them if all fail with the same error.
     cases = exercise.cases()
     if len(yours) > 1 and yours[0].raised and len({outcome.raised for outcome in yours}) == 1:
         print(
@@ -223,6 +232,7 @@ def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) ->
         )
     else:
         print_cases(exercise, cases, verdicts)
+    # What to try.
     if changes:
         print(
             "Your function changes its input in place: make a new tensor, as in x = x * 2 rather"
@@ -233,28 +243,30 @@ def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) ->
             "Is there a loop that never ends? See what makes its condition false. Slow code: use"
             " tensors, not loops."
         )
-    if not right:
+    if not correct:
         for mistake in likely_mistakes(exercise, expected, yours):
             print(f"Likely: {mistake.message}")
         import_hint = "from rlvr_helpers.exercises import hint"
         print(
             f'There are {len(exercise.hints)} hints: hint("{exercise.name}"), after {import_hint}'
         )
-    return right
+    return correct
 
 
-def all_right(pair: tuple[Verdict, Verdict | None]) -> bool:
-    return all(verdict is None or verdict.right for verdict in pair)
+def all_correct(pair: tuple[Verdict, Verdict | None]) -> bool:
+    """Whether a value and its gradient are correct."""
+    return all(verdict is None or verdict.correct for verdict in pair)
 
 
 def print_cases(
     exercise: Exercise, cases: list[Case], verdicts: list[tuple[Verdict, Verdict | None]]
 ) -> None:
-    """A line for each case; the call of each wrong one, of those with tensors only the first."""
+    """Prints a line per case. Below it stands the call of each incorrect one. Of calls with tensors
+    only the first is shown."""
     shown = False
     for case, (value, gradient) in zip(cases, verdicts, strict=False):
         print(f"  {case.label}: {value.text}" + (f"; gradient {gradient.text}" if gradient else ""))
-        if all_right((value, gradient)):
+        if all_correct((value, gradient)):
             continue
         if not shown or is_plain(case.args):
             print(shown_call(exercise, case))
@@ -282,21 +294,23 @@ def shown_call(exercise: Exercise, case: Case) -> str:
 
 
 def parameters(exercise: Exercise) -> list[str]:
+    """What the arguments of the exercise's function are called."""
     return list(inspect.signature(exercise.reference).parameters)
 
 
 def likely_mistakes(
     exercise: Exercise, expected: list[Outcome], yours: list[Outcome]
 ) -> list[Mistake]:
-    """The named mistakes that explain most of what is wrong: none, one, or a second one for what
-    the first leaves open.
+    """The named mistakes that explain most of what is incorrect: none, one, or a second one for
+    what the first does not explain.
 
-    A mistake can be meant if all cases that it fails are among those that you fail. Of these, the
-    one with the same wrong results in most cases comes first. Ties go to the one with the fewest
+    A mistake is a candidate if all cases that it fails are among those that you fail. The candidate
+    with the same incorrect results in most cases comes first. Ties go to the one with the fewest
     other results, then to the one that fails most of your cases, then to the first in the list. If
-    none has a wrong result in common with yours, the cases alone decide. If you fail them all, or
-    raise an error, they say nothing.
+    none has an incorrect result in common with yours, only the cases decide. They say nothing if
+    you fail them all or raise an error.
     """
+    # The candidates: the mistake, the cases that it fails, and those with the same result as yours.
     failed = failures(exercise, expected, yours)
     candidates = []
     for mistake in exercise.mistakes:
@@ -304,13 +318,9 @@ def likely_mistakes(
         fails = failures(exercise, expected, theirs)
         if fails and fails <= failed:
             ran = fails & set(range(min(len(yours), len(theirs))))
-            candidates.append(
-                (
-                    mistake,
-                    fails,
-                    {i for i in ran if same(exercise, theirs[i], yours[i], leaks=False)},
-                )
-            )
+            shared = {i for i in ran if same(exercise, theirs[i], yours[i], leaks=False)}
+            candidates.append((mistake, fails, shared))
+    # The best one, and a second one for cases that it does not explain.
     first = max(
         candidates, key=lambda c: (len(c[2]), len(c[2]) / len(c[1]), len(c[1])), default=None
     )
@@ -329,28 +339,29 @@ def likely_mistake(exercise: Exercise, yours: list[Outcome]) -> Mistake | None:
 
 
 def failures(exercise: Exercise, expected: list[Outcome], theirs: list[Outcome]) -> set[int]:
-    """The numbers of the cases with a wrong outcome; those that were not run count as wrong."""
-    right = [same(exercise, *pair) for pair in zip(expected, theirs, strict=False)]
-    return {i for i in range(len(expected)) if i >= len(right) or not right[i]}
+    """The numbers of the cases with an incorrect outcome. Those that were not run count too."""
+    correct = [same(exercise, *pair) for pair in zip(expected, theirs, strict=False)]
+    return {i for i in range(len(expected)) if i >= len(correct) or not correct[i]}
 
 
-def note_try(record: Record, right: bool) -> None:
+def note_try(record: Record, correct: bool) -> None:
+    """Counts a try, and notes how the exercise was done if it was."""
     record.tries += 1
-    if right and not record.done:
+    if correct and not record.done:
         record.done = "solution" if record.solution else "hints" if record.hints else "alone"
 
 
 def hint(name: str) -> None:
-    """Prints the exercise's next hint; after the third all of them, and where the solution is."""
+    """Prints the exercise's next hint. After the third it prints all, and where the solution is."""
     hints = find(name).hints
-    seen = records().get(name, Record()).hints
+    seen = saved_records().get(name, Record()).hints
     shown = hints if seen >= len(hints) else hints[seen : seen + 1]
     for text in shown:
         print(f"Hint {hints.index(text) + 1} of {len(hints)}: {text}")
     if seen >= len(hints):
         print(f'These were all. One way to write it: solution("{name}")')
     else:
-        update(name, lambda record: setattr(record, "hints", seen + 1))
+        change_record(name, lambda record: setattr(record, "hints", seen + 1))
 
 
 def solution(name: str) -> None:
@@ -360,15 +371,16 @@ def solution(name: str) -> None:
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython():
         from IPython.display import Markdown, display
 
-        # Markdown rather than Code: its colours follow the theme
+        # Markdown rather than Code, since its colours follow the theme.
         display(Markdown(f"```python\n{source}```"))
     else:
         print(source)
-    update(name, lambda record: setattr(record, "solution", True))
+    change_record(name, lambda record: setattr(record, "solution", True))
 
 
 def solution_source(exercise: Exercise) -> str:
     """The reference as text that runs by itself."""
+    # Imports of what a namespace with torch, math, re and F lacks.
     function = exercise.reference
     imports = []
     for name in sorted(names_in(function.__code__)):

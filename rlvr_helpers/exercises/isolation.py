@@ -1,4 +1,4 @@
-"""Whatever a checked function does to the process is undone when the check ends."""
+"""Undoing whatever a checked function does to the process."""
 
 import builtins
 import contextlib
@@ -12,11 +12,13 @@ import random
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 import numpy as np
 import torch
 
-PRINTED = 2000  # characters that a checked function may print; the rest is left out
+# How many characters a checked function can print. The rest is left out.
+PRINTED = 2000
 
 # Modules in which a function may replace something.
 MODULES = (builtins, math, os, random, sys, np, torch, torch.nn.functional)
@@ -25,7 +27,8 @@ MODULES = (builtins, math, os, random, sys, np, torch, torch.nn.functional)
 def _folder() -> str | None:
     try:
         return os.getcwd()
-    except FileNotFoundError:  # it was removed
+    # It was removed.
+    except FileNotFoundError:
         return None
 
 
@@ -45,7 +48,8 @@ def _set_logging(state: tuple[int, int, list]) -> None:
 # device and the contexts of decimal belong to a thread, and a checked function has a thread of its
 # own.
 SHARED = (
-    (sys.getrecursionlimit, sys.setrecursionlimit),  # first: with a low limit nothing else works
+    # This is the first, since with a low limit nothing else works.
+    (sys.getrecursionlimit, sys.setrecursionlimit),
     (sys.getswitchinterval, sys.setswitchinterval),
     (_folder, lambda folder: folder and os.chdir(folder)),
     (lambda: dict(os.environ), _set_environment),
@@ -74,7 +78,9 @@ SHARED = (
 
 @contextlib.contextmanager
 def untouched_state() -> Iterator[None]:
-    """What the process shares stays what it was; what is printed is passed on up to a limit."""
+    """What the process shares is put back at the end. What is printed is passed on up to a
+    limit."""
+    # Remember the modules' names and all shared states.
     names = [(module, dict(vars(module))) for module in MODULES]
     states = [(put_back, read()) for read, put_back in SHARED]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
@@ -86,6 +92,7 @@ def untouched_state() -> Iterator[None]:
             contextlib.redirect_stderr(ShortOutput(sys.stderr)),
         ):
             yield
+    # Put back what differs.
     finally:
         for module, before in names:
             for name, value in before.items():
@@ -96,9 +103,9 @@ def untouched_state() -> Iterator[None]:
 
 
 class ShortOutput(io.TextIOBase):
-    """Passes on what is printed, up to a limit: an endless print would drown the notebook."""
+    """Passes on what is printed, up to a limit. An endless print would drown the notebook."""
 
-    def __init__(self, stream, limit: int = PRINTED):
+    def __init__(self, stream: TextIO, limit: int = PRINTED) -> None:
         self.stream = stream
         self.left = limit
 

@@ -4,7 +4,7 @@ import html
 
 from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.exercises.questions import answered, guessed, quizzes
-from rlvr_helpers.exercises.tries import Record, records
+from rlvr_helpers.exercises.tries import Record, saved_records
 
 
 class ProgressTable:
@@ -34,7 +34,7 @@ def show_progress(lesson: str | None = None) -> ProgressTable:
 
     Raises ValueError for a lesson that asks nothing.
     """
-    saved = records()
+    saved = saved_records()
     lessons = sorted({exercise.lesson for exercise in registry().values()} | set(quizzes()))
     if lesson is None:
         return _lessons(lessons, saved)

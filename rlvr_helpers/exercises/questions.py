@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from rlvr_helpers.exercises.tries import Record, records, update
+from rlvr_helpers.exercises.tries import Record, change_record, saved_records
 from rlvr_helpers.kit.language import translated
 
 ROOMS = Path(__file__).resolve().parents[1] / "lessons"
@@ -100,9 +100,9 @@ def predict(name: str, guess: Guess) -> None:
     if guess is None:
         print(f"{prediction.question} {_how(prediction)}")
         return
-    before = records().get(_key(name), Record())
+    before = saved_records().get(_key(name), Record())
     if before.truth is None:
-        update(_key(name), lambda record: setattr(record, "guess", guess))
+        change_record(_key(name), lambda record: setattr(record, "guess", guess))
         print(f"{name}: your guess is {_shown(prediction, guess)}.")
     else:
         print(f"{name}: noted. The progress table keeps your first guess.")
@@ -118,13 +118,13 @@ def reveal(name: str, truth: float | str) -> None:
         truth = float(truth)
     elif truth not in prediction.choices:
         raise ValueError(f"{name}: {truth!r} is none of its choices")
-    saved = records().get(_key(name), Record()).guess
+    saved = saved_records().get(_key(name), Record()).guess
     guess = _session.get(name, saved)
     answer = _shown(prediction, truth)
     if guess is None:
         print(f"{name}: it is {answer}. (You made no guess.)")
         return
-    update(_key(name), lambda record: setattr(record, "truth", truth))
+    change_record(_key(name), lambda record: setattr(record, "truth", truth))
     said = f"{name}: you said {_shown(prediction, guess)}, it is {answer}"
     if prediction.choices:
         print(f"{said}." if guess != truth else f"{name}: it is {answer}, as you said.")
@@ -222,7 +222,7 @@ def _asked(number: int, question: Question):
 
     def answer(change: dict) -> None:
         choice = choices[change["new"]]
-        update(_key(question.name), lambda record: note_choice(record, choice))
+        change_record(_key(question.name), lambda record: note_choice(record, choice))
         start = "Correct." if choice.correct else "Not so."
         said.value = f'<div role="status"><b>{start}</b> {html.escape(choice.why)}</div>'
 

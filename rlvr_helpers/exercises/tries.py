@@ -17,8 +17,11 @@ BROKEN = (ValueError, TypeError, AttributeError, RecursionError)
 
 @dataclass
 class Record:
-    """Of one exercise: failed and passed checks, hints seen, solution seen, and how it was done
-    ("", "alone", "hints"). Of a prediction or a question: the first guess, and the result."""
+    """What was done with one exercise, prediction or question.
+
+    Of an exercise: failed and passed checks, hints seen, solution seen, and how it was done ("",
+    "alone", "hints", "solution"). Of a prediction or a question: the first guess, and the result.
+    """
 
     tries: int = 0
     hints: int = 0
@@ -29,6 +32,7 @@ class Record:
 
     @property
     def state(self) -> str:
+        """In words, for the table of progress."""
         if self.done:
             return {"alone": "done", "hints": "done after hints"}.get(self.done, "solution seen")
         if self.solution:
@@ -39,17 +43,18 @@ class Record:
 
 
 Change = Callable[[Record], None]
-UNSAVED: dict[Path, list[tuple[str, Change]]] = {}  # what could not be saved, kept for this session
+# What could not be saved. It is kept for this session.
+UNSAVED: dict[Path, list[tuple[str, Change]]] = {}
 
 
 def progress_file() -> Path:
-    """`progress.json` in the learner's `my_work`, or the file that the variable RLVR_PROGRESS
-    names."""
+    """The file that the environment variable RLVR_PROGRESS names, or `progress.json` in the
+    learner's `my_work`."""
     return Path(os.environ.get("RLVR_PROGRESS") or my_work_folder() / "progress.json").expanduser()
 
 
-def records() -> dict[str, Record]:
-    """The records by exercise, with what could not be saved; a broken file is set aside."""
+def saved_records() -> dict[str, Record]:
+    """The records by exercise, with what could not be saved. A broken file is set aside."""
     path = progress_file()
     try:
         found = _load(path)
@@ -59,6 +64,7 @@ def records() -> dict[str, Record]:
 
 
 def _load(path: Path) -> dict[str, Record]:
+    """What the file says. A broken one is set aside under its lock."""
     try:
         return _read(path)
     except BROKEN:
@@ -69,8 +75,8 @@ def _load(path: Path) -> dict[str, Record]:
 
 
 def _read(path: Path) -> dict[str, Record]:
-    """What the file says. Raises one of BROKEN if it is no progress file, OSError if it cannot be
-    read."""
+    """What the file says. Raises one of BROKEN if it is no progress file, and OSError if it cannot
+    be read."""
     if path.is_dir():
         raise ValueError("a folder")
     if path.exists() and not path.is_file():
@@ -82,7 +88,8 @@ def _read(path: Path) -> dict[str, Record]:
     return {name: _record(**entry) for name, entry in entries.items()}
 
 
-def _record(**entry) -> Record:
+def _record(**entry: object) -> Record:
+    """A record from what a file holds. Raises ValueError if that is no record."""
     known = {field.name: entry[field.name] for field in fields(Record) if field.name in entry}
     record = Record(**known)
     counts = all(type(n) is int and 0 <= n < 10**9 for n in (record.tries, record.hints))
@@ -106,8 +113,8 @@ def _plain(record: Record) -> dict:
 
 
 def _read_or_set_aside(path: Path) -> dict[str, Record]:
-    """For the owner of the lock: another process may have set the file aside and begun a new
-    one."""
+    """What the file says, for the owner of the lock. It reads again, since another process can have
+    set the file aside and begun a new one."""
     try:
         return _read(path)
     except BROKEN:
@@ -125,19 +132,20 @@ def _read_or_set_aside(path: Path) -> dict[str, Record]:
 
 
 def _changed(found: dict[str, Record], changes: list[tuple[str, Change]]) -> dict[str, Record]:
+    """The records after these changes."""
     for name, change in changes:
         change(found.setdefault(name, Record()))
     return found
 
 
-def update(name: str, change: Change) -> None:
-    """Applies change(record) to the record of an exercise and saves it; it is kept for the session
-    if that fails."""
+def change_record(name: str, change: Change) -> None:
+    """Applies change(record) to the record of an exercise and saves it. If that fails, it is kept
+    for the session."""
     path = progress_file()
     changes = UNSAVED.setdefault(path, [])
     changes.append((name, change))
 
-    # late: they take long, and check is to start quickly
+    # Imported late, since they take long and the first check should start quickly.
     from rlvr_helpers.engine.files import write_whole
     from rlvr_helpers.engine.locks import while_saving
 

@@ -27,7 +27,7 @@ import pytest
 import torch
 
 from rlvr_helpers.exercises import check, hint, show_progress, solution
-from rlvr_helpers.exercises.checking import compare
+from rlvr_helpers.exercises.checking import verdict_on
 from rlvr_helpers.exercises.core import (
     Case,
     Exercise,
@@ -440,7 +440,7 @@ def test_own_function_of_the_course_is_not_counted(double, file, capsys):
 
 @pytest.mark.parametrize("call", [lambda name: check(name, twice), hint, solution])
 def test_unknown_name(call, double):
-    with pytest.raises(ValueError, match="no exercise 'tripel', only .*double"):
+    with pytest.raises(ValueError, match="no exercise 'tripel': choose from .*double"):
         call("tripel")
 
 
@@ -479,15 +479,15 @@ COMPARISONS = [
 
 @pytest.mark.parametrize(("expected", "yours", "text"), COMPARISONS)
 def test_comparison(expected, yours, text):
-    verdict = compare(expected, yours, 1e-6)
-    assert verdict.text == text and verdict.right == (text in ("exact", "close"))
+    verdict = verdict_on(expected, yours, 1e-6)
+    assert verdict.text == text and verdict.correct == (text in ("exact", "close"))
 
 
 def test_long_rows_are_shown_around_the_difference():
     expected, yours = torch.zeros(2, 40), torch.zeros(2, 40)
     yours[1, 20] = 5.0
     shown = "[..., 0, 0, 0, 5, 0, 0, 0, 0, ...]"
-    assert compare(expected, yours, 1e-6).detail.endswith(f"yours {shown}")
+    assert verdict_on(expected, yours, 1e-6).detail.endswith(f"yours {shown}")
 
 
 # --- harm
@@ -817,7 +817,7 @@ def test_a_device_is_left_alone(double, monkeypatch, capsys):
 EIGHT_KERNELS = """
 import os
 import rlvr_helpers.checkpoints, rlvr_helpers.engine.locks  # once, before there are eight
-from rlvr_helpers.exercises.tries import update
+from rlvr_helpers.exercises.tries import change_record
 
 def another_try(record):
     record.tries += 1
@@ -828,8 +828,8 @@ for kernel in range(8):
         os.close(go)
         os.read(start, 1)  # until all are there
         for _ in range(20):
-            update(f"kernel {kernel}", another_try)
-            update("all", another_try)
+            change_record(f"kernel {kernel}", another_try)
+            change_record("all", another_try)
         os._exit(0)
 os.close(go)
 for kernel in range(8):

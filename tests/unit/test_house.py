@@ -104,11 +104,12 @@ def test_imports_run_one_way():
 
 
 def test_plots_and_widgets_know_arrays_and_no_models():
+    models = "models sampling scoring training engine.decoding engine.layers engine.reading".split()
     known = [
         (module, other)
         for module, other in EDGES
         if folder_of(module) in ("plots", "widgets")
-        and other.split(".")[1] in ("models", "sampling", "scoring", "training", "engine")
+        and other.removeprefix("rlvr_helpers.") in models
     ]
     assert known == []
 
@@ -141,7 +142,6 @@ def test_the_top_level_can_be_read_at_a_glance():
 # Still over a limit. A file that has become small must leave this list.
 OVER = """
     rlvr_helpers.compare
-    rlvr_helpers.exercises.checking
     rlvr_helpers.kit.token_lens
     rlvr_helpers.lessons.l01_sampling.exercises
     rlvr_helpers.lessons.l01_sampling.figures

@@ -9,7 +9,7 @@ from rlvr_helpers.exercises import predict, quiz, reveal, show_progress
 from rlvr_helpers.exercises import questions as asking
 from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.exercises.questions import Choice, Prediction, Question
-from rlvr_helpers.exercises.tries import Record, records
+from rlvr_helpers.exercises.tries import Record, saved_records
 from rlvr_helpers.kit.course_map import Lesson
 from rlvr_helpers.tools import answers as tool
 
@@ -86,7 +86,7 @@ def test_the_first_guess_counts(capsys):
     assert "keeps your first guess" in last(capsys)
     reveal("share", 72)
     assert "you said 72 %, it is 72 %: 0 points off" in last(capsys)
-    assert records()["question share"].guess == 70
+    assert saved_records()["question share"].guess == 70
 
 
 def test_a_guess_of_another_session_is_compared(capsys):
@@ -101,7 +101,10 @@ def test_run_all_leaves_what_was_guessed(capsys):
     predict("share", None)
     reveal("share", 72)
     assert "You made no guess" in last(capsys)
-    assert (records()["question share"].guess, records()["question share"].truth) == (70, None)
+    assert (saved_records()["question share"].guess, saved_records()["question share"].truth) == (
+        70,
+        None,
+    )
 
 
 def test_unknown_names(capsys):
@@ -134,7 +137,7 @@ def test_each_choice_is_answered_and_the_first_counts(monkeypatch):
     assert "Not so.</b> no text" in said.value
     choose(buttons, "2")
     assert "Correct.</b> one and one" in said.value
-    assert records()["question sum"] == Record(tries=2, done="hints", guess="11")
+    assert saved_records()["question sum"] == Record(tries=2, done="hints", guess="11")
     assert show_progress().rows[-1][3] == "0 of 1 at first"
 
 
