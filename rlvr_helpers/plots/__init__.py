@@ -1,13 +1,12 @@
-"""Figures of the course: pure functions from records and numbers to a matplotlib Figure, without
+"""Figures of training runs: pure functions from records and numbers to a matplotlib Figure, without
 pyplot.
 
     from rlvr_helpers import plots
 
     plots.show(plots.accuracy_curves({"GRPO": [records]}))
 
-Here stand those of training runs (`runs` is a dict from a method's name to a list of records for
-each seed). A lesson's own figures are imported from its room: `from
-rlvr_helpers.lessons.l06_clipping.figures import ...`.
+`runs` is a dict from a method's name to a list of records for each seed. A lesson's own figures are
+imported from its room: `from rlvr_helpers.lessons.l06_clipping.figures import ...`.
 """
 
 from rlvr_helpers.plots.answers import strict_lenient_format

@@ -1,6 +1,6 @@
 """What completions were: strict and lenient accuracy, and format, over training steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,20 +8,22 @@ from matplotlib.figure import Figure
 from rlvr_helpers.plots import house
 from rlvr_helpers.records import StepRecord
 
-# No method's colours; each reads on white and on black.
-# what the reward function paid, or the lenient reader finds
+# These are no method's colours. Each can be read on white and on black.
+# What the reward function paid, or the lenient reader accepts.
 PAID = {"color": "#B07A00", "linestyle": (0, (6, 1.5))}
 
 
-TRUE = {"color": "#A65AA0", "linestyle": "-"}  # what the strict reader finds right
+# What the strict reader accepts.
+TRUE = {"color": "#A65AA0", "linestyle": "-"}
 
 
 FORMAT = {"color": "#767676", "linestyle": (0, (2, 1))}
 
 
 def strict_lenient_format(runs: Sequence[Sequence[StepRecord]]) -> Figure:
-    """Strict accuracy, lenient accuracy and format over training, of the sampled completions; the
-    mean over runs."""
+    """Strict accuracy, lenient accuracy and format over training, of the sampled completions. The
+    mean over runs is drawn."""
+    # The means over runs, and their changes in words.
     steps = [records[0].step for records in zip(*runs, strict=False)]
     means = {
         name: [
@@ -40,6 +42,7 @@ def strict_lenient_format(runs: Sequence[Sequence[StepRecord]]) -> Figure:
         if ys
     }
     title = "; ".join(f"{name} {change}" for name, change in changes.items()) or "no runs"
+    # One line each, with its name at its end.
     fig, axes = house.figure(3.2, title, top=0.3, left=0.65, right=1.1, bottom=0.72)
     styles = {"format": FORMAT, "lenient": PAID, "strict": TRUE}
     _labelled_lines(
@@ -62,10 +65,13 @@ def strict_lenient_format(runs: Sequence[Sequence[StepRecord]]) -> Figure:
 
 
 def _labelled_lines(
-    ax: Axes, steps: Sequence[int], lines: Mapping, top: float, form="{:.2f}".format
+    ax: Axes,
+    steps: Sequence[int],
+    lines: Mapping[str, tuple[Sequence[float | None], dict]],
+    top: float,
+    form: Callable[[float], str] = "{:.2f}".format,
 ) -> None:
-    """Lines name -> (values, style), each with its name and last value at its right end; dashes go
-    last, over the rest."""
+    """Lines name -> (values, style), each with its name and last value at its right end."""
     ends = []
     for name, (ys, style) in lines.items():
         house.line(ax, steps, ys, lw=2, **style)
@@ -73,14 +79,15 @@ def _labelled_lines(
             ends.append((ys[-1], name, style["color"]))
     ax.set_ylim(0, top)
     ax.set_xlim(min([*steps, 1]), max([*steps, 2]))
+    # Names at the ends, apart by a line of text.
     gap = top * 13 / (72 * ax.get_position().height * ax.figure.get_figheight())
     ends.sort()
-    for (y, name, color), place in zip(
+    for (y, name, color), shown_y in zip(
         ends, house.spread([y for y, _, _ in ends], gap, 0, top), strict=True
     ):
         ax.text(
             1.02,
-            place,
+            shown_y,
             f"{name} {form(y)}",
             transform=ax.get_yaxis_transform(),
             va="center",

@@ -21,9 +21,9 @@ def accuracy_curves(
 ) -> Figure:
     """Held-out accuracy against rollouts (x="steps") or generated tokens (x="tokens").
 
-    Thin: a seed; bold: the mean over seeds where all have an evaluation; at the right the end of
-    the mean with the Wilson interval of one evaluation. what: "strict" or "lenient". Step 0 is the
-    first record's `start_eval`.
+    A thin line is a seed. The bold one is the mean over seeds where all have an evaluation. At the
+    right stands the end of the mean with the Wilson interval of one evaluation. what: "strict" or
+    "lenient". Step 0 is the first record's `start_eval`.
     """
     if x not in ("steps", "tokens") or what not in ("strict", "lenient"):
         raise ValueError(
@@ -32,20 +32,11 @@ def accuracy_curves(
     curves = {
         name: curve for name, seeds in runs.items() if (curve := _Accuracy.of(seeds, what)).mean
     }
-    column, unit = (0, 1) if x == "steps" else (1, 1e3)
     fig, axes = house.figure(
         3.8, title or _accuracy_title(curves, x), left=0.8, right=0.95 + house.label_width(runs)
     )
     ax = axes[0, 0]
-    end = 0.0
-    for name, curve in curves.items():
-        style = house.STYLES.get(name, house.OTHER)
-        for seed in curve.seeds if len(curve.seeds) > 1 else ():
-            thin = {**style, "marker": None, "lw": 0.8, "alpha": 0.55}
-            ax.plot([p[column] / unit for p in seed], [p[2] for p in seed], **thin)
-        places = [p[column] / unit for p in curve.mean]
-        ax.plot(places, [p[2] for p in curve.mean], lw=2, ms=4.5, clip_on=False, **style)
-        end = max([end, places[-1], *(seed[-1][column] / unit for seed in curve.seeds)])
+    end = _draw_accuracy(ax, curves, x)
     ax.set(
         xlim=(0, end or 1),
         ylim=(0, 1),
@@ -58,27 +49,40 @@ def accuracy_curves(
     _final_intervals(ax, curves)
     if not curves:
         house.empty(ax, "no held-out evaluations")
+    # What the lines mean, and the numbers as text.
     sizes = " or ".join(str(n) for n in sorted({curve.problems for curve in curves.values()}))
-    seeds = (
-        "Bold: mean over seeds, thin: each seed. "
-        if any(len(c.seeds) > 1 for c in curves.values())
-        else ""
-    )
+    several = any(len(curve.seeds) > 1 for curve in curves.values())
+    seeds = "Bold: mean over seeds, thin: each seed. " if several else ""
     house.note(
         fig,
         f"{seeds}Right: end of the curve with the 95\xa0% Wilson interval of {sizes or 'the'}"
         " problems.",
     )
-    return house.finish(
-        fig,
-        f"Held-out accuracy ({what}) against {x}",
-        [f"{n} {c.describe()}" for n, c in curves.items()],
-    )
+    lines = [f"{name} {curve.describe()}" for name, curve in curves.items()]
+    return house.finish(fig, f"Held-out accuracy ({what}) against {x}", lines)
+
+
+def _draw_accuracy(ax: Axes, curves: Mapping[str, "_Accuracy"], x: str) -> float:
+    """Draws seeds (thin) and means (bold) against steps or thousands of tokens. Returns where the
+    longest ends."""
+    column = 0 if x == "steps" else 1
+    unit = 1 if x == "steps" else 1e3
+    end = 0.0
+    for name, curve in curves.items():
+        style = house.STYLES.get(name, house.OTHER)
+        thin = {**style, "marker": None, "lw": 0.8, "alpha": 0.55}
+        for seed in curve.seeds if len(curve.seeds) > 1 else ():
+            ax.plot([p[column] / unit for p in seed], [p[2] for p in seed], **thin)
+        xs = [p[column] / unit for p in curve.mean]
+        ax.plot(xs, [p[2] for p in curve.mean], lw=2, ms=4.5, clip_on=False, **style)
+        end = max([end, xs[-1], *(seed[-1][column] / unit for seed in curve.seeds)])
+    return end
 
 
 def clip_fraction_curves(runs: Runs, title: str | None = None) -> Figure:
-    """Clip fraction against step: a panel for the methods that count tokens, one for those that
+    """Clip fraction against step, in a panel for methods that count tokens and one for methods that
     count sequences."""
+    # Which methods count what.
     unit_of = {
         name: r.clip_unit for name, seeds in runs.items() for records in seeds for r in records[:1]
     }
@@ -100,8 +104,8 @@ def clip_fraction_curves(runs: Runs, title: str | None = None) -> Figure:
 
 
 def length_curves(runs: Runs, title: str | None = None) -> Figure:
-    """Mean length, in tokens, of right and of wrong answers against step; a gap where a rollout had
-    none."""
+    """Mean length, in tokens, of correct and of incorrect answers against step. A gap means that a
+    rollout had none."""
     changes = _changes(runs, "length_wrong", "{:.0f}".format)
     title = title or f"Wrong answers, tokens from first to last step: {changes}"
     panels = [
@@ -111,7 +115,7 @@ def length_curves(runs: Runs, title: str | None = None) -> Figure:
 
 
 def entropy_kl_curves(runs: Runs, title: str | None = None) -> Figure:
-    """Entropy of the policy and KL to the start model (k3) against step, in nats a token, in two
+    """Entropy of the policy and KL to the start model (k3) against step, in nats per token, in two
     panels."""
     title = title or f"Entropy, first to last step: {_changes(runs, 'entropy', '{:.2f}'.format)}"
     panels = [
@@ -128,11 +132,16 @@ def _panels_figure(
     form: Callable,
     shared: bool = True,
 ) -> Figure:
-    """Panels (heading, runs, field of the records) side by side: a field against step, thin for a
-    seed, bold for the mean over seeds. form: how a value is written. shared: one scale for all
-    panels."""
+    """Panels side by side. Each shows a field of the records against step, thin for a seed and bold
+    for the mean over seeds.
+
+    panels: (heading, runs, field)
+    form:   how a value is written
+    shared: one scale for all panels
+    """
     labels = house.label_width(*(runs for _, runs, _ in panels))
     fig, axes = house.figure(3.2, title, 1, len(panels), top=0.3, right=labels, wgap=labels + 0.4)
+    # Draw each panel, and remember where its curves end.
     last = max(
         (r.step for _, runs, _ in panels for seeds in runs.values() for s in seeds for r in s),
         default=1,
@@ -147,6 +156,7 @@ def _panels_figure(
             house.percent_axis(ax.yaxis)
         if not ends[-1]:
             house.empty(ax, "not measured")
+    # Scales and labels, once all curves are drawn.
     tops = [
         max((np.nanmax(line.get_ydata()) for line in ax.lines), default=0) * 1.06 or 1.0
         for ax in axes[0]
@@ -160,8 +170,10 @@ def _panels_figure(
     return house.finish(fig, f"{what} against step, first to last", lines)
 
 
-def _draw_seeds(ax: Axes, name: str, seeds, field: str) -> float | None:
-    """Draws the seeds and, over the steps that all of them have, their mean; returns where the mean
+def _draw_seeds(
+    ax: Axes, name: str, seeds: Sequence[Sequence[StepRecord]], field: str
+) -> float | None:
+    """Draws the seeds and, over the steps that all of them have, their mean. Returns where the mean
     ends."""
     by_seed = [{r.step: getattr(r, field) for r in records} for records in seeds if records]
     if not any(house.finite(values.values()) for values in by_seed):
@@ -169,6 +181,7 @@ def _draw_seeds(ax: Axes, name: str, seeds, field: str) -> float | None:
     style = {**house.STYLES.get(name, house.OTHER), "marker": None}
     for values in by_seed if len(by_seed) > 1 else ():
         house.line(ax, list(values), list(values.values()), lw=0.8, alpha=0.45, **style)
+    # The mean, where all seeds have the step.
     steps = sorted(set.intersection(*map(set, by_seed)))
     means = [house.mean_of([values[step] for values in by_seed]) for step in steps]
     house.line(ax, steps, means, lw=2, **style)
@@ -209,7 +222,7 @@ def _highest(runs: Runs, field: str, form: Callable) -> str:
 
 @dataclass
 class _Accuracy:
-    """Held-out accuracy of one method as (step, tokens, share) points: of each seed, and their
+    """Held-out accuracy of one method as (step, tokens, share) points, of each seed and in the
     mean."""
 
     seeds: list[list[tuple[float, float, float]]]
@@ -218,6 +231,7 @@ class _Accuracy:
 
     @classmethod
     def of(cls, seeds: Sequence[Sequence[StepRecord]], what: str) -> "_Accuracy":
+        # (step, tokens, share) of each seed, from its start to its last evaluation.
         points = []
         problems = 0
         for records in seeds:
@@ -234,6 +248,7 @@ class _Accuracy:
             problems = len(found[-1][2].strict) if found else problems
         points = [seed for seed in points if seed]
         by_step = [{point[0]: point for point in seed} for seed in points]
+        # The mean over seeds at the steps that all of them have.
         common = sorted(set.intersection(*map(set, by_step))) if by_step else []
         return cls(
             points,
@@ -289,7 +304,7 @@ def _accuracy_title(curves: Mapping[str, _Accuracy], x: str) -> str:
 
 
 def _final_intervals(ax: Axes, curves: Mapping[str, _Accuracy]) -> None:
-    """The ends of the curves beside the axes, with their intervals and labels that do not
+    """Draws the ends of the curves beside the axes, with intervals and labels that do not
     collide."""
     for i, (name, curve) in enumerate(curves.items()):
         beside = {
@@ -297,10 +312,10 @@ def _final_intervals(ax: Axes, curves: Mapping[str, _Accuracy]) -> None:
             "clip_on": False,
             "color": house.color_of(name),
         }
-        place = 1.04 + 0.035 * i
-        ax.plot([place] * 2, curve.interval, lw=1.6, solid_capstyle="butt", **beside)
+        x = 1.04 + 0.035 * i
+        ax.plot([x] * 2, curve.interval, lw=1.6, solid_capstyle="butt", **beside)
         ax.plot(
-            [place],
+            [x],
             [curve.mean[-1][2]],
             marker=house.STYLES.get(name, house.OTHER)["marker"],
             ms=5,

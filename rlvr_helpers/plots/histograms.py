@@ -13,7 +13,8 @@ from rlvr_helpers.plots import house
 from rlvr_helpers.plots.house import Runs
 from rlvr_helpers.records import LEVELS, Distribution, StepRecord
 
-GRID = 45  # bins of a drawn histogram: odd, so that one is centred on ratio 1
+# Bins of a drawn histogram. It is odd, so that one bin is centred on ratio 1.
+GRID = 45
 
 
 def ratio_distributions(
@@ -22,21 +23,18 @@ def ratio_distributions(
     steps: Sequence[int] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Histograms of token ratios (upper row) and sequence ratios (lower row), a column a method, a
-    ridge a step.
+    """Histograms of token ratios (upper row) and sequence ratios (lower row), with a column per
+    method and a ridge per step.
 
-    The method's clip range is drawn on the level where it acts: beyond it (shaded) the gradient
+    The method's clip range is drawn on the level where it acts. Beyond it (shaded) the gradient
     stops for the sign of the advantage A that stands there, and the numbers are the shares of
-    ratios. Heights are square roots of shares, or the tails could not be seen; ratios stand on a
-    log scale; a row shares its axes, and what lies far out is cut off. Seeds are pooled with equal
-    weight. steps: default the first, middle and last that every run has.
+    ratios. Heights are square roots of shares, so that the tails show. Ratios stand on a log scale.
+    A row shares its axes, and what lies far out is cut off. Seeds are pooled with equal weight.
+    steps: by default the first, middle and last that every run has
     """
     names = [name for name in methods if any(runs.get(name, ()))]
-    steps = (
-        list(steps)
-        if steps is not None
-        else _early_middle_late({name: runs[name] for name in names})
-    )
+    if steps is None:
+        steps = _early_middle_late({name: runs[name] for name in names})
     fig, axes = house.figure(
         5.3,
         title or _ratio_title(runs, names),
@@ -49,61 +47,54 @@ def ratio_distributions(
         wgap=0.12,
         hgap=0.8,
     )
+    drawn = {name: runs[name] for name in names}
     lines = []
     for row, level in zip(axes, ("token", "sequence"), strict=True):
-        found = {name: [_at_step(runs[name], step, level) for step in steps] for name in names}
-        acting = [methods[name] for name in names if methods[name].ratio_level == level]
-        half = _half_width([d for by_step in found.values() for ds in by_step for d in ds], acting)
-        shares = {
-            name: [shares_in_bins(ds, half) for ds in by_step] for name, by_step in found.items()
-        }
-        tallest = (
-            max(
-                (h.max() for by_step in shares.values() for h in by_step if h is not None),
-                default=0,
-            )
-            or 1.0
-        )
-        for ax, name in zip(row, names, strict=False):
-            _ridges(
-                ax,
-                [None if h is None else np.sqrt(h / tallest) for h in shares[name]],
-                half,
-                color=house.color_of(name),
-            )
-            if methods[name] in acting:
-                _range_with_shares(ax, methods[name], found[name], half=half)
-            lines.append(
-                _describe_ratios(name, level, methods[name], by_step=found[name], steps=steps)
-            )
-        for ax in row:
-            ratio_axis(ax, half)
-            ax.set_xlabel(f"{level} ratio")
-            house.rows_axis(
-                ax,
-                range(len(steps)),
-                [f"step {s}" for s in reversed(steps)] if ax is row[0] else None,
-            )
-            ax.set_ylim(-0.05, len(steps) + 0.45)
+        lines += _draw_level(row, level, drawn, methods=methods, steps=steps)
     for ax, name in zip(axes[0], names, strict=False):
         house.heading(ax, name, color=house.color_of(name), weight="bold")
     if not names:
         house.empty(axes[0, 0], "no records")
-    note = (
-        "Shaded: beyond the clip range the gradient stops for the sign of A shown; numbers: share"
-        " of ratios there."
-    )
     house.note(
         fig,
-        f"{note}\nHeight: square root of the share, so that the tails show. Log scale, the same"
-        " along a row.",
+        "Shaded: beyond the clip range the gradient stops for the sign of A shown; numbers: share"
+        " of ratios there.\nHeight: square root of the share, so that the tails show. Log scale,"
+        " the same along a row.",
     )
     return house.finish(fig, "Histograms of token and sequence ratios", lines)
 
 
+def _draw_level(
+    row: Sequence[Axes], level: str, runs: Runs, methods: Mapping[str, Method], steps: Sequence[int]
+) -> list[str]:
+    """Draws the ratios of one level, "token" or "sequence", and returns a line on each method."""
+    found = {name: [_at_step(runs[name], step, level) for step in steps] for name in runs}
+    acting = [methods[name] for name in runs if methods[name].ratio_level == level]
+    # One axis and one height for the whole row.
+    half = _half_width([d for by_step in found.values() for ds in by_step for d in ds], acting)
+    shares = {name: [shares_in_bins(ds, half) for ds in by_step] for name, by_step in found.items()}
+    heights = [h.max() for by_step in shares.values() for h in by_step if h is not None]
+    tallest = max(heights, default=0) or 1.0
+    # A column per method.
+    lines = []
+    for ax, name in zip(row, runs, strict=False):
+        ridges = [None if h is None else np.sqrt(h / tallest) for h in shares[name]]
+        _ridges(ax, ridges, half, color=house.color_of(name))
+        if methods[name] in acting:
+            _range_with_shares(ax, methods[name], found[name], half=half)
+        lines.append(_describe_ratios(name, level, methods[name], by_step=found[name], steps=steps))
+    # Only the first column names the steps.
+    labels = [f"step {step}" for step in reversed(steps)]
+    for ax in row:
+        ratio_axis(ax, half)
+        ax.set_xlabel(f"{level} ratio")
+        house.rows_axis(ax, range(len(steps)), labels if ax is row[0] else None)
+        ax.set_ylim(-0.05, len(steps) + 0.45)
+    return lines
+
+
 def _at_step(seeds: Sequence[Sequence[StepRecord]], step: int, level: str) -> list[Distribution]:
-    """The log-ratio distributions of one step, one for each seed that has it; level: "token" or
-    "sequence"."""
+    """The log-ratio distributions of one step and level, one for each seed that has it."""
     found = [
         getattr(r, f"{level}_log_ratio") for records in seeds for r in records if r.step == step
     ]
@@ -129,13 +120,16 @@ def _half_width(distributions: Sequence[Distribution], methods: Sequence[Method]
 
 
 def shares_in_bins(distributions: Sequence[Distribution], half: float) -> np.ndarray | None:
-    """Share of log-ratios in each of GRID bins from -half to half, averaged over distributions;
-    what lies outside is left out. None without any."""
+    """Share of log-ratios in each of GRID bins from -half to half, averaged over distributions.
+    What lies outside is left out. None if there is no distribution."""
     edges = np.linspace(-half, half, GRID + 1)
     parts = []
     for d in distributions:
-        places = np.linspace(d.low, max(d.high, d.low + 1e-9), len(d.counts) + 1)
-        parts.append(np.diff(np.interp(edges, places, np.cumsum([0, *d.counts]) / d.count)))
+        # The recorded bins, read as a cumulative distribution at the drawn edges.
+        edges_of_record = np.linspace(d.low, max(d.high, d.low + 1e-9), len(d.counts) + 1)
+        parts.append(
+            np.diff(np.interp(edges, edges_of_record, np.cumsum([0, *d.counts]) / d.count))
+        )
     return np.mean(parts, axis=0) if parts else None
 
 
@@ -150,8 +144,8 @@ def shares_outside(distributions: Sequence[Distribution], method: Method) -> tup
 
 
 def _ridges(ax: Axes, heights: Sequence[np.ndarray | None], half: float, color: str) -> None:
-    """Histograms one below the other, the first on top and palest; a height of 1 reaches the next
-    ridge."""
+    """Histograms one below the other. The first is on top and palest. A height of 1 reaches the
+    next ridge."""
     edges = np.linspace(-half, half, GRID + 1)
     for i, height in enumerate(heights):
         base = len(heights) - 1 - i
@@ -163,7 +157,7 @@ def _ridges(ax: Axes, heights: Sequence[np.ndarray | None], half: float, color: 
 
 
 def draw_range(ax: Axes, method: Method, half: float) -> tuple[float, float]:
-    """Shades what lies beyond a method's clip range on an axis of log-ratios; returns its ends."""
+    """Shades what lies beyond a method's clip range on an axis of log-ratios. Returns its ends."""
     low = max(math.log(1 - method.clip_low) if method.clip_low < 1 else -half, -half)
     high = min(math.log1p(method.clip_high), half)
     for start, end, edge in ((-half, low, low), (high, half, high)):
@@ -175,12 +169,13 @@ def draw_range(ax: Axes, method: Method, half: float) -> tuple[float, float]:
 def _range_with_shares(
     ax: Axes, method: Method, by_step: Sequence[Sequence[Distribution]], half: float
 ) -> None:
-    """The clip range, its ends in numbers, and for each ridge the share of ratios on either
+    """Draws the clip range, its ends in numbers, and for each ridge the share of ratios on either
     side."""
     low, high = draw_range(ax, method, half)
     text = {"ha": "center", "va": "center", "size": 8, "color": house.INK}
     ends = f"{max(1 - method.clip_low, 0):.5g} to {1 + method.clip_high:.5g}".replace("inf", "∞")
     house.heading(ax, f"range {ends}", 1, size=8)
+    # The shares on both sides, if there is room for them.
     for side, start, end in ((0, -half, low), (1, high, half)):
         if end - start < 0.1 * half:
             continue
@@ -192,8 +187,8 @@ def _range_with_shares(
 
 
 def ratio_axis(ax: Axes, half: float) -> None:
-    """An axis of log-ratios from -half to half whose ticks name ratios: 0.9, 1, 1.1 or 0.5, 1,
-    2."""
+    """An axis of log-ratios from -half to half. Its ticks name ratios: 0.9, 1, 1.1 or 0.5, 1, 2."""
+    # The widest round pair of ratios that fits.
     steps = [digit * 10.0**power for power in range(6, -9, -1) for digit in (5, 2, 1)]
     ends = [(1 - step, 1 + step) if step < 1 else (1 / (1 + step), 1 + step) for step in steps]
     down, up = next((down, up) for down, up in ends if -math.log(down) <= 0.9 * half)
@@ -201,7 +196,14 @@ def ratio_axis(ax: Axes, half: float) -> None:
     ax.set_xlim(-half, half)
 
 
-def _describe_ratios(name: str, level: str, method: Method, by_step, steps: Sequence[int]) -> str:
+def _describe_ratios(
+    name: str,
+    level: str,
+    method: Method,
+    by_step: Sequence[Sequence[Distribution]],
+    steps: Sequence[int],
+) -> str:
+    """A line of the alternative text: spread and share outside the clip range, step by step."""
     parts = []
     for step, distributions in zip(steps, by_step, strict=True):
         if distributions:

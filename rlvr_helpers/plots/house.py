@@ -1,9 +1,9 @@
-"""The house style of every figure: size, margins that never move, ink, one colour a method,
-alternative text, output.
+"""The house style of every figure: size, fixed margins, ink, one colour per method, alternative
+text, output.
 
 A figure starts with `figure(height, title)` and ends with `finish(fig, what, lines)`, which writes
-its alternative text as `fig.alt`. Every figure reads on white and on black. No pyplot: a slider
-that moves while a cell draws would close it.
+its alternative text as `fig.alt`. Every figure can be read on white and on black. There is no
+pyplot, since a slider that moves while a cell draws would close the figure.
 """
 
 import base64
@@ -13,30 +13,34 @@ import math
 import re
 import textwrap
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from rlvr_helpers.records import StepRecord
 
-# a method's name -> a list of records for each seed
+# A method's name -> a list of records for each seed.
 Runs = Mapping[str, Sequence[Sequence[StepRecord]]]
 
-INK = "#767676"  # text, spines, ticks: 4.5:1 on white, 4.2:1 on JupyterLab's dark #111
-# one colour, line and marker a method, everywhere; colours of Okabe and Ito, safe for colour-blind
-# readers
+# Text, spines and ticks. The contrast is 4.5:1 on white and 4.2:1 on JupyterLab's dark #111.
+INK = "#767676"
+# One colour, line and marker per method, everywhere. The colours are those of Okabe and Ito, which
+# colour-blind readers can tell apart.
 STYLES = {
     "GRPO": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
     "Dr. GRPO": {"color": "#D55E00", "linestyle": (0, (4, 1.2)), "marker": "s"},
     "GSPO": {"color": "#009E73", "linestyle": (0, (1, 0.8)), "marker": "^"},
 }
-OTHER = {"color": INK, "linestyle": (0, (5, 1, 1, 1)), "marker": "D"}  # methods beside the three
-WIDTH = 6.5  # inches
+# Methods beside the three.
+OTHER = {"color": INK, "linestyle": (0, (5, 1, 1, 1)), "marker": "D"}
+# Inches.
+WIDTH = 6.5
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -50,27 +54,26 @@ def figure(
     title: str,
     rows: int = 1,
     cols: int = 1,
-    left=0.65,
-    right=0.2,
-    top=0.15,
-    bottom=0.78,
-    wgap=0.3,
-    hgap=0.5,
+    left: float = 0.65,
+    right: float = 0.2,
+    top: float = 0.15,
+    bottom: float = 0.78,
+    wgap: float = 0.3,
+    hgap: float = 0.5,
     title_lines: int | None = None,
 ) -> tuple[Figure, np.ndarray]:
-    """A transparent figure with axes [rows, cols], a title over them, and margins and gaps in
-    inches that stay.
+    """A transparent figure with axes [rows, cols] and a title over them. Height, margins and gaps
+    are in inches.
 
     title_lines: room for the title whatever its length, so that a slider's picture keeps its size
-        (70 characters a line).
+        (70 characters per line)
     """
-    lines = textwrap.wrap(title, 70)
-    lines = next(
-        even for width in range(20, 71) if len(even := textwrap.wrap(title, width)) == len(lines)
-    )
+    # Make room for the title.
+    lines = _even_lines(title)
     room = title_lines or len(lines)
     height += 0.2 * room - 0.2
     top += 0.15 + 0.2 * room
+    # Margins and gaps, as the shares that matplotlib asks for.
     fig = Figure(figsize=(WIDTH, height), facecolor="none", layout="none")
     across = (WIDTH - left - right - (cols - 1) * wgap) / cols
     down = (height - top - bottom - (rows - 1) * hgap) / rows
@@ -84,22 +87,28 @@ def figure(
     )
     axes = fig.subplots(rows, cols, squeeze=False)
     for ax in axes.flat:
-        ax.set_facecolor("none")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.spines[["left", "bottom"]].set_color(INK)
-        ax.tick_params(colors=INK, labelsize=9)
-        ax.xaxis.label.set(color=INK, size=9.5)
-        ax.yaxis.label.set(color=INK, size=9.5)
-    fig.text(
-        0.1 / WIDTH,
-        1 - 0.08 / height,
-        "\n".join(lines),
-        color=INK,
-        size=10.5,
-        weight="bold",
-        va="top",
-    )
+        _dress(ax)
+    at = 0.1 / WIDTH, 1 - 0.08 / height
+    fig.text(*at, "\n".join(lines), color=INK, size=10.5, weight="bold", va="top")
     return fig, axes
+
+
+def _even_lines(title: str) -> list[str]:
+    """The title in as few lines as 70 columns allow, all of about the same length."""
+    lines = textwrap.wrap(title, 70)
+    return next(
+        even for width in range(20, 71) if len(even := textwrap.wrap(title, width)) == len(lines)
+    )
+
+
+def _dress(ax: Axes) -> None:
+    """The course's ink on transparent axes, without the frame's upper and right side."""
+    ax.set_facecolor("none")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(INK)
+    ax.tick_params(colors=INK, labelsize=9)
+    ax.xaxis.label.set(color=INK, size=9.5)
+    ax.yaxis.label.set(color=INK, size=9.5)
 
 
 def finish(fig: Figure, what: str, lines: Sequence[str]) -> Figure:
@@ -116,17 +125,19 @@ def finish(fig: Figure, what: str, lines: Sequence[str]) -> Figure:
     return fig
 
 
-def heading(ax: Axes, text: str, side: int = 0, **style) -> None:
+def heading(ax: Axes, text: str, side: int = 0, **style: object) -> None:
     """A text over the axes, at the left (side 0) or the right (1)."""
     style = {"color": INK, "size": 9.5, "ha": ("left", "right")[side], **style}
     ax.annotate(text, (side, 1), (0, 7), "axes fraction", "offset points", **style)
 
 
 def note(fig: Figure, text: str) -> None:
+    """A small text at the foot of the figure."""
     fig.text(0.1 / WIDTH, 0.08 / fig.get_figheight(), text, color=INK, size=8, va="bottom")
 
 
 def empty(ax: Axes, text: str) -> None:
+    """A text in axes that have nothing to show."""
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=INK, size=9.5)
 
 
@@ -136,15 +147,17 @@ def percent(share: float, digits: int = 3) -> str:
     return f"{100 * share:.{decimals}f}".removesuffix(".0") + "\xa0%"
 
 
-def percent_axis(axis, every: float | None = None) -> None:
+def percent_axis(axis: Axis, every: float | None = None) -> None:
+    """Ticks as percentages, at multiples of `every` if it is given."""
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}\xa0%"))
     if every:
         axis.set_major_locator(MultipleLocator(every))
 
 
-def rows_axis(ax: Axes, places: Sequence[float], labels: Sequence[str] | None) -> None:
-    """A vertical axis of named rows without ticks or spine; labels None: only the places."""
-    ax.set_yticks(places, labels if labels is not None else [""] * len(places))
+def rows_axis(ax: Axes, rows: Sequence[float], labels: Sequence[str] | None) -> None:
+    """A vertical axis of named rows without ticks or spine. Without labels the rows have no
+    names."""
+    ax.set_yticks(rows, labels if labels is not None else [""] * len(rows))
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
 
@@ -154,8 +167,9 @@ def label_width(*runs: Runs) -> float:
     return 0.2 + 0.085 * max([8, *(len(name) for those in runs for name in those)])
 
 
-def spread_labels(ax: Axes, ends: Sequence[tuple[str, float, str]], place: float = 1.02) -> None:
+def spread_labels(ax: Axes, ends: Sequence[tuple[str, float, str]], x: float = 1.02) -> None:
     """Labels (method, y, text) beside the axes at their y, moved apart where they would touch."""
+    # The height of a line of text, in units of the axis.
     bottom, top = ax.get_ylim()
     gap = (top - bottom) * 13 / (72 * ax.get_position().height * ax.figure.get_figheight())
     ordered = sorted(ends, key=lambda end: end[1])
@@ -163,7 +177,7 @@ def spread_labels(ax: Axes, ends: Sequence[tuple[str, float, str]], place: float
         ordered, spread([end[1] for end in ordered], gap, bottom, high=top), strict=True
     ):
         ax.text(
-            place,
+            x,
             y,
             text,
             transform=ax.get_yaxis_transform(),
@@ -173,23 +187,24 @@ def spread_labels(ax: Axes, ends: Sequence[tuple[str, float, str]], place: float
         )
 
 
-def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending places, moved as little as possible (least squares) to be `gap` apart and within
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Ascending values, moved as little as possible (least squares) to be `gap` apart and between
     low and high."""
-    blocks: list[list[float]] = []  # of places less their gaps: merged until the means ascend
-    for i, place in enumerate(places):
-        blocks.append([place - i * gap])
+    # Blocks of values without their gaps. Neighbours are merged until the means ascend.
+    blocks: list[list[float]] = []
+    for i, value in enumerate(values):
+        blocks.append([value - i * gap])
         while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
     means = [float(np.mean(block)) for block in blocks for _ in block]
     return [
-        max(low, min(mean, high - (len(places) - 1) * gap)) + i * gap
+        max(low, min(mean, high - (len(values) - 1) * gap)) + i * gap
         for i, mean in enumerate(means)
     ]
 
 
-def line(ax: Axes, xs: Sequence[float], ys: Sequence[float | None], **style) -> None:
-    """A line with gaps where y is None or not finite; a value between two gaps becomes a dot."""
+def line(ax: Axes, xs: Sequence[float], ys: Sequence[float | None], **style: object) -> None:
+    """A line with gaps where y is None or not finite. A value between two gaps becomes a dot."""
     y = np.array([v if v is not None and math.isfinite(v) else math.nan for v in ys])
     known = np.pad(np.isfinite(y), 1)
     if not known.any():
@@ -207,11 +222,13 @@ def line(ax: Axes, xs: Sequence[float], ys: Sequence[float | None], **style) -> 
         )
 
 
-def finite(values) -> list[float]:
+def finite(values: Iterable[float | None]) -> list[float]:
+    """The values that are finite numbers."""
     return [v for v in values if v is not None and math.isfinite(v)]
 
 
-def mean_of(values) -> float | None:
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of the finite values. None if there is none."""
     known = finite(values)
     return sum(known) / len(known) if known else None
 
@@ -223,13 +240,14 @@ class Picture:
     html: str
     text: str
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": self.html, "text/plain": self.text}
 
 
 def show(figure: Figure, caption: str = "") -> Picture:
-    """A figure as an <img> of fixed size, 100 pixels an inch, with its alternative text, which
-    JupyterLab drops from ordinary image outputs. Put it last in a cell, or `display` it."""
+    """A figure as an <img> of fixed size, 100 pixels per inch, with its alternative text.
+    JupyterLab drops that text from ordinary image outputs. Put it last in a cell, or `display`
+    it."""
     width, height = (round(100 * inches) for inches in figure.get_size_inches())
     data = base64.b64encode(to_svg(figure)).decode()
     image = (
@@ -249,13 +267,13 @@ def to_png(figure: Figure, dpi: int = 110) -> bytes:
     return file.getvalue()
 
 
-# matplotlib's settings are global, and JupyterLab runs callbacks on a second thread
+# matplotlib's settings are global, and JupyterLab runs callbacks on a second thread.
 _SETTINGS = threading.Lock()
 
 
 def to_svg(figure: Figure) -> bytes:
-    """The figure as SVG bytes, text as text, the same bytes every time: a third of the PNG, drawn
-    in half the time."""
+    """The figure as SVG bytes with text as text, the same bytes every time. It is a third of the
+    PNG's size and drawn in half the time."""
     file = io.BytesIO()
     with _SETTINGS, matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rlvr"}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})

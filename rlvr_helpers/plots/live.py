@@ -1,15 +1,21 @@
 """The dashboard of one run: what to watch while it trains, in six panels of fixed size."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rlvr_helpers.evaluation import Evaluation
 from rlvr_helpers.methods import Method
 from rlvr_helpers.plots import histograms, house
 from rlvr_helpers.records import StepRecord
+
+# Fields of the records that share a panel, with their keys.
+LENGTHS = {"length_right": "right", "length_wrong": "wrong"}
+NATS = {"entropy": "entropy", "kl": "KL to the start"}
+SHARES = {"no_signal": "groups without signal", "truncated": "answers cut off"}
 
 
 def dashboard(
@@ -18,73 +24,69 @@ def dashboard(
     method: Method | None = None,
     name: str | None = None,
 ) -> Figure:
-    """What to watch while one run trains, in six panels of fixed size; `records` may be empty.
+    """What to watch while one run trains, in six panels of fixed size. `records` can be empty.
 
-    name: what the title calls the run, by default the method. A key or heading names only what the
+    name: what the title calls the run, by default the method. Keys and headings name only what the
         run has measured.
     """
     last = records[-1] if records else None
-    evals = [(0, r.start_eval) for r in records[:1] if r.start_eval] + [
-        (r.step, r.eval) for r in records if r.eval
+    evals = [(0, r.start_eval) for r in records[:1] if r.start_eval]
+    evals += [(r.step, r.eval) for r in records if r.eval]
+    title = _title(last, evals, total_steps, name or (method.name if method else "Training"))
+    fig, axes = house.figure(
+        4.3, title, 2, 3, left=0.5, right=0.25, top=0.3, bottom=0.5, wgap=0.48, hgap=0.5
+    )
+    color = house.color_of(method.name if method and method.name in house.STYLES else "GRPO")
+    # Five panels of lines, and one of the last step's ratios.
+    unit = last.clip_unit if last else "ratios"
+    reward = "reward (line), held-out (dots)" if evals else "reward"
+    panels = [
+        (axes[0, 0], reward, {"reward_mean": ""}, 1.0),
+        (axes[0, 2], f"share of {unit} clipped", {"clip_fraction": ""}, None),
+        (axes[1, 0], "answer length (tokens)", LENGTHS, None),
+        (axes[1, 1], "nats a token", NATS, None),
+        (axes[1, 2], "shares of the rollout", SHARES, 1.0),
     ]
+    for ax, heading, fields, top in panels:
+        house.heading(ax, heading, size=9)
+        _dashboard_lines(ax, records, fields, color=color, top=top)
+        ax.set_xlim(0, max(total_steps, 1))
+        ax.set_xticks([0, max(total_steps, 1)] if ax in axes[1] else [])
+    _dashboard_ratios(axes[0, 1], last, method, color=color)
+    # The evaluations are dots beside the rewards.
+    for step, evaluation in evals:
+        axes[0, 0].plot([step], [evaluation.accuracy], "o", ms=4, color=color, clip_on=False)
+    for ax in axes[1]:
+        ax.set_xlabel("step")
+    facts = [f"clip fraction {house.percent(last.clip_fraction)} of {unit}"] if last else []
+    return house.finish(fig, "Training dashboard", [title, *facts])
+
+
+def _title(
+    last: StepRecord | None, evals: Sequence[tuple[int, Evaluation]], total_steps: int, name: str
+) -> str:
+    """The run, its step, its reward and its last evaluation."""
     now = f"reward {last.reward_mean:.2f}" if last else "waiting for the first step"
     held_out = f", held-out accuracy {house.percent(evals[-1][1].accuracy)}" if evals else ""
     if evals and evals[-1][0] != last.step:
         when = f"after step {evals[-1][0]}" if evals[-1][0] else "before training"
         held_out = f", held-out {house.percent(evals[-1][1].accuracy)} {when}"
-    place = f"step {last.step if last else 0} of {total_steps}"
-    title = f"{name or (method.name if method else 'Training')}, {place}: {now}{held_out}"
-    fig, axes = house.figure(
-        4.3, title, 2, 3, left=0.5, right=0.25, top=0.3, bottom=0.5, wgap=0.48, hgap=0.5
-    )
-    color = house.color_of(method.name if method and method.name in house.STYLES else "GRPO")
-    unit = last.clip_unit if last else "ratios"
-    panels = [
-        (
-            axes[0, 0],
-            "reward (line), held-out (dots)" if evals else "reward",
-            ["reward_mean"],
-            [],
-            1.0,
-        ),
-        (axes[0, 2], f"share of {unit} clipped", ["clip_fraction"], [], None),
-        (
-            axes[1, 0],
-            "answer length (tokens)",
-            ["length_right", "length_wrong"],
-            ["right", "wrong"],
-            None,
-        ),
-        (axes[1, 1], "nats a token", ["entropy", "kl"], ["entropy", "KL to the start"], None),
-        (
-            axes[1, 2],
-            "shares of the rollout",
-            ["no_signal", "truncated"],
-            ["groups without signal", "answers cut off"],
-            1.0,
-        ),
-    ]
-    for ax, heading, fields, keys, top in panels:
-        house.heading(ax, heading, size=9)
-        _dashboard_lines(ax, records, fields, keys=keys, color=color, top=top)
-        ax.set_xlim(0, max(total_steps, 1))
-        ax.set_xticks([0, max(total_steps, 1)] if ax in axes[1] else [])
-    for step, evaluation in evals:
-        axes[0, 0].plot([step], [evaluation.accuracy], "o", ms=4, color=color, clip_on=False)
-    _dashboard_ratios(axes[0, 1], last, method, color=color)
-    for ax in axes[1]:
-        ax.set_xlabel("step")
-    facts = [title] + (
-        [f"clip fraction {house.percent(last.clip_fraction)} of {unit}"] if last else []
-    )
-    return house.finish(fig, "Training dashboard", facts)
+    return f"{name}, step {last.step if last else 0} of {total_steps}: {now}{held_out}"
 
 
 def _dashboard_lines(
-    ax: Axes, records, fields: Sequence[str], keys: Sequence[str], color: str, top
+    ax: Axes,
+    records: Sequence[StepRecord],
+    fields: Mapping[str, str],
+    color: str,
+    top: float | None,
 ) -> None:
-    """One or two lines against step, the second grey and dashed, below a key for those that are
-    there; the scale grows in round steps."""
+    """One or two lines against step, the second one grey and dashed. The scale grows in round
+    steps.
+
+    fields: fields of the records, with their keys. "" stands for no key.
+    """
+    keys = [key for key in fields.values() if key]
     styles = ({"color": color, "linestyle": "-"}, {"color": house.INK, "linestyle": (0, (3, 1))})
     found = [[getattr(r, field) for r in records] for field in fields]
     for ys, style in zip(found, styles, strict=False):
@@ -93,9 +95,11 @@ def _dashboard_lines(
         house.empty(ax, "not measured")
     most = max(house.finite(y for ys in found for y in ys), default=0)
     top = top or _nice_ceiling(most if keys else 1.25 * most)
-    ax.set_ylim(0, top * (1 + 0.18 * len(keys)))  # the keys have the room above the last tick
-    # few ticks: they take most of the drawing time
+    # The keys have the room above the last tick. Ticks are few, since they take most of the drawing
+    # time.
+    ax.set_ylim(0, top * (1 + 0.18 * len(keys)))
     ax.set_yticks([0, top / 2, top], ["0", f"{top / 2:g}", f"{top:g}"])
+    # A key for each line that is there.
     drawn = [
         row for row in zip(keys, styles, ("—", "- -"), found, strict=False) if house.finite(row[-1])
     ]
@@ -113,8 +117,8 @@ def _dashboard_lines(
 
 
 def _dashboard_ratios(ax: Axes, last: StepRecord | None, method: Method | None, color: str) -> None:
-    """The last step's ratios at the level that the method clips, with its range, which alone sets
-    the axis."""
+    """Draws the last step's ratios at the level that the method clips, with its clip range. Only
+    the range sets the axis."""
     level = method.ratio_level if method else "token"
     found = getattr(last, f"{level}_log_ratio") if last else None
     eps = [e for e in ((method.clip_low, method.clip_high) if method else ()) if 0 < e < math.inf]
@@ -132,11 +136,12 @@ def _dashboard_ratios(ax: Axes, last: StepRecord | None, method: Method | None, 
     ax.set_ylim(0, 1.15)
     ax.set_yticks([])
     histograms.ratio_axis(ax, half)
+    # The clip range, and the shares beyond it.
     if eps:
         low, high = histograms.draw_range(ax, method, half)
         shares = histograms.shares_outside([found], method) if found else ()
-        for place, share in zip(((low - half) / 2, (high + half) / 2), shares, strict=False):
-            ax.text(place, 1.02, house.percent(share), ha="center", size=8, color=house.INK)
+        for x, share in zip(((low - half) / 2, (high + half) / 2), shares, strict=False):
+            ax.text(x, 1.02, house.percent(share), ha="center", size=8, color=house.INK)
 
 
 def _nice_ceiling(value: float) -> float:

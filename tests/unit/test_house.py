@@ -156,10 +156,6 @@ OVER = """
     rlvr_helpers.lessons.l12_scaling_up.figures
     rlvr_helpers.losses
     rlvr_helpers.models
-    rlvr_helpers.plots.curves
-    rlvr_helpers.plots.histograms
-    rlvr_helpers.plots.house
-    rlvr_helpers.plots.live
     rlvr_helpers.problems
     rlvr_helpers.rewards
     rlvr_helpers.study.memory
