@@ -1,11 +1,7 @@
 """Checkpoints of a training run: written whole or not at all, and resumed bit for bit."""
 
-import functools
-import hashlib
-import inspect
 import pickle
 import random
-import types
 import zipfile
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -14,6 +10,8 @@ import torch
 
 from rlvr_helpers.engine.files import remove_dead_parts, write_whole
 from rlvr_helpers.engine.large import lora_layers
+from rlvr_helpers.engine.names import digest
+from rlvr_helpers.engine.names import name_of as name_of
 from rlvr_helpers.minibatches import Learner
 from rlvr_helpers.records import StepRecord, read_records
 
@@ -212,76 +210,14 @@ def identity_of(settings) -> dict:
     return {key: value for key, value in asdict(settings).items() if key not in FREE}
 
 
-def name_of(value) -> str:
-    """What identifies a reward function, or another that a run is made of, as text.
-
-    A function of this package goes by its name. Any other goes by its name and a digest of what it
-    does: byte code, constants, defaults, and what its closure, partial or object holds. It does not
-    see the functions and global values that it uses. A function under `functools.wraps` goes by the
-    one that it wraps.
-    """
-    value = inspect.unwrap(value)
-    inner = value
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    named = inner if hasattr(inner, "__qualname__") else type(inner)
-    name = f"{named.__module__}.{named.__qualname__}"
-    content = _content(value)
-    return name if content == name else f"{name} ({_digest(content)})"
-
-
-def _content(value, outer: tuple = ()):
-    """Nested tuples that are equal for values that do the same."""
-    inside = (*outer, value)
-    if any(value is one for one in outer):  # a function that calls itself
-        return "itself"
-    if isinstance(value, functools.partial):
-        return "partial", *(
-            _content(part, inside) for part in (value.func, value.args, value.keywords)
-        )
-    if isinstance(value, types.MethodType):
-        return _content(value.__func__, inside), _content(vars(value.__self__), inside)
-    if isinstance(value, types.FunctionType):
-        name = f"{value.__module__}.{value.__qualname__}"
-        if name.startswith("rlvr_helpers.") and "<" not in name:
-            return name
-        held = [cell.cell_contents for cell in value.__closure__ or ()]
-        texts = [constant for constant in value.__code__.co_consts if constant != value.__doc__]
-        parts = (
-            value.__code__.co_code,
-            value.__code__.co_names,
-            texts,
-            value.__defaults__,
-            value.__kwdefaults__,
-            held,
-        )
-        return name, *(_content(part, inside) for part in parts)
-    if isinstance(value, types.CodeType):
-        return value.co_code, value.co_names, _content(value.co_consts, inside)
-    if isinstance(value, (tuple, list)):
-        return type(value).__name__, *(_content(item, inside) for item in value)
-    if isinstance(value, (set, frozenset)):
-        return "set", *sorted(map(repr, value))
-    if isinstance(value, dict):
-        return "dict", *(
-            (repr(key), _content(value[key], inside)) for key in sorted(value, key=repr)
-        )
-    # an object with __call__
-    if not outer and hasattr(value, "__dict__") and not isinstance(value, type):
-        return _content(type(value).__call__, inside), _content(vars(value), inside)
-    text = repr(value)
-    return type(value).__qualname__ if " at 0x" in text else text
-
-
-def name_of_problems(problems) -> str:
-    """How many problems, and a digest of their texts and answers in their order."""
-    return (
-        f"{len(problems)} ({_digest([(problem.question, problem.answer) for problem in problems])})"
-    )
-
-
-def _digest(content) -> str:
-    return hashlib.sha256(repr(content).encode(errors="surrogatepass")).hexdigest()[:12]
+def name_of_problems(problems: list, whole: bool = False) -> str:
+    """How many problems, and a digest of their texts and answers in their order. whole: of their
+    further columns too, which a scorer may read."""
+    rows = [
+        (problem.question, problem.answer, *([sorted(problem.columns.items())] * whole))
+        for problem in problems
+    ]
+    return f"{len(problems)} ({digest(rows)})"
 
 
 def trained_state(model) -> dict:

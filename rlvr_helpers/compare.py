@@ -3,15 +3,16 @@ method, several seeds.
 
     python -m rlvr_helpers.compare --model tiny --seeds 3 --out runs/tiny
     python -m rlvr_helpers.compare --preset original --out runs/original     # see `presets`
+    python -m rlvr_helpers.compare --problems my_folder --scorer my_task:score --out runs/mine
 
-It may be stopped at any time; the same command goes on where it stopped. The notebook 09 calls the
-same code.
+You can stop it at any time. The same command resumes it. Notebook 09 calls the same code.
 """
 
 import argparse
 import ast
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from tqdm.auto import tqdm
 from rlvr_helpers import _moved
 from rlvr_helpers.engine.interrupts import finishing_steps
 from rlvr_helpers.engine.large import DTYPES
-from rlvr_helpers.methods import METHODS, method_by_name
+from rlvr_helpers.engine.names import load_by_name
+from rlvr_helpers.methods import METHODS, method_by_name, method_from_text
 from rlvr_helpers.models import KNOWN
 from rlvr_helpers.records import StepRecord
+from rlvr_helpers.study import presets
 from rlvr_helpers.study.comparison import Comparison, run_comparison
 from rlvr_helpers.study.pilot import with_calibration
 from rlvr_helpers.study.recipes import (
@@ -38,6 +41,11 @@ from rlvr_helpers.train_settings import TrainSettings
 
 log = logging.getLogger("rlvr_helpers.compare")
 
+PROBLEMS = (
+    "tiny, arithmetic, addition, two_step, gsm8k, reasoning_gym:NAME, or a folder with train and"
+    " test files (.jsonl, .csv or .parquet); default: what suits the model"
+)
+
 
 # -- the command line
 
@@ -46,9 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         if options.corrections:
-            from rlvr_helpers.study.presets import describe_corrections
-
-            print(describe_corrections(tuple(options.without)))
+            print(presets.describe_corrections(tuple(options.without)))
             return 0
         comparison = comparison_of(options)
         results = run_with_progress_bar(comparison)
@@ -68,29 +74,32 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m rlvr_helpers.compare", description=__doc__.splitlines()[0]
     )
-    add = parser.add_argument
+    add_what(parser.add_argument)
+    add_how(parser.add_argument)
+    return parser
+
+
+def add_what(add: Callable) -> None:
+    """The options that say what is compared."""
     add("--model", help=f"{', '.join(KNOWN)}, or a folder; default: tiny, or the preset's")
-    add(
-        "--problems",
-        help=(
-            "tiny, arithmetic, addition, two_step, gsm8k, reasoning_gym:NAME, or a folder; default:"
-            " what suits the model"
-        ),
-    )
+    add("--problems", help=PROBLEMS)
+    add("--scorer", metavar="MODULE:FUNCTION", help="a scorer of your own, instead of the reward")
     add("--methods", help=f"of {', '.join(METHODS)}; default: grpo,dr_grpo,gspo, or the preset's")
-    add("--seeds", type=int, help="how many seeds, from 0; default: 3, or the preset's")
+    add(
+        "--method",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE,...",
+        help='a method of your own, as "name=GSPO wide,ratio_level=sequence,clip_low=0.2"; what is'
+        " left out is as in GRPO",
+    )
+    add("--seeds", help="how many seeds, from 0, as 3, or the seeds themselves, as 4,5,6")
     add("--steps", type=int)
     add(
         "--eval-count",
         type=int,
         help="held-out problems that are evaluated; default: 200, all of gsm8k, or the preset's",
     )
-    add(
-        "--workers",
-        type=int,
-        help="runs side by side, one thread each; default: what suits the model",
-    )
-    add("--out", help="folder for runs, checkpoints and models; also where to go on")
     add("--preset", choices=("original", "fair"), help="see rlvr_helpers/study/presets.py")
     add(
         "--without",
@@ -100,16 +109,22 @@ def parser() -> argparse.ArgumentParser:
         help="of the preset original: put a fault back",
     )
     add(
-        "--corrections",
-        action="store_true",
-        help="list the corrections of the preset original, and do nothing",
-    )
-    add(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="any of TrainSettings, as prompts_per_step=4",
+    )
+    add("--calibrate", action="store_true", help="find GSPO's clip range by a pilot first")
+
+
+def add_how(add: Callable) -> None:
+    """The options that say how it is run, and where its results go."""
+    add("--out", help="folder for runs, checkpoints and models; also where to continue")
+    add(
+        "--workers",
+        type=int,
+        help="runs side by side, one thread each; default: what suits the model",
     )
     add(
         "--lora-rank",
@@ -121,53 +136,71 @@ def parser() -> argparse.ArgumentParser:
         choices=tuple(DTYPES),
         help="of matrix products; default: what suits the device",
     )
-    add("--calibrate", action="store_true", help="find GSPO's clip range by a pilot first")
-    return parser
+    add(
+        "--corrections",
+        action="store_true",
+        help="list the corrections of the preset original, and do nothing",
+    )
 
 
-def comparison_of(options) -> Comparison:
+def comparison_of(options: argparse.Namespace) -> Comparison:
     """The comparison that the command line asks for. Raises ValueError on what makes none."""
-    from rlvr_helpers.study import presets  # they are made of this file's parts
-
     if not options.out:
         raise ValueError("--out is missing: the folder for runs, checkpoints and models")
     if options.without and options.preset != "original":
         raise ValueError("--without belongs to --preset original")
     model = options.model or ("qwen2.5-1.5b" if options.preset else "tiny")
-    if options.preset == "original":
-        comparison = replace(presets.original(tuple(options.without)), policy=model)
-    elif options.preset == "fair":
-        comparison = presets.fair(model)
-    else:
-        source = options.problems or problems_for(model)
-        comparison = Comparison(
-            model, settings=settings_for(model), eval_count=eval_count_for(source)
-        )
+    comparison = starting_point(options, model)
+    # What the command line says about methods, seeds, problems and the scorer.
+    own_methods = tuple(method_from_text(text) for text in options.method)
+    if options.methods is not None:
+        named = tuple(method_by_name(name) for name in options.methods.split(","))
+        own_methods = named + own_methods
     given = {
         "problems": options.problems,
         "eval_count": options.eval_count,
         "compute": options.compute,
+        "methods": own_methods or None,
+        "seeds": None if options.seeds is None else read_seeds(options.seeds),
+        "calibrate": options.calibrate or None,
+        "out": options.out,
     }
-    if options.methods is not None:
-        given |= {"methods": tuple(method_by_name(name) for name in options.methods.split(","))}
-    if options.seeds is not None:
-        given |= {"seeds": tuple(range(options.seeds))}
-    given |= {"calibrate": options.calibrate or None}
-    changes = read_settings(options.set) | (
-        {"steps": options.steps} if options.steps is not None else {}
-    )
-    settings = replace(comparison.settings, **changes)
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.scorer:
+        given |= {"scorer": load_by_name(options.scorer, "scorer"), "reward": None}
+    # Its settings, and what of this machine they take.
+    steps = {"steps": options.steps} if options.steps is not None else {}
+    settings = replace(comparison.settings, **read_settings(options.set), **steps)
     rank = options.lora_rank
     if rank is None:
         settings, rank = on_this_card(model, settings)
-    comparison = replace(
-        comparison, **{name: value for name, value in given.items() if value is not None}
-    )
+    comparison = replace(comparison, **given, settings=settings, lora_rank=rank or None)
     runs = len(comparison.methods) * len(comparison.seeds)
     workers = workers_for(model, runs) if options.workers is None else options.workers
-    return replace(
-        comparison, settings=settings, lora_rank=rank or None, out=options.out, workers=workers
-    )
+    return replace(comparison, workers=workers)
+
+
+def starting_point(options: argparse.Namespace, model: str) -> Comparison:
+    """The comparison that the other options change: the preset's, or what suits the model."""
+    if options.preset == "original":
+        return replace(presets.original(tuple(options.without)), policy=model)
+    if options.preset == "fair":
+        return presets.fair(model)
+    count = eval_count_for(options.problems or problems_for(model))
+    return Comparison(model, settings=settings_for(model), eval_count=count)
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """The seeds of "3", which are 0, 1 and 2, or of "4,5,6". Raises ValueError on other texts."""
+    try:
+        seeds = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise ValueError(
+            f"--seeds {text}: give how many seeds, as 3, or the seeds themselves, as 4,5,6"
+        )
+    return tuple(seeds) if "," in text else tuple(range(seeds[0]))
 
 
 def read_settings(pairs: list[str]) -> dict:
@@ -225,8 +258,9 @@ def run_with_progress_bar(comparison: Comparison) -> dict[str, list[Run]]:
 def summary(record: StepRecord) -> str:
     """A record in one line."""
     held_out = f", held-out {record.eval.accuracy:.3f}" if record.eval else ""
+    parts = "".join(f", {name} {value:.3f}" for name, value in record.parts.items())
     return (
-        f"step {record.step}: reward {record.reward_mean:.3f}{held_out}, clip"
+        f"step {record.step}: reward {record.reward_mean:.3f}{parts}{held_out}, clip"
         f" {record.clip_fraction:.4f} of {record.clip_unit}, length {record.length_mean:.1f},"
         f" gradient norm {record.grad_norm:.3f}, {record.total_tokens} tokens"
     )

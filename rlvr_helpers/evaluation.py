@@ -3,26 +3,32 @@ paired comparisons."""
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 
 from rlvr_helpers.engine.json_files import typed
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
-from rlvr_helpers.rewards import correctness_reward, format_reward, lenient_correct
+from rlvr_helpers.rewards import Score, as_scorer, score_completion
 from rlvr_helpers.sampling import Rollout, sample_groups
 
 Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+
+
+VERDICTS = ("strict", "lenient", "formatted", "lengths", "truncated")
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """One verdict for each problem (or for each of k samples of it), in the order of the problems.
 
-    strict: right by the answer tag. lenient: the last number counts where the tag is missing.
-    formatted: both blocks in order. lengths: tokens. truncated: cut off by the budget. Lists of the
-        same length.
+    strict: correct, as the scorer says; by default by the answer tag. lenient: the last number
+        counts if the tag is missing. formatted: both blocks in order. lengths: tokens. truncated:
+        cut off by the budget. parts: the numbers that a scorer of your own named. Lists of the same
+        length.
     """
 
     strict: list[bool]
@@ -30,9 +36,11 @@ class Evaluation:
     formatted: list[bool]
     lengths: list[int]
     truncated: list[bool]
+    parts: dict[str, list[float]] = field(default_factory=dict)
 
     def __post_init__(self):
-        counts = {len(getattr(self, name)) for name in self.__dataclass_fields__}
+        lists = [getattr(self, name) for name in VERDICTS]
+        counts = {len(values) for values in [*lists, *self.parts.values()]}
         if len(counts) > 1 or 0 in counts:
             raise ValueError(
                 "an evaluation needs as many verdicts of each kind, at least 1, not"
@@ -59,7 +67,13 @@ class Evaluation:
 
     def to_dict(self) -> dict:
         """Plain lists of 0 and 1 for a JSON file; `Evaluation.from_dict` reads them."""
-        return {key: [int(value) for value in values] for key, values in asdict(self).items()}
+        data = {name: [int(value) for value in getattr(self, name)] for name in VERDICTS}
+        return data | ({"parts": asdict(self)["parts"]} if self.parts else {})
+
+    @property
+    def part_means(self) -> dict[str, float]:
+        """The mean of each part that the scorer named."""
+        return {name: sum(values) / len(values) for name, values in self.parts.items()}
 
     @classmethod
     def from_dict(cls, data: dict) -> "Evaluation":
@@ -67,17 +81,41 @@ class Evaluation:
         return typed(cls, data)
 
 
-def judge(rollout: Rollout, problems: list[Problem]) -> Evaluation:
-    """The verdicts on a rollout; problem p owns rows p * G to p * G + G - 1."""
-    golds = [problem.answer for problem in problems for _ in range(rollout.group_size)]
-    pairs = list(zip(rollout.texts, golds, strict=True))
+def score_rollout(
+    scorer: Callable[..., Any], rollout: Rollout, problems: list[Problem]
+) -> list[Score]:
+    """The score of every completion. Problem p owns rows p * G to p * G + G - 1."""
+    of_rows = [problem for problem in problems for _ in range(rollout.group_size)]
+    pairs = zip(rollout.texts, of_rows, strict=True)
+    return [score_completion(scorer, text, problem) for text, problem in pairs]
+
+
+def judge(
+    rollout: Rollout, problems: list[Problem], scores: list[Score] | None = None
+) -> Evaluation:
+    """The verdicts on a rollout. scores: from `score_rollout`; None: those of the reader of
+    numbers."""
+    scores = score_rollout(as_scorer(), rollout, problems) if scores is None else scores
     return Evaluation(
-        strict=[correctness_reward(text, gold) == 1.0 for text, gold in pairs],
-        lenient=[lenient_correct(text, gold) for text, gold in pairs],
-        formatted=[format_reward(text) == 1.0 for text, _ in pairs],
+        strict=[score.correct for score in scores],
+        lenient=[score.lenient for score in scores],
+        formatted=[score.formatted for score in scores],
         lengths=rollout.lengths.tolist(),
         truncated=rollout.truncated.tolist(),
+        parts=_side_by_side([score.parts for score in scores]),
     )
+
+
+def _side_by_side(rows: list[dict]) -> dict[str, list]:
+    """A list for each named part, from one dict for each row. Raises ValueError if the names are
+    not the same everywhere."""
+    for row in rows:
+        if row.keys() != rows[0].keys():
+            raise ValueError(
+                f"the scorer named the parts {', '.join(rows[0])} once and {', '.join(row)} another"
+                " time: return the same parts for every completion"
+            )
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def evaluate(
@@ -88,40 +126,47 @@ def evaluate(
     samples: int = 1,
     generator: torch.Generator | None = None,
     batch_size: int | None = None,
+    scorer: Callable[..., Any] | None = None,
 ) -> Evaluation:
-    """Answers every problem `samples` times (temperature 0: greedy) and judges the answers; rows
-    problem-major.
+    """Answers every problem `samples` times (temperature 0: greedy) and judges the answers. Rows
+    are problem-major.
 
     batch_size: answers that are made at once. None: 256 on a CPU; on a GPU all of them, or half of
-    that, and so on, until they fit its memory.
+        that, and so on, until they fit its memory.
+    scorer: what is correct (`rewards.as_scorer`); None: the number in the answer tag.
     """
     if not problems:
         raise ValueError("there are no problems to evaluate on")
     if samples < 1:
         raise ValueError(f"samples must be at least 1 a problem, not {samples}")
     if batch_size is None and policy.device.type == "cuda":
-        return evaluate_at_once(policy, problems, max_tokens, temperature, samples, generator)
+        answer = partial(evaluate, scorer=scorer)
+        return evaluate_at_once(
+            policy, problems, max_tokens, temperature, samples, generator, answer=answer
+        )
+    # Sample the problems in batches, and judge each.
+    options = {"max_tokens": max_tokens, "temperature": temperature, "generator": generator}
     parts = []
     per_batch = max(1, (batch_size or 256) // samples)
     for start in range(0, len(problems), per_batch):
         batch = problems[start : start + per_batch]
         prompts = [format_prompt(policy, problem.question) for problem in batch]
-        parts.append(
-            judge(
-                sample_groups(
-                    policy,
-                    prompts,
-                    samples,
-                    max_tokens=max_tokens,
-                    temperature=temperature,
-                    generator=generator,
-                ),
-                batch,
-            )
-        )
-    fields = Evaluation.__dataclass_fields__
+        rollout = sample_groups(policy, prompts, samples, **options)
+        scores = score_rollout(as_scorer(scorer=scorer), rollout, batch)
+        parts.append(judge(rollout, batch, scores))
+    return _joined(parts)
+
+
+def _joined(evaluations: list[Evaluation]) -> Evaluation:
+    """One evaluation of several batches, in their order."""
+
+    def all_of(lists: list[list]) -> list:
+        return [value for values in lists for value in values]
+
+    parts = _side_by_side([one.parts for one in evaluations])
     return Evaluation(
-        **{name: [value for part in parts for value in getattr(part, name)] for name in fields}
+        **{name: all_of([getattr(one, name) for one in evaluations]) for name in VERDICTS},
+        parts={name: all_of(lists) for name, lists in parts.items()},
     )
 
 
@@ -155,6 +200,52 @@ def evaluate_at_once(
             size = max(samples, size // 2)
             if generator:
                 generator.set_state(drawn)
+
+
+READ_AT_ONCE = 4  # completions of the held-out problem that is read
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Completions of one held-out problem, to be read, with what the scorer says of each."""
+
+    question: str
+    answer: str
+    texts: list[str]
+    rewards: list[float]
+    correct: list[bool]
+
+
+def read_completions(
+    policy: Policy,
+    problem: Problem,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    scorer: Callable[..., Any] | None = None,
+) -> Reading:
+    """A few completions of a problem.
+
+    A seed always has the same noise, so that only the model makes a difference. No other generator
+    is drawn from.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rollout = sample_groups(
+        policy,
+        [format_prompt(policy, problem.question)],
+        READ_AT_ONCE,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        generator=generator,
+    )
+    scores = score_rollout(as_scorer(scorer=scorer), rollout, [problem])
+    return Reading(
+        problem.question,
+        str(problem.answer),
+        rollout.texts,
+        rewards=[float(score.reward) for score in scores],
+        correct=[score.correct for score in scores],
+    )
 
 
 def wilson_interval(right: int, total: int, z: float = Z_95) -> tuple[float, float]:

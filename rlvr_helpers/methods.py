@@ -6,12 +6,13 @@ become one number.
 The trainer knows no method by name; it reads these choices.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 ADVANTAGE_SCALES = ("std", "none", "leave_one_out")
 RATIO_LEVELS = ("token", "sequence")
 AGGREGATIONS = ("sequence_mean", "constant", "token_mean")
 KL_KINDS = ("k1", "k2", "k3")
+NUMBERS = {"clip_low", "clip_high", "kl_coef"}
 
 
 @dataclass(frozen=True)
@@ -94,3 +95,28 @@ def method_by_name(name: str) -> Method:
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}: choose from {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def method_from_text(text: str) -> Method:
+    """A method of your own, from "name=GSPO wide,ratio_level=sequence,clip_low=0.2,clip_high=0.2".
+
+    A choice that is left out is GRPO's. Raises ValueError on a choice or value that does not exist.
+    """
+    known = [own.name for own in fields(Method)]
+    changes = {}
+    for pair in filter(str.strip, text.split(",")):
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if key not in known or not equals or not value or key in changes:
+            raise ValueError(
+                f"--method {text!r}: {pair.strip()!r} must be choice=value, each once, of"
+                f" {', '.join(known)}"
+            )
+        changes[key] = value
+    if "name" not in changes:
+        raise ValueError(f"--method {text!r}: give it a name, as name=GSPO wide")
+    for key in NUMBERS & changes.keys():
+        try:
+            changes[key] = float(changes[key])
+        except ValueError:
+            raise ValueError(f"--method {text!r}: {key} must be a number") from None
+    return replace(GRPO, **changes)

@@ -6,50 +6,34 @@ models), "gsm8k" (from the hub or a local folder), and whatever of the package r
 number for an answer.
 """
 
-import json
 import random
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from rlvr_helpers.engine.problem_words import CONTAINERS, GAIN, LOSE, PEOPLE, THINGS, TWO_STEP
+from rlvr_helpers.engine.row_files import find_file, read_rows
 from rlvr_helpers.paths import DATA
 from rlvr_helpers.rewards import parse_number
-
-PEOPLE = {
-    "He": ["Ben", "Tom", "Max", "Leo", "Sam", "Dan"],
-    "She": ["Anna", "Mia", "Zoe", "Eva", "Ida", "Lily"],
-}
-
-
-THINGS = [
-    "stamps",
-    "clips",
-    "coins",
-    "cards",
-    "shells",
-    "books",
-    "pens",
-    "marbles",
-    "stickers",
-    "beads",
-]
-
-
-CONTAINERS = ["bags", "boxes", "packs"]
-
-
-GAIN = ["wins", "finds", "gets"]
-
-
-LOSE = ["loses", "sells", "drops"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One question and its verifiable answer, a number as text ("38")."""
+    """One question and its verifiable answer, a number as text ("38").
+
+    With a scorer of your own the answer can be anything. columns: what else stands in the row of
+    its file. `problem["numbers"]` is the column of that name, the question and the answer included.
+    """
 
     question: str
     answer: str
+    columns: dict = field(default_factory=dict, kw_only=True, compare=False, repr=False)
+
+    def __getitem__(self, name: str) -> object:
+        row = {"question": self.question, "answer": self.answer} | self.columns
+        if name not in row:
+            raise KeyError(f"the problem has no column {name!r}, it has {', '.join(row)}")
+        return row[name]
 
 
 @dataclass(frozen=True)
@@ -165,89 +149,6 @@ def generate_arithmetic(rng: random.Random, largest: int = 99) -> WorkedProblem:
     return WorkedProblem(question, str(equation.result), (equation,))
 
 
-# How a two-step problem is solved, and its text: `r` is the result of the first step.
-TWO_STEP = [
-    (
-        "a + b",
-        "r - c",
-        "{name} has {a} {thing}. {He} {gain} {b} more and then {lose} {c}. {how_many} have now?",
-    ),
-    (
-        "a - b",
-        "r + c",
-        "{name} has {a} {thing}. {He} {lose} {b} and then {gain} {c} more. {how_many} have now?",
-    ),
-    (
-        "a x b",
-        "r + c",
-        "{name} has {a} {containers} of {b} {thing} each and {c} loose {thing}. {how_many} have?",
-    ),
-    (
-        "a x b",
-        "r - c",
-        (
-            "{name} buys {a} {containers} of {b} {thing} each and gives {c} {thing} away."
-            " {how_many} keep?"
-        ),
-    ),
-    (
-        "a + b",
-        "r x c",
-        "{name} has {a} red and {b} blue {containers}. Each holds {c} {thing}. {how_many} have?",
-    ),
-    (
-        "a + b",
-        "c - r",
-        (
-            "{name} has {c} coins. A cap costs {a} coins and a ball {b} coins. If {he} buys one of"
-            " each, how many coins does {he} have left?"
-        ),
-    ),
-    (
-        "a + b",
-        "r + c",
-        (
-            "A baker sells {a} rolls in the morning, {b} at noon and {c} in the evening. How many"
-            " rolls does the baker sell in all?"
-        ),
-    ),
-    (
-        "a x b",
-        "c - r",
-        "A shop has {c} eggs and sells {a} boxes of {b} eggs each. How many eggs are left?",
-    ),
-    (
-        "a - b",
-        "r + c",
-        (
-            "There are {a} people on a bus. At the next stop {b} get off and {c} get on. How many"
-            " people are on the bus now?"
-        ),
-    ),
-    (
-        "a - b",
-        "r - c",
-        (
-            "There are {a} children at a party. First {b} of them go home, and later {c} more. How"
-            " many children are still there?"
-        ),
-    ),
-    (
-        "a + b",
-        "r x c",
-        (
-            "A class has {a} boys and {b} girls. Each child gets {c} pencils. How many pencils are"
-            " given out?"
-        ),
-    ),
-    (
-        "a x b",
-        "c - r",
-        "A book has {c} pages. {name} reads {a} pages a day for {b} days. How many pages are left?",
-    ),
-]
-
-
 def generate_two_step(rng: random.Random) -> WorkedProblem:
     """A word problem of two steps with small numbers and an answer from 0 to 99."""
     first, second, text = rng.choice(TWO_STEP)
@@ -302,94 +203,81 @@ def _equation(step: str, numbers: dict[str, int]) -> Equation:
 REASONING_GYM = "reasoning_gym:"
 
 
-def load_problems(split: str, source: str = "tiny") -> list[Problem]:
+def load_problems(split: str, source: str | Path = "tiny", numbers: bool = True) -> list[Problem]:
     """The problems of a split, always in the same order.
 
-    split:  "train" or "test" (held out: no test problem is in train).
-    source: "tiny"; "arithmetic", or its additions alone, "addition"; "two_step"; "gsm8k"; or a
-            folder that holds train.jsonl and test.jsonl, one {"question": ..., "answer": ...} a
-            line; GSM8K's own "... #### 72" answers are understood. "reasoning_gym:chain_sum" asks
-            the generator of that name in the package reasoning-gym, if it is installed; rows whose
-            answer is not one number, as `parse_number` reads it, are left out.
-    A problem keeps the number of its answer in canonical form ("1080" for "#### 1,080").
-    Raises ValueError on an unknown split or source and on a broken line or answer (it names file
-    and line).
+    split:   "train" or "test" (held out: no test problem is in train).
+    source:  "tiny"; "arithmetic", or only its additions, "addition"; "two_step"; "gsm8k"; or a
+             folder that holds train.jsonl and test.jsonl, one {"question": ..., "answer": ...} per
+             line, or the same as .csv or .parquet. Further columns stay with the problem. GSM8K's
+             own "... #### 72" answers are understood. "reasoning_gym:chain_sum" asks the generator
+             of that name in the package reasoning-gym, if it is installed. Rows whose answer is not
+             one number, as `parse_number` reads it, are left out there.
+    numbers: every answer must be one number, and is kept in canonical form ("1080" for
+             "#### 1,080"). False, for a scorer of your own: answers stay as they are, and
+             may be missing.
+    Raises ValueError on an unknown split or source and on a broken line or answer. It names file
+    and line.
     """
     source = str(source)
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", not {split!r}')
-    if source == "tiny":
-        return read_jsonl(DATA / "problems" / f"{split}.jsonl")
-    if source == "arithmetic":
-        return _arithmetic_split(split)
-    if source == "addition":
-        return [problem for problem in _arithmetic_split(split) if "+" in problem.question]
-    if source == "two_step":
-        return _two_step_split(split)
+    made = {
+        "tiny": lambda: read_jsonl(DATA / "problems" / f"{split}.jsonl"),
+        "arithmetic": lambda: _arithmetic_split(split),
+        "addition": lambda: [p for p in _arithmetic_split(split) if "+" in p.question],
+        "two_step": lambda: _two_step_split(split),
+        "gsm8k": lambda: _gsm8k_from_hub(split),
+    }
+    if source in made:
+        return made[source]()
     if source.startswith(REASONING_GYM):
-        return _reasoning_gym_split(split, source.removeprefix(REASONING_GYM))
-    if source == "gsm8k":
-        return _gsm8k_from_hub(split)
+        return _reasoning_gym_split(split, source.removeprefix(REASONING_GYM), numbers)
     if Path(source).is_dir():
-        return read_jsonl(Path(source) / f"{split}.jsonl")
+        return read_jsonl(find_file(Path(source), split), numbers)
     raise ValueError(
         f"no problems at {source!r}: give 'tiny', 'arithmetic', 'addition', 'two_step', 'gsm8k', "
         "'reasoning_gym:NAME', or a folder with train.jsonl and test.jsonl"
     )
 
 
-def read_jsonl(path: Path) -> list[Problem]:
-    """Problems from a file with one JSON object a line. Raises ValueError that names the line to
-    mend."""
-    if not path.is_file():
-        raise ValueError(
-            f"there is no problem file {path.name} in the folder {path.parent.name!r}; expected one"
-            " JSON object a line"
-        )
-    problems = []
-    try:
-        # -sig: Windows editors begin with a mark; splitlines would also break lines at U+2028
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        number = 1 + error.object[: error.start].count(b"\n")
-        raise ValueError(
-            f"{path.name}, line {number} is no UTF-8 text ({error.reason}): save the file as UTF-8"
-        ) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            problems.append(_problem(row["question"], row["answer"]))
-        # a JSONDecodeError is a ValueError
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
-            raise ValueError(
-                f'{path.name}, line {number} is no problem: expected {{"question": text, "answer":'
-                f" text}} ({what})"
-            ) from error
-    if not problems:
-        raise ValueError(f"{path.name} holds no problems: expected one JSON object a line")
-    return problems
+def read_jsonl(path: Path, numbers: bool = True) -> list[Problem]:
+    """Problems from a file with one JSON object per line, or from a CSV or Parquet file.
 
-
-def _problem(question: str, answer: str) -> Problem:
-    """The door for every source: a problem whose answer is one number, in canonical form.
-
-    Raises TypeError if one of the two is no text, and ValueError if the answer is not exactly one
-    number or a text cannot be encoded.
+    Raises ValueError that names the line to fix.
     """
+    return read_rows(path, lambda row: _problem(row, numbers), expected="one JSON object a line")
+
+
+def _problem(row: dict, numbers: bool = True) -> Problem:
+    """The door for every source: a problem from a row. See `load_problems` on `numbers`.
+
+    Raises KeyError without a question or answer, TypeError if one of the two is no text, and
+    ValueError if the answer is not exactly one number or a text cannot be encoded.
+    """
+    question = _text(row["question"])
+    answer = _number(row["answer"]) if numbers else _any_answer(row.get("answer", ""))
+    columns = {name: value for name, value in row.items() if name not in ("question", "answer")}
+    return Problem(question, answer, columns=columns)
+
+
+def _number(answer: str) -> str:
     number = parse_number(gold_answer(_text(answer)))
     finals = [part.partition("\n")[0] for part in answer.split("####")[1:]]
     if number is None or any(parse_number(final) not in (None, number) for final in finals):
         raise ValueError(
             f"the answer {answer.strip()[-40:]!r} does not state one plain number such as 1,080 or"
-            " 2.5: write decimals after a point, and commas only between groups of three digits"
+            " 2.5: write decimals after a point, and commas only between groups of three digits."
+            " Other answers need a scorer of your own and load_problems(..., numbers=False)"
         )
-    return Problem(_text(question), number)
+    return number
 
 
-def _text(value) -> str:
+def _any_answer(answer: object) -> object:
+    return gold_answer(_text(answer)) if isinstance(answer, str) and answer.strip() else answer
+
+
+def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise TypeError(f"{value!r} is no text")
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
@@ -429,7 +317,7 @@ def _two_step_split(split: str) -> list[Problem]:
     return problems[:500] if split == "test" else problems[500:]
 
 
-def _reasoning_gym_split(split: str, name: str) -> list[Problem]:
+def _reasoning_gym_split(split: str, name: str, numbers: bool) -> list[Problem]:
     """The first fifth of up to 2,500 different questions of a generator is the test split, the rest
     train."""
     try:
@@ -450,7 +338,8 @@ def _reasoning_gym_split(split: str, name: str) -> list[Problem]:
     for row in rows:
         # what is not one number is left out
         with suppress(ValueError, TypeError):
-            problem = _problem(row["question"], str(row["answer"]))
+            row = {**row, "answer": str(row["answer"])} if numbers else row
+            problem = _problem(row, numbers)
             unique.setdefault(problem.question, problem)
     problems = list(unique.values())[:2500]
     if len(problems) < 2:
@@ -474,7 +363,7 @@ def _gsm8k_from_hub(split: str) -> list[Problem]:
     problems = []
     for number, row in enumerate(rows, start=1):
         try:
-            problems.append(_problem(row["question"], row["answer"]))
+            problems.append(_problem(row))
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"openai/gsm8k, {split}, row {number} is no problem ({error})"

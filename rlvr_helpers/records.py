@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from rlvr_helpers.engine.json_files import typed
-from rlvr_helpers.evaluation import Evaluation
+from rlvr_helpers.evaluation import Evaluation, Reading
 from rlvr_helpers.losses import kl_estimate
-from rlvr_helpers.minibatches import MicroBatch
+from rlvr_helpers.methods import Method
+from rlvr_helpers.minibatches import MicroBatch, MiniBatch, Update
 from rlvr_helpers.sampling import Rollout
 
 # the quantiles that are kept
@@ -95,8 +96,10 @@ class StepRecord:
                               out
     tokens, total_tokens:     generated in this step, and since the start
     seconds:                  by part: generate, score, forward, backward, optimizer, evaluate
+    parts:                    mean over the rollout of each number that a scorer of your own named
     eval, start_eval:         on the held-out problems: after this step, and (first record only)
                               before training
+    reading, start_reading:   completions of the first held-out problem, at the same steps
     """
 
     step: int
@@ -129,10 +132,16 @@ class StepRecord:
     eval: Evaluation | None = None
     start_eval: Evaluation | None = None
     skipped: int = 0
+    parts: dict[str, float] = field(default_factory=dict)
+    reading: Reading | None = None
+    start_reading: Reading | None = None
 
     def to_dict(self) -> dict:
         """Plain numbers, lists and dicts; `StepRecord.from_dict` reads them."""
         data = asdict(self)
+        for name in ("parts", "reading", "start_reading"):
+            if not data[name]:
+                del data[name]
         for name in ("eval", "start_eval"):
             data[name] = getattr(self, name).to_dict() if getattr(self, name) else None
         return data
@@ -157,14 +166,20 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
+def token_mean(values: list[Tensor], micro: list[MicroBatch]) -> float | None:
+    """The mean over all tokens of some micro-batches; None if they have none."""
+    tokens = sum(int(m.mask.sum()) for m in micro)
+    return float(sum(v.sum() for v in values)) / tokens if tokens else None
+
+
 def summarise(
-    step,
+    step: int,
     rollout: Rollout,
     verdict: Evaluation,
-    rewards,
-    minibatches,
-    updates,
-    method,
+    rewards: Tensor,
+    minibatches: list[MiniBatch],
+    updates: list[Update],
+    method: Method,
     no_signal: Tensor,
 ) -> StepRecord:
     """The record of a step: what a practitioner watches, under its standard name."""
@@ -172,11 +187,6 @@ def summarise(
     right = torch.tensor(verdict.strict)
     last_pass = updates[-len(minibatches) :]
     micro = [m for minibatch in minibatches for m in minibatch.micro]
-
-    def token_mean(values: list[Tensor], micro: list[MicroBatch]) -> float | None:
-        tokens = sum(int(m.mask.sum()) for m in micro)
-        return float(sum(v.sum() for v in values)) / tokens if tokens else None
-
     watched = [m for m in micro if m.logp_ref is not None]
     kl = token_mean([kl_estimate(m.logp_old, m.logp_ref, "k3") * m.mask for m in watched], watched)
     return StepRecord(
@@ -206,4 +216,5 @@ def summarise(
         updates=len(updates),
         skipped=sum(u.skipped for u in updates),
         tokens=int(rollout.mask.sum()),
+        parts=verdict.part_means,
     )

@@ -9,8 +9,14 @@ that is refused only has to be written more plainly. So whatever could mean two 
 nothing.
 """
 
+import functools
+import math
+import numbers
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from rlvr_helpers.engine.answer_words import (
     AND_MORE,
@@ -38,8 +44,8 @@ OPERATORS = "+-–—/<>|~±×÷·√≈≃≅∼≠≤≥∓¬&@"
 
 # LaTeX that changes how a number looks, and not which number it is.
 LATEX_DRESS = re.compile(
-    r"\\(?:(?:boxed|fbox|text|text(?:bf|it|rm|sf|tt|sl)|math(?:rm|bf|it|sf|tt)|emph|underline|displaystyle|left|right"
-    r"|quad)(?![A-Za-z])|[ ,;:!()\[\]])"
+    r"\\(?:(?:boxed|fbox|text|text(?:bf|it|rm|sf|tt|sl)|math(?:rm|bf|it|sf|tt)|emph|underline"
+    r"|displaystyle|left|right|quad)(?![A-Za-z])|[ ,;:!()\[\]])"
 )
 
 WORD = re.compile(r"[^\W_]+")
@@ -290,3 +296,89 @@ def answer_and_tags_reward(text: str, gold: str) -> float:
 
 
 REWARDS = {"correctness": correctness_reward, "answer_and_tags": answer_and_tags_reward}
+
+
+# --- one scorer for reward and evaluation
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a completion earns, and what is recorded of it. parts: the numbers that a scorer named;
+    they are recorded apart."""
+
+    reward: float
+    correct: bool
+    lenient: bool
+    formatted: bool
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+def as_scorer(
+    reward: Callable[[str, str], float] | None = None, scorer: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """The one of the two that is given, as a scorer; without either, that of `correctness_reward`.
+
+    scorer(completion, problem) gives a number, or a dict of named numbers. Their weighted sum is
+    the reward: `scorer.weights = {"tidy": 0.2}`, 1 for those that are not named. A completion is
+    correct if the part named "correct" is 1. Without such a part, it is if the reward is 1.
+    reward(text, gold) only pays: correct is then what the reader of numbers above says.
+    Raises ValueError if both are given.
+    """
+    if reward is not None and scorer is not None:
+        raise ValueError(
+            "give a reward or a scorer, not both: a scorer is the reward and says what is correct"
+        )
+    if scorer is not None:
+        return scorer
+    paid = correctness_reward if reward is None else reward
+
+    @functools.wraps(paid)
+    def pay_and_read(completion: str, problem: Any) -> Score:
+        gold = problem.answer
+        value = paid(completion, gold)
+        if not _is_number(value):
+            raise ValueError(
+                f"the reward function must return a finite number, not {value!r}: it did for the"
+                f" text {completion[:80]!r} and the answer {gold!r}"
+            )
+        return Score(
+            value,
+            correct=correctness_reward(completion, gold) == 1.0,
+            lenient=lenient_correct(completion, gold),
+            formatted=format_reward(completion) == 1.0,
+        )
+
+    return pay_and_read
+
+
+def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) -> Score:
+    """What a scorer says of a completion. problem: the whole row, a `problems.Problem`.
+
+    Raises ValueError that shows the completion if it says no number, or no dict of named numbers.
+    """
+    value = scorer(completion, problem)
+    if isinstance(value, Score):
+        return value
+    parts = value if isinstance(value, dict) else {"reward": value}
+    named = parts and all(isinstance(name, str) for name in parts)
+    if not named or not all(map(_is_number, parts.values())):
+        raise ValueError(
+            "the scorer must return a finite number, or a dict of named finite numbers, not"
+            f" {value!r}: it did for the text {completion[:80]!r}"
+        )
+    weights = getattr(scorer, "weights", {})
+    for name, weight in weights.items():
+        if name not in parts or not _is_number(weight):
+            raise ValueError(
+                f"the scorer has the weight {weight!r} for {name!r}: give finite numbers for its"
+                f" parts, which are {', '.join(parts)}"
+            )
+    parts = {name: float(part) for name, part in parts.items()}
+    reward = sum(weights.get(name, 1.0) * part for name, part in parts.items())
+    correct = math.isclose(parts.get("correct", reward), 1.0)
+    shape = format_reward(completion) == 1.0
+    return Score(reward, correct, lenient=correct, formatted=shape, parts=parts)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and math.isfinite(value)

@@ -2,9 +2,10 @@
 seeds."""
 
 import json
+import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rlvr_helpers.engine.files import remove_dead_parts, write_whole
 from rlvr_helpers.engine.json_files import read_json
 from rlvr_helpers.engine.large import DTYPES, add_lora, merge_lora
 from rlvr_helpers.engine.locks import one_owner
+from rlvr_helpers.engine.names import check_importable, name_of
 from rlvr_helpers.engine.parallel import side_by_side
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
 from rlvr_helpers.models import Policy, load_policy, save_policy
@@ -26,19 +28,24 @@ from rlvr_helpers.study.runs import Run, load_run, provenance, save_run
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import train
 
+USUAL_REWARD = "correctness"
+
 
 @dataclass(frozen=True)
 class Comparison:
     """What is compared: every method with every seed, on one policy. Everything but the method is
     shared.
 
+    problems: a source of `load_problems`; None: what suits the policy.
     out: folder for the runs (one JSON file each), their checkpoints and the trained models; None
         keeps nothing.
     eval_count: held-out problems that are evaluated, the first ones of `eval_split`; those of
         "train" are kept out of training, as the original comparison did.
     workers: runs that are made side by side, each in a process of its own with one thread; 1: one
         after the other.
-    reward: a name in `rewards.REWARDS`.
+    reward: a name in `rewards.REWARDS`; None: "correctness".
+    scorer: a scorer of your own in place of a reward (`rewards.as_scorer`). Answers need not be
+        numbers then. Several workers import it by its name.
     lora_rank: train LoRA of this rank instead of all weights.
     compute: what matrix products are made in, a name in `large.DTYPES`; None: what suits the
         device.
@@ -56,19 +63,24 @@ class Comparison:
     out: str | Path | None = None
     workers: int = 1
     eval_split: str = "test"
-    reward: str = "correctness"
+    reward: str | None = None
     lora_rank: int | None = None
     compute: str | None = None
     faults: tuple[str, ...] = ()
     calibrate: bool = False
+    scorer: Callable[..., float | dict[str, float]] | None = None
 
     def __post_init__(self):
-        names = [method.name for method in self.methods]
+        names = [folder_name(method) for method in self.methods]
         for what, items in (("methods", names), ("seeds", self.seeds)):
             if not items or len(set(items)) < len(items):
                 raise ValueError(
                     f"{what} must be one or more, each once (methods by name), not {list(items)}"
                 )
+        if self.scorer is not None and self.reward is not None:
+            raise ValueError("give a reward or a scorer, not both (reward=None, or scorer=None)")
+        if self.scorer is not None and self.workers > 1:
+            check_importable(self.scorer, "scorer")
         if self.eval_count < 1 or self.workers < 1:
             raise ValueError(
                 f"eval_count and workers must be at least 1, not {self.eval_count} and"
@@ -81,40 +93,42 @@ class Comparison:
         return self.problems or problems_for(self.policy)
 
     @property
+    def pays(self) -> dict[str, Callable | None]:
+        """The reward or the scorer, as `train` takes them."""
+        reward = None if self.scorer else REWARDS[self.reward or USUAL_REWARD]
+        return {"reward": reward, "scorer": self.scorer}
+
+    @property
+    def _more(self) -> dict:
+        """The fields that are part of what a run is, by name, as a file keeps them."""
+        names = ("eval_count", "eval_split", "lora_rank", "compute")
+        weights = getattr(self.scorer, "weights", None)
+        scorer = name_of(self.scorer) if self.scorer else None
+        return {name: getattr(self, name) for name in names} | {
+            "reward": None if scorer else self.reward or USUAL_REWARD,
+            "faults": self.faults,
+            "scorer": f"{scorer} with weights {weights}" if weights else scorer,
+        }
+
+    @property
     def identity(self) -> dict:
         """What makes a run what it is, beside its method and settings; as it is read back from a
         file."""
-        names = (
-            "policy",
-            "source",
-            "eval_count",
-            "eval_split",
-            "reward",
-            "lora_rank",
-            "compute",
-            "faults",
-        )
-        return {
-            name: list(value) if isinstance(value := getattr(self, name), tuple) else value
-            for name in names
-        }
+        own = self._more | {"faults": list(self.faults)}
+        return {"policy": self.policy, "source": self.source} | own
 
     def new_run(self, method: Method, seed: int) -> Run:
         """A run of this comparison that has no records yet."""
-        mine = ("eval_count", "eval_split", "reward", "lora_rank", "compute", "faults", "calibrate")
         usual = Comparison()
-        more = {
-            name: getattr(self, name)
-            for name in mine
-            if getattr(self, name) != getattr(usual, name)
-        }
+        mine = self._more | {"calibrate": self.calibrate}
+        theirs = usual._more | {"calibrate": usual.calibrate}
+        more = {name: value for name, value in mine.items() if value != theirs[name]}
+        more = {"eval_count": self.eval_count} | more
         return Run(
             method,
             replace(self.settings, seed=seed),
             [],
-            provenance=provenance(
-                self.policy, self.source, **{"eval_count": self.eval_count} | more
-            ),
+            provenance=provenance(self.policy, self.source, **more),
         )
 
     def cases(self) -> list[tuple[Method, int]]:
@@ -123,8 +137,14 @@ class Comparison:
         return [(method, seed) for seed in self.seeds for method in self.methods]
 
     def folder(self, method: Method, seed: int) -> Path | None:
-        name = method.name.lower().replace(". ", "_").replace(" ", "_")
-        return Path(self.out) / f"{name}-seed{seed}" if self.out is not None else None
+        return (
+            Path(self.out) / f"{folder_name(method)}-seed{seed}" if self.out is not None else None
+        )
+
+
+def folder_name(method: Method) -> str:
+    """The method's name as a part of a file's name."""
+    return re.sub(r"[^\w+-]+", "_", method.name.lower())
 
 
 @dataclass(frozen=True)
@@ -216,14 +236,13 @@ def _run_case(
         if folder
         else {}
     )
-    reward = REWARDS[comparison.reward]
     for record in train(
         policy,
         problems,
         method,
         settings=run.settings,
-        reward=reward,
         eval_problems=eval_problems,
+        **comparison.pays,
         **kept,
     ):
         run.records.append(record)
@@ -286,11 +305,12 @@ def start_policy(comparison: Comparison, seed: int = 0) -> Policy:
 
 def split_problems(comparison: Comparison) -> tuple[list[Problem], list[Problem]]:
     """The problems to train on and those to evaluate on."""
-    problems = load_problems("train", comparison.source)
+    numbers = comparison.scorer is None
+    problems = load_problems("train", comparison.source, numbers)
     count = comparison.eval_count
     if comparison.eval_split == "train":
         return problems[count:], problems[:count]
-    return problems, load_problems("test", comparison.source)[:count]
+    return problems, load_problems("test", comparison.source, numbers)[:count]
 
 
 def read_finished(folder: Path | None, method: Method, settings: TrainSettings) -> Run | None:

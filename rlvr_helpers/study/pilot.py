@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def calibrate_clip_range(
     settings: TrainSettings | None = None,
     share: float = 0.30,
     problems: list[Problem] | None = None,
+    reward: Callable[[str, str], float] | None = None,
+    scorer: Callable[..., float | dict[str, float]] | None = None,
 ) -> tuple[float, float, list[StepRecord]]:
     """A clip range for a method from a pilot without the clip, on training problems: (clip_low,
     clip_high, records).
@@ -30,14 +33,14 @@ def calibrate_clip_range(
     epsilon is where |log ratio| is exceeded by `share` of the ratios of the last pass, the median
     over the pilot's steps; about half of those have the sign that makes the clip bind. Low and high
     keep the paper's proportion of 3 to 4. The policy (a name, or a Policy, which is trained) is not
-    to be used for the comparison itself.
+    to be used for the comparison itself. reward, scorer: as in `train`.
     """
     settings = settings or TrainSettings(steps=8, seed=1000)
     pilot = replace(method, clip_low=math.inf, clip_high=math.inf)
     policy = load_policy(policy) if isinstance(policy, str) else policy
-    records = list(
-        train(policy, problems or load_problems("train", policy.problems), pilot, settings=settings)
-    )
+    problems = problems or load_problems("train", policy.problems)
+    steps = train(policy, problems, pilot, settings=settings, reward=reward, scorer=scorer)
+    records = list(steps)
     level = "token_log_ratio" if method.ratio_level == "token" else "sequence_log_ratio"
     found = [
         exceeded_by(getattr(r, level), share) for r in records if getattr(r, level) is not None
@@ -52,7 +55,7 @@ def calibrate_clip_range(
 
 
 # what a kept pilot must share
-PILOT_OF = ("policy", "problems", "reward", "lora_rank", "compute", "faults")
+PILOT_OF = ("policy", "problems", "reward", "scorer", "lora_rank", "compute", "faults")
 
 
 def run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
@@ -79,7 +82,9 @@ def _run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
             )
         return run.method.clip_low, run.method.clip_high, run.records
     policy, (problems, _) = start_policy(comparison), split_problems(comparison)
-    low, high, records = calibrate_clip_range(policy, GSPO, settings, problems=problems)
+    low, high, records = calibrate_clip_range(
+        policy, GSPO, settings, problems=problems, **comparison.pays
+    )
     if file:
         run = replace(mine, settings=settings, records=records)
         save_run(replace(run, method=replace(GSPO, clip_low=low, clip_high=high)), file)

@@ -1,8 +1,8 @@
-"""Which settings suit which model? And the comparison that this course grew from, mended: every
-correction with its reason and a switch.
+"""The comparison that this course grew from, corrected: every correction with its reason and a
+switch.
 
-    python -m rlvr_helpers.compare --preset original --corrections          # what was mended, and
-    why python -m rlvr_helpers.compare --preset original --out runs/original    # run it
+    python -m rlvr_helpers.compare --preset original --corrections         # what was corrected
+    python -m rlvr_helpers.compare --preset original --out runs/original   # run it
     python -m rlvr_helpers.compare --preset fair --model qwen2.5-1.5b --out runs/fair
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, PAPER_SETTINGS
 from rlvr_helpers.study.comparison import Comparison
 from rlvr_helpers.study.recipes import settings_for
+from rlvr_helpers.train_settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -90,22 +91,6 @@ def original(without: tuple[str, ...] = (), seeds: int = 1, out: str | None = No
             raise ValueError(f"there is no correction {name!r}: choose from {', '.join(names)}")
     several = "several_updates" not in without
     on_test = "test_split" not in without
-    settings = replace(
-        settings_for("qwen2.5-1.5b"),
-        steps=200,
-        prompts_per_step=2,
-        group_size=8,
-        max_tokens=400,
-        learning_rate=5e-6,
-        warmup_steps=0,
-        decay_steps=None,
-        betas=(0.9, 0.999),
-        weight_decay=0.01,
-        max_grad_norm=0.1,
-        epochs=2 if several else 1,
-        minibatches=2 if several else 1,
-        eval_every=200,
-    )
     divisor = "constant" if "dr_grpo_divisor" not in without else "sequence_mean"
     grpo, dr_grpo, gspo = (
         replace(method, clip_low=0.1, clip_high=0.1, kl_coef=0.04)
@@ -118,7 +103,7 @@ def original(without: tuple[str, ...] = (), seeds: int = 1, out: str | None = No
         "qwen2.5-1.5b",
         (gspo, grpo, replace(dr_grpo, aggregation=divisor)),
         tuple(range(seeds)),
-        settings=settings,
+        settings=original_settings(updates=2 if several else 1),
         problems="gsm8k",
         eval_count=1319 if on_test else 50,
         eval_split="test" if on_test else "train",
@@ -127,6 +112,26 @@ def original(without: tuple[str, ...] = (), seeds: int = 1, out: str | None = No
         faults=tuple(
             name for name in without if name in ("chat_template", "end_tokens", "float32_masters")
         ),
+    )
+
+
+def original_settings(updates: int) -> TrainSettings:
+    """The original comparison's own settings. updates: passes over a rollout, and mini-batches."""
+    return replace(
+        settings_for("qwen2.5-1.5b"),
+        steps=200,
+        prompts_per_step=2,
+        group_size=8,
+        max_tokens=400,
+        learning_rate=5e-6,
+        warmup_steps=0,
+        decay_steps=None,
+        betas=(0.9, 0.999),
+        weight_decay=0.01,
+        max_grad_norm=0.1,
+        epochs=updates,
+        minibatches=updates,
+        eval_every=200,
     )
 
 

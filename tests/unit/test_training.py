@@ -792,8 +792,8 @@ def test_lengths_of_right_and_of_wrong_completions(policy, problems):
     """A rollout in which every other completion is right, at known lengths."""
     verdicts = [i % 2 == 0 for i in range(16)]
 
-    def verdict_made_here(rollout, batch):
-        return replace(judge(rollout, batch), strict=verdicts)
+    def verdict_made_here(*args):
+        return replace(judge(*args), strict=verdicts)
 
     record = next(
         train(policy, problems, GRPO, SMALL, letters, stages=Stages(judge=verdict_made_here))

@@ -1,0 +1,115 @@
+"""What a run works on, and the functions that its steps are made of."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.advantages import group_advantages, groups_without_signal
+from rlvr_helpers.checkpoints import name_of_problems
+from rlvr_helpers.engine.names import name_of
+from rlvr_helpers.evaluation import judge, score_rollout
+from rlvr_helpers.losses import policy_loss
+from rlvr_helpers.minibatches import score_before_updates, update
+from rlvr_helpers.models import Policy, format_prompt
+from rlvr_helpers.problems import Problem
+from rlvr_helpers.rewards import Score, as_scorer
+from rlvr_helpers.sampling import Rollout, sample_groups
+from rlvr_helpers.scoring import score_tokens
+from rlvr_helpers.train_settings import TrainSettings
+
+
+def problems_of_step(problems: list[Problem], step: int, settings: TrainSettings) -> list[Problem]:
+    """The problems of a step (from 1): epoch after epoch of a shuffled list, the same for every
+    method of a seed."""
+    count = len(problems)
+    positions = range((step - 1) * settings.prompts_per_step, step * settings.prompts_per_step)
+    epochs = {epoch: list(problems) for epoch in sorted({at // count for at in positions})}
+    for epoch, order in epochs.items():
+        random.Random(f"{settings.seed}/{epoch}").shuffle(order)
+    return [epochs[at // count][at % count] for at in positions]
+
+
+def sample_step(
+    policy: Policy, batch: list[Problem], step: int, settings: TrainSettings
+) -> Rollout:
+    """The rollout of a step. Its noise depends only on seed, step, row and position."""
+    generator = torch.Generator().manual_seed(settings.noise_seed(step))
+    prompts = [format_prompt(policy, problem.question) for problem in batch]
+    return sample_groups(
+        policy,
+        prompts,
+        settings.group_size,
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        generator=generator,
+    )
+
+
+def score_rewards(
+    rollout: Rollout, batch: list[Problem], reward: Callable[[str, str], float] | list[Score]
+) -> Tensor:
+    """The rewards of a rollout, [P, G]. reward: a reward(text, gold), or the scores of
+    `score_rollout`. Raises ValueError if the reward function returns no number."""
+    scores = reward
+    if not isinstance(reward, list):
+        scores = score_rollout(as_scorer(reward), rollout, batch)
+    values = [score.reward for score in scores]
+    return torch.tensor(values, dtype=torch.float32).view(len(batch), rollout.group_size)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The functions that a step is made of. Give another to study what it does:
+    `Stages(loss=my_loss)`.
+
+    The bug hunt of lesson 08 is made so, and tests watch a step through them.
+    """
+
+    sample: Callable = sample_step
+    rate: Callable = score_rewards
+    advantages: Callable = group_advantages
+    no_signal: Callable = groups_without_signal
+    score: Callable = score_tokens
+    score_before: Callable = score_before_updates
+    loss: Callable = policy_loss
+    update: Callable = update
+    judge: Callable = judge
+
+    @property
+    def exchanged(self) -> dict[str, str]:
+        """The names of those that are not the course's own, by stage; of the loss in any case."""
+        own = Stages()
+        names = [f.name for f in fields(self) if getattr(self, f.name) is not getattr(own, f.name)]
+        return {name: name_of(getattr(self, name)) for name in dict.fromkeys(["loss", *names])}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run works on. It travels through the loop together.
+
+    scorer: pays for completions. verdicts: the scorer that says what is correct on the held-out
+        problems; None: the reader of numbers.
+    """
+
+    policy: Policy
+    problems: list[Problem]
+    scorer: Callable[..., Any]
+    eval_problems: list[Problem] = field(default_factory=list)
+    verdicts: Callable[..., Any] | None = None
+    stages: Stages = Stages()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What a run is made of beside method and settings, by name, so that no other resumes
+        it."""
+        weights = getattr(self.verdicts, "weights", None)
+        whole = self.verdicts is not None
+        return {
+            "reward": name_of(self.scorer) + (f" with weights {weights}" if weights else ""),
+            "problems": name_of_problems(self.problems, whole),
+            "eval_problems": name_of_problems(self.eval_problems, whole),
+        } | self.stages.exchanged
