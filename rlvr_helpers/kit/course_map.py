@@ -24,7 +24,7 @@ LESSONS = [
         "00",
         "00_start_here",
         "Can a model teach itself arithmetic in one minute?",
-        minutes=15,
+        minutes=18,
         box="problems",
     ),
     Lesson("01", "01_sampling", "What is a rollout?", minutes=35, box="sampling"),

@@ -15,6 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 
 KEPT_METADATA = ("kernelspec", "language_info")
+KEPT_OF_CELLS = ("tags", "jupyter", "jp-MarkdownHeadingCollapsed", "waiting_minutes")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -40,9 +41,7 @@ def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     }
     notebook.metadata["language_info"] = {"name": "python"}
     for cell in notebook.cells:
-        cell.metadata = {
-            key: value for key, value in cell.metadata.items() if key in ("tags", "jupyter")
-        }
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key in KEPT_OF_CELLS}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if keep(output)]
     return notebook

@@ -51,14 +51,23 @@ class TrainingDashboard:
         records = list(dashboard.watch(train(policy, problems, GRPO, TrainSettings(steps=30))))
 
     Interrupting the kernel does what Stop does. At the end the live picture is replaced by a still
-    one, so that the saved notebook shows it without a kernel. name: what the titles call the run,
-    by default the method.
+    one, so that the saved notebook shows it without a kernel.
+
+    name: what the titles call the run, by default the method. simple: only the reward is shown
+    until the button "All panels" is pressed.
     """
 
-    def __init__(self, total_steps: int, method: Method | None = None, name: str | None = None):
+    def __init__(
+        self,
+        total_steps: int,
+        method: Method | None = None,
+        name: str | None = None,
+        simple: bool = False,
+    ):
         self.total_steps = total_steps
         self.method = method
         self.name = name
+        self.simple = simple
         self._label = name or (method.name if method else "")
         # a comparison makes several side by side
         self._runs: dict[str, list[StepRecord]] = {self._label: []}
@@ -74,15 +83,21 @@ class TrainingDashboard:
         self.stop_button.on_click(self.stop)
         self.status = ipywidgets.HTML("Starting: the first rollout is being sampled.")
         self.image = ipywidgets.HTML()
-        self.box = ipywidgets.VBox(
-            [ipywidgets.HBox([self.bar, self.stop_button, self.status]), self.image]
-        )
-        answers_at_once(self.stop_button)
+        self.all_button = ipywidgets.Button(description="All panels")
+        self.all_button.on_click(self.show_all)
+        buttons = [self.stop_button, *([self.all_button] if simple else [])]
+        self.box = ipywidgets.VBox([ipywidgets.HBox([self.bar, *buttons, self.status]), self.image])
+        answers_at_once(self.stop_button, self.all_button)
 
     def stop(self, _=None) -> None:
         """Asks for a stop; the step under way is finished first."""
         self.stopped = True
         self.status.value = "Stopping after this step."
+
+    def show_all(self, _=None) -> None:
+        """Shows all panels from now on."""
+        self.simple = False
+        self._drawn = 0.0
 
     def watch(self, steps: Iterable) -> Iterator:
         """Passes on records (of `train`) or progress (of `run_comparison`) and shows them as they
@@ -143,7 +158,8 @@ class TrainingDashboard:
         )
 
     def _figure(self):
-        return plots.dashboard(self.records, self._run_steps, self.method, self.name)
+        draw = plots.reward_curve if self.simple else plots.dashboard
+        return draw(self.records, self._run_steps, self.method, self.name)
 
     def _finish(self, handle) -> None:
         """Puts a still picture in the place of the live one."""

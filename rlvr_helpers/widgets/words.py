@@ -314,3 +314,77 @@ CLIP_STAGE = {
     "seed": "seed",
     "take_range": "Range {span}: accuracy at the end {ends} percent",
 }
+
+ONE_GROUP = {
+    "question": "{question} (answer: {answer})",
+    "stage": "step",
+    "stages": {
+        "sample": "1 sample",
+        "reward": "2 reward",
+        "advantage": "3 advantage",
+        "update": "4 update",
+    },
+    "reset": "Marks as they were",
+    "opening": "<reasoning>",
+    "verdicts": ["incorrect", "correct"],
+    "mark": "Answer {row} is marked {verdict}. Press to change it.",
+    "unmarked": "Not marked yet",
+    "first": "How likely each first word is",
+    "others": "other",
+    "before": "before",
+    "after": "after the update",
+    "stands": "{word}: {before}.",
+    "moved": "{word}: {before} before, {after} after.",
+    "notes": {
+        "sample": "Eight answers to one problem, with chance in every word. Go to step 2.",
+        "reward": (
+            "A program marks each answer: 1 if the number in the answer tag is correct, else 0."
+            " {n} of 8 are marked correct."
+        ),
+        "advantage": (
+            "The advantage A is an answer's reward minus the mean reward of the group."
+            " Above the mean: say this more often. Below: less often."
+        ),
+        "update": (
+            "One real update with these marks: “It” goes from {before} to {after}."
+            " Change a mark and see what the update would have done."
+        ),
+        "equal": "All eight have one mark: every advantage is 0, and the update changes nothing.",
+    },
+    "alt": "Eight answers, their marks, and the first word before and after one update: {told}.",
+    "still": (
+        "Live in JupyterLab once its cell has run: go through the four steps, change a mark and"
+        " see what the update would have done."
+    ),
+}
+
+SAMPLER = {
+    "question": "{question} (answer: {answer})",
+    "sentence": "The sentence so far",
+    "back": "Go back to before “{token}”",
+    "noise": "noise",
+    "needle": "The noise, as a needle on the line",
+    "temperature": "temperature",
+    "next": "Next token",
+    "finish": "Finish the sentence",
+    "restart": "Start again",
+    "picked": (
+        "The noise falls into the piece of “{token}”, from {start} to {end}: {p} of the line,"
+        " a log-prob of {logp} nats."
+    ),
+    "ended": "The completion has ended. Click a word to go back to it and say something else.",
+    "waiting": "Asking the model what comes next.",
+    "unrecorded": (
+        "What comes next here was not recorded. In JupyterLab the model is asked. Click a word to"
+        " go back."
+    ),
+    "branches": "Branches that you left or finished",
+    "alt": (
+        "The line from 0 to 1 in pieces, one for each word. The noise {noise} falls into “{token}”,"
+        " {share} % of the line."
+    ),
+    "still": (
+        "Live in JupyterLab once its cell has run: drag the noise and the temperature, choose the"
+        " next token, go back and let the sentence branch."
+    ),
+}

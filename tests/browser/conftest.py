@@ -64,7 +64,9 @@ def pages(browser_path, tmp_path_factory):
             )
             file.write_text(html, encoding="utf-8")
             page.goto(file.as_uri())
-            page.get_by_role("listbox").first.wait_for()
+            page.wait_for_function(
+                "[...document.querySelectorAll('[data-rlvr]')].some(place => place.rlvr)"
+            )
             return page
 
         yield open_page

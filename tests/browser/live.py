@@ -57,7 +57,8 @@ CONTRAST = """(root) => {
 def contrasts(page: Page) -> list[tuple[float, str]]:
     """The contrast of every text of the explorer to what is behind it."""
     page.wait_for_function(
-        f"{PLACE}.root.querySelector('canvas').getBoundingClientRect().width > 0"
+        f"[...{PLACE}.root.querySelectorAll('canvas')]"
+        ".every(canvas => canvas.getBoundingClientRect().width > 0)"
     )
     page.evaluate(
         "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"

@@ -176,6 +176,8 @@ USUAL = {name: lambda draw=draw: draw(RUNS) for name, draw in OF_RUNS.items()} |
     "finals": lambda: final_accuracy_intervals(table_rows(RESULTS)),
     "differences": lambda: difference_intervals(paired_differences(RESULTS)),
     "dashboard": lambda: plots.dashboard(RUNS["GSPO"][0], STEPS, GSPO),
+    "reward_curve": lambda: plots.reward_curve(RUNS["GSPO"][0], STEPS, GSPO),
+    "reward_curve of no step": lambda: plots.reward_curve([], STEPS, GSPO),
 }
 
 

@@ -1,57 +1,145 @@
-"""Explorers of lesson 01: temperature and top-p at any place of the four rollouts, and pass@k of a
-group."""
+"""The sampler: a number line of what the model may say next, and a needle that chooses.
+
+sampler = next_token()
+sampler                      # as a cell's last line it shows itself
+sampler.temperature = 0.5    # every value that a reader changes is a trait
+"""
+
+import base64
+from html import escape
+from pathlib import Path
 
 import ipywidgets
+import numpy as np
 import torch
-from matplotlib.figure import Figure
+import traitlets
+from torch import Tensor
 
-from rlvr_helpers.kit.recorded import four_rollouts
-from rlvr_helpers.lessons.l01_sampling import figures as plots
-from rlvr_helpers.models import load_policy
+from rlvr_helpers.kit.recorded import FourRollouts, four_rollouts
+from rlvr_helpers.lessons.l01_sampling import figures
+from rlvr_helpers.models import Policy, load_policy
+from rlvr_helpers.sampling import pick_tokens
 from rlvr_helpers.widgets.explorer import Explorer
+from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.words import SAMPLER
 
-GROUP_SIZE = 8
+UNIT = 0.001  # nats
+NOISE = 0.62  # that the explorer opens with
+INK = "#767676"
+BLUE = "#0072B2"
 
 
-def next_token() -> Explorer:
-    """What `tiny` says next at a place of one of the four rollouts, at a temperature and top-p."""
-    four = four_rollouts()
+class Sampler(LiveExplorer):
+    """Its traits are what a reader changes.
+
+    prefix:      token ids of the sentence so far
+    noise:       from 0 to 1, where the needle stands
+    temperature: 0.1 to 2
+    more:        the prefix that the kernel was asked about last, and its log-probs as text
+    """
+
+    script = Path(__file__).with_name("explorer.js")
+    prefix = value(traitlets.List(traitlets.Int()))
+    noise = value(traitlets.Float(NOISE, min=0.0, max=0.9999))
+    temperature = value(traitlets.Float(1.0, min=0.1, max=2.0))
+    more = value(traitlets.List(default_value=["", ""]))
+
+    def __init__(self, policy: Policy, prompt_ids: Tensor, data: dict, still: Still, **values):
+        self.policy = policy
+        self.prompt_ids = prompt_ids
+        self.known = {prefix for prefix, _ in data["nodes"]}
+        super().__init__(data, SAMPLER, still, **values)
+        self.observe(self.ask, "prefix")
+
+    def ask(self, _=None) -> None:
+        """Asks the model what comes after the sentence, where that was not recorded."""
+        name = " ".join(map(str, self.prefix))
+        if name not in self.known:
+            row = next_logprobs(self.policy, self.prompt_ids, self.prefix)[-1]
+            self.more = [name, packed(row)]
+
+
+def next_token() -> Sampler:
+    """The sampler on the prompt of the four rollouts, with what follows each of their beginnings
+    recorded."""
     policy = load_policy("tiny")
-    ids = torch.cat([four.prompt_ids, four.completion_ids], dim=1)
-    first = four.prompt_ids.shape[1] - 1
-    with torch.no_grad():  # the padding on the right is seen by no earlier place
-        logits = policy.model(input_ids=ids, use_cache=False).logits[:, first:-1].double().numpy()
-    words = policy.tokenizer.convert_ids_to_tokens(list(range(logits.shape[-1])))
-    taken = four.completion_ids.tolist()
-    lengths = four.lengths.tolist()
+    four = four_rollouts()
+    prompt = four.prompt_ids[0]
+    data = {
+        "question": four.question,
+        "answer": four.answer,
+        "vocabulary": policy.tokenizer.convert_ids_to_tokens(list(range(len(policy.tokenizer)))),
+        "ends": list(policy.end_ids),
+        "budget": four.max_tokens,
+        "nodes": recorded_nodes(policy, four),
+    }
+    first = four.completion_ids[0, :1].tolist()
+    picture = still(next_logprobs(policy, prompt, first)[-1], data["vocabulary"])
+    return Sampler(policy, prompt, data, picture, prefix=first)
 
-    def draw(rollout: str, place: int, temperature: float, top_p: float) -> Figure:
-        row = four.kinds.index(rollout)
-        t = min(place, lengths[row]) - 1
-        before = " ".join(
-            ["…", *four.tokens[row][max(0, t - 4) : t]] if t else ["…", "<|assistant|>"]
+
+@torch.no_grad()
+def next_logprobs(policy: Policy, prompt_ids: Tensor, tokens: list[int]) -> Tensor:
+    """Log-probs of the next token after the prompt and after each token of a completion,
+    [len(tokens) + 1, V], in nats."""
+    ids = torch.cat([prompt_ids, torch.tensor(tokens, dtype=prompt_ids.dtype)])[None]
+    logits = policy.model(input_ids=ids.to(policy.device), use_cache=False).logits[0].cpu()
+    return logits[len(prompt_ids) - 1 :].double().log_softmax(dim=-1)
+
+
+def recorded_nodes(policy: Policy, four: FourRollouts) -> list[tuple[str, str]]:
+    """Every beginning of the four rollouts, as token ids with blanks, and the log-probs after
+    it."""
+    found = {}
+    for row, length in zip(four.completion_ids.tolist(), four.lengths.tolist(), strict=True):
+        tokens = row[: length - 1]
+        logprobs = next_logprobs(policy, four.prompt_ids[0], tokens)
+        for t in range(1, length):
+            found[" ".join(map(str, tokens[:t]))] = packed(logprobs[t])
+    return list(found.items())
+
+
+def packed(logprobs: Tensor) -> str:
+    """Log-probs [V] as base64 of 16-bit whole numbers of UNIT."""
+    whole = (logprobs / UNIT).round().clamp(min=-32768)
+    return base64.b64encode(whole.numpy().astype(np.int16).tobytes()).decode()
+
+
+def still(logprobs: Tensor, vocabulary: list[str]) -> Still:
+    """The number line after the first tag, and the needle where the explorer opens."""
+    # the pieces
+    p = logprobs.exp()
+    starts = p.cumsum(dim=0) - p
+    shapes = []
+    for token in p.topk(8).indices.tolist():
+        x = 10 + 740 * starts[token].item()
+        width = 740 * p[token].item()
+        shapes.append(
+            f'<rect x="{x:.0f}" y="34" width="{max(width - 1, 1):.0f}" height="40" fill="{BLUE}"'
+            ' opacity="0.35"/>'
         )
-        return plots.next_token(logits[row, t], words, taken[row][t], before, temperature, top_p)
+        if width > 9 * len(vocabulary[token]):
+            label = escape(vocabulary[token])
+            shapes.append(f'<text x="{x + width / 2:.0f}" y="59">{label}</text>')
 
-    return Explorer(
-        draw,
-        rollout=ipywidgets.Dropdown(options=four.kinds, value=four.kinds[0], description="rollout"),
-        place=ipywidgets.IntSlider(
-            3, min=1, max=max(lengths), description="place in the completion"
-        ),
-        temperature=ipywidgets.FloatSlider(
-            1.0, min=0.1, max=2.0, step=0.1, description="temperature"
-        ),
-        top_p=ipywidgets.FloatSlider(1.0, min=0.1, max=1.0, step=0.05, description="top-p"),
+    # the needle and the axis
+    at = 10 + 740 * NOISE
+    shapes.append(f'<path d="M{at:.0f} 78V24l-7 -12h14l-7 12" stroke="{INK}" stroke-width="2"/>')
+    shapes.append(f'<path d="M10 80h740" stroke="{INK}"/>')
+    shapes += [f'<text x="{10 + 740 * x:.0f}" y="97">{x:g}</text>' for x in (0.02, 0.5, 0.98)]
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="760" height="104" font-size="13"'
+        f' font-family="sans-serif" text-anchor="middle" fill="{INK}">{"".join(shapes)}</svg>'
     )
+    token = pick_tokens(logprobs[None], torch.tensor([NOISE]), temperature=1.0)[0].item()
+    alt = SAMPLER["alt"].format(noise=NOISE, token=vocabulary[token], share=f"{100 * p[token]:.0f}")
+    return Still(svg, alt, 760, height=104, description=SAMPLER["still"])
 
 
 def pass_at_k_of_a_group() -> Explorer:
     """pass@k of a group of eight answers."""
     return Explorer(
-        lambda right, k: plots.pass_at_k_curve(right, k, GROUP_SIZE),
-        right=ipywidgets.IntSlider(
-            1, min=0, max=GROUP_SIZE, description=f"right answers of {GROUP_SIZE}"
-        ),
-        k=ipywidgets.IntSlider(4, min=1, max=GROUP_SIZE, description="k, answers drawn"),
+        lambda right, k: figures.pass_at_k_curve(right, k, 8),
+        right=ipywidgets.IntSlider(1, min=0, max=8, description="right answers of 8"),
+        k=ipywidgets.IntSlider(4, min=1, max=8, description="k, answers drawn"),
     )

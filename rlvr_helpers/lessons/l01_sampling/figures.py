@@ -1,5 +1,5 @@
-"""Figures of lesson 01: how surprising each sampled token is, the next-token distribution, groups
-by their right answers, pass@k."""
+"""Figures of lesson 01: how surprising each sampled token is, groups by their right answers,
+pass@k."""
 
 from collections.abc import Mapping, Sequence
 
@@ -68,88 +68,6 @@ def _surprise_line(kind: str, tokens: Sequence[str], values: np.ndarray) -> str:
     return (
         f"{kind}: {len(tokens)} tokens, {values.sum():.1f} nats in all, most for {tokens[worst]!r}"
         f" with {values[worst]:.1f}"
-    )
-
-
-def truncated_softmax(logits: np.ndarray, temperature: float, top_p: float) -> np.ndarray:
-    """Probabilities [V] at a temperature, cut to the smallest set of likeliest tokens that holds
-    `top_p`, rescaled to 1."""
-    scaled = np.asarray(logits, dtype=float) / temperature
-    p = np.exp(scaled - scaled.max())
-    p /= p.sum()
-    order = np.argsort(-p, kind="stable")
-    before = p[order].cumsum() - p[order]
-    p[order[(before >= top_p) & (np.arange(len(p)) > 0)]] = 0.0
-    return p / p.sum()
-
-
-def next_token(
-    logits: np.ndarray,
-    words: Sequence[str],
-    taken: int,
-    before: str,
-    temperature: float,
-    top_p: float,
-    shown: int = 8,
-) -> Figure:
-    """The next-token distribution [V] as it is sampled at a temperature and top-p (bars), and the
-    model's own (ticks).
-
-    taken: the token that the rollout took at this place; before: the last words before it.
-    """
-    own = truncated_softmax(logits, 1.0, 1.0)
-    sampled = truncated_softmax(logits, temperature, top_p)
-    kept = int((sampled > 0).sum())
-    said = _share(sampled[taken]) if sampled[taken] > 0 else "never"
-    title = (
-        f"After “{before}” the rollout took “{words[taken]}”: {said} as sampled,"
-        f" {_share(own[taken])} in the model"
-    )
-    fig, axes = house.figure(3.6, title, left=1.15, right=0.75, top=0.1, bottom=0.72, title_lines=2)
-    ax = axes[0, 0]
-    rows = list(np.argsort(-own, kind="stable")[:shown])
-    if taken not in rows:
-        rows[-1] = taken
-    for y, token in enumerate(rows):
-        color = ORANGE if token == taken else BLUE
-        ax.barh(y, sampled[token], height=0.62, color=color)
-        if own[token] > 0.002:  # a line on the axis would say nothing
-            ax.plot(
-                [own[token]] * 2, [y - 0.42, y + 0.42], color=house.INK, lw=2, solid_capstyle="butt"
-            )
-        text = _share(sampled[token]) if sampled[token] > 0 else "cut off"
-        ax.text(
-            max(sampled[token], own[token]) + 0.015, y, text, va="center", color=house.INK, size=8.5
-        )
-    house.rows_axis(ax, range(len(rows)), [words[token] for token in rows])
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlim(0, 1)
-    house.percent_axis(ax.xaxis, 0.2)
-    ax.set_xlabel("probability of the next token")
-    house.note(
-        fig,
-        f"Bars: as sampled, {kept} of {len(own)} tokens possible. Upright lines: the model's own,"
-        " at temperature 1.",
-    )
-    lines = [
-        f"temperature {temperature:g}, top-p {top_p:g}",
-        f"{kept} of {len(own)} tokens can be sampled",
-    ]
-    lines += [
-        f"{words[token]}: sampled {_share(sampled[token])}, the model's own {_share(own[token])}"
-        for token in rows
-    ]
-    return house.finish(fig, "Bars of the next-token distribution", lines)
-
-
-def _share(p: float) -> str:
-    """0.9371 -> "93.7 %"; what is small but not 0 keeps a digit."""
-    return (
-        f"{100 * p:.1f}\xa0%"
-        if p >= 0.001 or p == 0
-        else f"{100 * p:.1g}\xa0%"
-        if p >= 1e-6
-        else "below 0.0001\xa0%"
     )
 
 

@@ -1,0 +1,154 @@
+// One group, step by step: eight answers, their marks, their advantages, and the first word before
+// and after one update. Every update was made by the package, for each of the 256 ways to mark the
+// eight; here one is looked up. Words: words.py.
+
+const STAGES = ["sample", "reward", "advantage", "update"];
+const WIDE = { word: 56, from: 62, to: 262, height: 48 }; // pixels of the bars
+
+/** The place of these marks among all recorded updates: bit i is mark i. */
+const pattern = (marks) => sum(marks.map((mark, i) => mark * 2 ** i));
+
+/** Probabilities of the words and of all others together: before, and after an update. */
+function firstWords(data, marks) {
+  const whole = (known) => [...known, Math.max(0, 1 - sum(known))];
+  return { before: whole(data.before), after: whole(data.after[pattern(marks)]) };
+}
+
+function explorer(root, values, data, words) {
+  // what can be changed: the stage, and the marks
+  const stages = choice({
+    name: words.stage,
+    options: STAGES.map((stage) => [stage, words.stages[stage]]),
+    read: () => values.get("stage"),
+    write: (stage) => values.set("stage", stage),
+  });
+  const flip = (row) => {
+    const marks = values.get("marks").map((mark, i) => (i === row ? 1 - mark : mark));
+    values.set("marks", marks);
+  };
+  const back = html("button", { type: "button", onclick: () => reset() }, words.reset);
+  const reset = () => values.set("marks", data.rewards);
+
+  // eight answers to the left, the first word to the right, what happened below
+  const rows = data.rows.map(([first, rest], row) => answerRow(first, rest, () => flip(row)));
+  const answers = html("div", { class: "answers" }, ...rows.map((row) => row.element));
+  const bars = [...data.words.map((word) => `“${word}”`), words.others].map(wordBar);
+  const drawing = svg("svg", { width: 330, height: WIDE.height * bars.length, role: "img" });
+  drawing.append(...bars.map((bar, i) => place(bar.element, i)));
+  const key = html("p", { class: "key" }, html("i", {}), words.before, html("b", {}), words.after);
+  const side = html("div", { class: "side" }, html("h3", {}, words.first), drawing, key);
+  const note = html("p", { class: "note", "aria-live": "polite" });
+  root.append(
+    html("p", { class: "question" }, fill(words.question, data)),
+    html("div", { class: "controls" }, stages.element, back),
+    html("div", { class: "main" }, answers, side),
+    note,
+  );
+
+  const draw = () => {
+    const stage = STAGES.indexOf(values.get("stage"));
+    const marks = values.get("marks");
+    const advantages = groupAdvantages(marks, "none");
+    const shown = firstWords(data, marks);
+    stages.update();
+    back.disabled = pattern(marks) === pattern(data.rewards);
+    rows.forEach((row, i) => row.update({ stage, mark: marks[i], a: advantages[i], i }));
+    bars.forEach((bar, i) => bar.update(shown.before[i], stage === 3 ? shown.after[i] : null));
+    key.lastChild.previousSibling.hidden = stage < 3;
+    const told = { n: sum(marks), before: percent(shown.before[0]), after: percent(shown.after[0]) };
+    say(note, fill(words.notes[noteOf(stage, sum(marks), marks.length)], told));
+    set(drawing, "aria-label", inWords(stage, shown));
+  };
+  const noteOf = (stage, correct, count) =>
+    stage >= 2 && (correct === 0 || correct === count) ? "equal" : STAGES[stage];
+  const inWords = (stage, { before, after }) =>
+    [...data.words, words.others]
+      .map((word, i) => {
+        const told = { word, before: percent(before[i]), after: percent(after[i]) };
+        return fill(stage === 3 ? words.moved : words.stands, told);
+      })
+      .join(" ");
+
+  /** One answer: its mark as a button, its advantage, its text. */
+  function answerRow(first, rest, change) {
+    const mark = html("button", { type: "button", class: "mark", onclick: change });
+    const advantage = html("span", { class: "advantage" });
+    const word = html("b", {}, first);
+    const text = html("span", { class: "text" }, `${words.opening} `, word, ` ${rest}`);
+    const element = html("div", { class: "row" }, mark, advantage, text);
+    const update = ({ stage, mark: correct, a, i }) => {
+      const verdict = words.verdicts[correct];
+      say(mark, stage ? `R = ${correct}` : "?");
+      set(mark, "aria-pressed", stage ? String(Boolean(correct)) : null);
+      set(mark, "aria-label", stage ? fill(words.mark, { row: i + 1, verdict }) : words.unmarked);
+      mark.disabled = !stage;
+      mark.classList.toggle("correct", Boolean(stage && correct));
+      say(advantage, stage >= 2 ? `A = ${number(a, 2, true)}` : "");
+      set(element, "data-way", stage >= 2 && a ? (a > 0 ? "up" : "down") : null);
+    };
+    return { element, update };
+  }
+
+  const redraw = onFrame(root, draw);
+  values.on(redraw);
+  draw();
+  return redraw;
+}
+
+const place = (element, i) => {
+  set(element, "transform", `translate(0 ${i * WIDE.height})`);
+  return element;
+};
+
+/** A word's probability before the update (outline) and after it (filled). */
+function wordBar(word) {
+  const axis = scale(0, 0.8, WIDE.from, WIDE.to);
+  const old = svg("rect", { x: WIDE.from, y: 4, height: 15, class: "old" });
+  const now = svg("rect", { x: WIDE.from, y: 21, height: 15 });
+  const oldText = svg("text", { y: 16 });
+  const nowText = svg("text", { y: 33, class: "label" });
+  const name = svg("text", { x: WIDE.word, y: 25, "text-anchor": "end", class: "label" }, word);
+  const update = (before, after) => {
+    set(old, "width", axis.at(before) - WIDE.from);
+    set(oldText, "x", axis.at(before) + 6);
+    say(oldText, percent(before));
+    now.style.display = after === null ? "none" : "";
+    say(nowText, after === null ? "" : percent(after));
+    if (after === null) return;
+    set(now, "width", axis.at(after) - WIDE.from);
+    set(now, "class", after >= before ? "up" : "down");
+    set(nowText, "x", axis.at(after) + 6);
+  };
+  return { element: svg("g", {}, name, old, oldText, now, nowText), update };
+}
+
+const style = `
+  .rlvr p, .rlvr h3 { margin: 0; font-size: 13px; }
+  .question { font-weight: 600; padding-bottom: 8px; }
+  .controls { display: flex; flex-wrap: wrap; gap: 8px 16px; padding-bottom: 8px; }
+  .main { display: grid; grid-template-columns: minmax(0, 1fr) 340px; gap: 18px; }
+  .row { display: grid; grid-template-columns: 62px 74px minmax(0, 1fr); gap: 8px;
+    align-items: center; min-height: 42px; border-top: 1px solid var(--faint); padding: 2px 0; }
+  .row .text { line-height: 1.3; color: var(--soft); }
+  .row .text b { color: var(--ink); border-bottom: 2px solid var(--line); }
+  .row[data-way=up] .text b { border-color: var(--up); }
+  .row[data-way=down] .text b { border-color: var(--down); }
+  .rlvr .mark { padding: 2px 4px; font-variant-numeric: tabular-nums; }
+  .rlvr .mark.correct { border: 2px solid var(--up); font-weight: 600; }
+  .rlvr .mark:disabled { color: var(--soft); cursor: default; }
+  .advantage { font-variant-numeric: tabular-nums; }
+  .row[data-way=up] .advantage { color: var(--up-text); }
+  .row[data-way=down] .advantage { color: var(--down-text); }
+  .side h3 { padding-bottom: 6px; }
+  .old { fill: none; stroke: var(--line); stroke-width: 1.5; }
+  .up { fill: var(--up); }
+  .down { fill: var(--down); }
+  .key { display: flex; align-items: center; gap: 7px; color: var(--soft); padding-top: 4px; }
+  .key i, .key b { width: 20px; height: 11px; border: 1.5px solid var(--line); }
+  .key b { background: var(--soft); border: 0; margin-left: 12px; }
+  .note { min-height: 40px; padding-top: 8px; border-top: 1px solid var(--faint); }
+  .rlvr [hidden] { display: none !important; }
+  @container explorer (max-width: 899px) {
+    .main { grid-template-columns: minmax(0, 1fr); }
+  }
+`;

@@ -1,0 +1,248 @@
+// The sampler: the line from 0 to 1 in pieces, one for each word; the noise as a needle that chooses
+// one; the sentence, word by word, and the branches that were left. Log-probs come from Python:
+// recorded for some beginnings, and by the kernel for every other one. Words: words.py.
+
+const LINE = { from: 10, to: 990, top: 34, height: 44 }; // pixels
+const NAMED = 0.012; // pieces from this share on are drawn one by one
+const KEPT = 5; // branches
+const TINTS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"];
+
+/** Log-probs in nats from base64 of 16-bit whole numbers, a thousandth of a nat each. */
+function readLogprobs(text) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return Array.from(new Int16Array(bytes.buffer), (x) => x / 1000);
+}
+
+/** Probabilities at a temperature: softmax(logp / temperature). */
+function atTemperature(logprobs, temperature) {
+  const top = Math.max(...logprobs);
+  const weights = logprobs.map((x) => Math.exp((x - top) / temperature));
+  const total = sum(weights);
+  return weights.map((w) => w / total);
+}
+
+/** The token in whose piece of the line the noise falls, and where its piece starts. */
+function pickToken(probabilities, noise) {
+  let start = 0;
+  for (let token = 0; token < probabilities.length; token++) {
+    if (start + probabilities[token] > noise) return { token, start };
+    start += probabilities[token];
+  }
+  const token = probabilities.length - 1;
+  return { token, start: start - probabilities[token] };
+}
+
+/** Uniform numbers in [0, 1), the same for the same seed (mulberry32). */
+function uniform(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let x = Math.imul(state ^ (state >>> 15), 1 | state);
+    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
+    return ((x ^ (x >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+function explorer(root, values, data, words) {
+  const known = new Map(data.nodes.map(([prefix, logprobs]) => [prefix, readLogprobs(logprobs)]));
+  const draws = uniform(7);
+  const branches = [];
+  const word = (token) => data.vocabulary[token];
+  const ended = (prefix) => data.ends.includes(prefix.at(-1)) || prefix.length >= data.budget;
+
+  /** What the model says after the sentence so far; undefined where nobody has asked it. */
+  const now = () => {
+    const prefix = values.get("prefix").join(" ");
+    const [asked, logprobs] = values.get("more");
+    if (logprobs && !known.has(asked)) known.set(asked, readLogprobs(logprobs));
+    return ended(values.get("prefix")) ? null : known.get(prefix);
+  };
+  const picked = () => {
+    const logprobs = now();
+    if (!logprobs) return null;
+    const probabilities = atTemperature(logprobs, values.get("temperature"));
+    const { token, start } = pickToken(probabilities, values.get("noise"));
+    return { probabilities, token, start, p: probabilities[token] };
+  };
+
+  // steps
+  const next = () => {
+    const found = picked();
+    if (!found) return;
+    values.set("prefix", [...values.get("prefix"), found.token]);
+    values.set("noise", Number(draws().toFixed(4)));
+    if (ended(values.get("prefix"))) leave(values.get("prefix"));
+  };
+  const leave = (sentence) => {
+    const text = sentence.map(word).join(" ");
+    if (branches.some((branch) => branch.startsWith(text))) return;
+    branches.unshift(text);
+    branches.length = Math.min(branches.length, KEPT);
+  };
+  const goTo = (length) => {
+    run.stop();
+    if (length === values.get("prefix").length) return;
+    leave(values.get("prefix"));
+    values.set("prefix", values.get("prefix").slice(0, length));
+  };
+  const run = player(() => (ended(values.get("prefix")) ? run.stop() : next()), 90);
+  const finish = () => {
+    next();
+    run.start();
+  };
+
+  // parts
+  const button = (text, onclick) => html("button", { type: "button", onclick }, text);
+  const nextButton = button(words.next, () => next());
+  const finishButton = button(words.finish, finish);
+  const restart = button(words.restart, () => goTo(1));
+  const noise = slider({
+    ...{ name: words.noise, min: 0, max: 0.9999, step: 0.01, text: (x) => number(x, 2) },
+    read: () => values.get("noise"),
+    write: (x) => values.set("noise", x),
+  });
+  const temperature = slider({
+    ...{ name: words.temperature, min: 0.1, max: 2, step: 0.1, text: (x) => number(x, 1) },
+    read: () => values.get("temperature"),
+    write: (x) => values.set("temperature", x),
+  });
+  const sentence = html("div", { class: "sentence", role: "group", "aria-label": words.sentence });
+  const drawing = svg("svg", { viewBox: "0 0 1000 112", class: "line" });
+  const axis = scale(0, 1, LINE.from, LINE.to);
+  const pieces = svg("g", {});
+  const ticksOf = svg("g", {});
+  drawAxis(ticksOf, axis, LINE.top + LINE.height + 4, { values: [0, 0.25, 0.5, 0.75, 1] });
+  const needle = svg("g", { class: "needle" }, svg("path", { d: "M0 82V24l-7 -12h14l-7 12" }));
+  drawing.append(pieces, ticksOf, needle);
+  const tell = handle(needle, {
+    ...{ name: words.needle, min: 0, max: 0.9999, step: 0.01, text: (x) => number(x, 2) },
+    read: () => values.get("noise"),
+    write: (x) => values.set("noise", x),
+  });
+  const drag = (x) => {
+    const shown = (1000 * x) / drawing.getBoundingClientRect().width;
+    values.set("noise", clamp(Number(axis.value(shown).toFixed(4)), 0, 0.9999));
+  };
+  draggable(needle, { move: drag, frame: drawing });
+  drawing.addEventListener("pointerdown", (event) => {
+    if (!needle.contains(event.target)) drag(event.clientX - drawing.getBoundingClientRect().left);
+  });
+  const note = html("p", { class: "note", "aria-live": "polite" });
+  const list = html("ol", { class: "branches", "aria-label": words.branches });
+  root.append(
+    html("p", { class: "question" }, fill(words.question, data)),
+    sentence,
+    drawing,
+    html("div", { class: "controls" }, noise.element, temperature.element),
+    html("div", { class: "controls" }, nextButton, finishButton, restart),
+    note,
+    html("h3", {}, words.branches),
+    list,
+  );
+
+  const draw = () => {
+    const prefix = values.get("prefix");
+    const found = picked();
+    drawSentence(prefix, found);
+    const at = axis.at(values.get("noise"));
+    set(needle, "transform", `translate(${at.toFixed(1)} 0)`);
+    pieces.replaceChildren(...(found ? drawPieces(found) : []));
+    for (const control of [noise, temperature]) control.update();
+    tell();
+    nextButton.disabled = finishButton.disabled = !found;
+    say(note, noteOf(prefix, found));
+    const text = prefix.map(word).join(" ");
+    list.replaceChildren(...branches.map((branch) => branchOf(branch, text)));
+  };
+  const noteOf = (prefix, found) => {
+    if (ended(prefix)) return words.ended;
+    if (!found) return values.model ? words.waiting : words.unrecorded;
+    return fill(words.picked, {
+      token: word(found.token),
+      start: number(found.start, 3),
+      end: number(found.start + found.p, 3),
+      p: percent(found.p),
+      logp: number(Math.log(found.p), 2),
+    });
+  };
+
+  /** The sentence as buttons that go back, and the word that the noise points at. */
+  function drawSentence(prefix, found) {
+    const focused = [...sentence.children].indexOf(root.getRootNode().activeElement);
+    const shown = prefix.map((token, i) => {
+      const about = fill(words.back, { token: word(token) });
+      const text = word(token);
+      const onclick = () => goTo(Math.max(i, 1));
+      return html("button", { type: "button", class: "said", title: about, onclick }, text);
+    });
+    const ghost = html("span", { class: "ghost" }, found ? word(found.token) : "");
+    sentence.replaceChildren(...shown, ghost);
+    if (focused >= 0) sentence.children[Math.min(focused, shown.length - 1)]?.focus();
+  }
+
+  /** Pieces in the order of the vocabulary; the rare ones between them share one grey piece. */
+  function drawPieces({ probabilities, token }) {
+    const drawn = [];
+    let start = 0;
+    let rare = 0;
+    const box = (from, share, more) => {
+      const size = { y: LINE.top, height: LINE.height };
+      const width = Math.max(0, axis.at(from + share) - axis.at(from) - 1);
+      drawn.push(svg("rect", { x: axis.at(from), width, ...size, ...more }));
+      return width;
+    };
+    probabilities.forEach((p, i) => {
+      if (p < NAMED && i !== token) rare += p;
+      else {
+        if (rare > 0) box(start - rare, rare, { class: "rare" });
+        rare = 0;
+        const tint = `${TINTS[i % TINTS.length]}52`; // a third of the colour
+        const about = { class: i === token ? "taken" : "", style: `fill:${tint}` };
+        const width = box(start, p, about);
+        const label = { x: axis.at(start) + width / 2, y: 61, "text-anchor": "middle" };
+        if (width > 8.2 * word(i).length) drawn.push(svg("text", label, word(i)));
+      }
+      start += p;
+    });
+    if (rare > 0) box(start - rare, rare, { class: "rare" });
+    return drawn;
+  }
+
+  /** A branch that was left: what it shares with the sentence now, and its own end. */
+  function branchOf(branch, text) {
+    const own = branch.split(" ");
+    const here = text.split(" ");
+    const same = own.findIndex((each, i) => each !== here[i]);
+    const cut = same < 0 ? own.length : same;
+    const shared = html("span", {}, own.slice(0, cut).join(" "));
+    return html("li", {}, shared, html("b", {}, ` ${own.slice(cut).join(" ")}`));
+  }
+
+  const redraw = onFrame(root, draw);
+  values.on(redraw);
+  draw();
+  return redraw;
+}
+
+const style = `
+  .rlvr p, .rlvr h3 { margin: 0; font-size: 13px; }
+  .question { font-weight: 600; padding-bottom: 8px; }
+  .sentence { display: flex; flex-wrap: wrap; gap: 3px; height: 60px; overflow: auto;
+    align-content: flex-start; padding: 3px; }
+  .rlvr .said { padding: 1px 5px; min-height: 24px; border-color: var(--faint); }
+  .ghost { padding: 2px 6px; border: 1px dashed var(--up); color: var(--up-text);
+    font-weight: 600; border-radius: 4px; height: 24px; line-height: 18px; }
+  .line { width: 100%; cursor: pointer; touch-action: none; }
+  .rlvr svg.line text { fill: var(--ink); font-size: 13px; pointer-events: none; }
+  .rare { fill: var(--faint); }
+  .taken { stroke: var(--ink); stroke-width: 2.5; }
+  .needle { cursor: ew-resize; }
+  .needle path { fill: var(--ink); stroke: var(--ink); stroke-width: 2.5; }
+  .controls { display: flex; flex-wrap: wrap; gap: 8px 24px; padding: 6px 0; align-items: center; }
+  .controls input[type=range] { width: 240px; }
+  .note { min-height: 26px; padding: 4px 0; }
+  .branches { margin: 4px 0 0; padding-left: 24px; height: 104px; overflow: auto;
+    color: var(--soft); }
+  .branches b { color: var(--ink); font-weight: 600; }
+  .rlvr button:disabled { color: var(--soft); cursor: default; }
+`;
