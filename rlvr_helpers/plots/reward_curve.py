@@ -32,7 +32,8 @@ def reward_curve(
     ax = axes[0, 0]
     color = house.color_of(method.name if method and method.name in house.STYLES else "GRPO")
     ax.plot([r.step for r in records], [r.reward_mean for r in records], color=color, lw=1.8)
-    ax.plot([s for s, _ in evals], [a for _, a in evals], "o", color=color, ms=6, clip_on=False)
+    for when, accuracy in evals:
+        ax.plot([when], [accuracy], "o", color=color, ms=6, clip_on=False)
     ax.set(xlim=(0, max(total_steps, 1)), ylim=(0, 1), xlabel="step")
     ax.set_yticks([0, 0.5, 1])
     ends = [("GRPO", records[-1].reward_mean, "— reward, practice")] if records else []
