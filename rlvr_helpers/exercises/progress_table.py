@@ -62,8 +62,8 @@ def _lessons(lessons: list[str], saved: dict[str, Record]) -> ProgressTable:
             (
                 lesson,
                 f"{done} of {len(own)} done" if own else "",
-                f"{close} of {made} close, {asked} asked" if asked else "",
-                f"{right} of {questions} at first" if questions else "",
+                f"{made} of {asked} made, {close} close" if asked else "",
+                f"{right} of {questions} correct" if questions else "",
             )
         )
     return ProgressTable(("lesson", "exercises", "predictions", "quiz"), rows, _summary(states))

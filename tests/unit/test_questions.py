@@ -138,7 +138,7 @@ def test_each_choice_is_answered_and_the_first_counts(monkeypatch):
     choose(buttons, "2")
     assert "Correct.</b> one and one" in said.value
     assert saved_records()["question sum"] == Record(tries=2, done="hints", guess="11")
-    assert show_progress().rows[-1][3] == "0 of 1 at first"
+    assert show_progress().rows[-1][3] == "0 of 1 correct"
 
 
 def test_progress_counts_predictions_and_questions(monkeypatch, asked):
@@ -150,7 +150,7 @@ def test_progress_counts_predictions_and_questions(monkeypatch, asked):
     buttons, _ = shown_quiz(monkeypatch)
     choose(buttons, "2")
     row = show_progress().rows[-1]
-    assert row == ("98", "", "1 of 2 close, 3 asked", "1 of 1 at first")
+    assert row == ("98", "", "2 of 3 made, 1 close", "1 of 1 correct")
     saved = json.loads(asked.read_text())
     assert saved["question share"] == {
         "tries": 0,
