@@ -40,8 +40,8 @@ LESSONS = [
         minutes=35,
         box="ratios",
     ),
-    Lesson("06", "06_clipping", "How far may it move?", minutes=40, box="clipping"),
-    Lesson("07", "07_loss", "How do tokens become one number?", minutes=55, box="loss"),
+    Lesson("06", "06_clipping", "How far may it move?", minutes=36, box="clipping"),
+    Lesson("07", "07_loss", "How do tokens become one number?", minutes=34, box="loss"),
     Lesson("08", "08_trainer", "Is that all?", minutes=70, box="trainer"),
     Lesson(
         "09", "09_train_all_three", "Which one wins, and can you tell?", minutes=30, box="compare"

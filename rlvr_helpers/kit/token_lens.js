@@ -37,52 +37,65 @@ const logprobsOf = (group, method) => group.logprobs[method.name] ?? group.logpr
 
 /** What one method says of every token at an update: ratio, whether the clip binds, gradient. */
 function judge(group, method, update, rewards) {
+  const { clip_low: low, clip_high: high } = method;
   const advantages = groupAdvantages(rewards, method.advantage_scale);
   const weights = tokenWeights(group.lengths, method.aggregation, group.maxTokens);
   const moments = logprobsOf(group, method);
   const [old, now, next] = [moments[0], moments[update], moments[update + 1]];
   const n = group.row.length;
-  const found = { method, advantages, weights, old, now, next, total: 0, top: 0 };
-  found.ratio = new Float64Array(n);
-  found.gradient = new Float64Array(n);
-  found.binds = new Uint8Array(n);
-  group.starts.forEach((start, r) => {
-    const logRatios = now.slice(start, start + group.lengths[r]).map((x, t) => x - old[start + t]);
-    const whole = method.ratio_level === "sequence" ? sequenceRatio(logRatios) : null;
-    logRatios.forEach((x, t) => {
-      const q = whole ?? Math.exp(x);
-      const limits = [q, advantages[r], method.clip_low, method.clip_high];
-      found.ratio[start + t] = q;
-      found.binds[start + t] = clipBinds(...limits);
-      found.gradient[start + t] = weights[r] * gradient(...limits);
-    });
-  });
-  for (const g of found.gradient) {
-    found.total += Math.abs(g);
-    found.top = Math.max(found.top, Math.abs(g));
+  const ratio = ratiosOf(group, method, old, now);
+  const push = new Float64Array(n);
+  const binds = new Uint8Array(n);
+  let total = 0;
+  for (let i = 0; i < n; i++) {
+    const r = group.row[i];
+    push[i] = weights[r] * gradient(ratio[i], advantages[r], low, high);
+    binds[i] = clipBinds(ratio[i], advantages[r], low, high);
+    total += Math.abs(push[i]);
   }
-  return found;
+  return { method, advantages, weights, old, now, next, ratio, gradient: push, binds, total };
+}
+
+/** rho of every token, or s of its completion. */
+function ratiosOf(group, method, old, now) {
+  const ratio = now.slice();
+  for (let i = 0; i < ratio.length; i++) ratio[i] -= old[i];
+  if (method.ratio_level === "token") {
+    for (let i = 0; i < ratio.length; i++) ratio[i] = Math.exp(ratio[i]);
+    return ratio;
+  }
+  group.starts.forEach((start, r) => {
+    const end = start + group.lengths[r];
+    ratio.fill(sequenceRatio(ratio.subarray(start, end)), start, end);
+  });
+  return ratio;
 }
 
 /** How strongly each token is tinted, -1 to 1: share of the gradient, or change of log-prob. */
 function strengths(verdicts, shows) {
-  const raw = verdicts.map(({ gradient: push, total, now, next }) =>
-    shows === "push"
-      ? push.map((g) => (total ? g / total : 0))
-      : now.map((x, i) => (next ? next[i] - x : 0)),
-  );
-  const top = Math.max(
-    1e-9,
-    ...raw.map((of) => of.reduce((most, x) => Math.max(most, Math.abs(x)), 0)),
-  );
+  const raw = verdicts.map(({ gradient: push, total, now, next }) => {
+    const of = new Float64Array(push.length);
+    for (let i = 0; i < of.length; i++) {
+      of[i] = shows === "push" ? push[i] / (total || 1) : next ? next[i] - now[i] : 0;
+    }
+    return of;
+  });
+  let top = 1e-9;
+  for (const of of raw) for (const x of of) top = Math.max(top, Math.abs(x));
   // A square root, so that a tenth of the strongest is still seen.
-  return raw.map((of) => of.map((x) => Math.sign(x) * Math.sqrt(Math.abs(x) / top)));
+  for (const of of raw) {
+    for (let i = 0; i < of.length; i++) of[i] = Math.sign(of[i]) * Math.sqrt(Math.abs(of[i]) / top);
+  }
+  return raw;
 }
 
 /** 1 for each token on which the clip binds under some of the methods and not under all. */
-function differs(verdicts) {
-  const [first, ...others] = verdicts.map(({ binds }) => binds);
-  return first.map((bound, i) => others.some((binds) => binds[i] !== bound));
+function differs([{ binds: first }, ...others]) {
+  const found = new Uint8Array(first.length);
+  for (const { binds } of others) {
+    for (let i = 0; i < found.length; i++) found[i] |= binds[i] !== first[i];
+  }
+  return found;
 }
 
 // ---------------------------------------------------------------- the text

@@ -1,59 +1,87 @@
-"""The token lens: completions as text, each token tinted by what the next update does to it, and
-its whole calculation.
+"""The token lens: completions as text, each token tinted by what the next update does to it.
 
-    token_lens(four_rollouts())                                 the four rollouts, before and after
-    training token_lens(recorded_group())                                a group over 16 updates,
-    under each method token_lens(rollout, rewards, policy)                        any rollout: as it
-    was sampled, and under the policy now token_lens(rollout, rewards, policy, logprobs=[...])
-     the same over your own updates what_else(four_rollouts(), policy)
-     probability and alternatives only (lesson 01)
+token_lens(four_rollouts())                    the four rollouts, before and after training
+token_lens(recorded_group())                   a group over 16 updates, under each method
+token_lens(rollout, rewards, policy)           any rollout: as sampled, and under the policy now
+token_lens(rollout, rewards, policy, logprobs=[...])         the same over your own updates
+what_else(four_rollouts(), policy)             probability and alternatives only (lesson 01)
 
-`lens.token`, `.update`, `.method`, `.rewards`, `.shows` are what the page shows; set them and the
+`lens.token`, `.update`, `.method`, `.rewards`, `.shows` are what the page shows. Set them and the
 page follows.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 import torch
 import traitlets
 from torch import Tensor
 
-from rlvr_helpers.advantages import group_advantages
-from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.engine.packing import can_pack
 from rlvr_helpers.kit.recorded import FourRollouts, RecordedGroup
+from rlvr_helpers.kit.token_still import still_of
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
 from rlvr_helpers.models import Policy
-from rlvr_helpers.ratios import masked_log_ratios
 from rlvr_helpers.sampling import Rollout
 from rlvr_helpers.scoring import token_logprobs
-from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.live import Finite, LiveExplorer, refuse, value
 from rlvr_helpers.widgets.words import TOKEN_LENS
 
 UNIT = 1e-5  # nats: log-probs travel as whole numbers
 PROBABILITY = 1e-5
 SHOWN = 8  # alternatives of a token
 COLOURS = {"GRPO": ("--grpo", ""), "Dr. GRPO": ("--dr-grpo", "6 2"), "GSPO": ("--gspo", "2 2")}
-UP = "#0072B2"
-DOWN = "#D55E00"
-INK = "#767676"
 
 
 class TokenLens(LiveExplorer):
-    """token: [completion, place] of the chosen one, from 0; update: how many updates have been
-    made; method: a name or "all"; rewards: one for each completion; shows: "push", or "change"
-    (what the update did)."""
+    """The lens. Its traits are what a reader changes in the page.
+
+    token:   [completion, place] of the chosen one, from 0
+    update:  how many updates have been made
+    method:  a method's name, or "all"
+    rewards: one for each completion
+    shows:   "push", or "change" (what the update did)
+    Setting one to a value that does not fit the rollout raises a TraitError that names what fits.
+    """
 
     script = Path(__file__).with_name("token_lens.js")
     parts = (script.with_name("token_chain.js"), script.with_name("what_else.js"))
-    token = value(traitlets.List([0, 0]))
-    update = value(traitlets.Int(0))
+    token = value(traitlets.List(traitlets.Int(min=0), [0, 0], minlen=2, maxlen=2))
+    update = value(traitlets.Int(0, min=0))
     method = value(traitlets.Unicode("GRPO"))
-    rewards = value(traitlets.List())
-    shows = value(traitlets.Unicode("push"))
+    rewards = value(traitlets.List(Finite()))
+    shows = value(traitlets.Enum(["push", "change"], "push"))
+
+    @traitlets.validate("token")
+    def _token_exists(self, proposal: dict) -> list[int]:
+        row, place = proposal["value"]
+        lengths = [len(tokens) for tokens in self.data["rows"]]
+        if row >= len(lengths) or place >= lengths[row]:
+            wanted = f"[completion, place] in {len(lengths)} completions of {lengths} tokens"
+            refuse("token", wanted, proposal["value"])
+        return proposal["value"]
+
+    @traitlets.validate("update")
+    def _update_exists(self, proposal: dict) -> int:
+        last = len(next(iter(self.data["logprobs"].values()))) - 1
+        if proposal["value"] > last:
+            refuse("update", f"a number from 0 to {last}", proposal["value"])
+        return proposal["value"]
+
+    @traitlets.validate("method")
+    def _method_exists(self, proposal: dict) -> str:
+        names = [*(method["name"] for method in self.data["methods"]), "all"]
+        if proposal["value"] not in names:
+            refuse("method", f"one of {names}", proposal["value"])
+        return proposal["value"]
+
+    @traitlets.validate("rewards")
+    def _one_reward_each(self, proposal: dict) -> list[float]:
+        count = len(self.data["rows"])
+        if len(proposal["value"]) != count:
+            refuse("rewards", f"{count} numbers, one for each completion", proposal["value"])
+        return proposal["value"]
 
 
 def token_lens(
@@ -80,13 +108,8 @@ def token_lens(
     Raises ValueError on rewards or log-probs that do not fit, and on a `Rollout` without rewards
     and policy.
     """
-    size = getattr(rollout, "group_size", len(rollout.mask))
-    rows = slice(group * size, (group + 1) * size)
+    rows = _rows_of(rollout, group)
     mask = rollout.mask[rows].cpu()
-    if not len(mask):
-        raise ValueError(
-            f"there is no group {group}: the rollout holds {len(rollout.mask) // size} groups"
-        )
     rewards = _rewards(rollout, rewards)[rows]
     by_method = _by_method(rollout, logprobs, policy)
     data = {
@@ -101,23 +124,33 @@ def token_lens(
     }
     if isinstance(rollout, FourRollouts):
         data["moments"] = list(rollout.logprobs)
-        data["names"] = [f"{row + 1}" for row in range(size)]
-    first = methods[0]
-    steps = len(next(iter(by_method.values())))
-    update = steps // 2 if steps > 3 else 0
-    moments = by_method.get(first.name, by_method.get("*"))
-    still = _still(
-        data, first, moments[update][rows], old=moments[0][rows], mask=mask, words=TOKEN_LENS
-    )
+        data["names"] = [f"{row + 1}" for row in range(len(mask))]
+    moments = by_method.get(methods[0].name, by_method.get("*"))
+    return _lens(data, methods[0], [moment[rows] for moment in moments], mask=mask)
+
+
+def _lens(data: dict, method: Method, moments: Sequence[Tensor], mask: Tensor) -> TokenLens:
+    """The lens as it opens, after half of the updates that were recorded."""
+    update = len(moments) // 2 if len(moments) > 3 else 0
+    still = still_of(data, method, moments[update], old=moments[0], mask=mask)
     return TokenLens(
         data,
         TOKEN_LENS,
         still,
-        rewards=rewards,
+        rewards=data["rewards"],
         update=update,
-        method=first.name,
-        token=_undecided(data, moments[0][rows]),
+        method=method.name,
+        token=_undecided(data, moments[0]),
     )
+
+
+def _rows_of(rollout: Rollout | RecordedGroup | FourRollouts, group: int) -> slice:
+    """The rows of a group. Raises ValueError on a group that the rollout does not have."""
+    size = getattr(rollout, "group_size", len(rollout.mask))
+    groups = len(rollout.mask) // size
+    if not 0 <= group < groups:
+        raise ValueError(f"there is no group {group}: the rollout holds {groups} groups")
+    return slice(group * size, (group + 1) * size)
 
 
 def what_else(
@@ -135,35 +168,35 @@ def what_else(
     noise: [B, T], the uniform numbers that chose the tokens; a recorded rollout brings its own.
     Without them the lens shows the piece of the line in which each must have fallen.
     """
-    size = getattr(rollout, "group_size", len(rollout.mask))
-    rows = slice(group * size, (group + 1) * size)
+    rows = _rows_of(rollout, group)
     mask = rollout.mask[rows].cpu()
-    probabilities = _distributions(rollout, rows, policy)[mask.bool()]
-    taken = rollout.completion_ids[rows].cpu()[mask.bool()]
+    keep = mask.bool()
+    # How likely each token was, and what else could have been said.
+    probabilities = _distributions(rollout, rows, policy)[keep]
+    taken = rollout.completion_ids[rows].cpu()[keep]
     own = probabilities.gather(1, taken[:, None]).squeeze(1).log()
-    steps = torch.zeros(mask.shape, dtype=own.dtype).masked_scatter(mask.bool(), own)
-    noise = noise if noise is not None else getattr(rollout, "noise", None)
+    logprobs = torch.zeros(mask.shape, dtype=own.dtype).masked_scatter(keep, own)
     words, alternatives = _alternatives(probabilities, taken, policy)
+    rewards = getattr(rollout, "rewards", torch.zeros(len(rollout.mask)))[rows]
     data = {
         **_text(rollout, rows, policy, question, answer),
-        "rewards": [
-            float(r) for r in getattr(rollout, "rewards", torch.zeros(len(rollout.mask)))[rows]
-        ],
+        "rewards": [float(reward) for reward in rewards],
         "methods": [_method(GRPO)],
         "max_tokens": rollout.mask.shape[1],
         "unit": UNIT,
-        "logprobs": {"*": _coded([steps], mask)},
+        "logprobs": {"*": _coded([logprobs], mask)},
         "probability_unit": PROBABILITY,
         "vocabulary": words,
         "alternatives": alternatives,
     }
+    # The noise that chose, where it is known.
+    noise = noise if noise is not None else getattr(rollout, "noise", None)
     if noise is not None:
-        data["noise"] = [round(x, 6) for x in noise[rows].cpu()[mask.bool()].tolist()]
-    rewards = data["rewards"]
-    still = _still(data, None, steps, old=steps, mask=mask, words=TOKEN_LENS)
-    least = (-steps.masked_fill(~mask.bool(), 0)).flatten().argmax().item()
+        data["noise"] = [round(x, 6) for x in noise[rows].cpu()[keep].tolist()]
+    still = still_of(data, None, logprobs, old=logprobs, mask=mask)
+    least = (-logprobs.masked_fill(~keep, 0)).flatten().argmax().item()
     token = [least // mask.shape[1], least % mask.shape[1]]
-    return TokenLens(data, TOKEN_LENS, still, rewards=rewards, token=token)
+    return TokenLens(data, TOKEN_LENS, still, rewards=data["rewards"], token=token)
 
 
 def _text(rollout, rows: slice, policy: Policy | None, question: str, answer: str) -> dict:
@@ -304,73 +337,3 @@ def _undecided(data: dict, logprobs: Tensor) -> list[int]:
     mean = sum(data["rewards"]) / len(data["rewards"])
     row = next((row for row, reward in enumerate(data["rewards"]) if reward > mean), 0)
     return [row, int(logprobs[row, : len(data["rows"][row])].argmin())]
-
-
-# ---------------------------------------------------------------- the still picture
-
-
-def _still(
-    data: dict, method: Method | None, now: Tensor, old: Tensor, mask: Tensor, words: dict
-) -> Still:
-    """The text with its tints as an SVG in which every letter has the same width."""
-    push = _pushes(data, method, now, old=old, mask=mask) if method else _surprises(now)
-    top = max(push.abs().max().item(), 1e-9)
-    shapes = [f'<text x="4" y="16" font-weight="bold">{escape(data["question"][:100])}</text>']
-    y = 42
-    for row, tokens in enumerate(data["rows"]):
-        shapes.append(f'<text x="4" y="{y}">R={data["rewards"][row]:g}</text>')
-        x = 52
-        for t, token in enumerate(tokens):
-            width = 7.3 * len(token) + 6
-            if x + width > 750:
-                x = 52
-                y = y + 19
-            strength = push[row, t].item() / top
-            shapes.append(_chip(x, y, width, token=token, strength=strength))
-            x += width + 2
-        y += 26
-    style = f'font-family="monospace" font-size="12" fill="{INK}"'
-    height = round(y - 6)
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" '
-        f'viewBox="0 0 760 {height}" {style}>{"".join(shapes)}</svg>'
-    )
-    rows = len(data["rows"])
-    alt = (
-        words["alt"].format(rows=rows, method=method.name)
-        if method
-        else words["alt_simple"].format(rows=rows)
-    )
-    return Still(
-        svg, alt, 760, height=height, description=words["still" if method else "still_simple"]
-    )
-
-
-def _chip(x: float, y: float, width: float, token: str, strength: float) -> str:
-    colour = UP if strength > 0 else DOWN
-    alpha = 0.08 + 0.42 * math.sqrt(abs(strength)) if strength else 0
-    box = (
-        f'<rect x="{x:.0f}" y="{y - 13:.0f}" width="{width:.0f}" height="17" fill="{colour}"'
-        f' opacity="{alpha:.2f}"/>'
-    )
-    return (box if alpha else "") + f'<text x="{x + 3:.0f}" y="{y:.0f}">{escape(token)}</text>'
-
-
-def _pushes(data: dict, method: Method, now: Tensor, old: Tensor, mask: Tensor) -> Tensor:
-    """The gradient of the method's objective on every token's log-prob, [G, T]; see
-    `token_lens.js`."""
-    log_ratios = masked_log_ratios(now, old, mask).double()
-    advantages = group_advantages(torch.tensor([data["rewards"]]), method.advantage_scale)[0][
-        :, None
-    ].double()
-    lengths = mask.sum(dim=1, keepdim=True)
-    if method.ratio_level == "sequence":
-        log_ratios = (log_ratios.sum(dim=1, keepdim=True) / lengths).expand_as(log_ratios)
-    ratios = log_ratios.exp()
-    weight = 1 / lengths if method.aggregation == "sequence_mean" else torch.ones_like(lengths)
-    binds = clip_binds(ratios, advantages, method.clip_low, clip_high=method.clip_high)
-    return torch.where(binds | ~mask.bool(), 0.0, weight * ratios * advantages)
-
-
-def _surprises(logprobs: Tensor) -> Tensor:
-    return (-logprobs / 5).clamp(max=1)

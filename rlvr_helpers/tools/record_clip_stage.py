@@ -29,9 +29,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rlvr_helpers.clipping import clip_binds, clipped_objective
 from rlvr_helpers.engine.files import write_whole
-from rlvr_helpers.lessons.l06_clipping.experiment import SETTINGS
+from rlvr_helpers.lessons.l06_clipping.experiment import EVAL_COUNT, EVERY_ROLLOUT, HARD, RULES
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import load_policy
@@ -39,35 +38,11 @@ from rlvr_helpers.problems import load_problems
 from rlvr_helpers.study.runs import provenance, rounded
 from rlvr_helpers.training import Stages, train
 
-EVERY_ROLLOUT = replace(SETTINGS, eval_every=1, track_kl=False)
-EVAL_COUNT = 200
+SETTINGS = replace(HARD, **EVERY_ROLLOUT)
 METHOD_OF_UNIT = {"token": GRPO, "sequence": GSPO}
 RANGES = {
     "token": [(0.05, 0.05), (0.1, 0.1), (0.2, 0.2), (0.2, 0.28), (0.5, 0.5)],
     "sequence": [(0.003, 0.004), (0.01, 0.015), (0.02, 0.03), (0.05, 0.07), (0.2, 0.2)],
-}
-
-
-def clamped_objective(
-    ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float
-) -> Tensor:
-    """clip(q, 1 - clip_low, 1 + clip_high) A: the clamp without the minimum. Broadcasts as
-    `clipped_objective`."""
-    return ratios.clamp(1 - clip_low, 1 + clip_high) * advantages
-
-
-def outside(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
-    """True where the clamp alone stops the gradient: outside the range, whatever the sign of the
-    advantage."""
-    return ((ratios < 1 - clip_low) | (ratios > 1 + clip_high)) & (advantages != 0)
-
-
-# rule -> what is maximised, and where its gradient is 0. No rule is the minimum with a range
-# without an end.
-RULES = {
-    "none": (clipped_objective, clip_binds),
-    "clamp": (clamped_objective, outside),
-    "minimum": (clipped_objective, clip_binds),
 }
 
 
@@ -122,18 +97,14 @@ def record_run(
         load_policy("tiny"),
         load_problems("train"),
         method,
-        settings=replace(EVERY_ROLLOUT, seed=seed),
+        settings=replace(SETTINGS, seed=seed),
         eval_problems=load_problems("test")[:EVAL_COUNT],
         stages=Stages(loss=partial(policy_loss, objective=watched)),
     )
     for record in records:
-        seen = (
-            record.tokens
-            if unit == "token"
-            else EVERY_ROLLOUT.prompts_per_step * EVERY_ROLLOUT.group_size
-        )
+        seen = record.tokens if unit == "token" else SETTINGS.prompts_per_step * SETTINGS.group_size
         tokens = record.token_log_ratio
-        run["stopped"].append(watched.stopped / (seen * EVERY_ROLLOUT.epochs))
+        run["stopped"].append(watched.stopped / (seen * SETTINGS.epochs))
         run["largest_ratio"].append(watched.largest)
         run["largest_token_ratio"].append(math.exp(tokens.quantiles[-1]) if tokens else 1.0)
         run["accuracy"].append(record.eval.accuracy)
@@ -160,7 +131,7 @@ def main() -> None:
     options = parser.parse_args()
     command = f"python -m rlvr_helpers.tools.record_clip_stage --seeds {options.seeds}"
     data = {
-        "settings": asdict(EVERY_ROLLOUT),
+        "settings": asdict(SETTINGS),
         "eval_count": EVAL_COUNT,
         "provenance": provenance("tiny", "tiny", command=command),
         "start": None,

@@ -18,6 +18,7 @@ is gone. Inside other widgets (`ipywidgets.VBox([lens])`) it is an ordinary widg
 import base64
 import html
 import json
+import math
 import re
 import uuid
 from dataclasses import dataclass
@@ -98,6 +99,23 @@ class Still:
             f'src="data:image/svg+xml;base64,{source}">'
         )
         return image + (f"<p>{html.escape(self.description)}</p>" if self.description else "")
+
+
+class Finite(traitlets.Float):
+    """A float that is neither NaN nor infinite; `traitlets.Float` lets NaN pass its ends."""
+
+    info_text = "a finite number"
+
+    def validate(self, obj: traitlets.HasTraits, value: object) -> float:
+        found = super().validate(obj, value)
+        if not math.isfinite(found):
+            self.error(obj, value)
+        return found
+
+
+def refuse(name: str, wanted: str, value: object) -> None:
+    """Raises the error of a value that does not fit an explorer's data."""
+    raise traitlets.TraitError(f"{name} must be {wanted}, not {value!r}")
 
 
 def value(trait: traitlets.TraitType) -> traitlets.TraitType:

@@ -1,319 +1,12 @@
-"""Every word that a live explorer shows, by explorer: the one file to translate. `{n}` is filled in
-by the explorer."""
+"""Every word that a live explorer shows, by explorer: the one place to translate.
 
-TOKEN_LENS = {
-    "question": "{question} (answer: {answer})",
-    "method": "method",
-    "all": "all three",
-    "tint": "tint",
-    "push": "the push",
-    "change": "what it did",
-    "update": "update",
-    "updates": "after {n} updates",
-    "one_update": "after 1 update",
-    "play": "Play",
-    "stop": "Stop",
-    "reset": "Reset",
-    # beside a completion
-    "completion": "Completion {row}, {tokens} tokens",
-    "reward": "R = {reward}",
-    "flip": "Reward of completion {row} is {reward}. Press to flip it.",
-    "advantage": "A = {a}",
-    "length": "{tokens} tokens",
-    # a token, as a screen reader says it
-    "token": "{token}: token {place} of {length} in completion {row}, probability {p}.",
-    "says": "{method}: {way}, {share} of the gradient.",
-    "pushed_up": "pushed up",
-    "pushed_down": "pushed down",
-    "no_push": "no push",
-    "clip_binds": "the clip binds",
-    # the chain
-    "chain": "The calculation of the chosen token",
-    "chosen": "“{token}”, token {place} of {length} in completion {row}",
-    "terms": {
-        "R": "R",
-        "mean": "mean, std",
-        "A": "A",
-        "logp_old": "logp_old",
-        "logp_new": "logp_new",
-        "ratio_token": "rho",
-        "ratio_sequence": "s",
-        "ratio_both": "rho, s",
-        "clip": "clip",
-        "min": "min",
-        "weight": "weight",
-        "loss": "loss",
-        "gradient": "gradient",
-        "did": "probability",
-    },
-    "means": {  # where several methods stand beside each other
-        "R": "reward",
-        "mean": "of the group",
-        "A": "advantage",
-        "logp_old": "when sampled",
-        "logp_new": "now",
-        "ratio_token": "how much likelier",
-        "ratio_sequence": "of the sequence",
-        "ratio_both": "of token, of sequence",
-        "clip": "ratio in its range",
-        "min": "the objective",
-        "weight": "by aggregation",
-        "loss": "its share",
-        "gradient": "on its log-prob",
-        "did": "after the update",
-    },
-    "formulas": {
-        "R": "reward of this completion",
-        "mean": "of the {size} rewards of the group",
-        "A_std": "({R} − {mean}) / ({std} + 0.0001)",
-        "A_none": "{R} − {mean}",
-        "A_leave_one_out": "({R} − {mean}) × {size} / ({size} − 1)",
-        "logp_old": "when it was sampled: probability {p_old}",
-        "logp_new": "now: probability {p_new}",
-        "ratio_token": "exp(logp_new − logp_old) = exp({d})",
-        "ratio_sequence": "exp of the mean of logp_new − logp_old over its {length} tokens",
-        "clip": "the ratio, kept within {low} and {high}",
-        "min_same": "ratio × A, within the range: both terms are {plain}",
-        "min_unclipped": "of {plain} and, clipped, {clipped}: the unclipped one",
-        "min_clipped": "of {plain} and, clipped, {clipped}: the clipped one",
-        "weight_sequence_mean": "1 / ({size} completions × {length} tokens)",
-        "weight_constant": "1 / ({size} completions × budget of {budget})",
-        "weight_token_mean": "1 / {tokens} tokens of the group",
-        "loss": "its share: −weight × min",
-        "gradient": "on its log-prob: weight × ratio × A, {share} of all",
-        "gradient_binds": "none: the clip binds, min does not move with the ratio",
-        "did_done": "what the update did to it: from {before} to",
-        "did_last": "now {before}; this is the last update recorded",
-        "did_flipped": "not recorded with these rewards",
-    },
-    # what else it could have said
-    "alternatives": "What else it could have said",
-    "after": "After “{before}”",
-    "nothing": "the start",
-    "noise": "noise {noise}",
-    "chose": (
-        "The noise fell between {start} and {end}: that is “{token}”, {p} of the line, "
-        "a surprise of {surprise} nats."
-    ),
-    "interval": (
-        "“{token}” has the piece from {start} to {end}, {p} of the line, a surprise of {surprise}"
-        " nats: there the noise fell."
-    ),
-    # the legend
-    "key_up_push": "pushed up",
-    "key_down_push": "pushed down (stronger: larger share)",
-    "key_up_change": "likelier after this update",
-    "key_down_change": "less likely after it",
-    "key_clipped": "clip binds: no push",
-    "key_framed": "binds for some methods only",
-    "strips": "strips from above: {methods}",
-    "key_surprise": (
-        "the stronger the tint, the less likely the token was. "
-        "Choose a token to see what else it could have said."
-    ),
-    # where no script runs
-    "alt": (
-        "A group of {rows} completions as text, each token tinted by what the next update of"
-        " {method} does to it."
-    ),
-    "alt_simple": "{rows} completions as text, each token tinted by how unlikely it was.",
-    "still": (
-        "Live in JupyterLab once its cell has run: choose a token and see its whole calculation,"
-        " flip a reward, change the method."
-    ),
-    "still_simple": (
-        "Live in JupyterLab once its cell has run: choose a token and see what else it could have"
-        " said."
-    ),
-}
+The explorer fills in `{n}`.
+"""
 
-CLIP_STAGE = {
-    "title": "The clip stage",
-    "stage": "The stage",
-    "alt": (
-        "Tokens of a rollout as dots on the slopes of the clipped objective, for A > 0 and A < 0."
-        " {stopped} of {all} are stopped."
-    ),
-    "long": (
-        "Above, the objective for A > 0 rises with the ratio and is flat above 1.2. Below, the"
-        " objective for A < 0 falls with the ratio and is flat below 0.8. After {n} updates"
-        " {stopped} of {all} tokens lie on flat ground."
-    ),
-    "intro": (
-        "Each dot is a token of a real rollout. Its arrow is the push of the next update, uphill."
-        " On flat ground there is no push: grey. Drag the edges, or any dot."
-    ),
-    "presets": "Set up as",
-    "rule": "Rule",
-    "rule_none": "none",
-    "rule_clamp": "clamp only",
-    "rule_minimum": "minimum",
-    "unit": "Ratio of",
-    "unit_token": "token",
-    "unit_sequence": "sequence",
-    "unit_product": "product",
-    "units": {"token": "tokens", "sequence": "sequences", "product": "products"},
-    "reset": "Reset",
-    "clip_low": "clip_low",
-    "clip_high": "clip_high",
-    "update": "Updates",
-    "play": "Play",
-    "pause": "Pause",
-    "trails": "trails",
-    "after": {"one": "1 update without a rule", "many": "{n} updates without a rule"},
-    "count": {
-        "none": "{after}. Nothing stops a push.",
-        "clamp": "{after}. This one stops {stopped} of {all} {unit} ({share}) and traps {wrong}.",
-        "minimum": (
-            "{after}. This one stops {stopped} of {all} {unit} ({share}) and pulls {wrong} back."
-        ),
-    },
-    "count_hidden": "Your guess first: where does the push of this token end?",
-    "lanes": [
-        "A > 0: better than its group, pushed up",
-        "A < 0: worse than its group, pushed down",
-    ],
-    "axis": "ratio q, on a log scale that is finer near 1",
-    "axis_most": "ratio q, finer near 1; bar: 98 % of the dots, {low} to {high}",
-    "edge_clip_low": "Lower edge of the range",
-    "edge_clip_high": "Upper edge of the range",
-    "edge_value": "ratio {q}, epsilon {eps}",
-    "reached": "▼ largest ratio in training",
-    "dot": "Chosen token",
-    "dot_value": "{token}, ratio {q}",
-    "tag": {"token": "“{token}”  ρ = {q}", "sequence": "s = {q}", "product": "∏ρ = {q}"},
-    "tokens": "Tokens of the completion",
-    "token": {
-        "up": "{token}, ratio {q}, pushed up",
-        "down": "{token}, ratio {q}, pushed down",
-        "stopped": "{token}, ratio {q}, stopped",
-        "hidden": "{token}, ratio {q}",
-    },
-    "previous": "Previous completion",
-    "next": "Next completion",
-    "completion": {
-        "right": "Completion {n} of {all}: correct",
-        "wrong": "Completion {n} of {all}: incorrect",
-    },
-    "lines": {
-        "ratio": "{q}",
-        "advantage": "A",
-        "plain": "{q} A",
-        "clipped": "clip({q}) A",
-        "push": "push",
-    },
-    "symbols": {"token": "ρ", "sequence": "s", "product": "∏ρ"},
-    "ratio_of": {
-        "token": "exp({d})",
-        "sequence": "exp(mean of {n}: {d})",
-        "product": "exp(sum of {n}: {d})",
-    },
-    "advantage_of": {"std": "(R − mean) / std", "none": "R − mean, as in Dr. GRPO"},
-    "wins": {
-        "none": "counts",
-        "clamp": "counts",
-        "minimum": "is smaller: counts",
-        "same": "both terms are equal",
-    },
-    "push_of": {
-        "token": "gradient on its log-prob",
-        "sequence": "gradient, one for all tokens",
-        "product": "gradient on each log-prob",
-    },
-    "push_zero": "the objective is flat",
-    "says": {
-        "none": {
-            "up": "No rule: it is pushed up at every ratio.",
-            "down": "No rule: it is pushed down at every ratio.",
-        },
-        "inside": {
-            "up": "Its ratio may still rise: it is pushed up.",
-            "down": "Its ratio may still fall: it is pushed down.",
-        },
-        "far": {
-            "up": "It has risen far enough: above the upper edge the objective is flat.",
-            "down": "It has fallen far enough: below the lower edge the objective is flat.",
-        },
-        "trapped": {
-            "up": (
-                "It fell, though its answer is better. The clamp is flat here too: nothing brings"
-                " it back."
-            ),
-            "down": (
-                "It rose, though its answer is worse. The clamp is flat here too: nothing brings it"
-                " back."
-            ),
-        },
-        "back": {
-            "up": (
-                "It fell, though its answer is better. The minimum keeps the plain term: it is"
-                " pushed back up."
-            ),
-            "down": (
-                "It rose, though its answer is worse. The minimum keeps the plain term: it is"
-                " pushed back down."
-            ),
-        },
-    },
-    "predict": "Guess another",
-    "answer": "This is my guess",
-    "skip": "Skip",
-    "question": {
-        "up": (
-            "A > 0. The rule is “{rule}”, the range {low} to {high}. Drag the dot to the ratio at"
-            " which its push ends."
-        ),
-        "down": (
-            "A < 0. The rule is “{rule}”, the range {low} to {high}. Drag the dot to the ratio at"
-            " which its push ends."
-        ),
-    },
-    "guess": "your guess",
-    "verdict": {
-        "near": {
-            "up": (
-                "You guessed {guess}, and its push ends at {end}: the upper edge, since A > 0"
-                " pushes up."
-            ),
-            "down": (
-                "You guessed {guess}, and its push ends at {end}: the lower edge, since A < 0"
-                " pushes down."
-            ),
-        },
-        "off": {
-            "up": (
-                "You guessed {guess}. Its push ends at {end}, {off} away: the upper edge, since A >"
-                " 0 pushes up."
-            ),
-            "down": (
-                "You guessed {guess}. Its push ends at {end}, {off} away: the lower edge, since A <"
-                " 0 pushes down."
-            ),
-        },
-        "never": "You guessed {guess}. Without a rule its push never ends.",
-        "trapped": (
-            "You guessed {guess}. The clamp stops it where it stands, at {q}: outside the range on"
-            " either side."
-        ),
-    },
-    "training": "What training did",
-    "arm": "with “{rule}”, {unit}{range}.",
-    "range_of": ", range {span}",
-    "nearest": "Of those recorded it is nearest to your {span}.",
-    "with_std": "Recorded with GRPO's advantages.",
-    "not_recorded": (
-        "with the product: not recorded. Its log is a sum over tokens, so it grows with the length."
-    ),
-    "recorded_ranges": "Recorded ranges",
-    "held_out": "accuracy, {n} held-out problems",
-    "rollouts": "rollouts",
-    "curves": "Held-out accuracy over eight rollouts, at the end {ends} percent",
-    "row_accuracy": "accuracy, %",
-    "row_stopped": "stopped, %",
-    "row_largest": "largest ratio",
-    "seed": "seed",
-    "take_range": "Range {span}: accuracy at the end {ends} percent",
-}
+from rlvr_helpers.widgets.lens_words import TOKEN_LENS
+from rlvr_helpers.widgets.stage_words import CLIP_STAGE
+
+__all__ = ["CLIP_STAGE", "KL_BARS", "ONE_GROUP", "SAMPLER", "TOKEN_LENS", "VOTES"]
 
 ONE_GROUP = {
     "question": "{question} (answer: {answer})",
@@ -387,4 +80,85 @@ SAMPLER = {
         "Live in JupyterLab once its cell has run: drag the noise and the temperature, choose the"
         " next token, go back and let the sentence branch."
     ),
+}
+
+VOTES = {
+    "alt": "The four rollouts as text, over each token a bar: how hard the loss pushes it.",
+    "still": (
+        "Under sequence_mean each answer has one vote, and its tokens share it. Live in JupyterLab"
+        " once its cell has run: change the aggregation, a reward, or where an answer ends."
+    ),
+    "intro": (
+        "A bar is a token's vote: its weight in the loss times A = R − mean. Blue pushes it up,"
+        " orange down. Drag the end of an answer, click a reward, change the divisor."
+    ),
+    "how": "aggregation",
+    "used_by": {"sequence_mean": "GRPO, GSPO", "constant": "Dr. GRPO", "token_mean": "DAPO"},
+    "budget": "budget L_max",
+    "reset": "Reset",
+    "reward": "R = {reward}",
+    "flip": "Reward of {name} is {reward}. Press to flip it.",
+    "about": "{n} tokens, A = {a}",
+    "end": "End of the answer {name}",
+    "tokens": "{n} tokens",
+    "heard": "{word}, vote {vote} thousandths",
+    "heard_cut": "{word}, cut off",
+    "sums": (
+        "Right: each answer's share of all votes. All votes together, in thousandths: {totals}."
+    ),
+    "chosen": (
+        "“{word}”, token {place} of {n} of {name}: weight {formula} = {weight} thousandths, times A"
+        " = {a}, is a vote of {vote} thousandths."
+    ),
+    "chosen_cut": "“{word}” is cut off: it has no vote.",
+    "formulas": {
+        "sequence_mean": "1 / ({rows} answers × {n} tokens)",
+        "constant": "1 / ({rows} answers × budget {budget})",
+        "token_mean": "1 / {all} tokens",
+    },
+}
+
+KL_BARS = {
+    "alt": "A policy as twenty bars, and a reference with two humps as ticks over them.",
+    "still": (
+        "The policy sits on one hump of the reference. KL(policy || reference) is {kl}. Live in"
+        " JupyterLab once its cell has run: drag the bars, choose a term, let it act."
+    ),
+    "intro": (
+        "Bars: the policy. Ticks: the reference. Arrows: where the chosen term pushes the"
+        " policy, on average over its own samples. Drag a bar, or take steps."
+    ),
+    "bars": "Probabilities of twenty tokens",
+    "bar": "Probability of token {name}",
+    "term": "term",
+    "terms": {
+        "k1": "k1 in the loss",
+        "k2": "k2 in the loss",
+        "k3": "k3 in the loss",
+        "reward": "k1 in the reward",
+    },
+    "step": "Take a step",
+    "play": "Play",
+    "pause": "Pause",
+    "start": "policy",
+    "starts": {"one": "on one hump", "flat": "flat"},
+    "reset": "Reset",
+    "columns": ["mean", "sd", "of the chosen"],
+    "forward": "KL(policy || reference) = {kl}",
+    "backward": "KL(reference || policy) = {kl}",
+    "does": {
+        "k1": "k1 in the loss: its gradient is 0 on average. Nothing moves, whatever the KL.",
+        "k2": (
+            "k2 in the loss: the gradient of KL(policy || reference). It pushes hardest where the"
+            " policy is, and hardly sees a hump that the policy never samples."
+        ),
+        "k3": (
+            "k3 in the loss: the gradient of KL(reference || policy), p − p_ref. It fills the hump"
+            " that the policy has lost."
+        ),
+        "reward": (
+            "k1 taken off the reward: A = −k1 carries the gradient of KL(policy || reference),"
+            " the same as k2 in the loss."
+        ),
+    },
 }

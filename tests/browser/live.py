@@ -1,6 +1,8 @@
 """What every live explorer must do, for tests: names and values as a screen reader gets them,
 contrast, frames, memory."""
 
+import json
+
 from playwright.sync_api import Page
 
 # The values and the shadow root's content of the live explorer that a page shows.
@@ -110,3 +112,56 @@ def heap(page: Page) -> float:
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     return session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
+
+
+class OnPage:
+    """A live explorer on a page: its values, its parts, and what went wrong on the page."""
+
+    def __init__(self, page: Page):
+        self.page, self.faults = page, []
+        page.on(
+            "console", lambda said: self.faults.append(said.text) if said.type == "error" else None
+        )
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("request", lambda request: self.faults.append(request.url))
+
+    @property
+    def root(self):
+        return self.page.locator(".rlvr")
+
+    def get(self, name: str):
+        self.settle()
+        return self.page.evaluate(
+            f"document.querySelector('[data-rlvr]').rlvr.values.get({json.dumps(name)})"
+        )
+
+    def set(self, **values) -> None:
+        for name, value in values.items():
+            self.page.evaluate(
+                "([n, v]) => document.querySelector('[data-rlvr]').rlvr.values.set(n, v)",
+                [name, value],
+            )
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits for two frames, and for dots that flow to their places."""
+        self.page.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+
+    def text(self, selector: str) -> str:
+        self.settle()
+        return self.root.locator(selector).first.inner_text()
+
+    def slider(self, name: str):
+        return self.root.get_by_role("slider", name=name, exact=True)
+
+    def drag(self, selector: str, by: float) -> None:
+        """Drags the middle of an element sideways by some pixels."""
+        box = self.root.locator(selector).bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + by / 2, y, steps=3)
+        self.page.mouse.move(x + by, y, steps=3)
+        self.page.mouse.up()

@@ -2,21 +2,21 @@
 reader hears, its looks, its speed; as a page from disk and in JupyterLab."""
 
 import itertools
-import json
 import math
 import os
 
 import pytest
 import torch
 from lab import CHROMIUM
+from live import OnPage
 from playwright.sync_api import Page, sync_playwright
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.kit.recorded import recorded_drift
+from rlvr_helpers.lessons.l06_clipping.experiment import RULES
 from rlvr_helpers.lessons.l06_clipping.explorer import UNIT, ClipStage, clip_stage
 from rlvr_helpers.ratios import sequence_ratios
-from rlvr_helpers.tools.record_clip_stage import RULES
 
 pytestmark = pytest.mark.browser
 ENVIRONMENT: dict[str, str] = {}
@@ -45,59 +45,6 @@ def exported(tmp_path_factory):
     return path
 
 
-class Stage:
-    """A stage on a page: its values, its parts, and what went wrong on the page."""
-
-    def __init__(self, page: Page):
-        self.page, self.faults = page, []
-        page.on(
-            "console", lambda said: self.faults.append(said.text) if said.type == "error" else None
-        )
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("request", lambda request: self.faults.append(request.url))
-
-    @property
-    def root(self):
-        return self.page.locator(".rlvr")
-
-    def get(self, name: str):
-        self.settle()
-        return self.page.evaluate(
-            f"document.querySelector('[data-rlvr]').rlvr.values.get({json.dumps(name)})"
-        )
-
-    def set(self, **values) -> None:
-        for name, value in values.items():
-            self.page.evaluate(
-                "([n, v]) => document.querySelector('[data-rlvr]').rlvr.values.set(n, v)",
-                [name, value],
-            )
-        self.settle()
-
-    def settle(self) -> None:
-        """Waits for two frames, and for dots that flow to their places."""
-        self.page.evaluate(
-            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
-
-    def text(self, selector: str) -> str:
-        self.settle()
-        return self.root.locator(selector).first.inner_text()
-
-    def slider(self, name: str):
-        return self.root.get_by_role("slider", name=name, exact=True)
-
-    def drag(self, selector: str, by: float) -> None:
-        """Drags the middle of an element sideways by some pixels."""
-        box = self.root.locator(selector).bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        self.page.mouse.move(x, y)
-        self.page.mouse.down()
-        self.page.mouse.move(x + by / 2, y, steps=3)
-        self.page.mouse.move(x + by, y, steps=3)
-        self.page.mouse.up()
-
-
 @pytest.fixture
 def stage(chromium, exported, request):
     """A fresh page of the stage; `request.param`: size, colour scheme, whether motion is
@@ -110,7 +57,7 @@ def stage(chromium, exported, request):
         reduced_motion=motion,
         offline=True,
     )
-    stage = Stage(context.new_page())
+    stage = OnPage(context.new_page())
     stage.page.goto(exported.as_uri())
     stage.faults.clear()  # the page itself was asked for
     stage.page.wait_for_function("document.querySelector('[data-rlvr]')?.rlvr")
@@ -508,7 +455,7 @@ def test_it_fits_and_nothing_jumps(stage):
 
 def test_without_motion_dots_are_there_at_once(chromium, exported):
     context = chromium.new_context(reduced_motion="reduce", viewport={"width": 1440, "height": 790})
-    page = Stage(context.new_page())
+    page = OnPage(context.new_page())
     page.page.goto(exported.as_uri())
     page.set(unit="sequence")
     assert (

@@ -2,24 +2,27 @@
 enumeration, its exercise is the package's loss."""
 
 import itertools
+import json
+import xml.etree.ElementTree
 from dataclasses import replace
 
 import pytest
 import torch
+import traitlets
 
 from rlvr_helpers import plots
 from rlvr_helpers.lessons.l07_loss import experiment
 from rlvr_helpers.lessons.l07_loss.exercises import method_cases, method_loss
 from rlvr_helpers.lessons.l07_loss.experiment import LengthPoint, final_differences, stop_push
-from rlvr_helpers.lessons.l07_loss.explorer import GROUP, length_explorer, token_weight
-from rlvr_helpers.lessons.l07_loss.figures import (
+from rlvr_helpers.lessons.l07_loss.explorer import (
     AGGREGATIONS,
-    group_pulls,
-    kl_estimators,
-    length_bias,
-    token_weights,
+    kl_explorer,
+    reference_distribution,
+    start_distributions,
+    vote_explorer,
 )
-from rlvr_helpers.losses import aggregate, policy_loss
+from rlvr_helpers.lessons.l07_loss.figures import kl_estimators, length_bias
+from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, METHODS
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.problems import load_problems
@@ -170,30 +173,6 @@ def drawn(figure) -> str:
     return figure.alt
 
 
-def test_weights_figure_names_the_uneven_aggregation():
-    weights = {
-        "sequence_mean": [1 / 20, 1 / 80],
-        "constant": [1 / 128] * 2,
-        "token_mean": [1 / 50] * 2,
-    }
-    said = drawn(token_weights(weights, [10, 40], ["short", "long"]))
-    assert (
-        "weighs 4.0 times one of the longest; under constant and token_mean all weigh alike" in said
-    )
-    assert "50.0 thousandths a token of short, 12.5 thousandths a token of long" in said
-    said = drawn(token_weights({how: [0.1, 0.1] for how in weights}, [3, 3], ["a", "b"]))
-    assert "weighs 1.0 times" in said
-
-
-def test_pulls_figure_says_its_numbers():
-    pulls = {how: (0.001, 0.002) for how in AGGREGATIONS}
-    said = drawn(group_pulls(pulls, pulls, "A title", ("wrong", "right"), "A note"))
-    assert (
-        "constant: a token of a wrong answer 1, of a right one 2; a whole wrong answer 1, a right"
-        " one 2" in said
-    )
-
-
 def test_kl_figure_names_the_widest_and_the_one_that_is_off():
     said = drawn(kl_estimators({"k1": [-1.0, 3.0], "k2": [1.0, 3.0], "k3": [0.5, 1.5]}, 1.0))
     assert "k1 spreads 4.0 times as wide as k3; the sampled mean of k2 is off by 100 %" in said
@@ -207,23 +186,59 @@ def test_length_figure_says_where_each_method_went():
     assert "seed 0: from 20.0 to 20.0" in drawn(length_bias(POINTS[:1]))
 
 
-@pytest.mark.parametrize("how", AGGREGATIONS)
-def test_explorer_weights_are_those_of_aggregate(how):
-    lengths = [5] * 3 + [9] * 5
-    mask = (torch.arange(12) < torch.tensor(lengths)[:, None]).long()
-    leaf = torch.zeros(GROUP, 12, dtype=torch.float64, requires_grad=True)
-    gradient = torch.autograd.grad(aggregate(leaf, mask, how, 16), leaf)[0]
-    for i, length in enumerate(lengths):
-        assert token_weight(how, length, sum(lengths), 16) == pytest.approx(gradient[i, 0].item())
+# --- the explorers (their numbers: tests/browser/test_loss_explorers.py)
 
 
-def test_explorer_says_when_there_is_nothing_to_pull_and_cuts_at_the_budget():
-    explorer = length_explorer()
-    explorer.set(right=8)
-    assert "All 8 answers are right: no advantage" in explorer.picture.text
-    explorer.set(right=4, right_length=20, wrong_length=20)
-    assert "Equal lengths" in explorer.picture.text
-    explorer.set(wrong_length=128, budget=64)
-    assert "wrong, 64 tokens" in explorer.picture.text
-    explorer.set(wrong_length=40, right_length=20)
-    assert "weighs 0.5 times" in explorer.picture.text
+@pytest.fixture(scope="module")
+def explorers():
+    return {"votes": vote_explorer(), "kl": kl_explorer()}
+
+
+@pytest.mark.parametrize("name", ["votes", "kl"])
+def test_an_explorer_is_small_and_has_a_still(explorers, name):
+    explorer = explorers[name]
+    xml.etree.ElementTree.fromstring(explorer.still.svg)
+    assert '<img alt="' in explorer.html and explorer.still.description
+    assert len(json.dumps(explorer.data)) <= 80_000 and len(explorer.html.encode()) <= 150_000
+
+
+@pytest.mark.parametrize(
+    "name, trait, wrong",
+    [
+        ("votes", "how", "mean"),
+        ("votes", "budget", 0),
+        ("votes", "lengths", [11, 28, 11]),
+        ("votes", "lengths", [11, 28, 11, 61]),
+        ("votes", "lengths", [0, 28, 11, 60]),
+        ("votes", "rewards", [1.0]),
+        ("votes", "token", [4, 0]),
+        ("votes", "token", [0, 11]),
+        ("votes", "token", []),
+        ("votes", "lengths", []),
+        ("votes", "rewards", []),
+        ("votes", "rewards", [1.0, float("nan"), 0.0, 0.0]),
+        ("kl", "probabilities", []),
+        ("kl", "term", "k4"),
+        ("kl", "chosen", 20),
+        ("kl", "probabilities", [0.5, 0.5]),
+        ("kl", "probabilities", [0.1] * 20),
+        ("kl", "probabilities", [1.0] + 19 * [0.0]),
+    ],
+)
+def test_a_value_that_is_none_is_refused(explorers, name, trait, wrong):
+    before = getattr(explorers[name], trait)
+    with pytest.raises(traitlets.TraitError):
+        setattr(explorers[name], trait, wrong)
+    assert getattr(explorers[name], trait) == before
+
+
+def test_keywords_set_the_traits():
+    assert vote_explorer(how="constant", lengths=[1, 2, 3, 4]).lengths == [1, 2, 3, 4]
+    assert kl_explorer(term="k3").term == "k3"
+    with pytest.raises(traitlets.TraitError):
+        vote_explorer(lengths=[1])
+
+
+def test_the_distributions_are_distributions():
+    for p in (reference_distribution(), *start_distributions().values()):
+        assert p.sum() == pytest.approx(1, abs=1e-4) and p.min() > 0 and len(p) == 20

@@ -13,10 +13,11 @@ import traitlets
 
 from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.kit.recorded import recorded_drift
+from rlvr_helpers.lessons.l06_clipping.experiment import RULES
 from rlvr_helpers.lessons.l06_clipping.explorer import clip_stage, packed
 from rlvr_helpers.paths import DATA
 from rlvr_helpers.tools import export_explorer
-from rlvr_helpers.tools.record_clip_stage import RULES, Watched, arms, key
+from rlvr_helpers.tools.record_clip_stage import Watched, arms, key
 
 MOST_BYTES = {"data": 80_000, "output": 150_000, "page": 500_000}
 
@@ -71,11 +72,28 @@ def test_the_token_of_the_first_guess_went_the_wrong_way(stage):
 
 @pytest.mark.parametrize(
     "name, value",
-    [("rule", "clip"), ("unit", "word"), ("clip_low", 1.0), ("clip_high", 0.0), ("update", 17)],
+    [
+        ("rule", "clip"),
+        ("unit", "word"),
+        ("clip_low", 1.0),
+        ("clip_high", 0.0),
+        ("clip_high", math.nan),
+        ("clip_low", "0.2"),
+        ("update", 17),
+        ("advantage_scale", "mean"),
+        ("chosen", 1311),
+        ("chosen", -1),
+        ("moved", math.inf),
+        ("guess", math.nan),
+        ("guess", -0.5),
+        ("predicting", "yes"),
+    ],
 )
 def test_a_value_that_is_none_is_refused(stage, name, value):
-    with pytest.raises(traitlets.TraitError):
+    before = getattr(stage, name)
+    with pytest.raises(traitlets.TraitError, match=name):
         setattr(stage, name, value)
+    assert getattr(stage, name) == before
 
 
 # --- the recorded trainings

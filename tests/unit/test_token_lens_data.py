@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+import traitlets
 
 from rlvr_helpers.kit.recorded import four_rollouts, recorded_group
 from rlvr_helpers.kit.token_lens import TokenLens, token_lens, what_else
@@ -165,3 +166,52 @@ def test_an_explorer_is_exported_as_one_file(tmp_path, capsys):
     page = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert len(page) <= 500_000 and "kB" in capsys.readouterr().out
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
+
+
+@pytest.mark.parametrize(
+    ("trait", "wrong"),
+    [
+        ("token", [8, 0]),
+        ("token", [0, 999]),
+        ("token", [-1, 0]),
+        ("token", [0]),
+        ("token", []),
+        ("token", ["0", 1]),
+        ("token", "first"),
+        ("token", None),
+        ("method", "PPO"),
+        ("method", ""),
+        ("method", 3),
+        ("update", 17),
+        ("update", -1),
+        ("update", 1.5),
+        ("rewards", [1.0]),
+        ("rewards", 8 * [float("nan")]),
+        ("rewards", 8 * ["1"]),
+        ("shows", "gradient"),
+    ],
+)
+def test_a_value_that_fits_nothing_is_refused(trait, wrong):
+    lens = token_lens(recorded_group())
+    before = getattr(lens, trait)
+    with pytest.raises(traitlets.TraitError, match=trait):
+        setattr(lens, trait, wrong)
+    assert getattr(lens, trait) == before
+
+
+def test_every_value_that_fits_is_taken():
+    lens = token_lens(recorded_group())
+    for method in ("Dr. GRPO", "GSPO", "all"):
+        lens.method = method
+    for row, tokens in enumerate(lens.data["rows"]):
+        lens.token = [row, len(tokens) - 1]
+    lens.update = 16
+    lens.rewards = 8 * [0.5]
+    lens.shows = "change"
+    assert (lens.method, lens.update, lens.shows) == ("all", 16, "change")
+
+
+@pytest.mark.parametrize("group", [-1, 1, 2])
+def test_a_group_that_is_not_there_is_refused(group):
+    with pytest.raises(ValueError, match=f"no group {group}"):
+        what_else(four_rollouts(), load_policy("tiny"), group=group)

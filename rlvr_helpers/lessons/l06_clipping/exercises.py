@@ -327,8 +327,8 @@ EXERCISES = [
     Exercise(
         name="clip_binds",
         lesson="06",
-        minutes=8,
-        difficulty=2,
+        minutes=6,
+        difficulty=1,
         reference=clip_binds,
         cases=clip_cases,
         mistakes=named(BINDS_MISTAKES),

@@ -1,74 +1,144 @@
-"""Lesson 06: the same run with and without the clip, with several seeds, recorded.
+"""Three arms of the clip (none, the clamp without the minimum, the minimum) in two regimes.
 
-python -m rlvr_helpers.lessons.l06_clipping.experiment --out data/runs/collapse.json
+python -m rlvr_helpers.lessons.l06_clipping.experiment --out data/runs/clip_usual.json
+
+The command records the usual regime. `tools/record_clip_stage.py` has recorded the hard one.
 """
 
 import argparse
 import json
-import math
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from rlvr_helpers.clipping import clip_binds, clipped_objective
 from rlvr_helpers.engine.files import write_whole
+from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.paths import DATA
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.study.runs import provenance
 from rlvr_helpers.train_settings import TrainSettings
-from rlvr_helpers.training import train
+from rlvr_helpers.training import Stages, train
 
-# Each rollout is used for 16 updates, so that the clip has work. Lesson 06 shows the same settings.
-SETTINGS = TrainSettings(
-    steps=8,
-    epochs=4,
-    minibatches=4,
-    learning_rate=6e-5,
-    warmup_steps=2,
-    decay_steps=None,
-    eval_every=2,
+# Each rollout is used for 16 updates, so that the clip has work.
+HARD = TrainSettings(
+    steps=8, epochs=4, minibatches=4, learning_rate=6e-5, warmup_steps=2, decay_steps=None
 )
-METHODS = {
-    "with the clip": GRPO,
-    "without the clip": replace(GRPO, clip_low=math.inf, clip_high=math.inf),
+# The course's usual settings: 8 updates per rollout at 5e-5.
+USUAL = TrainSettings(steps=10)
+EVERY_ROLLOUT = {"eval_every": 1, "track_kl": False}
+EVAL_COUNT = 200  # held-out problems
+SEEDS = 3
+
+
+def clamped_objective(
+    ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float
+) -> Tensor:
+    """clip(q, 1 - clip_low, 1 + clip_high) A: the clamp without the minimum.
+
+    Broadcasts as `clipped_objective`.
+    """
+    return ratios.clamp(1 - clip_low, 1 + clip_high) * advantages
+
+
+def outside(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """True where the clamp alone stops the gradient: outside the range, if there is an advantage.
+
+    Unlike in `clip_binds` its sign does not matter.
+    """
+    return ((ratios < 1 - clip_low) | (ratios > 1 + clip_high)) & (advantages != 0)
+
+
+def plain_objective(
+    ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float
+) -> Tensor:
+    """q A: nothing is clipped, whatever the range."""
+    return ratios * advantages
+
+
+def never(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """False everywhere: without a rule no gradient is stopped."""
+    return torch.zeros_like(ratios * advantages, dtype=torch.bool)
+
+
+# Rule -> what is maximised, and where its gradient is 0.
+RULES = {
+    "none": (plain_objective, never),
+    "clamp": (clamped_objective, outside),
+    "minimum": (clipped_objective, clip_binds),
 }
-EVAL_COUNT = 100
 
 
-def last_accuracy(method, seed: int) -> float:
-    """Held-out accuracy after the last rollout of a run from the start model."""
-    policy = load_policy("tiny")
-    test = load_problems("test")[:EVAL_COUNT]
-    settings = replace(SETTINGS, seed=seed)
-    *_, last = train(policy, load_problems("train"), method, settings=settings, eval_problems=test)
-    return last.eval.accuracy
+def accuracies(rule: str, seed: int) -> list[float]:
+    """Held-out accuracy before training and after each rollout, in the usual regime."""
+    records = list(
+        train(
+            load_policy("tiny"),
+            load_problems("train"),
+            GRPO,
+            settings=replace(USUAL, seed=seed, **EVERY_ROLLOUT),
+            eval_problems=load_problems("test")[:EVAL_COUNT],
+            stages=Stages(loss=partial(policy_loss, objective=RULES[rule][0])),
+        )
+    )
+    return [records[0].start_eval.accuracy, *(record.eval.accuracy for record in records)]
 
 
-def recorded_collapse() -> dict[int, dict[str, float]]:
-    """seed -> {"with the clip": accuracy, "without the clip": accuracy}, as measured once for the
-    course."""
-    rows = json.loads((DATA / "runs" / "collapse.json").read_text())["accuracy"]
-    return {int(seed): row for seed, row in rows.items()}
+def recorded_arms() -> dict[str, dict[str, list[list[float]]]]:
+    """Regime -> rule -> for each seed the accuracy before training and after each rollout."""
+    stage = json.loads((DATA / "runs" / "clip_stage.json").read_text(encoding="utf-8"))
+    usual = json.loads((DATA / "runs" / "clip_usual.json").read_text(encoding="utf-8"))
+    hard = {
+        rule: [[stage["start"], *run["accuracy"]] for run in _grpo_runs(stage, rule)]
+        for rule in RULES
+    }
+    return {"8 updates at 5e-5": usual["accuracy"], "16 updates at 6e-5": hard}
+
+
+def recorded_largest_ratios() -> list[float]:
+    """The largest token ratio of each recorded training by GRPO in the hard regime."""
+    stage = json.loads((DATA / "runs" / "clip_stage.json").read_text(encoding="utf-8"))
+    return [round(max(run["largest_ratio"]), 1) for run in _grpo_runs(stage, "minimum")]
+
+
+def _grpo_runs(stage: dict, rule: str) -> list[dict]:
+    """The recorded runs of a rule with GRPO's ratio and range, in the order of their seeds."""
+    ranges = [[GRPO.clip_low, GRPO.clip_high], [None, None]]
+    return sorted(
+        (
+            run
+            for run in stage["runs"]
+            if run["rule"] == rule
+            and run["unit"] == "token"
+            and [run["clip_low"], run["clip_high"]] in ranges
+        ),
+        key=lambda run: run["seed"],
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    accuracy = {}
-    for seed in range(options.seeds):
-        accuracy[seed] = {name: last_accuracy(method, seed) for name, method in METHODS.items()}
-        print(f"seed {seed}: {accuracy[seed]}", flush=True)
-    found = {
-        "accuracy": accuracy,
+    found = {rule: [] for rule in RULES}
+    for seed in range(SEEDS):
+        for rule in RULES:
+            found[rule].append(accuracies(rule, seed))
+            print(f"seed {seed}, {rule}: {found[rule][-1]}", flush=True)
+    data = {
+        "accuracy": found,
         "eval_count": EVAL_COUNT,
-        "settings": asdict(SETTINGS),
+        "settings": asdict(replace(USUAL, **EVERY_ROLLOUT)),
         "provenance": provenance(
             "tiny", "tiny", command="python -m rlvr_helpers.lessons.l06_clipping.experiment"
         ),
     }
-    text = json.dumps(found, indent=1) + "\n"
+    text = json.dumps(data, indent=1) + "\n"
     write_whole(options.out, lambda file: file.write(text.encode()))
 
 

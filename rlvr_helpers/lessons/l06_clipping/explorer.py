@@ -19,7 +19,7 @@ from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
 from rlvr_helpers.paths import DATA
-from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, value
 from rlvr_helpers.widgets.words import CLIP_STAGE
 
 UNIT = 1e-5  # nats: the log-ratios are whole numbers of it, as they were recorded
@@ -45,15 +45,22 @@ class ClipStage(LiveExplorer):
     script = Path(__file__).with_name("explorer.js")
     rule = value(traitlets.Enum(["none", "clamp", "minimum"], "minimum"))
     unit = value(traitlets.Enum(["token", "sequence", "product"], "token"))
-    clip_low = value(traitlets.Float(0.2, min=1e-4, max=0.9))
-    clip_high = value(traitlets.Float(0.2, min=1e-4, max=0.9))
+    clip_low = value(Finite(0.2, min=1e-4, max=0.9))
+    clip_high = value(Finite(0.2, min=1e-4, max=0.9))
     update = value(traitlets.Int(UPDATE, min=0, max=16))
     advantage_scale = value(traitlets.Enum(["std", "none"], "std"))
     chosen = value(traitlets.Int(0, min=0))
-    moved = value(traitlets.Float(None, allow_none=True))
+    moved = value(Finite(None, allow_none=True))
     predicting = value(traitlets.Bool(False))
-    guess = value(traitlets.Float(None, allow_none=True))
+    guess = value(Finite(None, min=0.0, allow_none=True))
     trails = value(traitlets.Bool(False))
+
+    @traitlets.validate("chosen")
+    def _exists(self, proposal: dict) -> int:
+        count = len(self.data["rollout"]["tokens"])
+        if proposal["value"] >= count:
+            refuse("chosen", f"a token from 0 to {count - 1}", proposal["value"])
+        return proposal["value"]
 
 
 def clip_stage(**values) -> ClipStage:

@@ -128,6 +128,17 @@ def mean_wrong_length(policy: Policy, batch: list[Problem], seed: int) -> float:
     return rollout.lengths[wrong].double().mean().item() if wrong.any() else float(MAX_TOKENS)
 
 
+def change_of_length(lengths: list[float]) -> str:
+    """What lengths did from first to last, in the words of the lesson's prediction.
+
+    Less than a token counts as no change.
+    """
+    change = lengths[-1] - lengths[0]
+    if abs(change) < 1:
+        return "they stay as they are"
+    return "they become longer" if change > 0 else "they become shorter"
+
+
 def final_differences(points: list[LengthPoint], first: Method, second: Method) -> list[float]:
     """Length at the end under the first method minus that under the second, for each seed that both
     have finished."""

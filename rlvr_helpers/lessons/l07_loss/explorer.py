@@ -1,71 +1,183 @@
-"""The explorer of lesson 07: lengths of right and of wrong answers against the pull on their
-tokens."""
+"""The explorers of lesson 07: the vote of every token, and the KL of bars that are dragged.
 
-import ipywidgets
-from matplotlib.figure import Figure
+vote_explorer()      # three aggregations over the four rollouts
+kl_explorer()        # twenty bars, a reference, three estimators
+"""
 
-from rlvr_helpers.lessons.l07_loss.figures import AGGREGATIONS, group_pulls
-from rlvr_helpers.widgets.explorer import Explorer
+import html
+from pathlib import Path
 
-GROUP = 8
+import numpy as np
+import torch
+import traitlets
 
+from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.kit.recorded import FourRollouts, four_rollouts
+from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, value
+from rlvr_helpers.widgets.words import KL_BARS, VOTES
 
-def token_weight(how: str, length: int, total_tokens: int, max_tokens: int) -> float:
-    """The weight of one token of an answer with `length` tokens, in a group of GROUP answers."""
-    if how == "sequence_mean":
-        return 1 / (GROUP * length)
-    return 1 / (GROUP * max_tokens) if how == "constant" else 1 / total_tokens
-
-
-def length_explorer() -> Explorer:
-    """Sliders for the lengths, for how many of eight answers are right, and for the token
-    budget."""
-
-    def draw(right_length: int, wrong_length: int, right: int, budget: int) -> Figure:
-        # the budget cuts answers off
-        lengths = min(wrong_length, budget), min(right_length, budget)
-        advantages = right / GROUP, 1 - right / GROUP  # |R - mean| of a wrong and of a right answer
-        present = right < GROUP, right > 0
-        total = (GROUP - right) * lengths[0] + right * lengths[1]
-        tokens = {}
-        answers = {}
-        for how in AGGREGATIONS:
-            pulls = [
-                a * token_weight(how, n, total, max_tokens=budget) if there else 0.0
-                for a, n, there in zip(advantages, lengths, present, strict=True)
-            ]
-            tokens[how] = tuple(pulls)
-            answers[how] = tuple(pull * n for pull, n in zip(pulls, lengths, strict=True))
-        heads = f"wrong, {lengths[0]} tokens", f"right, {lengths[1]} tokens"
-        note = (
-            f"Thousandths of the loss: |A| times weight, with A = R - mean. {right} of {GROUP}"
-            f" right, budget {budget}."
-        )
-        return group_pulls(tokens, answers, _title(lengths, right), heads=heads, note=note)
-
-    def length_slider(value: int, what: str) -> ipywidgets.IntSlider:
-        return ipywidgets.IntSlider(value, min=1, max=128, description=what)
-
-    return Explorer(
-        draw,
-        right_length=length_slider(28, "tokens of a right answer"),
-        wrong_length=length_slider(60, "tokens of a wrong answer"),
-        right=ipywidgets.IntSlider(4, min=0, max=GROUP, description="right answers of 8"),
-        budget=ipywidgets.IntSlider(64, min=16, max=256, step=16, description="budget"),
-    )
+SCRIPT = Path(__file__).with_name("explorer.js")
+AGGREGATIONS = ["sequence_mean", "constant", "token_mean"]
+LARGEST_BUDGET = 256
+UP = "#0072B2"
+DOWN = "#D55E00"
+INK = "#767676"
+TOKENS = 20
+WIDTH = 720
 
 
-def _title(lengths: tuple[int, int], right: int) -> str:
-    wrong_length, right_length = lengths
-    if right in (0, GROUP):
-        return (
-            f"All {GROUP} answers are {'right' if right else 'wrong'}: no advantage, no pull on"
-            " anything"
-        )
-    if wrong_length == right_length:
-        return "Equal lengths: every aggregation gives all tokens the same weight"
-    times = right_length / wrong_length
-    return (
-        f"Under sequence_mean a token of a wrong answer weighs {times:.2g} times one of a right"
-        " answer; under the others both weigh alike"
-    )
+class Votes(LiveExplorer):
+    """The votes. Its traits are what a reader changes in the page.
+
+    how:     the aggregation whose votes stand over the text
+    budget:  L_max, which "constant" divides by
+    lengths: how many tokens of each answer are kept
+    rewards: of each answer
+    token:   [answer, place] of the chosen token, from 0
+    """
+
+    script = SCRIPT
+    how = value(traitlets.Enum(AGGREGATIONS, AGGREGATIONS[0]))
+    budget = value(traitlets.Int(64, min=1, max=LARGEST_BUDGET))
+    lengths = value(traitlets.List(traitlets.Int(min=1)))
+    rewards = value(traitlets.List(Finite()))
+    token = value(traitlets.List(traitlets.Int(min=0), [3, 0], minlen=2, maxlen=2))
+
+    @traitlets.validate("lengths", "rewards", "token")
+    def _fits(self, proposal: dict) -> list:
+        """One number for each answer, no longer than the answer; a token that exists."""
+        longest = [len(row) for row in self.data["rows"]]
+        found = list(proposal["value"])
+        name = proposal["trait"].name
+        if name == "token":
+            fits = found[0] < len(longest) and found[1] < longest[found[0]]
+        else:
+            fits = len(found) == len(longest)
+        if name == "lengths" and fits:
+            fits = all(n <= most for n, most in zip(found, longest, strict=True))
+        if not fits:
+            wanted = f"such that it fits the {len(longest)} answers of {longest} tokens"
+            refuse(name, wanted, found)
+        return found
+
+
+class KlBars(LiveExplorer):
+    """The bars. Its traits are what a reader changes in the page.
+
+    probabilities: of the policy, one for each token
+    term:          "k1", "k2", "k3" in the loss, or "reward": k1 in the reward
+    chosen:        the chosen token, from 0
+    """
+
+    script = SCRIPT
+    probabilities = value(traitlets.List(Finite(min=0.0, max=1.0)))
+    term = value(traitlets.Enum(["k1", "k2", "k3", "reward"], "k2"))
+    chosen = value(traitlets.Int(4, min=0, max=TOKENS - 1))
+
+    @traitlets.validate("probabilities")
+    def _sums_to_one(self, proposal: dict) -> list[float]:
+        found = list(proposal["value"])
+        if len(found) != TOKENS or min(found) <= 0 or abs(sum(found) - 1) > 1e-3:
+            refuse("probabilities", f"{TOKENS} numbers above 0 with the sum 1", found)
+        return found
+
+
+def vote_explorer(**values) -> Votes:
+    """The votes over the four rollouts; keywords set its traits."""
+    four = four_rollouts()
+    data = {
+        "kind": "votes",
+        "rows": four.tokens,
+        "names": four.kinds,
+        "budgets": [four.max_tokens, LARGEST_BUDGET],
+    }
+    first = {"lengths": four.lengths.tolist(), "rewards": four.rewards.tolist()}
+    return Votes(data=data, words=VOTES, still=votes_still(four), **{**first, **values})
+
+
+def kl_explorer(**values) -> KlBars:
+    """Twenty bars against a reference with two humps; keywords set its traits."""
+    starts = {name: p.tolist() for name, p in start_distributions().items()}
+    reference = reference_distribution()
+    data = {
+        "kind": "kl",
+        "names": [chr(ord("a") + i) for i in range(TOKENS)],
+        "reference": reference.tolist(),
+        "starts": [
+            {"name": KL_BARS["starts"][name], "probabilities": p} for name, p in starts.items()
+        ],
+    }
+    still = bars_still(np.array(starts["one"]), reference)
+    values = {"probabilities": starts["one"], **values}
+    return KlBars(data=data, words=KL_BARS, still=still, **values)
+
+
+def _humps(*humps: tuple[float, float, float]) -> np.ndarray:
+    """A distribution over TOKENS tokens: humps of a centre, a width and a height on low ground."""
+    places = np.arange(TOKENS)
+    heights = [high * np.exp(-(((places - at) / wide) ** 2) / 2) for at, wide, high in humps]
+    ground = 0.01 + sum(heights)
+    return np.round(ground / ground.sum(), 6)
+
+
+def reference_distribution() -> np.ndarray:
+    return _humps((4, 1.5, 1.0), (14, 1.8, 0.7))
+
+
+def start_distributions() -> dict[str, np.ndarray]:
+    """Policies to start from: "one" sits on one hump of the reference, "flat" on both."""
+    return {"one": _humps((5, 1.4, 1.0)), "flat": _humps((9, 6.0, 0.2))}
+
+
+# --- the pictures where no script runs ------------------------------------------------------------
+
+
+def votes_still(four: FourRollouts) -> Still:
+    """The answers as text under the votes of their tokens, with `sequence_mean`."""
+    advantages = group_advantages(four.rewards[None].double(), "none")[0]
+    weights = (advantages / four.lengths / len(four.lengths)).tolist()
+    tallest = max(map(abs, weights))
+    shapes = []
+    y = 52
+    for kind, tokens, weight in zip(four.kinds, four.tokens, weights, strict=True):
+        shapes.append(f'<text x="4" y="{y}" font-weight="bold">{html.escape(kind)}</text>')
+        x = 120
+        for token in tokens:
+            width = 7.3 * len(token) + 6
+            if x + width > WIDTH:
+                x = 120
+                y += 50
+            shapes.append(_vote(x, y, width, token=token, share=weight / tallest))
+            x += width
+        y += 54
+    return Still(_svg(shapes, y - 40), VOTES["alt"], WIDTH, y - 40, description=VOTES["still"])
+
+
+def _vote(x: float, y: float, width: float, token: str, share: float) -> str:
+    high = 30 * abs(share)
+    middle = x + width / 2
+    colour = UP if share > 0 else DOWN
+    bar = f'<path d="M{middle:.0f} {y - 13}v-{high:.1f}" stroke="{colour}" stroke-width="14"/>'
+    return bar + f'<text x="{middle:.0f}" y="{y}" text-anchor="middle">{html.escape(token)}</text>'
+
+
+def bars_still(policy: np.ndarray, reference: np.ndarray) -> Still:
+    """The policy as bars, the reference as ticks over them."""
+    shapes = []
+    slot = (WIDTH - 20) / TOKENS
+    for i, (p, r) in enumerate(zip(policy, reference, strict=True)):
+        x = 10 + slot * (i + 0.5)
+        shapes += [
+            f'<path d="M{x:.0f} 220v-{400 * p:.1f}" stroke="{UP}" stroke-width="24"/>',
+            f'<path d="M{x - 16:.0f} {220 - 400 * r:.1f}h32" stroke="{INK}" stroke-width="3"/>',
+            f'<text x="{x:.0f}" y="238" text-anchor="middle">{chr(ord("a") + i)}</text>',
+        ]
+    kl = torch.tensor(policy).log().sub(torch.tensor(reference).log()).mul(torch.tensor(policy))
+    words = KL_BARS["still"].format(kl=f"{kl.sum():.3f}")
+    return Still(_svg(shapes, 246), KL_BARS["alt"], WIDTH, 246, description=words)
+
+
+def _svg(shapes: list[str], height: int) -> str:
+    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
+    style = f'font-family="monospace" font-size="12" fill="{INK}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{"".join(shapes)}</svg>'

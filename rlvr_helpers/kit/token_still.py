@@ -1,0 +1,79 @@
+"""The picture of the token lens where no script runs."""
+
+import math
+from html import escape
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.clipping import clip_binds
+from rlvr_helpers.methods import Method
+from rlvr_helpers.ratios import masked_log_ratios
+from rlvr_helpers.widgets.live import Still
+from rlvr_helpers.widgets.words import TOKEN_LENS
+
+UP = "#0072B2"
+DOWN = "#D55E00"
+INK = "#767676"
+
+
+def still_of(data: dict, method: Method | None, now: Tensor, old: Tensor, mask: Tensor) -> Still:
+    """The text with its tints as an SVG in which every letter has the same width."""
+    push = _pushes(data, method, now, old=old, mask=mask) if method else _surprises(now)
+    top = max(push.abs().max().item(), 1e-9)
+    shapes = [f'<text x="4" y="16" font-weight="bold">{escape(data["question"][:100])}</text>']
+    y = 42
+    for row, tokens in enumerate(data["rows"]):
+        shapes.append(f'<text x="4" y="{y}">R={data["rewards"][row]:g}</text>')
+        x = 52
+        for t, token in enumerate(tokens):
+            width = 7.3 * len(token) + 6
+            if x + width > 750:
+                x = 52
+                y = y + 19
+            strength = push[row, t].item() / top
+            shapes.append(_chip(x, y, width, token=token, strength=strength))
+            x += width + 2
+        y += 26
+    style = f'font-family="monospace" font-size="12" fill="{INK}"'
+    height = round(y - 6)
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" '
+        f'viewBox="0 0 760 {height}" {style}>{"".join(shapes)}</svg>'
+    )
+    words = TOKEN_LENS
+    kind = "" if method else "_simple"
+    given = {"rows": len(data["rows"]), "method": method.name if method else ""}
+    alt = words[f"alt{kind}"].format(**given)
+    return Still(svg, alt, 760, height=height, description=words[f"still{kind}"])
+
+
+def _chip(x: float, y: float, width: float, token: str, strength: float) -> str:
+    colour = UP if strength > 0 else DOWN
+    alpha = 0.08 + 0.42 * math.sqrt(abs(strength)) if strength else 0
+    box = (
+        f'<rect x="{x:.0f}" y="{y - 13:.0f}" width="{width:.0f}" height="17" fill="{colour}"'
+        f' opacity="{alpha:.2f}"/>'
+    )
+    return (box if alpha else "") + f'<text x="{x + 3:.0f}" y="{y:.0f}">{escape(token)}</text>'
+
+
+def _pushes(data: dict, method: Method, now: Tensor, old: Tensor, mask: Tensor) -> Tensor:
+    """The gradient of the method's objective on every token's log-prob, [G, T]; see
+    `token_lens.js`."""
+    log_ratios = masked_log_ratios(now, old, mask).double()
+    advantages = group_advantages(torch.tensor([data["rewards"]]), method.advantage_scale)[0][
+        :, None
+    ].double()
+    lengths = mask.sum(dim=1, keepdim=True)
+    if method.ratio_level == "sequence":
+        log_ratios = (log_ratios.sum(dim=1, keepdim=True) / lengths).expand_as(log_ratios)
+    ratios = log_ratios.exp()
+    weight = 1 / lengths if method.aggregation == "sequence_mean" else torch.ones_like(lengths)
+    binds = clip_binds(ratios, advantages, method.clip_low, clip_high=method.clip_high)
+    return torch.where(binds | ~mask.bool(), 0.0, weight * ratios * advantages)
+
+
+def _surprises(logprobs: Tensor) -> Tensor:
+    return (-logprobs / 5).clamp(max=1)
