@@ -1,71 +1,47 @@
-"""How fast is it, and where does the time go? One run, side by side with `generate` of transformers
-and with TRL.
+"""The benchmark: speed beside `generate` of transformers and beside TRL, and where the time goes.
 
     uv run --group test python -m rlvr_helpers.tools.benchmark --out figures.json
 
-Machines are noisy: both sides take turns (A B A B), medians stand beside the least and the largest
-value, and the load of the machine is printed at both ends. `--quick` runs every part at a small
-size, to see that it works. The original comparison's workload on a GPU is measured by
-`gpu_benchmark`.
+Machines are noisy. So both sides take turns (A B A B), medians stand beside the least and the
+largest value, and the load of the machine is printed at both ends. `--quick` runs every part at a
+small size, to see that it works. `gpu_benchmark` measures the original comparison's workload on a
+GPU.
 """
 
 import argparse
-import copy
 import importlib.util
 import json
 import os
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 
 import torch
 import torch.nn.functional as F
 from torch.profiler import profile
-from transformers import PrinterCallback, TrainerCallback
 
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.methods import GRPO, METHODS
 from rlvr_helpers.minibatches import Learner, make_minibatches, score_before_updates, update
-from rlvr_helpers.models import Policy, format_prompt, load_policy
-from rlvr_helpers.problems import Problem, load_problems
-from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.models import load_policy
+from rlvr_helpers.problems import load_problems
 from rlvr_helpers.sampling import Rollout, mask_after_end, sample_groups
-from rlvr_helpers.tools.measuring import generated, header, now, peak_memory, timed
+from rlvr_helpers.tools.benchmark_report import print_reach, print_sampling, print_step, print_trace
+from rlvr_helpers.tools.benchmark_trl import drive_trl
+from rlvr_helpers.tools.measuring import StepWork, generated, header, peak_memory, timed
 from rlvr_helpers.train_settings import TrainSettings
-from rlvr_helpers.training import problems_of_step, train
+from rlvr_helpers.training import train
 
 COMMAND = "python -m rlvr_helpers.tools.benchmark"
 TARGET = 0.9
 EVALUATE_EVERY = 5
-# figures whose ratio is worth a line
-COMPARED = "tokens_per_second", "seconds", "cpu_seconds", "us_per_token"
 
 
-@dataclass
-class Work:
-    """What is measured: a policy, its problems, the sizes of a step (`settings`), and how often."""
-
-    policy: Policy
-    train: list[Problem]
-    test: list[Problem]
-    settings: TrainSettings
-    repeats: int
-
-    def problems(self, turn: int) -> list[Problem]:
-        return problems_of_step(self.train, turn + 1, self.settings)
-
-    def prompts(self, turn: int) -> list[str]:
-        return [format_prompt(self.policy, problem.question) for problem in self.problems(turn)]
-
-    def fresh_policy(self) -> Policy:
-        return replace(self.policy, model=copy.deepcopy(self.policy.model))
-
-
-def make_work(args) -> Work:
+def make_work(args: argparse.Namespace) -> StepWork:
     """The workload: a policy with the default settings of training, or with small ones."""
     policy = load_policy(args.model)
     settings = TrainSettings(steps=60)
@@ -76,12 +52,12 @@ def make_work(args) -> Work:
         small = replace(
             settings, steps=1, prompts_per_step=4, group_size=4, minibatches=2, max_tokens=8
         )
-        return Work(policy, train, test[:20], small, 2)
-    return Work(policy, train, test[:200], settings, 8)
+        return StepWork(policy, train, test[:20], small, 2)
+    return StepWork(policy, train, test[:200], settings, 8)
 
 
-def measure_sampling(work: Work) -> dict:
-    """Both samplers on the same prompts, in turns; useful tokens are those up to and including the
+def measure_sampling(work: StepWork) -> dict:
+    """Both samplers on the same prompts, in turns. Useful tokens are those up to and including the
     end token."""
     runs = {"sample_groups": [], "generate": []}
     for turn in range(work.repeats + 1):
@@ -95,10 +71,11 @@ def measure_sampling(work: Work) -> dict:
             )
             run |= {"tokens": int(mask.sum()), "decoding_steps": mask.shape[1]}
             runs[name].append(run | {"tokens_per_second": run["tokens"] / run["seconds"]})
-    return {name: rows[1:] for name, rows in runs.items()}  # the first turn warms up
+    # The first turn warms up.
+    return {name: rows[1:] for name, rows in runs.items()}
 
 
-def our_samples(work: Work, turn: int, prompts: list[str]) -> Rollout:
+def our_samples(work: StepWork, turn: int, prompts: list[str]) -> Rollout:
     s = work.settings
     generator = torch.Generator().manual_seed(turn)
     return sample_groups(
@@ -106,13 +83,13 @@ def our_samples(work: Work, turn: int, prompts: list[str]) -> Rollout:
     )
 
 
-def generated_samples(work: Work, turn: int, prompts: list[str]) -> torch.Tensor:
+def generated_samples(work: StepWork, turn: int, prompts: list[str]) -> torch.Tensor:
     s = work.settings
     return generated(work.policy, prompts, s.group_size, max_tokens=s.max_tokens, seed=turn)[2]
 
 
-def measure_step(work: Work) -> dict:
-    """Rollouts with all their updates, ours and TRL's in turns, each side training its own copy of
+def measure_step(work: StepWork) -> dict:
+    """Rollouts with all their updates, ours and TRL's in turns. Each side trains its own copy of
     the same model."""
     settings = replace(
         work.settings, steps=work.repeats + 1, track_kl=False, warmup_steps=0, decay_steps=None
@@ -120,6 +97,7 @@ def measure_step(work: Work) -> dict:
     records = train(work.fresh_policy(), work.train, GRPO, settings=settings)
     runs = {"ours": [], "trl": []}
 
+    # One step of ours.
     def our_turn() -> None:
         run, record = timed(next, records)
         run |= {
@@ -135,110 +113,18 @@ def measure_step(work: Work) -> dict:
     else:
         for _ in range(settings.steps):
             our_turn()
-    for run in runs["ours"] + runs["trl"]:  # the sides draw their own completions
+    # The sides draw their own completions, so time per token is compared too.
+    for run in runs["ours"] + runs["trl"]:
         run["us_per_token"] = run["seconds"] / run["tokens"] * 1e6
-    return {side: rows[1:] for side, rows in runs.items()}  # the first turn warms up
+    # The first turn warms up.
+    return {side: rows[1:] for side, rows in runs.items()}
 
 
-def drive_trl(work: Work, runs: list[dict], other_side) -> None:
-    """TRL's own `train()` with the same settings, reward function, problems in the same order and
-    start weights, timed by a callback after the last update of each rollout; then it is the other
-    side's turn."""
-    from datasets import Dataset
-    from trl import GRPOTrainer
-
-    policy = work.fresh_policy()
-    s = work.settings
-    rollout = {}
-
-    def reward(completions, answer, completion_ids, **_):
-        values = [
-            correctness_reward(text, gold) for text, gold in zip(completions, answer, strict=True)
-        ]
-        equal = [
-            len(set(values[i : i + s.group_size])) == 1 for i in range(0, len(values), s.group_size)
-        ]
-        rollout.update(
-            tokens=sum(map(len, completion_ids)), reward=mean(values), no_signal=mean(equal)
-        )
-        rollout["golds"] = answer[:: s.group_size]
-        return values
-
-    class TakeTurns(TrainerCallback):
-        def on_train_begin(self, *args, **kwargs):
-            self.start = now()
-
-        def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step % (s.epochs * s.minibatches) == 0:
-                wall, cpu = now()
-                runs.append(
-                    {"seconds": wall - self.start[0], "cpu_seconds": cpu - self.start[1]} | rollout
-                )
-                other_side()
-                self.start = now()
-
-    problems = [problem for turn in range(work.repeats + 1) for problem in work.problems(turn)]
-    rows = {
-        "prompt": [format_prompt(policy, p.question) for p in problems],
-        "answer": [p.answer for p in problems],
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = GRPOTrainer(
-            model=policy.model,
-            args=trl_config(work, folder),
-            reward_funcs=reward,
-            processing_class=policy.tokenizer,
-            train_dataset=Dataset.from_dict(rows),
-            callbacks=[TakeTurns()],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-
-
-def trl_config(work: Work, folder: str):
-    """Our settings in TRL's words: a rollout is cut into `minibatches` steps and gone through
-    `epochs` times."""
-    from trl import GRPOConfig
-
-    s = work.settings
-    return GRPOConfig(
-        output_dir=folder,
-        use_cpu=work.policy.device.type == "cpu",
-        bf16=False,
-        gradient_checkpointing=False,
-        num_generations=s.group_size,
-        per_device_train_batch_size=s.prompts_per_step * s.group_size // s.minibatches,
-        steps_per_generation=s.minibatches,
-        num_iterations=s.epochs,
-        gradient_accumulation_steps=1,
-        max_steps=(work.repeats + 1) * s.epochs * s.minibatches,
-        max_completion_length=s.max_tokens,
-        temperature=s.temperature,
-        beta=0.0,
-        epsilon=GRPO.clip_low,
-        loss_type="grpo",
-        scale_rewards="group",
-        learning_rate=s.learning_rate,
-        lr_scheduler_type="constant",
-        adam_beta1=s.betas[0],
-        adam_beta2=s.betas[1],
-        weight_decay=s.weight_decay,
-        max_grad_norm=s.max_grad_norm,
-        disable_dropout=True,
-        seed=s.seed,
-        shuffle_dataset=False,
-        logging_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-
-
-def measure_trace(work: Work) -> dict:
+def measure_trace(work: StepWork) -> dict:
     """Generation, and the scoring and updates of one rollout as if every group had a signal.
 
-    The floor counts each useful token once (prompts once a group): 2 operations a weight to decode
-    or to score it, 6 for forward and backward.
+    The floor counts each useful token once, and prompts once per group. It is 2 operations per
+    weight to decode or score a token, and 6 for forward and backward.
     """
     s = work.settings
     policy = work.fresh_policy()
@@ -246,6 +132,7 @@ def measure_trace(work: Work) -> dict:
     prompts = work.prompts(0)
     rollout = our_samples(work, 0, prompts)
     rewards = torch.arange(len(rollout.mask)).view(-1, s.group_size) % 2.0
+    # Every group has a signal.
     minibatches = make_minibatches(rollout, rewards.to(policy.device), GRPO, settings=s, step=1)
 
     learner = Learner(policy.model, GRPO, s, optimizer=optimizer)
@@ -255,6 +142,7 @@ def measure_trace(work: Work) -> dict:
         for minibatch in minibatches * s.epochs:
             update(learner, minibatch, Clock(policy.device), "")
 
+    # What each part must compute at least.
     tokens = int(rollout.mask.sum()) + int(rollout.prompt_mask.sum()) // s.group_size
     generation = trace_part(
         work, lambda: our_samples(work, 0, prompts), 2 * tokens, rows=len(rollout.mask)
@@ -265,10 +153,13 @@ def measure_trace(work: Work) -> dict:
     return {"generation": generation, "scoring and updates": training_part}
 
 
-def trace_part(work: Work, function, per_weight: int, rows: int) -> dict:
-    """Seconds of a part, its top operations, and what its matrix products alone would take at the
-    rate that the machine reaches in this run with `rows` tokens at once; `per_weight` counts
-    operations for each weight."""
+def trace_part(work: StepWork, function: Callable[[], object], per_weight: int, rows: int) -> dict:
+    """Seconds of a part, its top operations, and the seconds that only its matrix products would
+    take.
+
+    The rate is what the machine reaches in this run with `rows` tokens at once. `per_weight` counts
+    operations for each weight.
+    """
     weights = [
         module.weight
         for module in work.policy.model.modules()
@@ -279,6 +170,7 @@ def trace_part(work: Work, function, per_weight: int, rows: int) -> dict:
         for weight in weights
     ]
     size = sum(weight.numel() for weight in weights)
+    # The part and bare matrix products, in turns.
     runs = []
     rates = []
     for _ in range(work.repeats + 1):
@@ -299,7 +191,7 @@ def trace_part(work: Work, function, per_weight: int, rows: int) -> dict:
     }
 
 
-def top_operations(function, count: int = 8) -> list[dict]:
+def top_operations(function: Callable[[], object], count: int = 8) -> list[dict]:
     """The operations that took the most time of their own, with their share of all."""
     with profile() as trace:
         function()
@@ -313,9 +205,9 @@ def top_operations(function, count: int = 8) -> list[dict]:
     ]
 
 
-def measure_reach(args) -> dict:
-    """Training to the target with each method (--quick: one), in a process of its own for its peak
-    memory."""
+def measure_reach(args: argparse.Namespace) -> dict:
+    """Training to the target with each method (only one with --quick). Each has a process of its
+    own, for its peak memory."""
     given = ["--quick"] if args.quick else []
     for name in ("model", "problems", "threads"):
         given += [f"--{name}", str(getattr(args, name))] if getattr(args, name) else []
@@ -327,11 +219,12 @@ def measure_reach(args) -> dict:
     return results
 
 
-def reach(work: Work, method: str) -> dict:
-    """Steps, seconds and memory until the held-out greedy accuracy is at the target; evaluation is
-    timed apart."""
+def reach(work: StepWork, method: str) -> dict:
+    """Steps, seconds and memory until the held-out greedy accuracy reaches the target. Evaluation
+    is timed separately."""
     policy = work.policy
     settings = work.settings
+    # Train step by step, evaluate now and then, and stop at the target.
     records = train(policy, work.train, METHODS[method], settings=settings)
     memory = peak_memory(policy.device)
     seconds = 0.0
@@ -355,93 +248,12 @@ def reach(work: Work, method: str) -> dict:
     }
 
 
-def show_sides(sides: dict, columns: dict[str, str], over: str, under: str) -> None:
-    """A line for each side: median (least to most) of every column; then the ratio of two sides,
-    turn by turn."""
-    for name, runs in sides.items():
-        values = {column: sorted(run[column] for run in runs) for column in columns}
-        spreads = [
-            f"{median(v):,.4g} ({v[0]:,.4g} to {v[-1]:,.4g}) {columns[c]}"
-            for c, v in values.items()
-            if v
-        ]
-        print(f"  {name:13s} " + ", ".join(spreads))
-    for column in [c for c in columns if c in COMPARED] if sides[over] and sides[under] else []:
-        ratios = sorted(
-            o[column] / u[column] for o, u in zip(sides[over], sides[under], strict=True)
-        )
-        spread = f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        print(f"  {over} / {under}, turn by turn: {spread} in {columns[column]}")
-
-
-def show_sampling(sides: dict) -> None:
-    columns = {
-        "tokens_per_second": "useful tokens/s",
-        "cpu_seconds": "CPU-s",
-        "tokens": "useful tokens",
-    }
-    show_sides(sides, columns | {"decoding_steps": "steps"}, "sample_groups", under="generate")
-
-
-def show_step(sides: dict) -> None:
-    columns = {
-        "seconds": "s",
-        "cpu_seconds": "CPU-s",
-        "us_per_token": "microseconds a token",
-        "tokens": "tokens",
-    }
-    columns["no_signal"] = "of groups without signal"
-    show_sides(sides, columns, "trl", under="ours")
-    if not sides["trl"]:
-        print(
-            "  TRL is not installed, so its side is left out. With it: uv run --group test"
-            f" {COMMAND}"
-        )
-    total = sum(run["seconds"] for run in sides["ours"])
-    parts = {
-        part: sum(run["parts"].get(part, 0) for run in sides["ours"])
-        for part in sides["ours"][0]["parts"]
-    }
-    parts["the rest"] = total - sum(parts.values())
-    print(
-        "  our time: "
-        + ", ".join(f"{part} {seconds / total:.0%}" for part, seconds in parts.items())
-    )
-
-
-def show_trace(parts: dict) -> None:
-    for name, part in parts.items():
-        seconds = median(part["seconds"])
-        floor = part["floor_seconds"]
-        rate = median(part["matmul_flops_per_second"])
-        print(
-            f"  {name}: {seconds:.3f} s, {seconds / floor:.1f} times the floor"
-            f" ({part['flops'] / 1e9:.1f} GFLOP at {rate / 1e9:.0f} GFLOP/s, {part['rows']} rows at"
-            f" once: {floor:.3f} s)"
-        )
-        for row in part["operations"]:
-            print(
-                f"    {row['share']:4.0%} {row['ms']:9.1f} ms {row['calls']:6d} x"
-                f" {row['name'][:70]}"
-            )
-
-
-def show_reach(results: dict) -> None:
-    for method, r in results.items():
-        (_, start, _), (step, accuracy, seconds) = r["curve"][0], r["curve"][-1]
-        print(
-            f"  {method:8s} {'reached' if r['reached'] else 'not reached'}: {start:.1%} to"
-            f" {accuracy:.1%} in {step} steps, {seconds:.1f} s and {r['evaluation_seconds']:.1f} s"
-            f" of evaluation; at most {r['peak_mb']:.0f} MB ({r['peak_mb_before']:.0f} before"
-            " training)"
-        )
-
-
-PARTS = {  # title, measured by, shown by
+# Title, what measures it, what prints it.
+PARTS = {
     "sampling": (
         "Sampling, both on the same prompts: median (least to most)",
         measure_sampling,
-        show_sampling,
+        print_sampling,
     ),
     "step": (
         (
@@ -449,7 +261,7 @@ PARTS = {  # title, measured by, shown by
             " median (least to most)"
         ),
         measure_step,
-        show_step,
+        print_step,
     ),
     "trace": (
         (
@@ -457,7 +269,7 @@ PARTS = {  # title, measured by, shown by
             " machine's rate"
         ),
         measure_trace,
-        show_trace,
+        print_trace,
     ),
     "reach": (
         (
@@ -465,12 +277,13 @@ PARTS = {  # title, measured by, shown by
             f" {EVALUATE_EVERY} steps"
         ),
         measure_reach,
-        show_reach,
+        print_reach,
     ),
 }
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--model", default="tiny", help="a policy's name, or a model folder; default: tiny"
@@ -487,21 +300,23 @@ def main() -> None:
     if args.threads < 1:
         parser.error("--threads must be at least 1")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)  # before anything is measured
+        # A folder that cannot be made should fail before anything is measured.
+        args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     try:
         work = make_work(args)
     except ValueError as error:
         parser.error(str(error))
+    # A child process of measure_reach.
     if args.reach_with:
         return print(json.dumps(reach(work, args.reach_with)))
     results = {"header": header(" ".join([COMMAND, *sys.argv[1:]]))}
     print(*(f"{name}: {value}" for name, value in results["header"].items()), sep="\n")
     for part in args.parts:
-        title, measure, show = PARTS[part]
+        title, measure, print_figures = PARTS[part]
         print(f"\n{title}", flush=True)
         results[part] = measure(args if part == "reach" else work)
-        show(results[part])
+        print_figures(results[part])
     print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     if args.out:
         args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

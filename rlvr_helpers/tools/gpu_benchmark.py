@@ -1,17 +1,16 @@
-"""How long is a step of the original comparison's workload on this GPU, and how near to what the
-card can do?
+"""The GPU benchmark: the seconds of a step of the original comparison's workload, and how near that
+is to what the card can do.
 
     python -m rlvr_helpers.tools.gpu_benchmark --model qwen2.5-1.5b --out figures.json
 
-2 prompts x 8 completions x 400 tokens, one update, KL to the start. Where the model is not on this
-machine, random weights of its sizes take its place: speed does not depend on them, and such weights
-hardly ever end early, as was so there. Beside it, in turns in the same run, the step as that script
-takes it: `generate` and a padded forward in bfloat16 weights. `--quick` runs every part at a small
+2 prompts x 8 completions x 400 tokens, one update, KL to the start. If the model is not on this
+machine, random weights of its sizes take its place. Speed does not depend on them, and completions
+hardly ever end early, as it was there. Beside it, in turns in the same run, stands the step of that
+script: `generate` and a padded forward in bfloat16 weights. `--quick` runs every part at a small
 size, also on a CPU, to see that it works.
 """
 
 import argparse
-import copy
 import gc
 import json
 import os
@@ -24,18 +23,8 @@ from statistics import median
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from rlvr_helpers import sampling
 from rlvr_helpers.engine.clock import Clock
-from rlvr_helpers.engine.large import (
-    add_lora,
-    best_compute_dtype,
-    enable_gradient_checkpointing,
-    merge_lora,
-    training_mode,
-    without_cudnn_attention,
-)
-from rlvr_helpers.losses import policy_loss
-from rlvr_helpers.methods import GRPO
+from rlvr_helpers.engine.large import add_lora, best_compute_dtype, without_cudnn_attention
 from rlvr_helpers.minibatches import make_learner, make_minibatches, score_before_updates, update
 from rlvr_helpers.models import (
     KNOWN,
@@ -48,14 +37,13 @@ from rlvr_helpers.models import (
 )
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.sampling import sample_groups
-from rlvr_helpers.scoring import masked_scores
-from rlvr_helpers.study.memory import GIB, SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
+from rlvr_helpers.study.memory import SHAPES, Shape, cache_bytes, memory_gib, seconds_parts
 from rlvr_helpers.study.recipes import fit_to_card, this_card, workload
-from rlvr_helpers.tools.measuring import generated, header, peak_memory, timed
+from rlvr_helpers.tools.gpu_script import METHOD, Step, script_gib, script_side
+from rlvr_helpers.tools.measuring import header, peak_memory, timed
 from rlvr_helpers.train_settings import TrainSettings
 
 COMMAND = "python -m rlvr_helpers.tools.gpu_benchmark"
-METHOD = replace(GRPO, kl_coef=0.04)
 SETTINGS = TrainSettings(
     prompts_per_step=2,
     group_size=8,
@@ -65,10 +53,11 @@ SETTINGS = TrainSettings(
     learning_rate=5e-6,
     micro_batch_tokens=8192,
 )
+# With --quick.
 SMALL = Shape(2, 64, 4, kv_heads=2, head_dim=16, mlp=128, vocab=167, tied=True, qkv_bias=True)
 
 
-def random_policy(shape: Shape, device, name: str = "random") -> Policy:
+def random_policy(shape: Shape, device: torch.device, name: str = "random") -> Policy:
     """A policy of these sizes with random weights, and the tokenizer of `tiny`, whose tokens are
     among its vocabulary."""
     sizes = {
@@ -84,6 +73,7 @@ def random_policy(shape: Shape, device, name: str = "random") -> Policy:
         "eos_token_id": 1,
         "pad_token_id": 0,
     }
+    # The model, on its device at once.
     config, kind = (
         (Qwen2Config, Qwen2ForCausalLM) if shape.qkv_bias else (LlamaConfig, LlamaForCausalLM)
     )
@@ -96,10 +86,10 @@ def random_policy(shape: Shape, device, name: str = "random") -> Policy:
     return policy
 
 
-class Work:
+class CardWork:
     """A policy, its prompts of about 100 tokens, and the settings that fit this machine."""
 
-    def __init__(self, args):
+    def __init__(self, args: argparse.Namespace) -> None:
         self.device = default_device()
         known = KNOWN.get(args.model)
         self.shape = SMALL if args.quick else SHAPES[args.model]
@@ -109,6 +99,7 @@ class Work:
             if self.real
             else random_policy(self.shape, self.device)
         )
+        # Settings that fit the card.
         small = {"group_size": 4, "max_tokens": 8} if args.quick else {}
         self.settings = replace(SETTINGS, **small)
         self.lora_rank = args.lora_rank
@@ -120,6 +111,7 @@ class Work:
             )
         if args.checkpointing:
             self.settings = replace(self.settings, gradient_checkpointing=True)
+        # Real prompts, or longer ones of words that `tiny` knows.
         problems = load_problems("train", "tiny")[:2]
         question = (
             (lambda p: p.question) if self.real else (lambda p: " ".join([p.question] * 5)[:350])
@@ -128,9 +120,9 @@ class Work:
         self.repeats = args.repeats
 
 
-def our_side(work: Work):
-    """A function that takes one step and returns its seconds by part and its tokens; the optimizer
-    and the reference are made once."""
+def our_side(work: CardWork) -> Step:
+    """Our step. It returns its seconds by part and its tokens. The optimizer and the reference are
+    made once."""
     policy = work.policy
     s = work.settings
     if work.lora_rank:
@@ -144,7 +136,7 @@ def our_side(work: Work):
             rollout = sample_groups(
                 policy, work.prompts, s.group_size, max_tokens=s.max_tokens, generator=generator
             )
-        # all have a signal
+        # Every group has a signal.
         rewards = (torch.arange(len(rollout.mask)).view(-1, s.group_size) % 2.0).to(policy.device)
         with clock.time("scoring"):
             minibatches = make_minibatches(rollout, rewards, METHOD, settings=s, step=turn + 1)
@@ -162,60 +154,7 @@ def our_side(work: Work):
     return step
 
 
-def script_side(work: Work):
-    """A function that takes one step as the script did: weights, gradients and moments in bfloat16,
-    `generate`, every row padded with its prompt, full logits, gradient checkpointing."""
-    policy = work.policy
-    s = work.settings
-    model, reference = (copy.deepcopy(policy.model).to(torch.bfloat16) for _ in range(2))
-    for copied, trained in ((model, True), (reference, False)):
-        merge_lora(copied)  # of our side
-        copied.requires_grad_(trained)
-    enable_gradient_checkpointing(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=s.learning_rate)
-
-    def score(which, ids, mask, width):
-        logits = which(input_ids=ids, attention_mask=mask, use_cache=False).logits[
-            :, -width - 1 : -1
-        ]
-        return masked_scores(logits, ids[:, -width:], mask[:, -width:])[0]
-
-    def step(turn: int) -> dict:
-        clock = Clock(policy.device)
-        with clock.time("generation"):
-            prompt, prompt_mask, completions = generated(
-                policy, work.prompts, s.group_size, max_tokens=s.max_tokens, seed=turn, model=model
-            )
-        ids = torch.cat([prompt, completions], dim=1)
-        done = sampling.mask_after_end(completions, policy.end_ids)
-        mask = torch.cat([prompt_mask, done], dim=1)
-        width = done.shape[1]
-        with clock.time("scoring"), torch.no_grad():
-            old, ref = (score(which, ids, mask, width) for which in (model, reference))
-        advantages = (torch.arange(len(ids), device=ids.device) % 2.0) * 2 - 1
-        with clock.time("forward"), training_mode(model, True):
-            new = score(model, ids, mask, width)
-            loss = policy_loss(
-                METHOD,
-                new,
-                old,
-                advantages=advantages,
-                mask=done,
-                max_tokens=s.max_tokens,
-                logp_ref=ref,
-            ).loss
-        with clock.time("backward"), training_mode(model, True):
-            loss.backward()
-        with clock.time("optimizer"):
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
-            optimizer.step()
-            optimizer.zero_grad()
-        return {"parts": clock.seconds, "tokens": int(done.sum())}
-
-    return step
-
-
-def peak_gib(step, work: Work) -> float:
+def peak_gib(step: Step, work: CardWork) -> float:
     """Peak memory in GiB of one step, with all that lives beside it."""
     gc.collect()
     if torch.cuda.is_available():
@@ -225,20 +164,14 @@ def peak_gib(step, work: Work) -> float:
     return peak_memory(work.device) / 1024
 
 
-def script_gib(work: Work) -> float:
-    """About what the script's side takes: five tensors of 16-bit weights, and its logits in 16 bits
-    and three times in float32."""
-    s = work.settings
-    places = s.prompts_per_step * s.group_size * (100 + s.max_tokens)
-    return (5 * 2 * work.shape.parameters + places * work.shape.vocab * (2 + 3 * 4)) / GIB
+def measure_sides(work: CardWork, with_script: bool, report: Callable[..., None] = print) -> dict:
+    """Steps of both sides in turns. The first of each warms up. Each is reported when it ends.
 
-
-def measure_sides(work: Work, with_script: bool, report: Callable[..., None] = print) -> dict:
-    """Steps of both sides in turns; the first of each warms up. Each is reported as it ends. Peak
-    memory in GiB is read while the other side is not there, but for the float32 weights of the
-    policy, of which the script's side is a copy."""
+    Peak memory in GiB is read while the other side is not there. Only the float32 weights of the
+    policy are, since the script's side is a copy of them.
+    """
     peaks = {"script": peak_gib(script_side(work), work)} if with_script else {}
-    # Made once: it trains the policy itself, and may add LoRA to it.
+    # Made once, since it trains the policy itself and may add LoRA to it.
     steps = {"ours": our_side(work)}
     peaks["ours"] = peak_gib(steps["ours"], work)
     if with_script:
@@ -252,11 +185,12 @@ def measure_sides(work: Work, with_script: bool, report: Callable[..., None] = p
     return {name: rows[1:] for name, rows in runs.items()}
 
 
-def measure_machine(work: Work) -> dict:
-    """Bytes a second of a large copy (read and written) and FLOPs a second of a large product in
-    the compute dtype."""
+def measure_machine(work: CardWork) -> dict:
+    """Bytes per second of a large copy (read and written), and FLOPs per second of a large product
+    in the compute dtype."""
     side = 256 if work.device.type == "cpu" else 8192
     dtype = work.policy.compute_dtype
+    # A square to multiply, and sixteen to copy.
     a, big = (torch.randn(n, side, device=work.device, dtype=dtype) for n in (side, side * 16))
     other = torch.empty_like(big)
     copies = []
@@ -269,22 +203,26 @@ def measure_machine(work: Work) -> dict:
     return {"bytes_per_second": median(copies[1:]), "flops_per_second": median(products[1:])}
 
 
-def roofline(work: Work, machine: dict, run: dict) -> dict:
-    """What this machine's measured rates allow at best, in seconds: every token reads 16-bit
-    weights and its group's cache once; training is 2, 2 and 4 FLOPs a weight and place (scoring,
-    forward, backward)."""
+def roofline(work: CardWork, machine: dict, run: dict) -> dict:
+    """What this machine's measured rates allow at best, in seconds.
+
+    Every token reads 16-bit weights and its group's cache once. Scoring, forward and backward are
+    2, 2 and 4 FLOPs per weight and position. Two models are scored.
+    """
     s = work.settings
     shape = work.shape
     groups = s.prompts_per_step
     steps = s.max_tokens
+    # Half of the completion is in the cache on average.
     cache = cache_bytes(shape, groups * (100 + s.group_size * steps / 2))
     generation = steps * (2 * shape.matrix_parameters + cache) / machine["bytes_per_second"]
-    places = run["tokens"] + groups * 100
-    training_flops = (2 * 2 + 2 + 4) * shape.matrix_parameters * places
+    positions = run["tokens"] + groups * 100
+    training_flops = (2 * 2 + 2 + 4) * shape.matrix_parameters * positions
     return {"generation": generation, "training": training_flops / machine["flops_per_second"]}
 
 
-def show(results: dict, work: Work) -> None:
+def print_results(results: dict, work: CardWork) -> None:
+    """What was measured, side by side, and beside the machine's rates."""
     weights = "real weights" if work.real else "random weights of its sizes"
     print(
         f"{weights}, {work.shape.parameters / 1e6:,.1f} M parameters,"
@@ -293,6 +231,7 @@ def show(results: dict, work: Work) -> None:
     print(
         f"LoRA rank {work.lora_rank}, gradient checkpointing {work.settings.gradient_checkpointing}"
     )
+    # Seconds and rates of each side.
     for name, runs in results["sides"].items():
         seconds = sorted(run["seconds"] for run in runs)
         parts = ", ".join(
@@ -314,6 +253,12 @@ def show(results: dict, work: Work) -> None:
         f"  before the update {max(r['clip_first'] for r in ours):.2%} of tokens are clipped;"
         f" decoding and scoring differ by at most {max(r['sampler_gap'] for r in ours):.3f} nats"
     )
+    print_machine(results)
+
+
+def print_machine(results: dict) -> None:
+    """The machine's rates, and our step beside the roofline and the calculation."""
+    ours = results["sides"]["ours"]
     machine = results["machine"]
     floor = results["roofline"]
     spent = {"generation": median(r["parts"]["generation"] for r in ours)}
@@ -337,6 +282,7 @@ def show(results: dict, work: Work) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--model", default="qwen2.5-1.5b", choices=tuple(SHAPES))
@@ -357,9 +303,11 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure(args, command: str, report: Callable[..., None] = print) -> tuple[dict, Work]:
+def measure_all(
+    args: argparse.Namespace, command: str, report: Callable[..., None] = print
+) -> tuple[dict, CardWork]:
     """All figures of the benchmark, and what they were measured on."""
-    work = Work(args)
+    work = CardWork(args)
     results = {"header": header(command)}
     load = workload(work.settings, work.lora_rank)
     calculated = memory_gib(work.shape, load)
@@ -374,18 +322,20 @@ def measure(args, command: str, report: Callable[..., None] = print) -> tuple[di
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """The command."""
     options = parser()
     args = options.parse_args(arguments)
     if args.repeats < 1 or (args.lora_rank or 0) < 0:
         options.error("--repeats must be at least 1 and --lora-rank at least 0")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)  # before anything is measured
+        # A folder that cannot be made should fail before anything is measured.
+        args.out.parent.mkdir(parents=True, exist_ok=True)
     if default_device().type != "cuda" and not args.quick:
         options.error("there is no GPU here; --quick runs every part at a small size on a CPU")
     given = " ".join(sys.argv[1:] if arguments is None else arguments)
-    results, work = measure(args, f"{COMMAND} {given}".strip())
+    results, work = measure_all(args, f"{COMMAND} {given}".strip())
     print(*(f"{name}: {value}" for name, value in results["header"].items()), sep="\n")
-    show(results, work)
+    print_results(results, work)
     print(f"load at the end: {os.getloadavg()[0]:.1f}")
     if args.out:
         args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

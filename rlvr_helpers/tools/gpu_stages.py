@@ -1,5 +1,6 @@
-"""The stages of `gpu_session`. Each says what it finds as soon as it has found it."""
+"""The stages of `gpu_session`. Each says what it finds at once."""
 
+import argparse
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.methods import GSPO
 from rlvr_helpers.models import Policy, default_device
 from rlvr_helpers.paths import COURSE
+from rlvr_helpers.problems import Problem
 from rlvr_helpers.study.comparison import Comparison, split_problems, start_policy
 from rlvr_helpers.study.memory import memory_gib
 from rlvr_helpers.study.pilot import calibrate_clip_range
@@ -37,12 +39,12 @@ from rlvr_helpers.tools.measuring import header, peak_memory, timed
 from rlvr_helpers.training import train
 
 
-def run(name: str, args) -> None:
+def run(name: str, args: argparse.Namespace) -> None:
     """One stage, with the time it has in `args.seconds`."""
     file = args.out / FINDINGS
     args.command = f"{COMMAND} --stages {name}" + " --quick" * args.quick
 
-    def say(what: str, shown: str | None = None, **figures) -> None:
+    def say(what: str, shown: str | None = None, **figures: object) -> None:
         found = {"stage": name, "what": what} | ({"shown": shown} if shown else {}) | figures
         line = json.dumps(found, default=str)
         print(line, flush=True)
@@ -63,7 +65,7 @@ def run(name: str, args) -> None:
 # -- benchmark ------------------------------------------------------------------------------------
 
 
-def benchmark(args, say: Say) -> None:
+def benchmark(args: argparse.Namespace, say: Say) -> None:
     """The original's workload with 1.5 billion weights, then with 0.5, as far as they fit and time
     is left."""
     began = time.monotonic()
@@ -81,10 +83,10 @@ def benchmark(args, say: Say) -> None:
             *["--quick"] * args.quick,
         ]
         options = gpu_benchmark.parser().parse_args(given)
-        results, work = gpu_benchmark.measure(
+        results, work = gpu_benchmark.measure_all(
             options, args.command, lambda text: say("step", text=text)
         )
-        gpu_benchmark.show(results, work)
+        gpu_benchmark.print_results(results, work)
         report_benchmark("a small model" if args.quick else name, results, say)
         del work
         taken = time.monotonic() - began
@@ -93,6 +95,7 @@ def benchmark(args, say: Say) -> None:
 
 
 def report_benchmark(name: str, results: dict, say: Say) -> None:
+    """Seconds per step, the share of the roofline, and memory."""
     ours = results["sides"]["ours"]
     seconds = median(run["seconds"] for run in ours)
     shown = f"{seconds:.2f} s per step"
@@ -114,11 +117,12 @@ def report_benchmark(name: str, results: dict, say: Say) -> None:
 # -- train ----------------------------------------------------------------------------------------
 
 
-def train_all(args, say: Say) -> None:
-    """Three methods with several seeds, saved as run files; the table of the seeds that all methods
-    finished."""
+def train_all(args: argparse.Namespace, say: Say) -> None:
+    """Three methods with several seeds, saved as run files. The table holds the seeds that all
+    methods finished."""
     model = args.model or ("tiny" if args.quick else choose_policy()[0])
     settings, rank = on_this_card(model, settings_for(model))
+    # With --quick every part is small.
     small = (
         {"steps": 2, "prompts_per_step": 2, "group_size": 4, "minibatches": 2} if args.quick else {}
     )
@@ -146,19 +150,26 @@ def train_all(args, say: Say) -> None:
 def compare_within(
     comparison: Comparison, seconds: float, out: Path, command: str, say: Say
 ) -> dict[str, list[Run]]:
-    """A comparison in one process: the model is loaded once, as many steps and seeds are made as
-    the seconds allow, and only the records are kept. Returns the finished runs by method."""
+    """A comparison in one process. Returns the finished runs by method.
+
+    The model is loaded once. As many steps and seeds are made as the seconds allow, and only the
+    records are kept.
+    """
     ends = time.monotonic() + seconds
     comparison = replace(comparison, out=out)
     out.mkdir(parents=True, exist_ok=True)
-    policy, (problems, held_out) = start_policy(comparison), split_problems(comparison)
+    policy = start_policy(comparison)
+    problems, held_out = split_problems(comparison)
+    # Every run starts from these weights.
     weights = {
         name: value.to("cpu", copy=True) for name, value in policy.model.state_dict().items()
     }
+    # A pilot gives the clip range and the seconds of a step.
     comparison, step_seconds, eval_seconds = piloted(
         comparison, policy, problems, held_out=held_out, say=say
     )
     policy.model.load_state_dict(weights)
+    # As many runs as there is time for.
     comparison = planned(
         comparison, ends - time.monotonic(), step_seconds, eval_seconds=eval_seconds
     )
@@ -172,29 +183,45 @@ def compare_within(
         run = comparison.new_run(method, seed)
         # Without the path of one machine.
         run.provenance.update(policy=Path(comparison.policy).name, command=command)
-        for record in train(
-            policy, problems, method, settings=run.settings, eval_problems=held_out
-        ):
-            run.records.append(record)
-            accuracy = record.eval.accuracy if record.eval else None
-            say(
-                "step",
-                method=method.name,
-                seed=seed,
-                step=record.step,
-                reward=record.reward_mean,
-                accuracy=accuracy,
-                seconds=record.seconds,
-                clip_first=record.clip_fraction_first,
-            )
-            if time.monotonic() > ends:
-                break
+        train_until(ends, run, policy, problems=problems, held_out=held_out, say=say)
         if len(run.records) < steps:
             done = f"{method.name} with seed {seed} after {len(run.records)} of {steps} steps"
             say("time is up", f"{done}; the rest is left out")
             break
         save_run(run, out / f"{comparison.folder(method, seed).name}.json")
         results.setdefault(method.name, []).append(run)
+    say_memory(comparison, policy, say)
+    return results
+
+
+def train_until(
+    ends: float,
+    run: Run,
+    policy: Policy,
+    problems: list[Problem],
+    held_out: list[Problem],
+    say: Say,
+) -> None:
+    """Trains a run and keeps its records, until it is done or the time is up."""
+    steps = train(policy, problems, run.method, settings=run.settings, eval_problems=held_out)
+    for record in steps:
+        run.records.append(record)
+        say(
+            "step",
+            method=run.method.name,
+            seed=run.settings.seed,
+            step=record.step,
+            reward=record.reward_mean,
+            accuracy=record.eval.accuracy if record.eval else None,
+            seconds=record.seconds,
+            clip_first=record.clip_fraction_first,
+        )
+        if time.monotonic() > ends:
+            break
+
+
+def say_memory(comparison: Comparison, policy: Policy, say: Say) -> None:
+    """The measured peak of training beside the calculated one."""
     shape = shape_for(comparison.policy)
     load = workload(comparison.settings, comparison.lora_rank)
     beside = f"{memory_gib(shape, load):.1f} GiB" if shape and this_card() else "for a GPU only"
@@ -202,11 +229,14 @@ def compare_within(
         "memory at the peak of training",
         f"{peak_memory(policy.device) / 1024:.1f} GiB measured; calculated: {beside}",
     )
-    return results
 
 
 def piloted(
-    comparison: Comparison, policy: Policy, problems, held_out, say: Say
+    comparison: Comparison,
+    policy: Policy,
+    problems: list[Problem],
+    held_out: list[Problem],
+    say: Say,
 ) -> tuple[Comparison, float, float]:
     """The comparison with the clip range that a pilot of at most four steps finds, and the seconds
     of a step and an evaluation. The policy is trained by it."""
@@ -251,19 +281,20 @@ def planned(
 
 # -- notebook -------------------------------------------------------------------------------------
 
-# Seconds that are enough for the whole of it; below, the short form of its tests: four steps a run,
-# one seed.
+# Seconds that are enough for the whole notebook. With fewer it runs in its short form: four steps
+# per run, one seed.
 WHOLE_NOTEBOOK = 1800
 # With --quick: up to the plan of what will run.
 FIRST_CELLS = 8
 
 
-def notebook(args, say: Say) -> None:
+def notebook(args: argparse.Namespace, say: Say) -> None:
     """Notebook 09 executed here and kept with its outputs, also if a cell fails or time is up."""
     import nbformat
     from nbclient import NotebookClient
 
     began = time.monotonic()
+    # The notebook without its outputs.
     book = nbformat.read(COURSE / "notebooks" / "09_train_all_three.ipynb", 4)
     book.cells = book.cells[:FIRST_CELLS] if args.quick else book.cells
     cells = [cell for cell in book.cells if cell.cell_type == "code"]
@@ -272,7 +303,7 @@ def notebook(args, say: Say) -> None:
         cell.execution_count = None
     os.environ |= notebook_environment(args)
 
-    def executed(cell, cell_index, execute_reply) -> None:
+    def executed(cell: dict, cell_index: int, execute_reply: dict) -> None:
         say("cell", number=cell_index, at=time.monotonic() - began)
         nbformat.write(book, args.out / "09_executed.ipynb")
 
@@ -288,29 +319,24 @@ def notebook(args, say: Say) -> None:
         )
         try:
             client.execute()
-        except Exception as error:  # time is up, or the kernel died
+        # Time is up, or the kernel died.
+        except Exception as error:
             say("stopped", f"{type(error).__name__}: {str(error)[:200]}")
+    # What it did.
     outputs = [output for cell in cells for output in cell.outputs]
     errors = [output.evalue for output in outputs if output.output_type == "error"]
     plan = [output.text.strip() for output in outputs if "3 methods x" in output.get("text", "")]
     done = sum(cell.execution_count is not None for cell in cells)
-    counted = (
-        f"{done} of {len(cells)} code cells in {time.monotonic() - began:.0f} s, {len(errors)}"
-        " failed"
-    )
-    form = (
-        "its first cells"
-        if args.quick
-        else "short form"
-        if os.environ.get("RLVR_FAST")
-        else "whole"
-    )
+    seconds = time.monotonic() - began
+    counted = f"{done} of {len(cells)} code cells in {seconds:.0f} s, {len(errors)} failed"
+    form = "short form" if os.environ.get("RLVR_FAST") else "whole"
+    form = "its first cells" if args.quick else form
     say(f"09, {form}", "\n".join([counted, *plan]), errors=[text[:300] for text in errors])
     if errors or done < len(cells):
         sys.exit(counted)
 
 
-def notebook_environment(args) -> dict[str, str]:
+def notebook_environment(args: argparse.Namespace) -> dict[str, str]:
     """Which model it takes, and whether it trains in full."""
     model = args.model or ("tiny" if args.quick else "")
     if Path(model).is_dir():

@@ -1,12 +1,12 @@
-"""Makes everything in `data/` that the course starts from: problems, the tiny start model and its
+"""Making everything in `data/` that the course starts from: problems, the tiny start model and its
 measured accuracy.
 
     python -m rlvr_helpers.tools.make_tiny --out data
 
-One seed, one thread, under 15 minutes of CPU. Three stages of supervised training: (1) bare
-equations, (2) worked solutions without a fault, until the model solves 98 %, (3) imperfect
-solutions, which gives the start model: it guesses, rambles, slips, forgets the tags, and still has
-the skill underneath. Reinforcement learning then has something to select from. Held-out problems
+One seed, one thread, under 15 minutes of CPU. There are three stages of supervised training: (1)
+bare equations, (2) worked solutions without a fault, until the model solves 98 %, (3) imperfect
+solutions. The result is the start model. It guesses, rambles, slips and forgets the tags, and still
+has the skill underneath. So reinforcement learning has something to select from. Held-out problems
 are kept out of every stage.
 """
 
@@ -15,65 +15,31 @@ import json
 import math
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rlvr_helpers.evaluation import evaluate, mean_pass_at_k
-from rlvr_helpers.models import make_policy, save_policy
-from rlvr_helpers.problems import (
-    CONTAINERS,
-    GAIN,
-    LOSE,
-    PEOPLE,
-    THINGS,
-    WordProblem,
-    generate_word_problem,
-)
+from rlvr_helpers.models import Policy, make_policy, save_policy
+from rlvr_helpers.problems import WordProblem, generate_word_problem
 from rlvr_helpers.study.runs import cpu_name
+from rlvr_helpers.tools.tiny_texts import build_tokenizer, imperfect_solution, perfect_solution
 
 TRAIN_PROBLEMS = 2000
 TEST_PROBLEMS = 500
 SEED = 1
 BUDGET = 64
-SKILL = 0.98, 0.92  # shares of fresh problems solved before the third stage, greedily and sampled
-SPECIAL = ["<|pad|>", "<|end|>", "<unk>", "<|user|>", "<|assistant|>"]
-TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
-WORDS = (
-    "has He She buys of How many does have now It is about Let me think check again Wait What"
-).split()
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{% if message.role == 'assistant' %}<|assistant|>{{"
-    " message.content }}<|end|>{% else %}<|user|>{{ message.content }}{% endif %}{% endfor %}{% if"
-    " add_generation_prompt %}<|assistant|>{% endif %}"
-)
+# Shares of fresh problems solved before the third stage, greedily and sampled.
+SKILL = 0.98, 0.92
+
+# Token ids, and for each whether it counts in the loss.
+Row = tuple[list[int], list[bool]]
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer: every word, sign, tag and number from 0 to 99 is one token; decoding
-    is readable."""
-    words = [*SPECIAL, *TAGS, *(str(n) for n in range(100)), *"+-x=.?,", *WORDS]
-    words += [*PEOPLE["He"], *PEOPLE["She"], *THINGS, *CONTAINERS, *GAIN, *LOSE]
-    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    pieces = Regex(r"</?\w+>|\d+|\p{L}+|[^\s\w]")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(pieces, behavior="removed", invert=True)
-    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
-    special = {"pad_token": "<|pad|>", "eos_token": "<|end|>", "unk_token": "<unk>"}
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        additional_special_tokens=SPECIAL[3:],
-        padding_side="left",
-        **special,
-    )
-    fast.chat_template = CHAT_TEMPLATE
-    fast.model_max_length = 192
-    return fast
-
-
-def new_model(tokenizer) -> LlamaForCausalLM:
+def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A fresh model whose embeddings of numbers begin with waves."""
     torch.manual_seed(SEED)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -94,10 +60,15 @@ def new_model(tokenizer) -> LlamaForCausalLM:
     return model
 
 
-def add_number_waves(model, tokenizer, size: float = 0.3) -> None:
+def add_number_waves(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, size: float = 0.3
+) -> None:
     """Starts the embeddings of 0 to 99 with waves of several periods, so that sums are quick to
-    learn: with it the equations reach a loss of 1.1 nats a result in 300 steps, without it 1.8.
-        Training is free to change them."""
+    learn.
+
+    With them the equations reach a loss of 1.1 nats per result in 300 steps, without them 1.8.
+    Training can change them.
+    """
     numbers = torch.arange(100.0)
     waves = [
         wave(2 * math.pi * numbers / period)
@@ -109,74 +80,8 @@ def add_number_waves(model, tokenizer, size: float = 0.3) -> None:
         model.model.embed_tokens.weight[rows, : len(waves)] += size * torch.stack(waves, dim=1)
 
 
-# -- worked solutions, faultless and imperfect
-
-
-def work_out(
-    problem: WordProblem, rng, slip=0.0, add_distractor=False, ignore_bags=False
-) -> tuple[list[str], int]:
-    """The equations of a solution and its final total. `slip` is the probability that a sentence is
-    misread: skipped, or added where it takes away and the reverse. Sums themselves are right: only
-        the reading is at fault."""
-    total = problem.start
-    equations = []
-
-    def compute(a, sign, b):
-        result = min(max({"+": a + b, "-": a - b, "x": a * b}[sign], 0), 99)
-        equations.append(f"{a} {sign} {b} = {result}.")
-        return result
-
-    for step in problem.steps:
-        if step.kind == "distractor" and not add_distractor:
-            continue
-        sign = "-" if step.kind == "lose" else "+"
-        if rng.random() < slip:
-            if rng.random() < 0.5:
-                continue
-            sign = "+" if sign == "-" or total < 20 else "-"
-        number = step.number
-        if step.kind == "bags" and not ignore_bags:
-            number = compute(step.bags, "x", number)
-        total = compute(total, sign, number)
-    return equations, total
-
-
-def finished(reasoning: str, answer: int, tags: bool = True) -> str:
-    end = f"<answer> {answer} </answer>" if tags else f"It is {answer}."
-    return f"<reasoning> {reasoning} </reasoning> {end} <|end|>"
-
-
-def perfect_solution(problem: WordProblem, rng) -> str:
-    equations, total = work_out(problem, rng)
-    return finished(" ".join(equations), total)
-
-
-def imperfect_solution(problem: WordProblem, rng) -> str:
-    """What the start model learns to write: a guess, or a sloppy, rambling or careful solution with
-    its faults."""
-    tags = rng.random() > 0.25
-    if rng.random() < 0.30 + 0.12 * (problem.operations - 2):
-        guess = min(max(int(problem.answer) + rng.randint(-15, 15), 0), 99)
-        return finished(f"It is about {guess}.", guess, tags)
-    style = rng.choices(["sloppy", "rambling", "careful"], [1, 1, 2])[0]
-    slip = {"sloppy": 0.25, "rambling": 0.10, "careful": 0.0}[style]
-    equations, total = work_out(
-        problem, rng, slip, add_distractor=rng.random() < 0.45, ignore_bags=rng.random() < 0.45
-    )
-    if style == "careful":
-        return finished(" ".join(equations), total, tags)
-    if style == "sloppy":
-        return finished("Let me check. " + " ".join(equations), total, tags)
-    think = "Let me think. " + " ".join(equations) + " Wait. Let me check again. "
-    if rng.random() < 0.30:  # a ramble that never ends: the budget cuts it off
-        return "<reasoning> " + think + " ".join((equations + ["Wait. Let me check again."]) * 8)
-    return finished(think + " ".join(equations[-1:]), total, tags)
-
-
-# -- supervised training
-
-
-def equation_row(rng, count=9) -> tuple[str, None]:
+def equation_row(rng: random.Random, count: int = 9) -> str:
+    """Bare equations with results from 0 to 99."""
     rows = []
     for _ in range(count):
         sign = rng.choice("+-x")
@@ -191,15 +96,15 @@ def equation_row(rng, count=9) -> tuple[str, None]:
     return " ".join(rows)
 
 
-def encode_equations(tokenizer, rng) -> tuple[list[int], list[bool]]:
-    """A row of bare equations; only the results count in the loss."""
+def encode_equations(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Row:
+    """A row of bare equations. Only the results count in the loss."""
     ids = tokenizer(equation_row(rng), add_special_tokens=False).input_ids
     equals = tokenizer.convert_tokens_to_ids("=")
     return ids, [i > 0 and ids[i - 1] == equals for i in range(len(ids))]
 
 
-def encode_solution(tokenizer, problem, solution: str) -> tuple[list[int], list[bool]]:
-    """Prompt and solution (at most BUDGET tokens of it); only the solution counts in the loss."""
+def encode_solution(tokenizer: PreTrainedTokenizerFast, problem: WordProblem, solution: str) -> Row:
+    """Prompt and solution, of which at most BUDGET tokens. Only the solution counts in the loss."""
     prompt = tokenizer(
         f"<|user|>{problem.question}<|assistant|>", add_special_tokens=False
     ).input_ids
@@ -216,13 +121,15 @@ def note(line: str) -> None:
     LOG.append(line)
 
 
-def by_length(next_rows, seed: int, count: int = 4):
-    """Batches of rows of like length, which need less padding: `count` batches are drawn, sorted
-    and dealt out again."""
+def by_length(
+    next_rows: Callable[[], list[Row]], seed: int, count: int = 4
+) -> Callable[[], list[Row]]:
+    """Batches of rows with similar lengths, which need less padding. `count` batches are drawn,
+    sorted and dealt out again."""
     rng = random.Random(seed)
     waiting = []
 
-    def next_batch():
+    def next_batch() -> list[Row]:
         if not waiting:
             rows = sorted(
                 (row for _ in range(count) for row in next_rows()), key=lambda row: len(row[0])
@@ -235,7 +142,14 @@ def by_length(next_rows, seed: int, count: int = 4):
     return next_batch
 
 
-def supervised(model, next_batch, steps: int, lr: float, name: str, hold: int = 0) -> None:
+def supervised(
+    model: LlamaForCausalLM,
+    next_batch: Callable[[], list[Row]],
+    steps: int,
+    lr: float,
+    name: str,
+    hold: int = 0,
+) -> None:
     """AdamW whose rate rises over 50 steps, stays for `hold` and falls as a cosine to a fiftieth.
     The loss has a constant divisor, so that short rows weigh no more than long ones."""
     optimizer = torch.optim.AdamW(
@@ -243,14 +157,17 @@ def supervised(model, next_batch, steps: int, lr: float, name: str, hold: int = 
     )
     started = time.process_time()
     for step in range(1, steps + 1):
+        # The learning rate of this step.
         fallen = max(0, step - hold) / max(1, steps - hold)
         shape = min(1.0, step / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fallen)))
         for group in optimizer.param_groups:
             group["lr"] = lr * shape
+        # A rectangle of the rows.
         rows = next_batch()
         width = max(len(ids) for ids, _ in rows)
         ids = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in rows])
         counts = torch.tensor([keep + [False] * (width - len(keep)) for _, keep in rows])[:, 1:]
+        # The loss, with its constant divisor, and the update.
         logits = model(input_ids=ids).logits[:, :-1]
         loss = torch.nn.functional.cross_entropy(
             logits[counts], ids[:, 1:][counts], reduction="sum"
@@ -267,15 +184,15 @@ def supervised(model, next_batch, steps: int, lr: float, name: str, hold: int = 
             )
 
 
-def problem_key(problem: WordProblem):
-    """Two problems with the same numbers and operations count as the same, whatever the names."""
+def problem_key(problem: WordProblem) -> tuple:
+    """Problems with the same numbers and operations have the same key, whatever the names."""
     return (
         problem.start,
         *((s.kind, s.bags, s.number) for s in problem.steps if s.kind != "distractor"),
     )
 
 
-def make_problems(rng) -> tuple[list[WordProblem], list[WordProblem], set]:
+def make_problems(rng: random.Random) -> tuple[list[WordProblem], list[WordProblem], set]:
     """Train and held-out problems, all different in their numbers, and the keys of the held-out
     ones."""
     unique = {}
@@ -288,28 +205,32 @@ def make_problems(rng) -> tuple[list[WordProblem], list[WordProblem], set]:
     return train, test, {problem_key(p) for p in test}
 
 
-def fresh_problem(rng, held_out: set) -> WordProblem:
+def fresh_problem(rng: random.Random, held_out: set) -> WordProblem:
+    """A problem that is not among the held-out ones."""
     while problem_key(problem := generate_word_problem(rng)) in held_out:
         pass
     return problem
 
 
 def write_problems(path: Path, problems: list[WordProblem]) -> None:
+    """Writes questions and answers, one JSON object per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"question": p.question, "answer": p.answer}) for p in problems]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def skilled_model(tokenizer, held_out: set) -> LlamaForCausalLM:
-    """Stages 1 and 2: equations, then faultless solutions until the skill is there. When it comes
-    differs from one CPU to another (they round differently), so it is looked for, on fresh
-    problems. Raises RuntimeError if it never comes."""
+def skilled_model(tokenizer: PreTrainedTokenizerFast, held_out: set) -> LlamaForCausalLM:
+    """Stages 1 and 2: equations, then solutions without a fault until the skill is there.
+
+    CPUs round differently, so it comes after a different number of steps on each. It is measured on
+    fresh problems. Raises RuntimeError if it never comes.
+    """
     model = new_model(tokenizer)
     rng = random.Random(SEED + 1)
     fresh = random.Random(SEED + 3)
     policy = make_policy(model, tokenizer, "tiny")
 
-    def solutions():
+    def solutions() -> list[Row]:
         problems = [fresh_problem(rng, held_out) for _ in range(24)]
         rows = [encode_solution(tokenizer, p, perfect_solution(p, rng)) for p in problems]
         return rows + [encode_equations(tokenizer, rng) for _ in range(8)]
@@ -332,6 +253,7 @@ def skilled_model(tokenizer, held_out: set) -> LlamaForCausalLM:
         hold=800,
     )
     batches = by_length(solutions, SEED)
+    # Solutions until the skill is there.
     rounds = 0
     supervised(model, batches, 2400, lr=1.5e-3, name="solutions", hold=1600)
     while not skilled():
@@ -344,21 +266,24 @@ def skilled_model(tokenizer, held_out: set) -> LlamaForCausalLM:
     return model
 
 
-def spoil(model, tokenizer, held_out: set) -> None:
+def spoil(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, held_out: set) -> None:
     """Stage 3: imperfect solutions."""
     rng = random.Random(SEED + 2)
 
-    def imperfect():
+    def imperfect() -> list[Row]:
         problems = [fresh_problem(rng, held_out) for _ in range(24)]
         rows = [encode_solution(tokenizer, p, imperfect_solution(p, rng)) for p in problems]
-        # sums themselves stay sharp
+        # The sums themselves should stay correct.
         return rows + [encode_equations(tokenizer, rng) for _ in range(8)]
 
     supervised(model, imperfect, 300, lr=5e-4, name="imperfect")
 
 
-def measure(policy, problems, name: str, samples: int = 8) -> dict:
+def measure_accuracy(
+    policy: Policy, problems: list[WordProblem], name: str, samples: int = 8
+) -> dict:
     """Greedy accuracy with its interval, pass@1 and pass@8 of a policy on held-out problems."""
+    # One greedy answer, and several sampled ones.
     greedy = evaluate(policy, problems, BUDGET)
     sampled = evaluate(
         policy,
@@ -385,6 +310,7 @@ def measure(policy, problems, name: str, samples: int = 8) -> dict:
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--out", type=Path, required=True, help="folder that gets problems/ and tiny/"
@@ -396,18 +322,20 @@ def main() -> None:
     out = options.out
     torch.set_num_threads(1)
     note(f"seed {SEED}, torch {torch.__version__}, {cpu_name()}, 1 thread")
+    # Problems.
     train, test, held_out = make_problems(random.Random(SEED))
     write_problems(out / "problems" / "train.jsonl", train)
     write_problems(out / "problems" / "test.jsonl", test)
     note(f"{len(train)} train and {len(test)} held-out problems")
+    # The skilled model, then the start model.
     tokenizer = build_tokenizer()
     model = skilled_model(tokenizer, held_out)
     policy = make_policy(model, tokenizer, "tiny")
-    measured = {"skilled": measure(policy, test, "before it was spoilt")}
+    measured = {"skilled": measure_accuracy(policy, test, "before it was spoilt")}
     if options.skilled:
         save_policy(policy, options.skilled)
     spoil(model, tokenizer, held_out)
-    measured["start"] = measure(policy, test, "start model")
+    measured["start"] = measure_accuracy(policy, test, "start model")
     save_policy(policy, out / "tiny")
     note(f"in all {time.process_time():.0f} CPU-s")
     (out / "tiny" / "measured.json").write_text(

@@ -1,30 +1,35 @@
-"""What both benchmarks and the GPU session measure with: seconds, memory, the machine, and
-`generate`."""
+"""What the benchmarks and the GPU session share: seconds, memory, the machine, and `generate`."""
 
+import copy
 import importlib.util
 import os
 import platform
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedModel
 
-from rlvr_helpers.models import Policy
+from rlvr_helpers.models import Policy, format_prompt
+from rlvr_helpers.problems import Problem
 from rlvr_helpers.sampling import encode_prompts
 from rlvr_helpers.study.runs import cpu_name
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import problems_of_step
 
 
 def now() -> tuple[float, float]:
-    """Wall clock and CPU seconds of this process, once a GPU has done all that it was given."""
+    """Wall clock and CPU seconds of this process, after a GPU has done all that it was given."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return time.perf_counter(), time.process_time()
 
 
-def timed(function, *arguments) -> tuple[dict, object]:
+def timed(function: Callable, *arguments: object) -> tuple[dict, object]:
     """Seconds and CPU seconds of a call, and what it returned."""
     start = now()
     result = function(*arguments)
@@ -33,13 +38,14 @@ def timed(function, *arguments) -> tuple[dict, object]:
 
 
 def peak_memory(device: torch.device) -> float:
-    """MB at most so far: of the GPU's memory where the model is on one, else of this process."""
+    """The most MB so far, of the GPU's memory if the model is on one, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     # ru_maxrss would begin with that of the process that started this one.
     if sys.platform == "linux":
         return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 2**10
-    import resource  # not on Windows
+    # Windows has no such module.
+    import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
@@ -66,10 +72,18 @@ def header(command: str) -> dict:
 
 @torch.no_grad()
 def generated(
-    policy: Policy, prompts: list[str], group_size: int, max_tokens: int, seed: int, model=None
+    policy: Policy,
+    prompts: list[str],
+    group_size: int,
+    max_tokens: int,
+    seed: int,
+    model: PreTrainedModel | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`generate` of transformers, from the whole distribution: prompt ids and mask [B, Tp],
-    completion ids [B, T]. Another model can take the place of the policy's own."""
+    """`generate` of transformers, sampling from the whole distribution. Returns prompt ids and mask
+    [B, Tp], and completion ids [B, T].
+
+    model: instead of the policy's own
+    """
     torch.manual_seed(seed)
     ids, mask = encode_prompts(policy, [prompt for prompt in prompts for _ in range(group_size)])
     config = GenerationConfig(
@@ -85,3 +99,26 @@ def generated(
     model = model or policy.model
     out = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
     return ids, mask, out[:, ids.shape[1] :]
+
+
+@dataclass
+class StepWork:
+    """What is measured: a policy, its problems, the sizes of a step (`settings`), and how often."""
+
+    policy: Policy
+    train: list[Problem]
+    test: list[Problem]
+    settings: TrainSettings
+    repeats: int
+
+    def problems(self, turn: int) -> list[Problem]:
+        """Those of a turn, from 0."""
+        return problems_of_step(self.train, turn + 1, self.settings)
+
+    def prompts(self, turn: int) -> list[str]:
+        """The prompts of a turn's problems."""
+        return [format_prompt(self.policy, problem.question) for problem in self.problems(turn)]
+
+    def fresh_policy(self) -> Policy:
+        """A copy of the policy, to be trained."""
+        return replace(self.policy, model=copy.deepcopy(self.policy.model))

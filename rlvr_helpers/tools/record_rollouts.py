@@ -1,11 +1,11 @@
-"""Records the four rollouts that run through the lessons: real completions of one problem by the
+"""Recording the four rollouts that run through the lessons: real completions of one problem by the
 start model.
 
     python -m rlvr_helpers.tools.record_rollouts --out data/rollouts/four.json
 
-Right and short, right and long, wrong and short, wrong and long; each with the log-probs of its
-tokens under the start model and under the model after one and after thirty steps of GRPO, and the
-uniform numbers that chose the tokens.
+They are right and short, right and long, wrong and short, wrong and long. Each has the log-probs of
+its tokens under the start model and under the model after one and after thirty steps of GRPO. It
+also has the uniform numbers that chose the tokens.
 """
 
 import argparse
@@ -35,17 +35,18 @@ def pick_four(rollout: Rollout, problems: list[Problem]) -> tuple[int, list[int]
     best = None
     for p, problem in enumerate(problems):
         rows = range(p * rollout.group_size, (p + 1) * rollout.group_size)
-        right = [
+        correct = [
             r
             for r in rows
             if correctness_reward(rollout.texts[r], problem.answer) and not rollout.truncated[r]
         ]
-        wrong = [r for r in rows if not correctness_reward(rollout.texts[r], problem.answer)]
-        if len(right) < 2 or len(wrong) < 2:
+        incorrect = [r for r in rows if not correctness_reward(rollout.texts[r], problem.answer)]
+        if len(correct) < 2 or len(incorrect) < 2:
             continue
-        right.sort(key=lambda r: int(rollout.lengths[r]))
-        wrong.sort(key=lambda r: int(rollout.lengths[r]))
-        four = [right[0], right[-1], wrong[0], wrong[-1]]
+        # The extremes of both kinds, and how far apart they are.
+        correct.sort(key=lambda r: int(rollout.lengths[r]))
+        incorrect.sort(key=lambda r: int(rollout.lengths[r]))
+        four = [correct[0], correct[-1], incorrect[0], incorrect[-1]]
         lengths = [int(rollout.lengths[r]) for r in four]
         spread = min(lengths[1] / lengths[0], 2.0) + min(lengths[3] / lengths[2], 2.0)
         if best is None or spread > best[0]:
@@ -66,55 +67,62 @@ def scores(policy: Policy, rollout: Rollout, rows: list[int]) -> list[list[float
     return [row[: int(n)].tolist() for row, n in zip(logp, rollout.lengths[rows], strict=True)]
 
 
+def row_data(policy: Policy, rollout: Rollout, row: int, kind: str, problem: Problem) -> dict:
+    """What is recorded of one completion, without its log-probs."""
+    ids = rollout.completion_ids[row, : int(rollout.lengths[row])].tolist()
+    return {
+        "kind": kind,
+        "text": rollout.texts[row],
+        "reward": correctness_reward(rollout.texts[row], problem.answer),
+        "truncated": bool(rollout.truncated[row]),
+        "ids": ids,
+        "tokens": policy.tokenizer.convert_ids_to_tokens(ids),
+    }
+
+
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
     policy = load_policy("tiny")
     problems = load_problems("train")
-    candidates = problems[-200:]  # not those of the first training steps
+    # Problems that the first training steps do not use.
+    candidates = problems[-200:]
     prompts = [format_prompt(policy, problem.question) for problem in candidates]
     rollout = sample_groups(
         policy, prompts, SAMPLES, max_tokens=64, generator=torch.Generator().manual_seed(0)
     )
     # What `sample_groups` draws before the first token.
     noise = torch.rand(len(rollout.texts), 64, generator=torch.Generator().manual_seed(0))
-    place, rows = pick_four(rollout, candidates)
+    chosen, rows = pick_four(rollout, candidates)
+    # The same tokens under the model before, after one and after thirty steps.
     logprobs = {"start": scores(policy, rollout, rows)}
     for record in train(
         policy, problems[:-200], GRPO, settings=TrainSettings(steps=30, learning_rate=4e-5)
     ):
         if record.step in (1, 30):
             logprobs[f"after {record.step} steps"] = scores(policy, rollout, rows)
-    tokenizer = policy.tokenizer
-    data = []
-    for i, (kind, row) in enumerate(zip(KINDS, rows, strict=True)):
-        ids = rollout.completion_ids[row, : int(rollout.lengths[row])].tolist()
-        data.append(
-            {
-                "kind": kind,
-                "text": rollout.texts[row],
-                "reward": correctness_reward(rollout.texts[row], candidates[place].answer),
-                "truncated": bool(rollout.truncated[row]),
-                "ids": ids,
-                "tokens": tokenizer.convert_ids_to_tokens(ids),
-                "logprobs": {name: values[i] for name, values in logprobs.items()},
-                "noise": noise[row, : len(ids)].tolist(),
-            }
-        )
-    problem = candidates[place]
+    problem = candidates[chosen]
+    data = [
+        row_data(policy, rollout, row, kind=kind, problem=problem)
+        | {
+            "logprobs": {name: values[i] for name, values in logprobs.items()},
+            "noise": noise[row, : int(rollout.lengths[row])].tolist(),
+        }
+        for i, (kind, row) in enumerate(zip(KINDS, rows, strict=True))
+    ]
     whole = {
         "question": problem.question,
         "answer": problem.answer,
-        "prompt": prompts[place],
-        "prompt_ids": tokenizer(prompts[place], add_special_tokens=False).input_ids,
+        "prompt": prompts[chosen],
+        "prompt_ids": policy.tokenizer(prompts[chosen], add_special_tokens=False).input_ids,
         "max_tokens": 64,
         "rollouts": data,
         "provenance": provenance("tiny", "tiny", temperature=1.0, samples=SAMPLES),
     }
-    write_whole(
-        out, lambda file: file.write((json.dumps(rounded(whole), indent=1) + "\n").encode())
-    )
+    text = json.dumps(rounded(whole), indent=1) + "\n"
+    write_whole(out, lambda file: file.write(text.encode()))
     for item in data:
         print(item["kind"], len(item["ids"]), "tokens:", item["text"])
 

@@ -148,15 +148,9 @@ OVER = """
     rlvr_helpers.lessons.l07_loss.exercises
     rlvr_helpers.lessons.l08_trainer.figures
     rlvr_helpers.lessons.l09_train_all_three.figures
-    rlvr_helpers.lessons.l12_scaling_up.figures
     rlvr_helpers.losses
     rlvr_helpers.models
     rlvr_helpers.study.memory
-    rlvr_helpers.tools.benchmark
-    rlvr_helpers.tools.gpu_benchmark
-    rlvr_helpers.tools.gpu_stages
-    rlvr_helpers.tools.make_tiny
-    rlvr_helpers.tools.record_rollouts
 """.split()
 
 

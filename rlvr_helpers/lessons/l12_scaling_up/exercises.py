@@ -7,6 +7,7 @@ from rlvr_helpers.exercises.core import Case, Exercise, named
 
 
 def bytes_cases() -> list[Case]:
+    """All weights and LoRA, on a small and a large model."""
     return [
         Case("tiny, all weights", (874_496,)),
         Case("Qwen2.5-1.5B, all weights", (1_543_714_304,)),
@@ -15,8 +16,8 @@ def bytes_cases() -> list[Case]:
     ]
 
 
-def training_bytes(parameters, adapters=0):
-    """Bytes of float32 weights, gradients and AdamW's two moments; with adapters, these alone are
+def training_bytes(parameters: int, adapters: int = 0) -> int:
+    """Bytes of float32 weights, gradients and AdamW's two moments. With adapters, only these are
     trained."""
     trained = adapters or parameters
     frozen = parameters if adapters else 0
@@ -34,7 +35,7 @@ BYTES_MISTAKES = {
     "weights alone": (
         lambda n, a=0: 4 * (n + a),
         (
-            "you count the weights alone. What is trained has a gradient and two moments of AdamW"
+            "you count only the weights. What is trained has a gradient and two moments of AdamW"
             " as well, float32 each."
         ),
     ),
@@ -99,9 +100,8 @@ def token_cases() -> list[Case]:
     ]
 
 
-def token_seconds(weights, rows, bandwidth, flops):
-    """Seconds for one token of each of `rows` completions, whose model has so many weights, read in
-    16 bits."""
+def token_seconds(weights: float, rows: int, bandwidth: float, flops: float) -> float:
+    """Seconds for one token of each of `rows` completions. The weights are read in 16 bits."""
     reading = 2 * weights / bandwidth
     computing = 2 * weights * rows / flops
     return max(reading, computing)
@@ -121,12 +121,12 @@ TOKEN_MISTAKES = {
     ),
     "reading alone": (
         lambda n, b, w, f: 2 * n / w,
-        "you count the reading alone. With many rows the arithmetic takes longer.",
+        "you count only the reading. With many rows the arithmetic takes longer.",
     ),
     "computing alone": (
         lambda n, b, w, f: 2 * n * b / f,
         (
-            "you count the arithmetic alone. With few rows the weights cannot be read as fast as"
+            "you count only the arithmetic. With few rows the weights cannot be read as fast as"
             " they are used."
         ),
     ),
@@ -143,7 +143,7 @@ TOKEN_MISTAKES = {
     ),
     "four bytes": (
         lambda n, b, w, f: max(4 * n / w, 2 * n * b / f),
-        "you read four bytes a weight. Products are made of 16-bit weights: two.",
+        "you read four bytes per weight. Products are made of 16-bit weights: two.",
     ),
     "one byte": (
         lambda n, b, w, f: max(n / w, 2 * n * b / f),
@@ -155,7 +155,7 @@ TOKEN_MISTAKES = {
     ),
     "one FLOP": (
         lambda n, b, w, f: max(2 * n / w, n * b / f),
-        "you count one FLOP a weight and row. A product and a sum are two.",
+        "you count one FLOP per weight and row. A product and a sum are two.",
     ),
 }
 
@@ -194,7 +194,7 @@ EXERCISES = [
                 " with the number of rows?"
             ),
             (
-                "Reading moves 2 bytes a weight, once for all rows. Computing takes 2 FLOPs a"
+                "Reading moves 2 bytes per weight, once for all rows. Computing takes 2 FLOPs per"
                 " weight, for every row."
             ),
             "`max(2 * weights / bandwidth, 2 * weights * rows / flops)`",

@@ -11,11 +11,18 @@ LORA_RANK = 16
 
 
 def scaling_explorer() -> Explorer:
-    """Pick a card, a model, the size of a step and what is saved: memory against the card's end,
-    seconds by part."""
+    """Pick a card, a model, the size of a step and what is saved. It shows memory against the
+    card's end and seconds by part."""
 
     def draw(
-        card, model, prompts, group_size, completion_tokens, lora, checkpointing, eight_bit
+        card: str,
+        model: str,
+        prompts: int,
+        group_size: int,
+        completion_tokens: int,
+        lora: bool,
+        checkpointing: bool,
+        eight_bit: bool,
     ) -> Figure:
         work = Workload(
             prompts=prompts,

@@ -19,7 +19,7 @@ from rlvr_helpers.study.memory import (
     seconds_parts,
 )
 
-# One colour a part; each has a contrast of 3:1 on white and on black. Neighbours in a bar differ.
+# One colour per part. Each has a contrast of 3:1 on white and on black. Neighbours in a bar differ.
 MEMORY_COLORS = {
     "weights": "#0072B2",
     "gradients": "#D55E00",
@@ -37,17 +37,18 @@ SECONDS_COLORS = {
     "backward": "#D55E00",
     "optimizer": "#009E73",
 }
-# what is there in one phase alone
+# What is there in only one phase.
 SAMPLING = ("cache",)
 TRAINING = ("activations", "logits")
 BAR = 0.56
-RESERVE = 1.5  # GiB, as `memory.fits`
+# GiB, as in `memory.fits`.
+RESERVE = 1.5
 
 
 def ways_to_fit(
     name: str, shape: Shape, ways: Mapping[str, Workload], memories: Sequence[float] = (12, 24, 40)
 ) -> Figure:
-    """A stacked bar for each way of training: the memory at its peak, by part, and lines where
+    """A stacked bar for each way of training: the memory at its peak, by part. Lines show where
     cards end (GiB)."""
     peaks = {way: memory_gib(shape, work) for way, work in ways.items()}
     (first, most), (last, least) = list(peaks.items())[0], list(peaks.items())[-1]
@@ -56,118 +57,106 @@ def ways_to_fit(
         1.9 + 0.34 * len(ways), title, left=1.85, right=0.75, top=0.28, bottom=1.1
     )
     ax = axes[0, 0]
+    # A bar for each way, with its sum at the right.
     lines = []
     seen = {}
+    beside = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
     ax.set_xlim(0, 1.03 * max(*memories, *peaks.values()))
     for i, (way, work) in enumerate(ways.items()):
         parts = at_the_peak(counted(shape, work))
         end = stack(ax, i, parts, colors=MEMORY_COLORS)
-        ax.text(
-            1.1,
-            i,
-            f"{end:.1f}",
-            transform=ax.get_yaxis_transform(),
-            ha="right",
-            va="center",
-            color=house.INK,
-            size=9.5,
-        )
-        lines.append(
-            f"{way}: {end:.1f} GiB, "
-            + ", ".join(f"{part} {size:.1f}" for part, size in parts.items())
-        )
+        ax.text(1.1, i, f"{end:.1f}", color=house.INK, size=9.5, **beside)
+        sizes = ", ".join(f"{part} {size:.1f}" for part, size in parts.items())
+        lines.append(f"{way}: {end:.1f} GiB, {sizes}")
         seen |= parts
     house.rows_axis(ax, range(len(ways)), list(ways))
     ax.set_ylim(len(ways) - 0.5, -0.5)
+    # Where the cards end.
     for memory in memories:
         ax.axvline(memory, color=house.INK, lw=1, ls=(0, (4, 2)), zorder=0)
-        ax.annotate(
-            f"a card of {memory:g}" if memory == memories[0] else f"{memory:g}",
-            (memory, 1),
-            (0, 3),
-            ("data", "axes fraction"),
-            "offset points",
-            ha="center",
-            color=house.INK,
-            size=8.5,
-        )
+        name = f"a card of {memory:g}" if memory == memories[0] else f"{memory:g}"
+        above(ax, memory, name)
     ax.set_xlabel("GiB at the peak, by calculation")
-    key(
-        ax, [(part, None) for part in MEMORY_COLORS if part in seen], MEMORY_COLORS, 0.62, columns=4
-    )
+    entries = [(part, None) for part in MEMORY_COLORS if part in seen]
+    key(ax, entries, MEMORY_COLORS, below=0.62, columns=4)
     return house.finish(fig, "Memory at the peak of a training step, by part", lines)
 
 
+def above(ax: Axes, x: float, text: str, ha: str = "center", shift: float = 0) -> None:
+    """A small text above the axes at x, moved by `shift` points."""
+    ax.annotate(
+        text,
+        (x, 1),
+        (shift, 3),
+        ("data", "axes fraction"),
+        "offset points",
+        ha=ha,
+        color=house.INK,
+        size=8.5,
+    )
+
+
 def cost_of_a_step(name: str, shape: Shape, card: Card, work: Workload) -> Figure:
-    """Memory while sampling and while training, by part, against the card's end; and the seconds of
-    a step by part."""
+    """Memory while sampling and while training, by part, against the card's end. Below stand the
+    seconds of a step by part."""
     parts = counted(shape, work)
     seconds = seconds_parts(shape, work, card)
-    peak = memory_gib(shape, work)
     total = sum(seconds.values())
     longest = max(seconds, key=seconds.get)
     verdict = "it fits" if fits(shape, work, card, reserve_gib=RESERVE) else "it does not fit"
     title = (
-        f"{name}, {card.name}: {short(peak)} of {card.memory_gib:g} GiB, {verdict}. A step takes"
+        f"{name}, {card.name}: {short(memory_gib(shape, work))} of {card.memory_gib:g} GiB,"
+        f" {verdict}. A step takes"
         f" {short(total)}\xa0s if the assumed speed is reached,"
         f" {house.percent(seconds[longest] / total, 2)} of it {longest}"
     )
     fig, axes = house.figure(
         3.95, title, 2, 1, left=0.85, right=0.25, bottom=0.85, hgap=1.3, title_lines=2
     )
-    memory, time = axes[:, 0]
     phases = {"sampling": without(parts, TRAINING), "training": without(parts, SAMPLING)}
-    ends = [
-        stack(memory, i, these, colors=MEMORY_COLORS) for i, these in enumerate(phases.values())
-    ]
-    house.rows_axis(memory, (0, 1), list(phases))
-    memory.set_ylim(1.55, -0.55)
-    memory.set_xlim(0, 1.12 * max(card.memory_gib, *ends))
-    memory.axvspan(
-        card.memory_gib - RESERVE, card.memory_gib, color=house.INK, alpha=0.3, lw=0, zorder=0
-    )
-    memory.axvline(card.memory_gib, color=house.INK, lw=2)
-    left = card.memory_gib < 0.4 * memory.get_xlim()[1]
-    memory.annotate(
-        f"{card.name} ends",
-        (card.memory_gib, 1),
-        (4 if left else -4, 3),
-        ("data", "axes fraction"),
-        "offset points",
-        ha="left" if left else "right",
-        color=house.INK,
-        size=8.5,
-    )
-    memory.set_xlabel("GiB")
-    key(
-        memory,
-        [(part, short(size)) for part, size in parts.items()],
-        MEMORY_COLORS,
-        0.62,
-        columns=4,
-    )
-
-    stack(time, 0, seconds, colors=SECONDS_COLORS)
-    house.rows_axis(time, (0,), ["a step"])
-    time.set_ylim(1.05, -1.05)
-    time.set_xlim(0, 1.12 * total)
-    time.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
-    time.set_xlabel("seconds")
-    key(
-        time,
-        [(part, short(size)) for part, size in seconds.items()],
-        SECONDS_COLORS,
-        0.62,
-        columns=5,
-    )
+    ends = draw_memory(axes[0, 0], card, phases, parts=parts)
+    draw_seconds(axes[1, 0], seconds)
     lines = [f"while {phase} {short(end)} GiB" for phase, end in zip(phases, ends, strict=True)]
     lines.append("GiB: " + ", ".join(f"{part} {short(size)}" for part, size in parts.items()))
     lines.append("seconds: " + ", ".join(f"{part} {short(size)}" for part, size in seconds.items()))
     return house.finish(fig, "Memory and time of one training step, by calculation", lines)
 
 
+def draw_memory(
+    ax: Axes, card: Card, phases: Mapping[str, Mapping[str, float]], parts: Mapping[str, float]
+) -> list[float]:
+    """A bar of GiB for each phase, and the card's end. Returns where the bars end."""
+    ends = [stack(ax, i, these, colors=MEMORY_COLORS) for i, these in enumerate(phases.values())]
+    house.rows_axis(ax, (0, 1), list(phases))
+    ax.set_ylim(1.55, -0.55)
+    ax.set_xlim(0, 1.12 * max(card.memory_gib, *ends))
+    # The card's end, before it the reserve, and the card's name on the side that has room.
+    reserved = {"color": house.INK, "alpha": 0.3, "lw": 0, "zorder": 0}
+    ax.axvspan(card.memory_gib - RESERVE, card.memory_gib, **reserved)
+    ax.axvline(card.memory_gib, color=house.INK, lw=2)
+    left = card.memory_gib < 0.4 * ax.get_xlim()[1]
+    side = {"ha": "left", "shift": 4} if left else {"ha": "right", "shift": -4}
+    above(ax, card.memory_gib, f"{card.name} ends", **side)
+    ax.set_xlabel("GiB")
+    entries = [(part, short(size)) for part, size in parts.items()]
+    key(ax, entries, MEMORY_COLORS, below=0.62, columns=4)
+    return ends
+
+
+def draw_seconds(ax: Axes, seconds: Mapping[str, float]) -> None:
+    """One bar of seconds by part."""
+    stack(ax, 0, seconds, colors=SECONDS_COLORS)
+    house.rows_axis(ax, (0,), ["a step"])
+    ax.set_ylim(1.05, -1.05)
+    ax.set_xlim(0, 1.12 * sum(seconds.values()))
+    ax.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
+    ax.set_xlabel("seconds")
+    entries = [(part, short(size)) for part, size in seconds.items()]
+    key(ax, entries, SECONDS_COLORS, below=0.62, columns=5)
+
+
 def counted(shape: Shape, work: Workload) -> dict[str, float]:
-    """GiB by part, the reference only where there is one."""
+    """GiB by part. The reference is left out if there is none."""
     return {
         part: size
         for part, size in memory_parts(shape, work).items()
@@ -176,18 +165,19 @@ def counted(shape: Shape, work: Workload) -> dict[str, float]:
 
 
 def at_the_peak(parts: Mapping[str, float]) -> dict[str, float]:
-    """The parts that are there when memory is fullest: those of sampling or those of training are
-    left out."""
+    """The parts that are there when memory is fullest, without those of sampling or those of
+    training."""
     sampling = sum(parts[name] for name in SAMPLING) > sum(parts[name] for name in TRAINING)
     return without(parts, TRAINING if sampling else SAMPLING)
 
 
 def without(parts: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    """The parts that are not among the names."""
     return {name: size for name, size in parts.items() if name not in names}
 
 
 def stack(ax: Axes, row: float, parts: Mapping[str, float], colors: Mapping[str, str]) -> float:
-    """A bar of parts side by side; returns where it ends."""
+    """Draws a bar of parts side by side. Returns where it ends."""
     end = 0.0
     for name, size in parts.items():
         ax.barh(row, size, BAR, left=end, color=colors[name], lw=0)
@@ -201,8 +191,8 @@ def key(
     colors: Mapping[str, str],
     below: float,
     columns: int,
-):
-    """Coloured squares with names (and values), in rows that begin so many inches below the
+) -> None:
+    """Coloured squares with names (and values), in rows that begin `below` inches under the
     axes."""
     fig = ax.figure
     width, height = fig.get_size_inches()
