@@ -1,4 +1,4 @@
-"""Models: which policies the course knows, how one is loaded, and how a question becomes a
+"""Models: which policies the course knows, how they are loaded, and how a question becomes a
 prompt."""
 
 import json
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlvr_helpers.engine.large import (
     best_compute_dtype,
@@ -24,6 +25,7 @@ from rlvr_helpers.engine.loading import (
     _load,
     _no_progress_bar,
 )
+from rlvr_helpers.engine.policy_json import PROMPT, is_id, read_policy_json
 from rlvr_helpers.engine.reading import check_model
 from rlvr_helpers.paths import DATA
 from rlvr_helpers.rewards import extract_answer, format_reward
@@ -36,9 +38,13 @@ FORMAT_REQUEST = (
 
 @dataclass(frozen=True)
 class Known:
-    """A policy that is known by name: where it is, which problems suit it, its system prompt, the
-    Python package that carries its weights as GGUF, if there is one, and worked examples for its
-    prompt."""
+    """A policy that is known by name.
+
+    where:    a folder, or the name on the hub
+    problems: the source of problems that suits it
+    package:  the Python package that carries its weights as GGUF, if there is one
+    examples: worked examples for its prompt
+    """
 
     where: str
     problems: str
@@ -64,23 +70,23 @@ KNOWN = {
 
 @dataclass
 class Policy:
-    """A model that samples and learns, with all that is needed to talk to it.
+    """A model that samples and learns, with all that is needed to prompt it.
 
-    end_ids: every token that ends a completion (the tokenizer's end token and the generation
-        config's).
-    pad_id:  fills rectangles; never an end token. Masks are carried along, never guessed from it.
+    end_ids: every token that ends a completion: the tokenizer's end token and the generation
+        config's
+    pad_id:  fills rectangles. It is never an end token. Masks are carried along, never guessed from
+        it.
     compute_dtype: dtype of matrix multiplications. The weights keep their own dtype.
     examples: (question, answer) pairs that stand in every prompt as earlier turns
-    like:    name of the known policy whose settings suit this one; None: told by its size (see
-             `settings`)
-    settings: training settings of its own, where they differ from those, by name
-    chat:    prompts go through the chat template; False (bare text) is a fault that `presets` can
-             put back
+    like:    name of the known policy whose settings suit this one. None: chosen by size.
+    settings: training settings that differ from those, by name
+    chat:    prompts go through the chat template. False (bare text) is a fault that `presets` can
+             put back.
     """
 
     name: str
     model: torch.nn.Module
-    tokenizer: object
+    tokenizer: PreTrainedTokenizerBase
     end_ids: tuple[int, ...]
     pad_id: int
     problems: str = "tiny"
@@ -101,9 +107,12 @@ class Policy:
 
 
 def default_device(name: str = "") -> torch.device:
-    """Where the policy of this name is put: the environment variable RLVR_DEVICE (as "cpu" or
-    "cuda:1"), else "cuda" if there is a GPU, except for "tiny", which is faster on the CPU. Raises
-    ValueError on a device that is not here."""
+    """The device for the policy of this name.
+
+    It is the environment variable RLVR_DEVICE (as "cpu" or "cuda:1") if that is set. Else it is
+    "cuda" if there is a GPU, except for "tiny", which is faster on the CPU. Raises ValueError on a
+    device that is not here.
+    """
     asked = os.environ.get("RLVR_DEVICE")
     try:
         device = torch.device(
@@ -123,14 +132,14 @@ def default_device(name: str = "") -> torch.device:
 def load_policy(
     name: str = "tiny",
     device: str | torch.device | None = None,
-    dtype=torch.float32,
+    dtype: torch.dtype = torch.float32,
     compute_dtype: torch.dtype | None = None,
 ) -> Policy:
     """The policy of a known name ("tiny", "smollm2-135m", "qwen2.5-0.5b", "qwen2.5-1.5b") or of a
     model folder.
 
-    device: as `default_device` says if left out.
-    dtype: of the weights. In bfloat16 a step of 5e-6 moves hardly any weight, so the default is
+    device: by default that of `default_device`.
+    dtype: of the weights. In bfloat16 a step of 5e-6 changes hardly any weight, so the default is
         float32.
     compute_dtype: dtype of matrix multiplications. By default bfloat16 on a GPU that has it, else
         float16, and float32 on a CPU.
@@ -143,6 +152,7 @@ def load_policy(
         raise ValueError(
             f"no model {name!r}: choose from {', '.join(KNOWN)}, or give the folder of a model"
         )
+    # Where the model goes.
     device = torch.device(device or default_device(name))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
@@ -150,11 +160,13 @@ def load_policy(
         )
     if device.type == "cuda":
         use_expandable_segments()
+    # Load it, and make a policy of it.
     with _no_progress_bar() if name == "tiny" else nullcontext():
         model, tokenizer = _load(where, dtype, known.package if known else None)
     model.to(device).eval()
     policy = make_policy(model, tokenizer, name, known=known)
     policy.like = name if known else None
+    # A folder that `save_policy` wrote knows how its policy is prompted.
     if not known and (kept := kept_prompt(where)):
         for field_name, value in kept.items():
             setattr(policy, field_name, value)
@@ -164,19 +176,25 @@ def load_policy(
     return policy
 
 
-def make_policy(model, tokenizer, name: str = "policy", known: Known | None = None) -> Policy:
-    """A Policy around a model and tokenizer that are loaded already; finds end tokens and a pad
-    token.
+def make_policy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str = "policy",
+    known: Known | None = None,
+) -> Policy:
+    """A Policy of a model and tokenizer that are already loaded. Finds end tokens and a pad token.
 
     Raises ValueError on a model that cannot be sampled, scored and trained here, and on a tokenizer
     that does not fit it or loses the tags of the answer format.
     """
+    # Refuse what cannot be used.
     if getattr(model.config, "quantization_config", None):
         raise ValueError(f"{name!r} has quantised weights, {NOT_TRAINED}: {TAKE_ORIGINAL}")
     if hasattr(model, "peft_config"):
         raise ValueError(f"{name!r} has an adapter beside its weights: {MERGE_FIRST}")
     check_model(model)
     check_tags(tokenizer, name)
+    # What is needed to prompt it, and to know where a completion ends.
     end_ids = find_end_ids(model, tokenizer)
     tokenizer.padding_side = "left"
     if known is None:
@@ -200,9 +218,10 @@ def make_policy(model, tokenizer, name: str = "policy", known: Known | None = No
 TAGS = "<reasoning> 2 </reasoning> <answer> 2 </answer>"
 
 
-def check_tags(tokenizer, name: str) -> None:
-    """Raises ValueError if the answer format does not survive encoding and decoding: every reward
-    would be 0."""
+def check_tags(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Raises ValueError if the answer format is lost in encoding and decoding. Every reward would
+    be
+    0."""
     ids = tokenizer(TAGS, add_special_tokens=False).input_ids
     read_back = tokenizer.decode(ids, skip_special_tokens=True)
     if not format_reward(read_back) or extract_answer(read_back) != "2":
@@ -214,8 +233,8 @@ def check_tags(tokenizer, name: str) -> None:
 
 
 def check_ids(policy: Policy) -> None:
-    """Raises ValueError if the tokenizer or an end token has an id for which the model has no
-    embedding."""
+    """Raises ValueError if the model has no embedding for an id of the tokenizer or an end
+    token."""
     known = policy.model.get_input_embeddings().weight.shape[0]
     largest = max(policy.tokenizer.get_vocab().values(), default=0)
     if largest >= known or policy.pad_id >= known:
@@ -228,16 +247,16 @@ def check_ids(policy: Policy) -> None:
     beyond = [i for i in policy.end_ids if not 0 <= i < known]
     if beyond:
         raise ValueError(
-            f"{policy.name!r} has end tokens {beyond} beyond the model's {known} tokens: set"
-            " eos_token_id right in its generation_config.json (or end_ids in policy.json)"
+            f"{policy.name!r} has end tokens {beyond} beyond the model's {known} tokens: correct"
+            " eos_token_id in its generation_config.json (or end_ids in policy.json)"
         )
 
 
-def _is_tiny(tokenizer) -> bool:
+def _is_tiny(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer.get_vocab().get("<reasoning>") is not None and len(tokenizer) < 1000
 
 
-def _problems_of(tokenizer) -> str:
+def _problems_of(tokenizer: PreTrainedTokenizerBase) -> str:
     return "tiny" if _is_tiny(tokenizer) else "gsm8k"
 
 
@@ -251,16 +270,16 @@ def is_here(known: Known) -> bool:
     )
 
 
-def find_end_ids(model, tokenizer) -> tuple[int, ...]:
+def find_end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Every end token: the tokenizer's and all those of the model's generation config.
 
-    Raises ValueError where there is none: every completion would then run to its budget. And where
-    one is no whole number.
+    Raises ValueError if there is none, since every completion would run to its budget. Also raises
+    it if one is no whole number.
     """
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     listed = configured if isinstance(configured, (list, tuple)) else [configured]
     found = [i for i in (tokenizer.eos_token_id, *listed) if i is not None]
-    if not all(_is_id(i) for i in found):
+    if not all(is_id(i) for i in found):
         raise ValueError(
             f"eos_token_id must be a token's number or a list of them, not {configured!r}: set it"
             " right in the model's generation_config.json"
@@ -273,13 +292,9 @@ def find_end_ids(model, tokenizer) -> tuple[int, ...]:
     return tuple(sorted(ids))
 
 
-def _is_id(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def find_pad_id(tokenizer, end_ids: tuple[int, ...]) -> int:
-    """A token to fill rectangles with: the tokenizer's own unless it is an end token, else another
-    special one."""
+def find_pad_id(tokenizer: PreTrainedTokenizerBase, end_ids: tuple[int, ...]) -> int:
+    """A token to fill rectangles with. It is the tokenizer's pad token unless that is an end token,
+    else another special token."""
     candidates = [
         tokenizer.pad_token_id,
         tokenizer.unk_token_id,
@@ -290,10 +305,11 @@ def find_pad_id(tokenizer, end_ids: tuple[int, ...]) -> int:
 
 
 def format_prompt(policy: Policy, question: str) -> str:
-    """The question as the model expects it: through the chat template, with the request for the
-    answer format."""
+    """The question as the model expects it, through the chat template and with the request for the
+    answer format. Raises ValueError if the template refuses it."""
     if not policy.chat:
         return "\n".join(filter(None, (policy.system_prompt, *sum(policy.examples, ()), question)))
+    # The turns: request, worked examples, question.
     messages = [{"role": "system", "content": policy.system_prompt}] if policy.system_prompt else []
     for asked, answered in policy.examples:
         messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
@@ -302,7 +318,7 @@ def format_prompt(policy: Policy, question: str) -> str:
         return policy.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
-    # a template is a program: some refuse a system turn, some divide by zero
+    # A template is a program. Some refuse a system turn, some divide by zero.
     except Exception as error:
         raise ValueError(
             f"{policy.name!r} cannot be prompted by its chat template"
@@ -312,8 +328,8 @@ def format_prompt(policy: Policy, question: str) -> str:
 
 
 def unknown_words(policy: Policy, question: str) -> list[str]:
-    """Words of a question that the model's tokenizer does not know (only a word-level one, as
-    `tiny`'s, has such)."""
+    """Words of a question that the model's tokenizer does not know. Only a word-level tokenizer, as
+    that of `tiny`, has such words."""
     unk = policy.tokenizer.unk_token_id
     if unk is None:
         return []
@@ -323,11 +339,13 @@ def unknown_words(policy: Policy, question: str) -> list[str]:
 
 
 def save_policy(policy: Policy, folder: str | os.PathLike) -> Path:
-    """Saves model and tokenizer in Hugging Face format, and in `policy.json` how it is prompted;
-    `load_policy(folder)` reads them again. Raises OSError that says what to do where the disk is
-    full."""
+    """Saves model and tokenizer in Hugging Face format, and in `policy.json` how it is prompted.
+    `load_policy(folder)` reads them again.
+
+    Raises OSError that says what to do if the disk is full.
+    """
     folder = Path(os.path.expanduser(folder)).resolve()
-    # Whole or not at all: a model that lies there stays until this one is complete.
+    # Whole or not at all: a model that is already there stays until this one is complete.
     part = folder.with_name(f".{folder.name}.part")
     prompt = {name: getattr(policy, name) for name in PROMPT}
     try:
@@ -340,7 +358,8 @@ def save_policy(policy: Policy, folder: str | os.PathLike) -> Path:
         for file in part.iterdir():
             file.replace(folder / file.name)
         part.rmdir()
-    except Exception as error:  # safetensors has a kind of its own for a full disk
+    # For a full disk safetensors has an error of its own.
+    except Exception as error:
         raise OSError(
             f"the model could not be saved in {folder.name!r} ({error}): free some disk space or"
             " choose another folder, then run again"
@@ -348,58 +367,10 @@ def save_policy(policy: Policy, folder: str | os.PathLike) -> Path:
     return folder
 
 
-# what policy.json keeps
-PROMPT = ("problems", "system_prompt", "examples", "chat", "end_ids", "like", "settings")
-
-
 def kept_prompt(folder: str | os.PathLike) -> dict | None:
-    """What `save_policy` wrote of how a policy is prompted and trained; None where a folder has no
+    """What `save_policy` wrote of how a policy is prompted and trained. None if the folder has no
     `policy.json`.
 
-    Raises ValueError on one that cannot be read or holds something else."""
-    file = Path(os.path.expanduser(folder)) / "policy.json"
-    if not file.exists():
-        return None
-    try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{_policy_json(file)} cannot be read ({str(error)[:80]}): {OR_REMOVE}"
-        ) from error
-    kept = kept if isinstance(kept, dict) else {}
-    wrong = [name for name, fits in KEPT.items() if not fits(kept.get(name, BEFORE.get(name)))]
-    if wrong:
-        raise ValueError(
-            f"{_policy_json(file)} cannot be read ({', '.join(wrong)} missing or wrong):"
-            f" {OR_REMOVE}"
-        )
-    kept = {name: kept.get(name, BEFORE.get(name)) for name in PROMPT}
-    examples = tuple((asked, answered) for asked, answered in kept["examples"])
-    return kept | {"examples": examples, "end_ids": tuple(kept["end_ids"])}
-
-
-def _policy_json(file: Path) -> str:
-    return f"policy.json in {file.resolve().parent.name!r}"
-
-
-OR_REMOVE = "correct it or remove it"
-
-
-BEFORE = {"like": None, "settings": {}}  # fields that older files lack
-
-
-KEPT = {
-    "problems": lambda value: isinstance(value, str),
-    "system_prompt": lambda value: value is None or isinstance(value, str),
-    "examples": lambda value: isinstance(value, list) and all(_is_pair(pair) for pair in value),
-    "chat": lambda value: isinstance(value, bool),
-    "end_ids": lambda value: isinstance(value, list) and value and all(_is_id(i) for i in value),
-    "like": lambda value: value is None or value in tuple(KNOWN),
-    "settings": lambda value: isinstance(value, dict),
-}
-
-
-def _is_pair(value) -> bool:
-    return (
-        isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
-    )
+    Raises ValueError on one that cannot be read or holds something else.
+    """
+    return read_policy_json(Path(os.path.expanduser(folder)), likes=tuple(KNOWN))
