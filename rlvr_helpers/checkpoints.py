@@ -10,10 +10,11 @@ import torch
 
 from rlvr_helpers.engine.files import remove_dead_parts, write_whole
 from rlvr_helpers.engine.large import lora_layers
-from rlvr_helpers.engine.names import digest
-from rlvr_helpers.engine.names import name_of as name_of
+from rlvr_helpers.engine.names import as_function, digest, name_of
+from rlvr_helpers.methods import Method
 from rlvr_helpers.minibatches import Learner
 from rlvr_helpers.records import StepRecord, read_records
+from rlvr_helpers.train_settings import TrainSettings
 
 # Settings that may differ when a run goes on: they change its length, memory or files, not what it
 # computes.
@@ -38,7 +39,12 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder, method, settings, data: dict[str, str] | None = None, start_file=None
+        self,
+        folder: str | Path,
+        method: Method,
+        settings: TrainSettings,
+        data: dict[str, str] | None = None,
+        start_file: str | Path | None = None,
     ):
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
@@ -54,7 +60,7 @@ class Checkpoints:
         if self.shared:
             self.start_file = Path(start_file)
         self.identity = {
-            "method": asdict(method),
+            "method": method.to_dict() | names_of_functions(method),
             "settings": identity_of(settings),
             "data": data or {},
         }
@@ -205,7 +211,16 @@ def all_finite(values: list[torch.Tensor | int]) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
-def identity_of(settings) -> dict:
+def names_of_functions(method: Method) -> dict[str, str | None]:
+    """The functions of a method's own, named with a digest of what they do; None: it has none."""
+    own = {"objective": method.objective, "clip_share": method.clip_share}
+    return {
+        name: None if given is None else name_of(as_function(given, name))
+        for name, given in own.items()
+    }
+
+
+def identity_of(settings: TrainSettings) -> dict:
     """The settings that make a run what it is."""
     return {key: value for key, value in asdict(settings).items() if key not in FREE}
 

@@ -259,9 +259,11 @@ def summary(record: StepRecord) -> str:
     """A record in one line."""
     held_out = f", held-out {record.eval.accuracy:.3f}" if record.eval else ""
     parts = "".join(f", {name} {value:.3f}" for name, value in record.parts.items())
+    share = record.clip_fraction
+    clip = "" if share is None else f", clip {share:.4f} of {record.clip_unit}"
     return (
-        f"step {record.step}: reward {record.reward_mean:.3f}{parts}{held_out}, clip"
-        f" {record.clip_fraction:.4f} of {record.clip_unit}, length {record.length_mean:.1f},"
+        f"step {record.step}: reward {record.reward_mean:.3f}{parts}{held_out}{clip},"
+        f" length {record.length_mean:.1f},"
         f" gradient norm {record.grad_norm:.3f}, {record.total_tokens} tokens"
     )
 

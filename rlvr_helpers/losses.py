@@ -7,19 +7,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rlvr_helpers.clipping import clip_binds, clipped_objective
 from rlvr_helpers.methods import Method
 from rlvr_helpers.ratios import sequence_ratios, token_ratios
 
 
 class PolicyLoss(NamedTuple):
     """loss [] to be minimised; ratios [B, T] or [B]; clip_fraction [] of tokens or sequences (the
-    method's `clip_unit`) on which the clip binds; kl [] to the reference, aggregated as the loss
-    is, None without a reference."""
+    method's `clip_unit`) on which the clip binds, None for an objective without a clip share; kl []
+    to the reference, aggregated as the loss is, None without a reference."""
 
     loss: Tensor
     ratios: Tensor
-    clip_fraction: Tensor
+    clip_fraction: Tensor | None
     kl: Tensor | None
 
 
@@ -95,15 +94,50 @@ def policy_loss(
     logp_ref: Tensor | None = None,
     total_rows: int | None = None,
     total_tokens: int | None = None,
-    objective: Callable[[Tensor, Tensor, float, float], Tensor] = clipped_objective,
+    objective: Callable[[Tensor, Tensor, float, float], Tensor] | None = None,
 ) -> PolicyLoss:
     """The loss of GRPO, Dr. GRPO, GSPO and relatives, differentiable in logp_new.
 
     logp_new, logp_old, logp_ref, mask: [B, T]; advantages: [B]. `total_rows`, `total_tokens`: see
-    `aggregate`. objective(ratios, advantages, clip_low, clip_high) is what is maximised on each
-    token or sequence. Raises ValueError on shapes that do not fit, and on a KL coefficient without
+    `aggregate`. objective(ratios, advantages, clip_low, clip_high): what is maximised, in the place
+    of the method's. Raises ValueError on shapes that do not fit, and on a KL coefficient without
     logp_ref.
     """
+    check_shapes(method, advantages, mask, logp_ref)
+    # Ratios and advantages, for each token or for each sequence.
+    of_tokens = method.ratio_level == "token"
+    ratios_of = token_ratios if of_tokens else sequence_ratios
+    ratios = ratios_of(logp_new, logp_old, mask)
+    advantages = advantages.detach()[:, None] if of_tokens else advantages.detach()
+    # The objective, spread over the tokens, as one number.
+    own, clips = method.functions()
+    if objective is not None:
+        values = objective(ratios, advantages, method.clip_low, method.clip_high)
+    else:
+        values = own(ratios, advantages, mask)
+    check_values(values, mask, of_tokens)
+    per_token = -values if values.dim() == 2 else -values[:, None].expand(mask.shape)
+    sizes = (method.aggregation, max_tokens, total_rows, total_tokens)
+    loss = aggregate(per_token, mask, *sizes)
+    # The KL term, and the share that is clipped.
+    kl = None
+    if logp_ref is not None:
+        x = (torch.where(mask.bool(), logp, 0.0) for logp in (logp_new, logp_ref))
+        kl = aggregate(kl_estimate(*x, method.kl_kind), mask, *sizes)
+    if method.kl_coef > 0:
+        loss = loss + method.kl_coef * kl
+    share = None
+    if clips is not None:
+        counted = mask.bool() if of_tokens else mask.bool().any(dim=1)
+        given = total_tokens if of_tokens else total_rows
+        total = given if given is not None else mask.bool().sum() if of_tokens else len(mask)
+        binds = clips(ratios.detach(), advantages, mask) & counted
+        share = binds.sum() / torch.as_tensor(total, device=mask.device).clamp(min=1)
+    return PolicyLoss(loss, ratios, share, kl=kl)
+
+
+def check_shapes(method: Method, advantages: Tensor, mask: Tensor, logp_ref: Tensor | None) -> None:
+    """Raises ValueError on what `policy_loss` cannot use."""
     if advantages.shape != mask.shape[:1]:
         raise ValueError(
             f"advantages must be [rows] = [{len(mask)}], one for each row, not"
@@ -117,27 +151,14 @@ def policy_loss(
         raise ValueError(
             f"logp_ref must be {list(mask.shape)} like the mask, not {list(logp_ref.shape)}"
         )
-    advantages = advantages.detach()
-    keep = mask.bool()
-    if method.ratio_level == "token":
-        ratios = token_ratios(logp_new, logp_old, mask)
-        advantages = advantages[:, None]
-        total = keep.sum() if total_tokens is None else total_tokens
-    else:
-        ratios = sequence_ratios(logp_new, logp_old, mask)
-        total = len(mask) if total_rows is None else total_rows
-    values = objective(ratios, advantages, method.clip_low, method.clip_high)
-    binds = clip_binds(ratios.detach(), advantages, method.clip_low, clip_high=method.clip_high)
-    per_token = -values if method.ratio_level == "token" else -values[:, None].expand(mask.shape)
 
-    sizes = (method.aggregation, max_tokens, total_rows, total_tokens)
-    loss = aggregate(per_token, mask, *sizes)
-    kl = None
-    if logp_ref is not None:
-        x = torch.where(keep, logp_new, 0.0), torch.where(keep, logp_ref, 0.0)
-        kl = aggregate(kl_estimate(*x, method.kl_kind), mask, *sizes)
-    if method.kl_coef > 0:
-        loss = loss + method.kl_coef * kl
-    return PolicyLoss(
-        loss, ratios, binds.sum() / torch.as_tensor(total, device=mask.device).clamp(min=1), kl=kl
-    )
+
+def check_values(values: Tensor, mask: Tensor, of_tokens: bool) -> None:
+    """Raises ValueError if an objective of your own gives no number for each token."""
+    allowed = [mask.shape] if of_tokens else [mask.shape, mask.shape[:1]]
+    shape = getattr(values, "shape", None)
+    if shape not in allowed:
+        raise ValueError(
+            f"the objective must give {' or '.join(str(list(one)) for one in allowed)} values, one"
+            f" for each token, not {list(shape) if shape is not None else values!r}"
+        )

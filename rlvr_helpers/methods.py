@@ -6,7 +6,13 @@ become one number.
 The trainer knows no method by name; it reads these choices.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+
+from torch import Tensor
+
+from rlvr_helpers.clipping import clip_binds, clipped_objective
+from rlvr_helpers.engine.names import as_function, name_to_import
 
 ADVANTAGE_SCALES = ("std", "none", "leave_one_out")
 RATIO_LEVELS = ("token", "sequence")
@@ -24,6 +30,12 @@ class Method:
     clip_low/high:   the ratio may fall to 1 - clip_low and rise to 1 + clip_high (`clipping`)
     aggregation:     see `losses.aggregate`
     kl_coef:         weight of the KL to the start model in the loss; 0 needs no reference log-probs
+    objective:       one of your own in the place of the clipped one: a function of ratios,
+                     advantages and mask that gives what is maximised on each token (or sequence, at
+                     that level). A function, or its name as "module:function". The clip range has
+                     no effect then
+    clip_share:      of such an objective: a function of the same three that is True where it stops
+                     the gradient; None: no clip share is recorded
     """
 
     name: str
@@ -34,6 +46,8 @@ class Method:
     aggregation: str
     kl_coef: float = 0.0
     kl_kind: str = "k3"
+    objective: Callable[..., Tensor] | str | None = None
+    clip_share: Callable[..., Tensor] | str | None = None
 
     def __post_init__(self):
         for field, allowed in (
@@ -51,6 +65,36 @@ class Method:
                 f"clip_low, clip_high and kl_coef must be 0 or more, not {self.clip_low},"
                 f" {self.clip_high}, {self.kl_coef}"
             )
+        if self.clip_share is not None and self.objective is None:
+            raise ValueError("clip_share belongs to an objective of your own: give that too")
+        for own in (self.objective, self.clip_share):
+            if not (own is None or callable(own) or isinstance(own, str) and ":" in own):
+                raise ValueError(
+                    "objective and clip_share must be functions, or named as module:function, not"
+                    f" {own!r}"
+                )
+
+    def functions(self) -> tuple[Callable[..., Tensor], Callable[..., Tensor] | None]:
+        """What is maximised, and where that is clipped: both functions of ratios, advantages and
+        mask."""
+        if self.objective is None:
+            clip = {"clip_low": self.clip_low, "clip_high": self.clip_high}
+            return (
+                lambda ratios, advantages, mask: clipped_objective(ratios, advantages, **clip),
+                lambda ratios, advantages, mask: clip_binds(ratios, advantages, **clip),
+            )
+        share = None if self.clip_share is None else as_function(self.clip_share, "clip share")
+        return as_function(self.objective, "objective"), share
+
+    def to_dict(self) -> dict:
+        """Plain numbers and texts; a function by its name. `Method(**data)` reads them."""
+        data = {own.name: getattr(self, own.name) for own in fields(self)}
+        for name in ("objective", "clip_share"):
+            if data[name] is None:
+                del data[name]
+            else:
+                data[name] = name_to_import(data[name])
+        return data
 
     @property
     def clip_unit(self) -> str:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
-from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.finite import BadUpdate
 from rlvr_helpers.engine.large import (
@@ -285,12 +284,13 @@ def score_before_updates(
 
 @dataclass
 class Update:
-    """What one optimizer step showed. Log-ratios are those that the loss saw, before the step."""
+    """What one optimizer step showed. Log-ratios are those that the loss saw, before the step. The
+    clip fractions are None for an objective without a clip share."""
 
     loss: float = 0.0
-    clip_fraction: float = 0.0
-    clip_low: float = 0.0
-    clip_high: float = 0.0
+    clip_fraction: float | None = 0.0
+    clip_low: float | None = 0.0
+    clip_high: float | None = 0.0
     grad_norm: float = 0.0
     skipped: bool = False  # by float16's loss scaling
     token_log_ratios: list[Tensor] = field(default_factory=list)
@@ -367,20 +367,30 @@ def step_if_finite(learner: Learner, scaler: LossScaler, result: Update, positio
 
 
 def observe(
-    result: Update, out, logp_new: Tensor, micro: MicroBatch, minibatch: MiniBatch, method: Method
+    result: Update,
+    out: PolicyLoss,
+    logp_new: Tensor,
+    micro: MicroBatch,
+    minibatch: MiniBatch,
+    method: Method,
 ) -> None:
     """Adds what a micro-batch showed to the update's record."""
     keep = micro.mask.bool()
-    token_level = method.ratio_level == "token"
-    advantages = micro.advantages[:, None] if token_level else micro.advantages
-    ratios = out.ratios.detach()
-    counted = keep if token_level else keep.any(dim=1)
-    binds = clip_binds(ratios, advantages, method.clip_low, clip_high=method.clip_high) & counted
-    total = minibatch.total_tokens if token_level else minibatch.total_rows
     result.loss += out.loss.item()
-    result.clip_fraction += out.clip_fraction.item()
-    result.clip_low += int((binds & (advantages < 0)).sum()) / total
-    result.clip_high += int((binds & (advantages > 0)).sum()) / total
+    # Where the clip binds, below and above.
+    _, clips = method.functions()
+    if clips is None:
+        result.clip_fraction = result.clip_low = result.clip_high = None
+    else:
+        token_level = method.ratio_level == "token"
+        advantages = micro.advantages[:, None] if token_level else micro.advantages
+        counted = keep if token_level else keep.any(dim=1)
+        binds = clips(out.ratios.detach(), advantages, micro.mask) & counted
+        total = minibatch.total_tokens if token_level else minibatch.total_rows
+        result.clip_fraction += out.clip_fraction.item()
+        result.clip_low += int((binds & (advantages < 0)).sum()) / total
+        result.clip_high += int((binds & (advantages > 0)).sum()) / total
+    # The log-ratios at both levels.
     log_ratios = masked_log_ratios(logp_new, micro.logp_old, micro.mask)
     result.token_log_ratios.append(log_ratios[keep].cpu())
     result.sequence_log_ratios.append(

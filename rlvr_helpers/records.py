@@ -115,10 +115,10 @@ class StepRecord:
     length_wrong: float | None
     truncated: float
     clip_unit: str
-    clip_fraction: float
-    clip_low: float
-    clip_high: float
-    clip_fraction_first: float
+    clip_fraction: float | None
+    clip_low: float | None
+    clip_high: float | None
+    clip_fraction_first: float | None
     token_log_ratio: Distribution | None
     sequence_log_ratio: Distribution | None
     entropy: float | None
@@ -166,6 +166,11 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
+def mean_or_none(values: list[float | None]) -> float | None:
+    """The mean; None if one of the values was not measured."""
+    return None if None in values else mean(values)
+
+
 def token_mean(values: list[Tensor], micro: list[MicroBatch]) -> float | None:
     """The mean over all tokens of some micro-batches; None if they have none."""
     tokens = sum(int(m.mask.sum()) for m in micro)
@@ -203,9 +208,9 @@ def summarise(
         length_wrong=lengths[~right].mean().item() if not right.all() else None,
         truncated=rollout.truncated.float().mean().item(),
         clip_unit=method.clip_unit,
-        clip_fraction=mean([u.clip_fraction for u in updates]),
-        clip_low=mean([u.clip_low for u in updates]),
-        clip_high=mean([u.clip_high for u in updates]),
+        clip_fraction=mean_or_none([u.clip_fraction for u in updates]),
+        clip_low=mean_or_none([u.clip_low for u in updates]),
+        clip_high=mean_or_none([u.clip_high for u in updates]),
         clip_fraction_first=updates[0].clip_fraction,
         token_log_ratio=Distribution.of([r for u in last_pass for r in u.token_log_ratios]),
         sequence_log_ratio=Distribution.of([r for u in last_pass for r in u.sequence_log_ratios]),

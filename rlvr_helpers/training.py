@@ -178,7 +178,7 @@ def take_step(learner: Learner, work: Work, step: int, good: LastGood | None = N
 
 def warn_of_early_clip(record: StepRecord) -> None:
     """Warns where ratios differ from 1 before the first update."""
-    if record.clip_fraction_first > 0:
+    if record.clip_fraction_first:
         warnings.warn(
             f"step {record.step}: before the first update {record.clip_fraction_first:.2%} of"
             f" {record.clip_unit} are clipped already, since log-probs are not reproduced exactly"

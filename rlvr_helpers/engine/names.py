@@ -35,6 +35,19 @@ def load_by_name(name: str, what: str = "function") -> Callable:
     return found
 
 
+def as_function(function: Callable | str, what: str) -> Callable:
+    """The function itself, or the one of such a name."""
+    return load_by_name(function, what) if isinstance(function, str) else function
+
+
+def name_to_import(function: Callable | str) -> str:
+    """A function as the text "module:function"."""
+    if isinstance(function, str):
+        return function
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
 def check_importable(function: object, what: str) -> None:
     """Raises ValueError if another process cannot import a function by its name: a lambda, an inner
     function, or one that was written in a notebook."""

@@ -19,6 +19,7 @@ from rlvr_helpers.plots.curves import (
 from rlvr_helpers.plots.histograms import ratio_distributions
 from rlvr_helpers.plots.house import INK, STYLES, Picture, color_of, show, spread, to_png, to_svg
 from rlvr_helpers.plots.live import dashboard
+from rlvr_helpers.plots.reading import completions
 from rlvr_helpers.plots.reward_curve import reward_curve
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "accuracy_curves",
     "clip_fraction_curves",
     "color_of",
+    "completions",
     "dashboard",
     "entropy_kl_curves",
     "length_curves",

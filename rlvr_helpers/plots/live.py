@@ -58,7 +58,9 @@ def dashboard(
         axes[0, 0].plot([step], [evaluation.accuracy], "o", ms=4, color=color, clip_on=False)
     for ax in axes[1]:
         ax.set_xlabel("step")
-    facts = [f"clip fraction {house.percent(last.clip_fraction)} of {unit}"] if last else []
+    facts = []
+    if last and last.clip_fraction is not None:
+        facts = [f"clip fraction {house.percent(last.clip_fraction)} of {unit}"]
     return house.finish(fig, "Training dashboard", [title, *facts])
 
 

@@ -81,6 +81,9 @@ class Comparison:
             raise ValueError("give a reward or a scorer, not both (reward=None, or scorer=None)")
         if self.scorer is not None and self.workers > 1:
             check_importable(self.scorer, "scorer")
+        for method in self.methods if self.workers > 1 else ():
+            for own in (method.objective, method.clip_share):
+                check_importable(own, "objective")
         if self.eval_count < 1 or self.workers < 1:
             raise ValueError(
                 f"eval_count and workers must be at least 1, not {self.eval_count} and"
@@ -322,7 +325,7 @@ def read_finished(folder: Path | None, method: Method, settings: TrainSettings) 
     same = (
         identity_of(run.settings) == identity_of(settings) and run.settings.steps == settings.steps
     )
-    if run.method != method or not same:
+    if run.method.to_dict() != method.to_dict() or not same:
         raise ValueError(
             f"{folder.name!r} holds a run with other settings: choose another folder for `out`, or"
             f" repeat with {run.method} and {run.settings}"

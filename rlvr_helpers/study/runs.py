@@ -96,7 +96,7 @@ def provenance(policy: str, problems: str, **more) -> dict:
 def save_run(run: Run, path: str | Path) -> Path:
     """Writes a run as JSON, whole or not at all."""
     data = {
-        "method": asdict(run.method),
+        "method": run.method.to_dict(),
         "settings": asdict(run.settings),
         "provenance": run.provenance,
         "records": [rounded(record.to_dict()) for record in run.records],

@@ -59,6 +59,15 @@ def trl_config(method: Method, max_tokens: int) -> dict:
         "max_completion_length": max_tokens,
         "beta": method.kl_coef,
     }
+    if method.objective is not None:
+        own = getattr(method.functions()[0], "trl", None)
+        if own is None:
+            raise ValueError(
+                f"GRPOTrainer does not know the objective of {method.name!r}. If it has it under"
+                ' another name, say so: objective.trl = {"loss_type": ...}'
+            )
+        del config["epsilon"], config["epsilon_high"]
+        config |= own
     if method.kl_coef > 0:
         # TRL's option to multiply the KL term by the ratio
         config["use_bias_correction_kl"] = False

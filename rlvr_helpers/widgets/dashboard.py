@@ -83,10 +83,12 @@ class TrainingDashboard:
         self.stop_button.on_click(self.stop)
         self.status = ipywidgets.HTML("Starting: the first rollout is being sampled.")
         self.image = ipywidgets.HTML()
+        self.completions = ipywidgets.HTML()  # of one held-out problem, before training and now
         self.all_button = ipywidgets.Button(description="All panels")
         self.all_button.on_click(self.show_all)
         buttons = [self.stop_button, *([self.all_button] if simple else [])]
-        self.box = ipywidgets.VBox([ipywidgets.HBox([self.bar, *buttons, self.status]), self.image])
+        controls = ipywidgets.HBox([self.bar, *buttons, self.status])
+        self.box = ipywidgets.VBox([controls, self.image, self.completions])
         answers_at_once(self.stop_button, self.all_button)
 
     def stop(self, _=None) -> None:
@@ -140,6 +142,7 @@ class TrainingDashboard:
             or self.bar.value == self.total_steps
         ):
             self.image.value = plots.show(self._figure()).html
+            self.completions.value = self._completions().html
             self._drawn = time.monotonic()
 
     @property
@@ -161,6 +164,9 @@ class TrainingDashboard:
         draw = plots.reward_curve if self.simple else plots.dashboard
         return draw(self.records, self._run_steps, self.method, self.name)
 
+    def _completions(self) -> plots.Picture:
+        return plots.completions([] if self.simple else self.records)
+
     def _finish(self, handle) -> None:
         """Puts a still picture in the place of the live one."""
         seconds = time.monotonic() - self._started
@@ -174,6 +180,10 @@ class TrainingDashboard:
                 f"{word}: {self.bar.value} of {self.total_steps} steps, {self.read_back} of them"
                 " read back from finished runs."
             )
-        still = plots.show(self._figure(), caption=line) if self.records else line
+        still = line
+        if self.records:
+            still = plots.show(self._figure(), caption=line)
+            read = self._completions()
+            still = plots.Picture(still.html + read.html, f"{still.text}\n{read.text}".strip())
         if handle is not None:
             handle.update(still)

@@ -13,6 +13,7 @@ log-softmax; one test leaves TRL as it is and compares to float32's precision.
 
 from collections import namedtuple
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from literal import close
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.losses import kl_estimate, policy_loss
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO
+from rlvr_helpers.study.objectives import CISPO, SAPO, cispo
 
 VOCABULARY = 32
 PAD, END = 0, 1
@@ -287,6 +289,39 @@ def test_loss_and_gradient_are_trls_in_float64(case, build_trainer, in_float64):
         "the clip must act on some places, and not on all"
     )
     close(ours.loss, theirs.detach(), 1e-12)
+    assert_same_gradients(
+        gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6
+    )
+
+
+# Objectives of one's own. Ratios here stay near 1, so CISPO's weights are cut off at 1.02.
+OWN = {
+    "CISPO": Case(
+        replace(CISPO, objective=partial(cispo, high=1.02), clip_share=None),
+        {"loss_type": "cispo", "epsilon_high": 1.02},
+        1.0,
+    ),
+    "SAPO": Case(SAPO, SAPO.objective.trl, 1.0),
+}
+
+
+@pytest.mark.parametrize("case", OWN.values(), ids=OWN.keys())
+def test_an_objective_of_ones_own_has_trls_value_and_gradient(case, build_trainer, in_float64):
+    """TRL's CISPO multiplies by the log-prob, ours by the log-ratio: the value differs by the
+    weighted old log-probs, which are constants for the gradient."""
+    trainer = build_trainer(case)
+    inputs = make_inputs(trainer, case)
+    theirs = trainer._compute_loss(trainer.model, inputs)
+    ours = our_loss(trainer, case, inputs)
+    mask = inputs["completion_mask"]
+    constant = 0.0
+    if case.config["loss_type"] == "cispo":
+        assert ((ours.ratios > 1.02) & mask.bool()).any() and (ours.ratios < 1.02).any()
+        weights = ours.ratios.detach().clamp(max=1.02) * inputs["advantages"][:, None]
+        constant = (weights * inputs["old_per_token_logps"] * mask).sum() / mask.sum()
+        assert abs(constant) > 1e-3
+    assert ours.clip_fraction is None
+    close(ours.loss, theirs.detach() + constant, 1e-12)
     assert_same_gradients(
         gradients(ours.loss, trainer.model), gradients(theirs, trainer.model), 1e-6
     )

@@ -24,7 +24,8 @@ def ratio_run_explorer(results: dict[str, list[Run]] | None = None) -> Explorer:
     def draw(method: str, seed: int, step: int) -> Figure:
         run = results[method][min(seed, len(results[method]) - 1)]
         record = run.records[min(step, len(run.records)) - 1]
-        clipped = f"{record.clip_fraction:.1%} of {record.clip_unit} clipped"
+        share = record.clip_fraction
+        clipped = "no clip" if share is None else f"{share:.1%} of {record.clip_unit} clipped"
         title = f"{method}, seed {run.settings.seed}, step {record.step}: {clipped}"
         return plots.ratio_distributions(
             {method: [run.records]}, {method: run.method}, [record.step], title
