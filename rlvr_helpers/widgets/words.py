@@ -161,4 +161,16 @@ KL_BARS = {
             " the same as k2 in the loss."
         ),
     },
+
+PAY_OR_NOT = {
+    "rule": "Which of these completions does the reward pay? Beside each stands the known answer.",
+    "row": "Text {row}: pay or not?",
+    "pay": "Pay 1",
+    "refuse": "Pay nothing",
+    "verdicts": ["Not so.", "Correct."],
+    "answer": "{verdict} {why}",
+    "score": "{good} of {done} correct, {all} texts",
+    "reset": "Play again",
+    "alt": "Ten completions with the known answer of each: which does the reward pay?",
+    "still": "Live in JupyterLab once its cell has run: pay each text or not, and read why.",
 }

@@ -2,7 +2,6 @@
 reference implementations; scoring from logits is what scoring by the model is."""
 
 import base64
-import itertools
 import re
 
 import numpy as np
@@ -14,9 +13,11 @@ from small_policies import make_tiny, some_problems
 from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.kit.recorded import four_rollouts
 from rlvr_helpers.lessons.l01_sampling import figures
-from rlvr_helpers.lessons.l01_sampling.explorer import next_token, pass_at_k_of_a_group
+from rlvr_helpers.lessons.l01_sampling.experiment import yours_or_ours
+from rlvr_helpers.lessons.l01_sampling.explorer import next_token
+from rlvr_helpers.lessons.l01_sampling.questions import QUIZ
 from rlvr_helpers.models import format_prompt
-from rlvr_helpers.sampling import sample_groups
+from rlvr_helpers.sampling import pick_tokens, sample_groups
 from rlvr_helpers.scoring import logprobs_from_logits, token_logprobs
 
 
@@ -30,17 +31,6 @@ def check_figure(figure) -> str:
 
 
 # --- slow reference implementations
-
-
-def test_tokens_that_carry_a_share():
-    surprise = np.array([1.0, 4.0, 2.0, 3.0])
-    assert [figures.tokens_that_carry(surprise, share) for share in (0.1, 0.4, 0.5, 0.71, 1.0)] == [
-        1,
-        1,
-        2,
-        3,
-        4,
-    ]
 
 
 def test_scoring_logits_is_what_scoring_by_the_model_is():
@@ -78,54 +68,24 @@ def test_no_noise_of_the_exercise_lies_where_rounding_decides():
 # --- figures
 
 
-def recorded_rows():
-    four = four_rollouts()
-    rows = zip(four.kinds, four.tokens, four.logprobs["start"], four.lengths, strict=True)
-    return {kind: (tokens, row[:n].tolist()) for kind, tokens, row, n in rows}
-
-
-def test_the_surprise_of_the_four_rollouts():
-    rows = recorded_rows()
-    alt = check_figure(figures.surprise_bars(rows))
-    flat = sorted((-x for _, logprobs in rows.values() for x in logprobs), reverse=True)
-    few = next(n for n in range(1, len(flat)) if sum(flat[:n]) >= sum(flat) / 2)
-    assert f"{few} of {len(flat)} tokens carry half" in alt and (few, len(flat)) == (7, 110)
-    assert "right and short: 11 tokens, 15.1 nats in all, most for 'gets' with 8.5" in alt
-
-
-def test_the_surprise_of_one_token():
-    assert "1 of 1 tokens" in check_figure(figures.surprise_bars({"alone": (["x"], [-0.5])}))
-
-
-def test_groups_by_right():
-    alt = check_figure(figures.groups_by_right({2: [0, 1, 2, 3, 8, 0, 1, 1], 5: [0] * 9 + [1]}, 8))
+def test_groups_by_correct():
+    alt = check_figure(
+        figures.groups_by_correct({2: [0, 1, 2, 3, 8, 0, 1, 1], 5: [0] * 9 + [1]}, 8)
+    )
     assert "in 75 % of the groups at 2 operations, in 10 % at 5" in alt
     assert (
-        "5 operations, 10 groups: none right 90 %, 1 right 10 %, 2 right 0 %, 3 or more 0 %" in alt
+        "5 operations, 10 groups: none correct 90 %, 1 correct 10 %, 2 correct 0 %, 3 or more 0 %"
+        in alt
     )
     assert (
-        "2 operations, 8 groups: none right 25 %, 1 right 37.5 %, 2 right 12.5 %, 3 or more 25 %"
+        "2 operations, 8 groups: none correct 25 %, 1 correct 37.5 %, 2 correct 12.5 %, 3 or more 25 %"
         in alt
     )
 
 
 @pytest.mark.parametrize("counts", [[0], [8, 8], [0, 0, 8]])
-def test_groups_by_right_at_the_ends(counts):
-    check_figure(figures.groups_by_right({2: counts, 3: [0], 4: [1]}, 8))
-
-
-@pytest.mark.parametrize("right", range(9))
-def test_pass_at_k_curve(right):
-    """The shares in the alternative text are those of all subsets, counted."""
-    alt = check_figure(figures.pass_at_k_curve(right, 4))
-    draws = list(itertools.combinations([1] * right + [0] * (8 - right), 4))
-    share = 100 * sum(any(draw) for draw in draws) / len(draws)
-    assert float(re.search(r"pass@4 ([\d.]+) %", alt)[1]) == pytest.approx(share, abs=0.051)
-    told = re.search(
-        rf"{right} of 8 right: 4 answers drawn from them hold a right one in ([\d.]+) % of draws",
-        alt,
-    )
-    assert float(told[1]) == pytest.approx(share, abs=0.051)
+def test_groups_by_correct_at_the_ends(counts):
+    check_figure(figures.groups_by_correct({2: counts, 3: [0], 4: [1]}, 8))
 
 
 # --- explorers
@@ -145,7 +105,42 @@ def test_the_sampler_has_recorded_every_beginning_of_the_four_rollouts():
             )
 
 
-def test_pass_at_k_explorer():
-    explorer = pass_at_k_of_a_group()
-    explorer.set(right=3, k=2)
-    assert "3 of 8 right: 2 answers" in explorer.picture.text
+# --- your own function, predictions, quiz
+
+
+def test_the_loop_goes_on_with_a_correct_function_of_your_own(capsys):
+    def good(logits, noise, temperature):
+        return registry()["pick_tokens"].reference(logits, noise, temperature)
+
+    def bad(logits, noise, temperature):
+        return registry()["pick_tokens"].reference(logits, noise, 1.0)
+
+    def blank(logits, noise, temperature): ...
+
+    assert yours_or_ours("pick_tokens", good) is good
+    assert "your own" in capsys.readouterr().out
+    for function in (bad, blank):
+        assert yours_or_ours("pick_tokens", function) is registry()["pick_tokens"].reference
+        assert "the course's" in capsys.readouterr().out
+
+
+def test_seven_tokens_carry_half_of_the_surprise():
+    four = four_rollouts()
+    surprise = sorted((-four.logprobs["start"][four.mask.bool()]).tolist(), reverse=True)
+    assert (sum(surprise[:6]) < sum(surprise) / 2 <= sum(surprise[:7])) and len(surprise) == 110
+
+
+def test_the_answers_of_the_quiz_are_those_of_the_package():
+    right = {
+        question.name: next(choice.text for choice in question.choices if choice.correct)
+        for question in QUIZ
+    }
+    logits = torch.tensor([[0.6, 0.4]]).log()
+    ids = torch.tensor([[0]])
+    cold = logprobs_from_logits(logits[None], ids, torch.ones_like(ids), 0.5).exp().item()
+    assert right["colder"].startswith("0.60") and f"{cold:.2f}" in right["colder"]
+    pieces = torch.tensor([[0.5, 0.3, 0.2]]).log()
+    noise = torch.tensor([float(right["which_noise"])])
+    assert pick_tokens(pieces, noise, 1.0)[0].item() == 1
+    for other in (0.3, 0.8):
+        assert pick_tokens(pieces, torch.tensor([other]), 1.0)[0].item() != 1

@@ -9,17 +9,14 @@ import base64
 from html import escape
 from pathlib import Path
 
-import ipywidgets
 import numpy as np
 import torch
 import traitlets
 from torch import Tensor
 
 from rlvr_helpers.kit.recorded import FourRollouts, four_rollouts
-from rlvr_helpers.lessons.l01_sampling import figures
 from rlvr_helpers.models import Policy, load_policy
 from rlvr_helpers.sampling import pick_tokens
-from rlvr_helpers.widgets.explorer import Explorer
 from rlvr_helpers.widgets.live import LiveExplorer, Still, value
 from rlvr_helpers.widgets.words import SAMPLER
 
@@ -134,12 +131,3 @@ def still(logprobs: Tensor, vocabulary: list[str]) -> Still:
     token = pick_tokens(logprobs[None], torch.tensor([NOISE]), temperature=1.0)[0].item()
     alt = SAMPLER["alt"].format(noise=NOISE, token=vocabulary[token], share=f"{100 * p[token]:.0f}")
     return Still(svg, alt, 760, height=104, description=SAMPLER["still"])
-
-
-def pass_at_k_of_a_group() -> Explorer:
-    """pass@k of a group of eight answers."""
-    return Explorer(
-        lambda right, k: figures.pass_at_k_curve(right, k, 8),
-        right=ipywidgets.IntSlider(1, min=0, max=8, description="right answers of 8"),
-        k=ipywidgets.IntSlider(4, min=1, max=8, description="k, answers drawn"),
-    )

@@ -1,8 +1,11 @@
-"""The explorer of lesson 02: edit a completion and watch what each reader makes of it."""
+"""The explorers of lesson 02: ten texts to pay or not, and a completion to edit, with what each
+reader makes of it."""
 
 import html
+from pathlib import Path
 
 import ipywidgets
+import traitlets
 
 from rlvr_helpers.kit.recorded import four_rollouts
 from rlvr_helpers.plots import INK, Picture
@@ -15,6 +18,8 @@ from rlvr_helpers.rewards import (
     parse_number,
 )
 from rlvr_helpers.widgets.explorer import Explorer
+from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.words import PAY_OR_NOT
 
 PAYS = "#009E73"
 REFUSES = "#D55E00"
@@ -26,6 +31,67 @@ CELL = (
     ";border:0;color:inherit"
 )
 WIDTHS = (230, 330, 90)  # pixels of the columns
+
+
+# (completion, known answer, why it is paid or not)
+GAME = [
+    (
+        "<reasoning> It is about 72. </reasoning> <answer> 72 </answer>",
+        "72",
+        "The reward sees the result only. It pays a lucky guess.",
+    ),
+    ("48 + 24 = 72. So it is 72.", "72", "There is no answer tag, so there is no answer."),
+    ("<answer> 72 clips per day </answer>", "72", "One number, and words that do not change it."),
+    ("<answer> 72 or 73 </answer>", "72", "Two numbers. To pay them would sell a second try."),
+    ("<answer> $1,080.00 </answer>", "1080", "The comma groups thousands: the value is 1080."),
+    ("<answer> 1.080 </answer>", "1080", "A point begins the decimals: the value is 1.08."),
+    (
+        "<answer> 72 </answer> Wait. <answer> 73 </answer>",
+        "72",
+        "Two answers that disagree. Nobody can say which was meant.",
+    ),
+    (
+        "<answer> 72 </answer> Yes. <answer> $72.00 </answer>",
+        "72",
+        "Two answers that agree are one answer.",
+    ),
+    ("<answer> about 72 </answer>", "72", "The word loosens the number, so no number is stated."),
+    (
+        "<answer> 72.0000000001 </answer>",
+        "72",
+        "Values are compared exactly. A near miss is wrong.",
+    ),
+]
+
+
+class PayOrNot(LiveExplorer):
+    """The game. paid: for each text 1, 0, or None until the reader has chosen."""
+
+    script = Path(__file__).with_name("explorer.js")
+    paid = value(traitlets.List())
+
+
+def pay_or_not() -> PayOrNot:
+    """Ten texts; what is paid is what `correctness_reward` pays."""
+    texts = [
+        {"text": text, "gold": gold, "pays": int(correctness_reward(text, gold)), "why": why}
+        for text, gold, why in GAME
+    ]
+    return PayOrNot({"texts": texts}, PAY_OR_NOT, still(), paid=[None] * len(texts))
+
+
+def still() -> Still:
+    """The texts and the known answers, without what is paid."""
+    lines = [
+        f'<text x="4" y="{20 + 24 * i}">{i + 1}. {html.escape(text)} (known answer: {gold})</text>'
+        for i, (text, gold, _) in enumerate(GAME)
+    ]
+    height = 24 * len(GAME) + 8
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" fill="{INK}"'
+        f' font-family="monospace" font-size="13">{"".join(lines)}</svg>'
+    )
+    return Still(svg, PAY_OR_NOT["alt"], 760, height=height, description=PAY_OR_NOT["still"])
 
 
 def in_tags(answer: str) -> str:

@@ -1,0 +1,40 @@
+"""The experiment of lesson 02: what a model has learnt from a reward, in a word."""
+
+from collections.abc import Sequence
+
+from rlvr_helpers.records import StepRecord
+
+SOLVES = "solves more"
+NO_TAG = "drops the tag"
+GUESSES = "guesses"
+PADS = "pads"
+OTHER = "something else"
+WAYS = (SOLVES, NO_TAG, GUESSES, PADS, OTHER)
+
+
+def what_it_learnt(records: Sequence[StepRecord]) -> str:
+    """One of WAYS, by the sampled completions of the first and the last step.
+
+    SOLVES: accuracy has risen by 10 points. PADS: completions are half as long again. NO_TAG: less
+    than half as many have the form. GUESSES: they are a quarter shorter. Raises ValueError without
+    records.
+    """
+    if not records:
+        raise ValueError("there are no records: train first, for one step at least")
+    first = records[0]
+    last = records[-1]
+    if last.accuracy >= first.accuracy + 0.1:
+        return SOLVES
+    if mean_length(last) >= 1.5 * mean_length(first):
+        return PADS
+    if last.format_rate < 0.5 * first.format_rate:
+        return NO_TAG
+    if mean_length(last) <= 0.75 * mean_length(first):
+        return GUESSES
+    return OTHER
+
+
+def mean_length(record: StepRecord) -> float:
+    """Tokens per sampled completion."""
+    parts = [(record.accuracy, record.length_right), (1 - record.accuracy, record.length_wrong)]
+    return sum(share * length for share, length in parts if share)

@@ -1,0 +1,74 @@
+// Pay or not? Ten texts that models write, each with the known answer. A choice is answered at once:
+// what the course's reward pays, and why. Words: words.py.
+
+function explorer(root, values, data, words) {
+  const rows = data.texts.map((text, i) => gameRow(text, i));
+  const score = html("p", { class: "score", role: "status" });
+  const again = html("button", { type: "button", onclick: () => restart() }, words.reset);
+  const restart = () => values.set("paid", data.texts.map(() => null));
+  root.append(
+    html("p", { class: "rule" }, words.rule),
+    html("div", { class: "rows" }, ...rows.map((row) => row.element)),
+    html("div", { class: "foot" }, score, again),
+  );
+
+  function gameRow({ text, gold, pays, why }, i) {
+    const pick = choice({
+      name: fill(words.row, { row: i + 1 }),
+      options: [
+        [1, words.pay],
+        [0, words.refuse],
+      ],
+      read: () => values.get("paid")[i],
+      write: (paid) => values.set("paid", values.get("paid").toSpliced(i, 1, paid)),
+    });
+    const buttons = [...pick.element.querySelectorAll("button")];
+    const said = html("span", { class: "why", role: "status" });
+    const known = html("span", { class: "gold" }, gold);
+    const element = html("div", { class: "row" }, html("code", {}, text), known, pick.element, said);
+    const update = (paid) => {
+      pick.update();
+      if (paid === null) buttons.forEach((button) => set(button, "tabindex", 0));
+      const correct = paid === pays;
+      const told = { verdict: words.verdicts[Number(correct)], why };
+      say(said, paid === null ? "" : fill(words.answer, told));
+      set(element, "data-way", paid === null ? null : correct ? "good" : "bad");
+    };
+    return { element, update };
+  }
+
+  const draw = () => {
+    const paid = values.get("paid");
+    rows.forEach((row, i) => row.update(paid[i]));
+    const done = paid.filter((each) => each !== null).length;
+    const good = paid.filter((each, i) => each === data.texts[i].pays).length;
+    say(score, fill(words.score, { good, done, all: paid.length }));
+    again.disabled = done === 0;
+  };
+  const redraw = onFrame(root, draw);
+  values.on(redraw);
+  draw();
+  return redraw;
+}
+
+const style = `
+  .rlvr p { margin: 0; }
+  .rule { padding-bottom: 6px; }
+  .row { display: grid; grid-template-columns: minmax(0, 1fr) 62px 196px minmax(0, 340px);
+    gap: 12px; align-items: center; min-height: 46px; border-top: 1px solid var(--faint);
+    border-left: 3px solid transparent; padding: 2px 0 2px 8px; }
+  .row code { font-size: 12.5px; white-space: pre-wrap; }
+  .row[data-way=good] { border-left-color: var(--up); }
+  .row[data-way=bad] { border-left-color: var(--down); }
+  .row .choice > span:first-child { display: none; }
+  .gold { font-weight: 600; }
+  .why { line-height: 1.3; font-size: 12.5px; }
+  .foot { display: flex; gap: 16px; align-items: center; padding-top: 8px;
+    border-top: 1px solid var(--faint); }
+  .score { font-weight: 600; }
+  .rlvr button:disabled { color: var(--soft); cursor: default; }
+  @container explorer (max-width: 899px) {
+    .row { grid-template-columns: minmax(0, 1fr) 50px 190px; }
+    .why { grid-column: 1 / 4; min-height: 34px; }
+  }
+`;
