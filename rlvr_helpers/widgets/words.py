@@ -6,7 +6,7 @@ The explorer fills in `{n}`.
 from rlvr_helpers.widgets.lens_words import TOKEN_LENS
 from rlvr_helpers.widgets.stage_words import CLIP_STAGE
 
-__all__ = ["CLIP_STAGE", "KL_BARS", "ONE_GROUP", "SAMPLER", "TOKEN_LENS", "VOTES"]
+__all__ = ["CLIP_STAGE", "KL_BARS", "ONE_GROUP", "PAY_OR_NOT", "SAMPLER", "TOKEN_LENS", "VOTES"]
 
 ONE_GROUP = {
     "question": "{question} (answer: {answer})",
@@ -161,6 +161,7 @@ KL_BARS = {
             " the same as k2 in the loss."
         ),
     },
+}
 
 PAY_OR_NOT = {
     "rule": "Which of these completions does the reward pay? Beside each stands the known answer.",
