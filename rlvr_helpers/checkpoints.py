@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from rlvr_helpers.engine.files import remove_dead_parts, write_whole
 from rlvr_helpers.engine.large import lora_layers
@@ -16,8 +17,8 @@ from rlvr_helpers.minibatches import Learner
 from rlvr_helpers.records import StepRecord, read_records
 from rlvr_helpers.train_settings import TrainSettings
 
-# Settings that may differ when a run goes on: they change its length, memory or files, not what it
-# computes.
+# Settings that can differ when a run is resumed. They change its length, memory or files, not what
+# it computes.
 FREE = (
     "steps",
     "micro_batch_rows",
@@ -30,12 +31,12 @@ FREE = (
 
 class Checkpoints:
     """The checkpoint of one run in a folder: `checkpoint.pt` (replaced each time) and `start.pt`
-    (the reference).
+    (the reference). With LoRA it holds only what is trained.
 
-    With LoRA it holds only what is trained. data: what the run is made of beside method and
-    settings, by name, as text (`name_of`, `name_of_problems`). A checkpoint of an older version
-    does not say it, and is resumed. start_file: where runs with the same start model keep it
-    together.
+    data:       what the run is made of beside method and settings, by name, as text (`name_of`,
+                `name_of_problems`). A checkpoint of an older version does not say it, and is
+                resumed.
+    start_file: where runs with the same start model keep it together
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Checkpoints:
         settings: TrainSettings,
         data: dict[str, str] | None = None,
         start_file: str | Path | None = None,
-    ):
+    ) -> None:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(
@@ -59,17 +60,18 @@ class Checkpoints:
         self.shared = start_file is not None and not self.start_file.exists()
         if self.shared:
             self.start_file = Path(start_file)
+        # What the run is, as the file says it too.
         self.identity = {
             "method": method.to_dict() | names_of_functions(method),
             "settings": identity_of(settings),
             "data": data or {},
         }
         defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}
-        # what a checkpoint of an older version does not say
+        # What a checkpoint of an older version does not say.
         self.older = defaults | self.identity["data"]
 
     def check(self) -> None:
-        """Raises ValueError if the folder holds another run (settings in FREE may differ) or a
+        """Raises ValueError if the folder holds another run (settings in FREE can differ) or a
         damaged checkpoint."""
         if not self.file.exists():
             return
@@ -80,12 +82,12 @@ class Checkpoints:
                 if there != value:
                     raise ValueError(
                         f"{self.folder.name!r} holds a run with {key} = {there!r}, not {value!r}: "
-                        "choose another folder, or the same settings to go on with that run"
+                        "choose another folder, or the same settings to resume that run"
                     )
 
-    def _keep_start(self, reference, device) -> None:
-        """Saves the start model of a new run. One that lies there is another run's, or that of all
-        runs together."""
+    def _keep_start(self, reference: nn.Module, device: torch.device) -> None:
+        """Saves the start model of a new run. A file that is already there belongs to another run,
+        or to all runs together."""
         if self.shared and self.start_file.exists():
             kept = self._load(self.start_file, device)
             own = reference.state_dict()
@@ -101,8 +103,8 @@ class Checkpoints:
         write_whole(self.start_file, lambda file: torch.save(reference.state_dict(), file))
 
     def save(self, learner: Learner, records: list[StepRecord]) -> None:
-        """Saves the run after a step. Raises OSError that says what to do; the checkpoint before
-        stays as it was."""
+        """Saves the run after a step. Raises OSError that says what to do. Then the checkpoint
+        before stays as it was."""
         state = {
             "identity": self.identity,
             "model": trained_state(learner.model),
@@ -114,14 +116,15 @@ class Checkpoints:
         write_whole(self.file, lambda file: torch.save(state, file))
 
     def resume(self, learner: Learner, device: torch.device) -> list[StepRecord]:
-        """Puts model, optimizer, reference and random states where the checkpoint left them; the
-        records so far. A new run has none, and its start model is saved."""
+        """Puts model, optimizer, reference and random states where the checkpoint left them.
+        Returns the records so far. A new run has none, and its start model is saved."""
         model = learner.model
         reference = learner.reference
         if not self.file.exists():
             if reference not in (None, model):
                 self._keep_start(reference, device)
             return []
+        # Read and check everything before anything is changed.
         state = self._load_state(device, checked=True)
         try:
             records = read_records(state["records"])
@@ -131,6 +134,7 @@ class Checkpoints:
             start = self._load(self.start_file, device)
             if not all_finite(list(start.values())):
                 raise self._unreadable(self.start_file, "it holds numbers that are not finite")
+        # Put back models, optimizer and random states.
         self.load_weights(model, state)
         if reference not in (None, model):
             reference.load_state_dict(start)
@@ -141,15 +145,17 @@ class Checkpoints:
         torch.set_rng_state(state["random"]["torch"].cpu())
         return records
 
-    def load_weights(self, model, state: dict | None = None) -> int:
-        """Gives a model the weights of the checkpoint, and returns of which step they are. Raises
-        ValueError if they are another model's or not finite."""
+    def load_weights(self, model: nn.Module, state: dict | None = None) -> int:
+        """Gives a model the weights of the checkpoint, and returns their step. Raises ValueError if
+        they are another model's or not finite."""
         state = state or self._load_state(model.device)
+        # The same model?
         shapes = {name: tensor.shape for name, tensor in trained_state(model).items()}
         if shapes != {name: tensor.shape for name, tensor in state["model"].items()}:
             raise ValueError(
                 f"the checkpoint in {self.folder.name!r} is of another model: choose another folder"
             )
+        # Only finite numbers?
         moments = [
             moment
             for of_weight in state["optimizer"]["state"].values()
@@ -160,7 +166,7 @@ class Checkpoints:
         model.load_state_dict(state["model"], strict=not lora_layers(model))
         return len(state["records"])
 
-    def _load_state(self, device="cpu", checked: bool = False) -> dict:
+    def _load_state(self, device: torch.device | str = "cpu", checked: bool = False) -> dict:
         state = self._load(self.file, device, checked)
         parts = {
             "identity": dict,
@@ -169,6 +175,7 @@ class Checkpoints:
             "records": list,
             "random": dict,
         }
+        # Are all parts there?
         if not isinstance(state, dict) or not all(
             isinstance(state.get(name), kind) for name, kind in parts.items()
         ):
@@ -179,9 +186,9 @@ class Checkpoints:
             raise self._unreadable(self.file, "it does not say of which run it is")
         return state
 
-    def _load(self, file: Path, device="cpu", checked: bool = False) -> dict:
-        """What torch.save wrote. It is a zip file with a checksum of each part, at which torch.load
-        does not look."""
+    def _load(self, file: Path, device: torch.device | str = "cpu", checked: bool = False) -> dict:
+        """What torch.save wrote. It is a zip file with a checksum of each part, which torch.load
+        does not check."""
         try:
             if not checked:
                 with zipfile.ZipFile(file) as parts:
@@ -190,7 +197,7 @@ class Checkpoints:
             return torch.load(file, map_location=device, weights_only=True)
         except FileNotFoundError as error:
             raise self._unreadable(file, "it is missing") from error
-        # torch's own message says how to switch the protection off
+        # torch's own message would say how to switch the protection off.
         except pickle.UnpicklingError as error:
             raise self._unreadable(
                 file, "it holds more than tensors and numbers, which could run code"
@@ -212,7 +219,7 @@ def all_finite(values: list[torch.Tensor | int]) -> bool:
 
 
 def names_of_functions(method: Method) -> dict[str, str | None]:
-    """The functions of a method's own, named with a digest of what they do; None: it has none."""
+    """The functions of a method's own, named with a digest of what they do. None if it has none."""
     own = {"objective": method.objective, "clip_share": method.clip_share}
     return {
         name: None if given is None else name_of(as_function(given, name))
@@ -227,7 +234,7 @@ def identity_of(settings: TrainSettings) -> dict:
 
 def name_of_problems(problems: list, whole: bool = False) -> str:
     """How many problems, and a digest of their texts and answers in their order. whole: of their
-    further columns too, which a scorer may read."""
+    further columns too, which a scorer can read."""
     rows = [
         (problem.question, problem.answer, *([sorted(problem.columns.items())] * whole))
         for problem in problems
@@ -235,11 +242,9 @@ def name_of_problems(problems: list, whole: bool = False) -> str:
     return f"{len(problems)} ({digest(rows)})"
 
 
-def trained_state(model) -> dict:
-    """What training changes: all of a model's state, or with LoRA its trained matrices alone."""
+def trained_state(model: nn.Module) -> dict:
+    """What training changes: all of a model's state, or with LoRA only its trained matrices."""
     state = model.state_dict()
-    return (
-        {name: tensor for name, tensor in state.items() if "lora_" in name}
-        if lora_layers(model)
-        else state
-    )
+    if not lora_layers(model):
+        return state
+    return {name: tensor for name, tensor in state.items() if "lora_" in name}

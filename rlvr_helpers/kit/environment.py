@@ -1,4 +1,4 @@
-"""Is everything there? A check of the machine before the first lesson."""
+"""A check of the machine before the first lesson: is everything there?"""
 
 import importlib.metadata as metadata
 import platform
@@ -14,6 +14,7 @@ def check_environment() -> bool:
     """Prints what the course needs and whether it is there, each with what to do if not. True if
     nothing is missing."""
     lines = [(True, f"Python {platform.python_version()}")]
+    # Packages, data, and what the machine has.
     for package in PACKAGES:
         try:
             lines.append((True, f"{package} {metadata.version(package)}"))
@@ -27,7 +28,7 @@ def check_environment() -> bool:
             (
                 there,
                 f"data/{part}"
-                + ("" if there else " is missing: get the whole repository, not the package alone"),
+                + ("" if there else " is missing: get the whole repository, not only the package"),
             )
         )
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none (none is needed)"

@@ -1,5 +1,4 @@
-"""The learner's own copy of the notebooks: what you fill in there, no update of the course ever
-meets."""
+"""The learner's own copy of the notebooks. Updating the course never overwrites it."""
 
 import json
 import os
@@ -9,8 +8,8 @@ from rlvr_helpers.paths import COURSE
 
 
 def my_work_folder() -> Path:
-    """`notebooks/my_work` (git ignores it), or the folder that the variable RLVR_MY_WORK names ("~"
-    is one's own)."""
+    """`notebooks/my_work` (git ignores it), or the folder that the environment variable
+    RLVR_MY_WORK names ("~" is your home folder)."""
     return Path(os.environ.get("RLVR_MY_WORK") or COURSE / "notebooks" / "my_work").expanduser()
 
 
@@ -25,8 +24,8 @@ def to_copy(folder: Path) -> list[Path]:
 
 
 def copy_notebooks() -> None:
-    """Copies the notebooks that are not there yet to `my_work`, and says what it did. Nothing there
-    is ever replaced.
+    """Copies the notebooks that are not in `my_work` yet, and says what it did. Nothing there is
+    ever replaced.
 
     Raises ValueError without the course's notebooks, and OSError that says what to do if `my_work`
     cannot be written.
@@ -35,8 +34,9 @@ def copy_notebooks() -> None:
     folder = my_work_folder()
     if not source.is_dir():
         raise ValueError(
-            "the course's notebooks are not here: get the whole repository, not the package alone"
+            "the course's notebooks are not here: get the whole repository, not only the package"
         )
+    # Copy what is missing.
     new = [path for path in to_copy(source) if not (folder / path.relative_to(source)).exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,8 +56,8 @@ def copy_notebooks() -> None:
 
 
 def _copy(path: Path, mine: Path) -> None:
-    """Whole or not at all, so that a copy that breaks off is never taken for a notebook. A notebook
-    is copied without its outputs, which would give the answers away."""
+    """Copies a file whole or not at all, so that half a file is never taken for a notebook. A
+    notebook is copied without its outputs, since they would give the answers away."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
         text = _without_outputs(text)

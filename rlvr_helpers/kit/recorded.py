@@ -1,10 +1,12 @@
-"""What was recorded: runs, a drift of ratios, and the four rollouts that run through all lessons:
-right and short, right and long, wrong and short, wrong and long.
+"""What was recorded: runs, a drift of ratios, a group, and the four rollouts of all lessons.
+
+The four are right and short, right and long, wrong and short, wrong and long.
 
     four = four_rollouts()
     four.texts, four.rewards, four.mask, four.logprobs["start"]
 
-Real completions of one problem by `tiny`; `tools/record_rollouts.py` made them (`data/README.md`).
+They are real completions of one problem by `tiny`. `tools/record_rollouts.py` made them
+(`data/README.md`).
 """
 
 import json
@@ -20,18 +22,18 @@ from rlvr_helpers.study.runs import Run, load_run
 
 @dataclass(frozen=True)
 class FourRollouts:
-    """Four completions of one question; B = 4 rows in the order of `kinds`, T positions,
+    """Four completions of one question: B = 4 rows in the order of `kinds`, T positions,
     right-padded.
 
     prompt_ids, prompt_mask:  [B, Tp], the same prompt in every row
-    completion_ids, mask:     [B, T]; the mask covers up to and including the end token
+    completion_ids, mask:     [B, T]. The mask is 1 up to and including the end token.
     rewards:                  [B], 1 or 0
     truncated:                [B], True where the budget of `max_tokens` cut the completion off
-    noise:                    [B, T] the uniform numbers that chose the tokens; 0 on padding
+    noise:                    [B, T] the uniform numbers that chose the tokens, 0 on padding
     tokens, texts:            the tokens of each row as strings, and the texts without special
                               tokens
     logprobs:                 [B, T] in nats by model: "start", "after 1 steps", "after 30 steps" of
-                              GRPO; 0 on padding
+                              GRPO, 0 on padding
     """
 
     question: str
@@ -91,18 +93,18 @@ def _rectangle(rows: list[list]) -> Tensor:
 
 @dataclass(frozen=True)
 class RecordedDrift:
-    """How the ratios of one rollout drift apart over U = 16 updates without a clip; B = 64 rows of
-    T positions, prompt-major in groups of `group_size` = 8 (see `tools/record_drift.py`).
+    """How the ratios of one rollout drift apart over U = 16 updates without a clip
+    (`tools/record_drift.py`). There are B = 64 rows of T positions, in groups of `group_size` = 8.
 
-    log_ratios:  [U, B, T] logp_new - logp_old in nats after each update, [0] after the first; 0
-                 where the mask is 0
+    log_ratios:  [U, B, T] logp_new - logp_old in nats after each update, [0] after the first. 0
+                 where the mask is 0.
     mask:        [B, T]
     advantages:  [B], GRPO's
     rewards:     [B], 1 or 0
-    logp_old:    [B, T] log-probs of the tokens under the model that sampled, in nats; 0 where the
-                 mask is 0
+    logp_old:    [B, T] log-probs of the tokens under the model that sampled, in nats. 0 where the
+                 mask is 0.
     tokens:      the tokens of each row as strings
-    questions:   [P] the problems; `answers` are their correct answers
+    questions:   [P] the problems. `answers` are their correct answers.
     """
 
     log_ratios: Tensor
@@ -146,14 +148,13 @@ class RecordedGroup:
     """Eight completions of one problem, and what U = 16 updates on them did under each method
     (`tools/record_group.py`).
 
-    prompt_ids, prompt_mask:  [B, Tp], the same prompt in every row; B = 8
-    completion_ids, mask:     [B, T], right-padded; the mask covers up to and including the end
-                              token
+    prompt_ids, prompt_mask:  [B, Tp] with B = 8, the same prompt in every row
+    completion_ids, mask:     [B, T], right-padded. The mask is 1 up to and including the end token.
     rewards:                  [B], 1 or 0
-    noise:                    [B, T] the uniform numbers that chose the tokens; 0 on padding
+    noise:                    [B, T] the uniform numbers that chose the tokens, 0 on padding
     tokens:                   the tokens of each row as strings
     logprobs:                 [U + 1, B, T] in nats by method, before the first and after each
-                              update; 0 on padding
+                              update, 0 on padding
     """
 
     question: str
@@ -194,17 +195,18 @@ def recorded_group() -> RecordedGroup:
 
 
 def recorded_runs(policy: str = "tiny") -> dict[str, list[Run]]:
-    """The recorded runs of a comparison by method, seeds in order, as `compare.run_comparison`
-    gives them: the same tables and plots take them. Raises ValueError that lists what is
-    recorded."""
+    """The recorded runs of a comparison by method, with seeds in order.
+
+    `run_comparison` returns the same, so tables and plots take both. Raises ValueError that lists
+    what is recorded.
+    """
     folder = DATA / "runs" / policy
     there = sorted(
         path.name for path in (DATA / "runs").iterdir() if any(path.glob("*-seed*.json"))
     )
     if policy not in there:
-        raise ValueError(
-            f"no runs of {policy!r} are recorded: there are those of {', '.join(there)}"
-        )
+        raise ValueError(f"no runs of {policy!r} are recorded: choose from {', '.join(there)}")
+    # By method, GRPO, Dr. GRPO and GSPO first.
     runs = sorted(
         (load_run(path) for path in folder.glob("*-seed*.json")), key=lambda run: run.settings.seed
     )

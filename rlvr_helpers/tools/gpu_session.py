@@ -4,10 +4,13 @@
 
 Stages, in order of value, each in a process of its own with a time limit:
 
-    smoke      is the GPU path right: graph against eager decoding, attention plans, packed against
-    plain scoring benchmark  a step of the original comparison's workload, beside the script's way;
-    peak memory against `memory` train      the three methods with several seeds from one start
-    model, for as long as the budget allows notebook   notebook 09, executed here
+    smoke      is the GPU path correct: graph against eager decoding, attention plans, packed
+               against plain scoring
+    benchmark  a step of the original comparison's workload, beside the script's way, and peak
+               memory against `memory`
+    train      the three methods with several seeds from one start model, for as long as the budget
+               allows
+    notebook   notebook 09, executed here
 
 What is found is written at once to `findings.jsonl`, a JSON object per line. A stage that the
 budget cannot hold is skipped and named. The table at the end is also in `table.txt`. `--quick` runs
@@ -31,8 +34,12 @@ TABLE = "table.txt"
 
 @dataclass(frozen=True)
 class Stage:
-    """share: of what is left of the budget. least: seconds below which it is not worth a start.
-    quick: its least with --quick."""
+    """When and how long a stage runs.
+
+    share: its share of what is left of the budget
+    least: seconds below which it is not worth a start
+    quick: the same with --quick
+    """
 
     share: float
     least: float
@@ -45,7 +52,7 @@ STAGES = {
     "train": Stage(share=0.35, least=90, quick=15),
     "notebook": Stage(share=0.20, least=75, quick=20),
 }
-# Of its limit a stage may plan with all but this share: starting Python takes some of it.
+# The share of its limit that a stage must not plan with, since starting Python takes some of it.
 SPARE = 0.15
 
 
@@ -55,11 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser()
     args = options.parse_args(arguments)
     if args.one_stage:
-        # Here, so that a session itself starts at once and holds no GPU.
+        # Imported here, so that a session itself starts at once and holds no GPU.
         from rlvr_helpers.tools import gpu_stages
 
         gpu_stages.run(args.one_stage, args)
         return 0
+    # Run the stages one by one, within what is left.
     names = stages_of(options, args)
     args.out.mkdir(parents=True, exist_ok=True)
     print(
@@ -77,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"  {name}: {results[name]['result']}", flush=True)
     except KeyboardInterrupt:
         print("stopped; this is what there is", flush=True)
+    # The table of all that was found.
     text = table(results, read_findings(args.out / FINDINGS))
     print("\n" + text)
     (args.out / TABLE).write_text(text + "\n", encoding="utf-8")
@@ -84,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The command's options."""
     options = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
     add = options.add_argument
     add("--minutes", type=float, default=9, help="the whole budget; default: 9")
@@ -115,9 +125,10 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def stages_of(options: argparse.ArgumentParser, args) -> list[str]:
-    """The stages that are asked for, in order of value. Ends the program with a message on what
-    makes no session."""
+def stages_of(options: argparse.ArgumentParser, args: argparse.Namespace) -> list[str]:
+    """The stages that are asked for, in order of value. Ends the program with a message if there
+    can be no session."""
+    # Each thing that would end a session later.
     asked = args.stages.split(",")
     unknown = [name for name in asked if name not in STAGES]
     if unknown:
@@ -138,15 +149,19 @@ def stages_of(options: argparse.ArgumentParser, args) -> list[str]:
 
 
 def gpu_is_here() -> bool:
+    """Whether there is a GPU, and RLVR_DEVICE does not rule it out."""
     from rlvr_helpers.models import default_device
 
     return default_device().type == "cuda"
 
 
-def run_stage(name: str, still: list[str], left: float, args) -> dict:
-    """Runs one stage in a process of its own: its result in words, seconds and limit. `still`: it
-    and what comes after;
-    `left`: seconds of the budget."""
+def run_stage(name: str, still: list[str], left: float, args: argparse.Namespace) -> dict:
+    """Runs one stage in a process of its own. Returns its result in words, its seconds and its
+    limit.
+
+    still: this stage and those after it
+    left:  seconds of the budget
+    """
     stage = STAGES[name]
     least = stage.quick if args.quick else stage.least
     if left < least:
@@ -155,10 +170,12 @@ def run_stage(name: str, still: list[str], left: float, args) -> dict:
             "seconds": 0.0,
             "limit": 0.0,
         }
+    # Its share of the time, and its command.
     limit = max(least, left * stage.share / sum(STAGES[each].share for each in still))
     given = ["--one-stage", name, "--seconds", f"{limit * (1 - SPARE):.1f}", "--out", str(args.out)]
     given += ["--model", args.model] if args.model else []
     given += ["--quick"] if args.quick else []
+    # Run it, and end it at its limit.
     began = time.monotonic()
     log = args.out / f"{name}.log"
     with log.open("w", encoding="utf-8") as output:
@@ -203,11 +220,13 @@ def end(process: subprocess.Popen) -> None:
         else:
             process.kill()
     except (ProcessLookupError, PermissionError):
-        pass  # it has ended, and all of it
+        # All of it has ended.
+        pass
     process.wait()
 
 
 def last_line(log: Path) -> str:
+    """The last line of a log, which says what failed."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"{lines[-1][:200]} ({log.name} says more)" if lines else f"{log.name} is empty"
 

@@ -1,5 +1,6 @@
-"""Is the GPU path right, and how fast is each piece? The first stage of `gpu_session`."""
+"""The first stage of `gpu_session`: is the GPU path correct, and how fast is each piece?"""
 
+import argparse
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,8 +20,8 @@ from rlvr_helpers.tools.measuring import timed
 Say = Callable[..., None]
 
 
-def smoke(args, say: Say) -> None:
-    """Each check by itself: one that fails is said, and the next is made."""
+def smoke(args: argparse.Namespace, say: Say) -> None:
+    """Each check by itself. If one fails, that is said and the next is made."""
     quick = [("a small model", 2, 4, 8)]
     sizes = quick if args.quick else [("smollm2-135m", 32, 8, 96), ("qwen2.5-1.5b", 2, 8, 100)]
     checks = [("attention over new shapes", attention_plans, (args,))]
@@ -32,6 +33,7 @@ def smoke(args, say: Say) -> None:
         )
         for name, prompts, group, tokens in sizes
     ]
+    # A check that fails does not end the session.
     failed = []
     for what, check, given in checks:
         try:
@@ -43,20 +45,20 @@ def smoke(args, say: Say) -> None:
         sys.exit(f"failed: {', '.join(failed)}")
 
 
-def attention_plans(what: str, say: Say, args) -> None:
-    """What attention with a mask takes at a shape that is new and at once again, with cuDNN allowed
+def attention_plans(what: str, say: Say, args: argparse.Namespace) -> None:
+    """Milliseconds of attention with a mask at a new shape and at once again, with cuDNN allowed
     and not."""
     device = default_device()
-    places = (33, 34, 35) if args.quick else (1201, 1202, 1203)
+    positions = (33, 34, 35) if args.quick else (1201, 1202, 1203)
     allowed = torch.backends.cuda.cudnn_sdp_enabled()
     for cudnn in (False, True) if device.type == "cuda" else (False,):
         torch.backends.cuda.enable_cudnn_sdp(cudnn)
         new = []
         again = []
         # The first call of all loads libraries, so its shape is not counted.
-        for place in places:
-            new.append(attention_seconds(place, device))
-            again.append(attention_seconds(place, device))
+        for size in positions:
+            new.append(attention_seconds(size, device))
+            again.append(attention_seconds(size, device))
         new_ms = 1000 * median(new[1:])
         again_ms = 1000 * median(again[1:])
         say(
@@ -64,18 +66,19 @@ def attention_plans(what: str, say: Say, args) -> None:
             f"{new_ms:.1f} ms forward and backward, {again_ms:.1f} ms the second time",
             new_ms=new_ms,
             again_ms=again_ms,
-            places=places,
+            positions=positions,
         )
     torch.backends.cuda.enable_cudnn_sdp(allowed)
 
 
-def attention_seconds(places: int, device: torch.device) -> float:
-    shape = (2, 9, places, 64)
+def attention_seconds(positions: int, device: torch.device) -> float:
+    """Seconds of attention and its backward pass, once."""
+    shape = (2, 9, positions, 64)
     queries, keys, values = (
         torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True)
         for _ in range(3)
     )
-    mask = torch.ones(2, 1, places, places, dtype=torch.bool, device=device).tril()
+    mask = torch.ones(2, 1, positions, positions, dtype=torch.bool, device=device).tril()
 
     def both() -> None:
         F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask).sum().backward()
@@ -109,13 +112,16 @@ DECODERS = {
 def decoding_and_scoring(
     what: str, say: Say, name: str, prompts: int, group: int, tokens: int
 ) -> None:
-    """The decoders beside each other; then what was sampled is scored packed and plainly. Raises
-    RuntimeError if the recorded graph chose other tokens than its steps started one by one."""
+    """The decoders beside each other. Then what was sampled is scored packed and plainly.
+
+    Raises RuntimeError if the recorded graph chose other tokens than its steps started one by one.
+    """
     shape = gpu_benchmark.SMALL if name == "a small model" else SHAPES[name]
     policy = gpu_benchmark.random_policy(shape, default_device(), name)
     question = "Ida has 12 shells. She buys 3 bags of 5. How many shells does Ida have now?"
     recordings = RecordingDecoder.seconds
     recordings.clear()
+    # Each decoder samples the same prompts with the same noise.
     sampled = {}
     equal = {}
     for label, kind in DECODERS.items():
@@ -126,6 +132,7 @@ def decoding_and_scoring(
         equal[kind] = share_of_equal(
             rollout.completion_ids, sampled[RecordingDecoder].completion_ids
         )
+        # In words, for the table.
         rate = int(rollout.mask.sum()) / runs[-1]
         shown = f"{rate:,.0f} tokens/s, {1000 * runs[-1] / rollout.mask.shape[1]:.2f} ms per token"
         if kind is not RecordingDecoder:
@@ -151,6 +158,7 @@ def decoding_and_scoring(
 
 
 def share_of_equal(ids: torch.Tensor, others: torch.Tensor) -> float:
+    """The share of equal tokens, as far as both go."""
     width = min(ids.shape[1], others.shape[1])
     return float((ids[:, :width] == others[:, :width]).float().mean())
 
@@ -173,23 +181,20 @@ def report_scoring(
 
 
 def sampled_with(
-    kind, policy: Policy, prompts: list[str], group: int, tokens: int
+    kind: type, policy: Policy, prompts: list[str], group: int, tokens: int
 ) -> tuple[list, object, list[str]]:
-    """Seconds of two rollouts with a decoder (the first warms up), the second rollout, and what was
-    warned of."""
-    chosen = sampling.decoder_for
-    sampling.decoder_for = kind
+    """Seconds of two rollouts with a decoder (the first warms up), the second rollout, and the
+    warnings."""
 
-    def roll():
+    def roll() -> sampling.Rollout:
         generator = torch.Generator().manual_seed(0)
-        return sampling.sample_groups(policy, prompts, group, tokens, generator=generator)
+        return sampling.sample_groups(
+            policy, prompts, group, max_tokens=tokens, generator=generator, make_decoder=kind
+        )
 
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            runs = [timed(roll) for _ in range(2)]
-    finally:
-        sampling.decoder_for = chosen
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runs = [timed(roll) for _ in range(2)]
     return [run["seconds"] for run, _ in runs], runs[-1][1], [str(w.message)[:200] for w in caught]
 
 
@@ -198,7 +203,7 @@ def scored(policy: Policy, rollout: sampling.Rollout, group: int) -> dict:
     and backward."""
     ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
 
-    def score():
+    def score() -> torch.Tensor:
         policy.model.zero_grad(set_to_none=True)
         with autocast(policy.device, policy.compute_dtype):
             logp = sampling.token_logprobs(policy.model, *ids, 1.0, group)

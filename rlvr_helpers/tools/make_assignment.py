@@ -45,7 +45,7 @@ suspects()
 print(dial_table(load_hunt(Path("hunt")), steps=(1, 2, 4)))"""
 
 
-def marked(cell, grade_id: str, **marks):
+def marked(cell: nbformat.NotebookNode, grade_id: str, **marks: object) -> nbformat.NotebookNode:
     """The cell with nbgrader's marks: locked, without points and without a solution, unless `marks`
     say otherwise."""
     marks = {"grade": False, "solution": False, "locked": True, "task": False} | marks

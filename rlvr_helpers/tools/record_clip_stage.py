@@ -50,7 +50,7 @@ class Watched:
     """An objective that counts where its gradient is stopped and keeps the largest ratio that it
     saw."""
 
-    def __init__(self, objective: Callable[..., Tensor], stops: Callable[..., Tensor]):
+    def __init__(self, objective: Callable[..., Tensor], stops: Callable[..., Tensor]) -> None:
         self.objective = objective
         self.stops = stops
         self.reset()

@@ -36,7 +36,7 @@ from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.minibatches import Learner, make_minibatches
-from rlvr_helpers.models import format_prompt, load_policy
+from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.ratios import masked_log_ratios
 from rlvr_helpers.rewards import correctness_reward
@@ -53,7 +53,7 @@ CANDIDATES = 48
 UNIT = 1e-5  # nats
 
 
-def sample_with_signal(policy) -> tuple[Rollout, torch.Tensor, list[Problem]]:
+def sample_with_signal(policy: Policy) -> tuple[Rollout, torch.Tensor, list[Problem]]:
     """The first groups of which some answers are right and some wrong, their rewards [P, G] and
     problems."""
     problems = load_problems("train")[-CANDIDATES:]  # not those of the first training steps
@@ -81,13 +81,13 @@ def sample_with_signal(policy) -> tuple[Rollout, torch.Tensor, list[Problem]]:
 
 
 @torch.no_grad()
-def score(policy, rollout: Rollout) -> torch.Tensor:
+def score(policy: Policy, rollout: Rollout) -> torch.Tensor:
     """Log-probs of the completions' tokens under the policy as it is now, [B, T]."""
     ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
     return token_logprobs(policy.model, *ids, group_size=rollout.group_size)
 
 
-def drift(policy, rollout: Rollout, rewards: torch.Tensor) -> list[torch.Tensor]:
+def drift(policy: Policy, rollout: Rollout, rewards: torch.Tensor) -> list[torch.Tensor]:
     """The log-ratios of all tokens after each update, [B, T] each."""
     logp_old = score(policy, rollout)
     minibatches = make_minibatches(rollout, rewards, UNCLIPPED, settings=SETTINGS, step=1)

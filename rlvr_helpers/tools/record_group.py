@@ -31,7 +31,7 @@ from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
 from rlvr_helpers.minibatches import Learner, make_minibatches
-from rlvr_helpers.models import format_prompt, load_policy
+from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups
@@ -50,7 +50,7 @@ SEED = 1
 GROUP = 40
 
 
-def sample_group(policy) -> tuple[Rollout, torch.Tensor, Problem]:
+def sample_group(policy: Policy) -> tuple[Rollout, torch.Tensor, Problem]:
     """The chosen group, the uniform numbers that chose its tokens [B, T], and its problem."""
     problems = load_problems("train")[-CANDIDATES:]
     size = SETTINGS.group_size
@@ -72,7 +72,7 @@ def sample_group(policy) -> tuple[Rollout, torch.Tensor, Problem]:
 
 
 @torch.no_grad()
-def score(policy, rollout: Rollout) -> torch.Tensor:
+def score(policy: Policy, rollout: Rollout) -> torch.Tensor:
     """Log-probs of the completions' tokens under the policy as it is now, [B, T]."""
     ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
     return token_logprobs(policy.model, *ids, group_size=rollout.group_size)

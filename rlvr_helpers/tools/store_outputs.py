@@ -47,7 +47,8 @@ def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def keep(output) -> bool:
+def keep(output: nbformat.NotebookNode) -> bool:
+    """Whether a reader needs this output."""
     if output.output_type == "stream" and output.name == "stderr":
         return False
     data = output.get("data", {})

@@ -44,16 +44,19 @@ WHOLE_NUMBERS = (
 
 
 def is_main() -> bool:
+    """Whether this is the main process."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def on_cpu(model: str) -> bool:
-    """As `load_policy` chooses (tiny is faster on a CPU), and where accelerate was told so."""
+    """Whether to train on the CPU: as `load_policy` chooses (tiny is faster there), or as
+    accelerate was told."""
     told = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true")
     return told or model == "tiny" or not torch.cuda.is_available()
 
 
-def show(when: str, evaluation: Evaluation) -> None:
+def print_accuracy(when: str, evaluation: Evaluation) -> None:
+    """A line with the held-out accuracy and its interval."""
     low, high = evaluation.interval
     print(
         f"held-out accuracy {when}: {evaluation.accuracy:.1%} (95 % interval {low:.1%} to"
@@ -62,8 +65,8 @@ def show(when: str, evaluation: Evaluation) -> None:
     )
 
 
-def run(options, settings: TrainSettings) -> None:
-    """The whole run of the command line; the main process alone evaluates, saves and prints."""
+def run(options: argparse.Namespace, settings: TrainSettings) -> None:
+    """The whole run of the command line. Only the main process evaluates, saves and prints."""
     require_trl()
     method = method_by_name(options.method)
     out = Path(options.out)
@@ -73,30 +76,32 @@ def run(options, settings: TrainSettings) -> None:
             " it away"
         )
     out.mkdir(parents=True, exist_ok=True)
-    # the trainer moves it to the device of its process
+    # The trainer moves it to the device of its process.
     policy = load_policy(options.model, device="cpu")
     train, test = (
         load_problems(split, options.problems or policy.problems) for split in ("train", "test")
     )
+    # TRL's trainer with our settings.
     trainer = make_trainer(
         policy, train, method, settings=settings, out=out, use_cpu=on_cpu(options.model)
     )
+    # Evaluate, train, evaluate, save.
     held_out = test[: options.eval_count]
     if is_main():
-        show("before", evaluate(policy, held_out, settings.max_tokens))
+        print_accuracy("before", evaluate(policy, held_out, settings.max_tokens))
     trainer.train()
     trainer.save_state()
     if is_main():
-        show("after", evaluate(policy, held_out, settings.max_tokens))
+        print_accuracy("after", evaluate(policy, held_out, settings.max_tokens))
         folder = save_policy(policy, out / "model")
         print(f'saved: load_policy("{folder.as_posix()}")')
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
 
 
-def settings_of(options) -> TrainSettings:
-    """What suits the model, with what the command line says; a budget of tokens becomes 8 rows,
-    since TRL counts rows."""
+def settings_of(options: argparse.Namespace) -> TrainSettings:
+    """The settings that suit the model, with what the command line says. A budget of tokens becomes
+    8 rows, since TRL counts rows."""
     settings = settings_for(options.model)
     if settings.micro_batch_tokens:
         settings = replace(settings, micro_batch_tokens=None, micro_batch_rows=8)
@@ -129,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run(options, settings_of(options))
     except (ValueError, OSError, RuntimeError) as error:
-        # from every process: the launcher ends the others at the first exit
+        # Every process says it, since the launcher ends the others at the first exit.
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

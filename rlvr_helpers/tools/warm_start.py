@@ -7,8 +7,8 @@ something to select from.
 
 A model that hardly ever earns a reward gives groups without a signal. Here it reads solutions of
 training problems, in the answer format and through its own chat template. Held-out problems are
-measured before and after, never trained on; `warm_start.json` beside the model keeps both, the loss
-of every step and the settings.
+measured before and after, and never trained on. `warm_start.json` beside the model keeps both, the
+loss of every step and the settings.
 """
 
 import argparse
@@ -40,7 +40,7 @@ COMMAND = "python -m rlvr_helpers.tools.warm_start"
 
 @dataclass(frozen=True)
 class WarmStart:
-    """How the supervised steps are made. The learning rate rises over the first steps, then
+    """Settings of the supervised steps. The learning rate rises over the first steps, then
     stays."""
 
     steps: int = 24
@@ -50,7 +50,7 @@ class WarmStart:
     max_grad_norm: float = 1.0
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
             raise ValueError(
                 f"steps and batch must be at least 1, not {self.steps} and {self.batch}"
@@ -64,7 +64,7 @@ class WarmStart:
 
 
 def worked_solution(problem: Problem) -> str:
-    """The completion that is taught. Raises ValueError where a problem does not know the equations
+    """The completion that is taught. Raises ValueError if a problem does not know the equations
     that solve it."""
     if not getattr(problem, "equations", None):
         raise ValueError(
@@ -76,26 +76,27 @@ def worked_solution(problem: Problem) -> str:
 
 
 def solution_ids(policy: Policy, problem: Problem) -> list[int]:
-    """The tokens of a worked solution and the end token. Raises ValueError if, read back, they
-    would earn no reward."""
+    """The tokens of a worked solution and the end token. Raises ValueError if they would earn no
+    reward."""
     text = worked_solution(problem)
     ids = policy.tokenizer(text, add_special_tokens=False).input_ids
     read_back = policy.tokenizer.decode(ids, skip_special_tokens=True)
     if not (correctness_reward(read_back, problem.answer) and format_reward(read_back)):
         raise ValueError(
             f"the model's tokenizer cannot write the solution {text!r}: it reads back as"
-            f" {read_back!r}"
+            f" {read_back!r}. Take another model"
         )
     end = policy.tokenizer.eos_token_id
     return [*ids, policy.end_ids[0] if end is None else end]
 
 
 def supervised_loss(policy: Policy, problems: list[Problem]) -> Tensor:
-    """Mean negative log-prob of the tokens of the worked solutions, in nats: prompts and padding do
+    """Mean negative log-prob of the tokens of the worked solutions, in nats. Prompts and padding do
     not count."""
     prompt_ids, prompt_mask = encode_prompts(
         policy, [format_prompt(policy, problem.question) for problem in problems]
     )
+    # The solutions, right-padded.
     rows = [solution_ids(policy, problem) for problem in problems]
     width = max(map(len, rows))
     ids = torch.tensor(
@@ -113,25 +114,28 @@ def supervised_loss(policy: Policy, problems: list[Problem]) -> Tensor:
 
 
 def warm_start(policy: Policy, problems: list[Problem], settings: WarmStart) -> Iterator[float]:
-    """Trains the policy's model in place, pass after pass through the shuffled problems; yields the
-    loss of each step.
+    """Trains the policy's model in place, epoch after epoch through the shuffled problems. Yields
+    the loss of each step.
 
-    Raises ValueError without problems, and FloatingPointError where the loss or the gradient is not
-    finite; the model keeps its last good weights.
+    Raises ValueError without problems, and FloatingPointError if the loss or the gradient is not
+    finite. Then the model keeps its last good weights.
     """
     if not problems:
-        raise ValueError("there are no problems to train on")
-    model = policy.model.eval()  # no dropout, as in the reinforcement learning that follows
+        raise ValueError("there are no problems to train on: give at least one")
+    # No dropout, as in the reinforcement learning that follows.
+    model = policy.model.eval()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True
     )
     rng = random.Random(settings.seed)
     waiting = []
     for step in range(1, settings.steps + 1):
+        # The next batch, from a fresh epoch if need be.
         while len(waiting) < settings.batch:
             waiting += rng.sample(problems, len(problems))
         batch = waiting[: settings.batch]
         waiting = waiting[settings.batch :]
+        # Loss and gradient.
         with autocast(policy.device, policy.compute_dtype):
             loss = supervised_loss(policy, batch)
         loss.backward()
@@ -140,6 +144,7 @@ def warm_start(policy: Policy, problems: list[Problem], settings: WarmStart) -> 
             raise FloatingPointError(
                 f"step {step}: the loss is {loss} and the gradient norm {norm}: lower the rate"
             )
+        # The update, with this step's learning rate.
         for group in optimizer.param_groups:
             group["lr"] = settings.rate(step)
         optimizer.step()
@@ -147,11 +152,11 @@ def warm_start(policy: Policy, problems: list[Problem], settings: WarmStart) -> 
         yield loss.item()
 
 
-def measure(
+def measure_policy(
     policy: Policy, problems: list[Problem], max_tokens: int, samples: int = 8, seed: int = 0
 ) -> dict:
-    """Shares of strictly right, leniently right and well formed answers, greedy and sampled, and
-    pass@`samples`."""
+    """Shares of strictly correct, leniently correct and well formed answers, greedy and sampled,
+    and pass@`samples`."""
     greedy = evaluate(policy, problems, max_tokens)
     generator = torch.Generator().manual_seed(seed)
     sampled = evaluate(
@@ -190,7 +195,7 @@ def in_words(name: str, measured: dict) -> str:
 
 
 def refuse_to_overwrite(folder: Path) -> None:
-    """Raises ValueError unless the folder is new or empty: nothing is overwritten, and no run is
+    """Raises ValueError unless the folder is new or empty. Nothing is overwritten, and no run is
     resumed."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(
@@ -199,20 +204,23 @@ def refuse_to_overwrite(folder: Path) -> None:
         )
 
 
-def run(options) -> None:
-    """The whole of it: measure, train with a progress bar, measure again, save."""
+def run(options: argparse.Namespace) -> None:
+    """The whole command: measure, train with a progress bar, measure again, save."""
+    # Refuse what cannot work before anything is loaded.
     refuse_to_overwrite(options.out)
     if min(options.evaluate, options.samples, options.max_tokens) < 1:
         raise ValueError("--evaluate, --samples and --max-tokens must be at least 1")
     settings = WarmStart(options.steps, options.batch, options.lr, seed=options.seed)
     train, held_out = (load_problems(split, options.problems) for split in ("train", "test"))
-    # so that a source without solutions is refused before anything is loaded
     worked_solution(train[0])
     policy = load_policy(options.model, compute_dtype=DTYPES[options.compute])
-    # it learns the format without: the saved model is prompted by the question alone
+    # It learns the format without examples: the saved model is prompted with only the question.
     policy.examples = ()
-    before = measure(policy, held_out[: options.evaluate], options.max_tokens, options.samples)
+    before = measure_policy(
+        policy, held_out[: options.evaluate], options.max_tokens, options.samples
+    )
     print(in_words("before", before), flush=True)
+    # Train.
     losses = []
     started = time.perf_counter()
     with tqdm(warm_start(policy, train, settings), total=settings.steps, unit="step") as bar:
@@ -220,8 +228,11 @@ def run(options) -> None:
             losses.append(loss)
             bar.set_description(f"loss {loss:.3f}")
     seconds = time.perf_counter() - started
-    after = measure(policy, held_out[: options.evaluate], options.max_tokens, options.samples)
+    after = measure_policy(
+        policy, held_out[: options.evaluate], options.max_tokens, options.samples
+    )
     print(in_words("after", after), flush=True)
+    # Save the model, and beside it what was done and measured.
     command = " ".join([COMMAND, *(options.arguments)])
     report = {
         "provenance": provenance(options.model, options.problems, command=command),
@@ -232,8 +243,7 @@ def run(options) -> None:
         "before": before,
         "after": after,
     }
-    # so that training after it takes the same problems, with the settings of the model that it
-    # began with
+    # Training after it takes the same problems, with the settings of the model that it began with.
     policy.problems = options.problems
     policy.settings = policy.settings | {"max_tokens": options.max_tokens}
     save_policy(policy, options.out)

@@ -348,7 +348,7 @@ def test_a_save_that_cannot_be_put_in_place_leaves_the_older_checkpoint(
 
     monkeypatch.setattr(files.os, "replace", refuse)
     with pytest.raises(
-        OSError, match="could not be written.*Permission denied.*what was saved before is untouched"
+        OSError, match="could not be written.*Permission denied.*What was saved before is untouched"
     ):
         run(tmp_path)
     monkeypatch.undo()

@@ -172,6 +172,75 @@ def test_a_file_and_its_functions_are_small(path, request):
     assert not any("fmt: skip" in line or "fmt: off" in line for line in lines)
 
 
+def unannotated(tree: ast.AST) -> list[str]:
+    """The functions of a tree whose signature is not annotated from end to end."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        given += [each for each in (node.args.vararg, node.args.kwarg) if each]
+        bare = {each.arg for each in given if each.annotation is None}
+        if node.returns is None or bare - {"self", "cls"}:
+            found.append(node.name)
+    return found
+
+
+def test_what_is_not_annotated_is_found():
+    tree = ast.parse("def a(self, x: int) -> int: ...\ndef b(x) -> int: ...\ndef c(*, x: int): ...")
+    assert unannotated(tree) == ["b", "c"]
+    assert unannotated(ast.parse("def d(*xs, **ys) -> None: ...")) == ["d"]
+
+
+# Files with a function that is not annotated yet. A file that is must leave this list.
+UNANNOTATED = """
+    rlvr_helpers.evaluation
+    rlvr_helpers.exercises.questions
+    rlvr_helpers.kit.problem_box
+    rlvr_helpers.kit.token_lens
+    rlvr_helpers.lessons.l01_sampling.exercises
+    rlvr_helpers.lessons.l01_sampling.explorer
+    rlvr_helpers.lessons.l02_rewards.explorer
+    rlvr_helpers.lessons.l03_policy_gradient.exercises
+    rlvr_helpers.lessons.l03_policy_gradient.experiment
+    rlvr_helpers.lessons.l03_policy_gradient.figures
+    rlvr_helpers.lessons.l04_advantages.exercises
+    rlvr_helpers.lessons.l04_advantages.explorer
+    rlvr_helpers.lessons.l04_advantages.figures
+    rlvr_helpers.lessons.l05_ratios.exercises
+    rlvr_helpers.lessons.l05_ratios.figures
+    rlvr_helpers.lessons.l06_clipping.exercises
+    rlvr_helpers.lessons.l06_clipping.explorer
+    rlvr_helpers.lessons.l07_loss.exercises
+    rlvr_helpers.lessons.l07_loss.experiment
+    rlvr_helpers.lessons.l07_loss.explorer
+    rlvr_helpers.lessons.l08_trainer.exercises
+    rlvr_helpers.lessons.l08_trainer.experiment
+    rlvr_helpers.lessons.l08_trainer.explorer
+    rlvr_helpers.lessons.l08_trainer.figures
+    rlvr_helpers.methods
+    rlvr_helpers.minibatches
+    rlvr_helpers.rewards
+    rlvr_helpers.study.comparison
+    rlvr_helpers.study.memory
+    rlvr_helpers.study.pilot
+    rlvr_helpers.study.runs
+    rlvr_helpers.study.tables
+    rlvr_helpers.study.trl
+    rlvr_helpers.train_settings
+    rlvr_helpers.widgets.dashboard
+    rlvr_helpers.widgets.explorer
+    rlvr_helpers.widgets.live
+""".split()
+
+
+@pytest.mark.parametrize("path", TREES, ids=name_of)
+def test_whole_signatures_are_annotated(path, request):
+    if name_of(path) in UNANNOTATED:
+        request.applymarker(pytest.mark.xfail(strict=True, reason="not annotated yet"))
+    assert unannotated(TREES[path]) == []
+
+
 def place_of(module: str) -> str:
     """Where a notebook imports from; a lesson's room is one place."""
     return ".".join(module.split(".")[:3]) if ".lessons." in module else module

@@ -20,7 +20,7 @@ from rlvr_helpers.tools.make_tiny import build_tokenizer
 from rlvr_helpers.tools.warm_start import (
     WarmStart,
     main,
-    measure,
+    measure_policy,
     refuse_to_overwrite,
     solution_ids,
     supervised_loss,
@@ -161,7 +161,7 @@ def test_solutions_of_several_lengths_weigh_by_their_tokens():
 def test_the_loss_falls(small):
     losses = list(warm_start(small, [PROBLEM] * 2, replace(FAST, steps=60, learning_rate=1e-2)))
     assert losses[0] > 2 and losses[-1] < 0.1
-    assert measure(small, [PROBLEM], 40, samples=2)["greedy"]["strict"] == 1.0
+    assert measure_policy(small, [PROBLEM], 40, samples=2)["greedy"]["strict"] == 1.0
 
 
 def test_the_same_seed_gives_the_same_run():
