@@ -219,7 +219,6 @@ UNANNOTATED = """
     rlvr_helpers.lessons.l08_trainer.explorer
     rlvr_helpers.lessons.l08_trainer.figures
     rlvr_helpers.methods
-    rlvr_helpers.minibatches
     rlvr_helpers.rewards
     rlvr_helpers.study.comparison
     rlvr_helpers.study.memory
