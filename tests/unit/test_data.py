@@ -111,9 +111,7 @@ def test_recorded_runs_are_read_as_a_comparison_gives_them():
     assert list(runs) == ["GRPO", "Dr. GRPO", "GSPO"]
     assert all([run.settings.seed for run in group] == [0, 1, 2] for group in runs.values())
     assert "GSPO" in format_table(table_rows(runs))
-    with pytest.raises(
-        ValueError, match="no runs of 'nobody' are recorded: choose from .*tiny"
-    ):
+    with pytest.raises(ValueError, match="no runs of 'nobody' are recorded: choose from .*tiny"):
         recorded_runs("nobody")
 
 
