@@ -30,14 +30,14 @@ LESSONS = [
     Lesson("01", "01_sampling", "What is a rollout?", minutes=42, box="sampling"),
     Lesson("02", "02_rewards", "When is an answer right?", minutes=40, box="rewards"),
     Lesson(
-        "03", "03_policy_gradient", "How can a reward move a weight?", minutes=40, box="gradient"
+        "03", "03_policy_gradient", "How can a reward move a weight?", minutes=31, box="gradient"
     ),
-    Lesson("04", "04_advantages", "Better than what?", minutes=35, box="advantages"),
+    Lesson("04", "04_advantages", "Better than what?", minutes=33, box="advantages"),
     Lesson(
         "05",
         "05_ratios",
         "What if the model has moved on since it sampled?",
-        minutes=35,
+        minutes=38,
         box="ratios",
     ),
     Lesson("06", "06_clipping", "How far may it move?", minutes=36, box="clipping"),

@@ -7,13 +7,14 @@ docs/translating.md says how a language is added.
 """
 
 import argparse
+import importlib
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from rlvr_helpers.exercises.core import registry
-from rlvr_helpers.exercises.questions import predictions, quizzes
+from rlvr_helpers.exercises.questions import ROOMS, predictions, quizzes
 from rlvr_helpers.kit.language import with_texts
 from rlvr_helpers.widgets import words
 
@@ -21,6 +22,9 @@ from rlvr_helpers.widgets import words
 def texts() -> dict[str, str]:
     """Every text that is shown -> where it is shown."""
     shown = {name: value for name, value in vars(words).items() if name.isupper()}
+    for file in sorted(ROOMS.glob("l*/explorer.py")):
+        room = importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.explorer")
+        shown[f"explorer {file.parent.name[1:3]}"] = getattr(room, "WORDS", {})
     shown |= {f"exercise {name}": each for name, each in registry().items()}
     shown |= {f"prediction {name}": each for name, each in predictions().items()}
     shown |= {f"quiz {lesson}": questions for lesson, questions in quizzes().items()}

@@ -52,6 +52,17 @@ function tokenWeights(lengths, how, maxTokens) {
   return lengths.map(() => 1 / all);
 }
 
+/** Random numbers from 0 to 1, the same in every page (mulberry32). */
+function random(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
 // ---------------------------------------------------------------- values
 // What can be changed, by name. Every view listens; inside a notebook the kernel's traits follow.
 

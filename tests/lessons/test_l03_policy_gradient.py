@@ -1,8 +1,7 @@
-"""Lesson 04: the policy gradient against literal reference implementations, its experiments on small policies, and its
+"""Lesson 03: the policy gradient against literal reference implementations, its experiments on small policies, and its
 figures."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
@@ -11,9 +10,8 @@ from matplotlib.figure import Figure
 from rlvr_helpers.gradient import exact_gradient, score_function_gradient, surrogate_loss
 from rlvr_helpers.lessons.l03_policy_gradient import experiment as lab
 from rlvr_helpers.lessons.l03_policy_gradient import figures
-from rlvr_helpers.lessons.l03_policy_gradient.explorer import step_size
+from rlvr_helpers.lessons.l03_policy_gradient.questions import QUIZ
 from rlvr_helpers.plots import to_svg
-from rlvr_helpers.records import StepRecord
 
 LOGITS = torch.tensor([0.0, 1.0, 0.5, -0.5], dtype=torch.float64)
 REWARDS = torch.tensor([1.0, 0.0, 0.25, -0.5], dtype=torch.float64)
@@ -221,8 +219,6 @@ def test_line_search_starts_each_step_anew_and_puts_the_model_back(policy, monke
 
 # --- figures
 
-STEPS, RATES = [0, 0.001, 0.01, 0.1, 1], [0.2, 0.21, 0.28, 0.01, 0.0]
-
 
 def drawn(figure: Figure) -> str:
     """The alternative text of a figure that can be drawn."""
@@ -238,69 +234,40 @@ def test_error_curves_say_their_numbers():
     drawn(figures.error_curves([4, 16], {"A = R": [0.4, 0.4]}))
 
 
-def test_toy_rates_start_with_their_slope():
-    rates, slope = figures.toy_rates(0.2, [0.0, 1e-5, 100.0])
-    assert rates[0] == pytest.approx(0.2) and (rates[1] - rates[0]) / 1e-5 == pytest.approx(
-        slope, rel=1e-3
-    )
-    assert rates[2] == pytest.approx(1.0)
-    logits = torch.tensor([0.2, 0.8 / 3, 0.8 / 3, 0.8 / 3], dtype=torch.float64).log()
-    assert slope == pytest.approx(
-        exact_gradient(logits, torch.tensor([1.0, 0, 0, 0]).double()).norm().item()
-    )
-    many = figures.toy_rates(0.2, [0.01 * i for i in range(1000)])[0]
-    assert all(a <= b for a, b in pairwise(many)), "four arms never fall back"
+def test_overlap_arrows_add_up_the_pushes():
+    overlaps = [[4.0, 1.0, -2.0], [1.0, 3.0, 0.5], [-2.0, 0.5, 2.0]]
+    alt = drawn(figures.overlap_arrows(overlaps, [1.0, 0.0, -1.0], ["a", "b", "c"], 0.1))
+    assert "2 of 3 become likelier" in alt
+    assert "a: +0.600 in all" in alt and "b: +0.050 in all" in alt and "c: minus 0.400" in alt
+    drawn(figures.overlap_arrows(overlaps, [0.0, 0.0, 0.0], ["a", "b", "c"], 0.1))
 
 
-def test_step_panels_say_the_state():
-    alt = drawn(figures.step_panels(0.2, 0.01, STEPS, RATES, slope=8.0))
-    assert (
-        "A step of 0.01: four arms 20 % to 20.2 %, tiny 20 % to 28 %" in alt
-        and "shared weights: predicted 28 %" in alt
-    )
-    assert "1 % after 0.1" in alt
-    assert "predicted above 100 %" in drawn(figures.step_panels(0.2, 0.1, STEPS, RATES, slope=8.1))
-    assert "predicted below 0" in drawn(figures.step_panels(0.2, 0.1, STEPS, RATES, slope=-8.0))
-    for step in STEPS[1:]:
-        assert figures.step_panels(0.9, step, STEPS, RATES, -3.0).get_size_inches().tolist() == [
-            6.5,
-            3.2,
-        ]
-
-
-def test_explorer_takes_a_search():
-    explorer = step_size(
-        [lab.StepResult(s, round(100 * r), 100) for s, r in zip(STEPS, RATES, strict=True)], 8.0
-    )
-    assert explorer.values == {"step": 0.01, "chance": 0.2}
-    explorer.controls["step"].value = 0.1
-    assert "tiny 20 % to 1 %" in explorer.picture.text
-
-
-def record(step: int, reward: float, loss: float) -> StepRecord:
-    names = StepRecord.__dataclass_fields__
-    return StepRecord(
-        **{name: 0.0 for name in names}
-        | {"step": step, "reward_mean": reward, "loss": loss, "eval": None}
-    )
-
-
-def test_loss_and_reward_finds_its_title():
-    rising = [
-        [record(i, i / 20, -1 / i) for i in range(1, 13)],
-        [record(i, i / 20, -1 / i) for i in range(1, 13)],
-    ]
-    alt = drawn(figures.loss_and_reward(rising, "GRPO"))
-    assert (
-        "The reward rises from 0.15 to 0.50; the loss rises too" in alt
-        and "each of 2 seeds" not in alt
-    )
-    falling = [[record(i, i / 20, -i) for i in range(1, 13)]]
-    assert "the loss falls" in drawn(figures.loss_and_reward(falling, "GRPO"))
-    drawn(figures.loss_and_reward([[record(1, 0.5, 0.0)]], "GRPO"))
+def test_step_curve_says_its_numbers():
+    found = [lab.StepResult(step, right, 100) for step, right in ((0, 20), (0.01, 28), (0.1, 1))]
+    alt = drawn(figures.step_curve(found, slope=8.0))
+    assert "28 % correct after a step of 0.01, 1 % after one of 0.1" in alt
+    assert "predicted slope 8.0" in alt
+    drawn(figures.step_curve(found[:2], slope=-8.0))
 
 
 def test_pass_rate_curve_says_its_numbers():
     alt = drawn(figures.pass_rate_curve([0.25, 0.5, 1.0], 64))
     assert "3 steps: from 25 % right to 100 %" in alt and "25 %, 50 %, 100 %" in alt
     drawn(figures.pass_rate_curve([0.0], 64))
+
+
+# --- quiz
+
+
+def test_the_quiz_is_answered_by_the_loss():
+    """No reward, no gradient; ten times the reward, ten times the gradient; loss and -J differ."""
+    actions = torch.tensor([0, 2, 0, 1])
+    gradients = []
+    for paid in (0.0, 1.0, 10.0):
+        theta = LOGITS.clone().requires_grad_()
+        logp = theta.log_softmax(dim=0)[actions][:, None]
+        loss = surrogate_loss(logp, paid * (actions == 0).double(), torch.ones(4, 1))
+        gradients.append(torch.autograd.grad(loss, theta)[0])
+    assert (gradients[0] == 0).all() and torch.allclose(gradients[2], 10 * gradients[1])
+    correct = [choice.text for question in QUIZ for choice in question.choices if choice.correct]
+    assert correct[0] == "Nothing." and correct[1].startswith("The step is ten times as long")

@@ -1,9 +1,7 @@
-"""Lesson 05: its figures draw and say their numbers, its toy agrees with a slow reference implementation, its recording
-is what it says."""
+"""Lesson 05: its figure says its numbers, its toy agrees with a slow reference implementation, its
+recording is what it says."""
 
 import itertools
-import math
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,14 +12,10 @@ from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.kit.recorded import four_rollouts, recorded_drift
 from rlvr_helpers.lessons.l05_ratios import figures
 from rlvr_helpers.lessons.l05_ratios.experiment import WEIGHTS, bias_and_noise
-from rlvr_helpers.lessons.l05_ratios.explorer import effective_count, ratio_explorer
+from rlvr_helpers.lessons.l05_ratios.questions import QUIZ
 from rlvr_helpers.plots import show
-from rlvr_helpers.ratios import masked_log_ratios
+from rlvr_helpers.ratios import masked_log_ratios, sequence_ratios, token_ratios
 from rlvr_helpers.tools import record_drift
-
-MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
-# the padding does not count
-LOG_RATIOS = np.array([[0.0, math.log(2), -0.1, 0.0], [math.log(0.25), 0.0, 9.0, np.nan]])
 
 
 def words(figure) -> list[str]:
@@ -29,24 +23,6 @@ def words(figure) -> list[str]:
 
 
 # --- figures
-
-
-def test_ratios_along_names_the_tokens_that_moved_and_counts_those_that_did_not():
-    figure = figures.ratios_along(LOG_RATIOS, MASK, [list("abcd"), list("ef")], ["one", "two"])
-    # a factor of 2 is not named
-    assert words(figure) == ["one, 4 tokens", "two, 2 tokens", "“e” × 0.25"]
-    assert "67 % of the tokens" in figure.alt and "range from 0.25 to 2 times" in figure.alt
-    assert "one: ratios from 0.9 to 2" in figure.alt and "two: ratios from 0.25 to 1" in figure.alt
-    assert len(figure.axes[1].patches) == 2, "padding is drawn"
-    assert show(figure).html
-
-
-@pytest.mark.parametrize(
-    "log_ratios", [np.zeros((2, 4)), np.full((2, 4), 30.0), np.full((2, 4), -1e-9)]
-)
-def test_ratios_along_draws_what_hardly_happens(log_ratios):
-    assert "nan" not in figures.ratios_along(log_ratios, MASK, [["x"] * 4] * 2, ["one", "two"]).alt
-    assert figures.ratios_along(log_ratios[:1], np.zeros((1, 4)), [[]], ["empty"]).alt
 
 
 def test_spread_growth_says_where_it_ends():
@@ -66,90 +42,6 @@ def test_spread_growth_says_where_it_ends():
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_spread_growth_draws_a_run_that_was_cut_short(count):
     assert show(figures.spread_growth([0.0] * count, [0.0] * count, [0.0] * count)).html
-
-
-def test_three_ratios_say_the_spreads_of_three_numbers():
-    alt = figures.three_ratios(LOG_RATIOS, MASK, "A title").alt
-    tokens = [0.0, math.log(2), -0.1, 0.0, math.log(0.25), 0.0]
-    sums = [math.log(2) - 0.1, math.log(0.25)]
-    means = [sums[0] / 4, sums[1] / 2]
-    for name, values in (
-        ("token ratio", tokens),
-        ("sequence ratio s", means),
-        ("product of token ratios", sums),
-    ):
-        assert f"{name}: sd of the log {np.std(values):.3f}" in alt.replace("1.040", "1.04")
-
-
-def test_three_ratios_count_every_value_once_and_keep_far_ones_in_the_end_bars():
-    d = np.concatenate([np.full((199, 1), 0.01), [[50.0]]])
-    figure = figures.three_ratios(d, np.ones_like(d), "A title")
-    for ax in figure.axes:
-        heights = ax.patches[-1].get_data().values
-        assert heights[-1] == pytest.approx(math.sqrt(1 / 199)) and heights.max() == 1
-
-
-@pytest.mark.parametrize("scale", [0.0, 1e-7, 1e-3, 1.0, 30.0])
-def test_three_ratios_draw_at_every_scale(scale):
-    d = scale * np.random.default_rng(0).standard_normal((8, 5))
-    mask = np.arange(5) < np.array([5, 5, 1, 2, 3, 4, 5, 0])[:, None]
-    alt = figures.three_ratios(d, mask, "A title").alt
-    assert len(re.findall("sd of the log", alt)) == 3 and "nan" not in alt
-
-
-@pytest.mark.parametrize(
-    ("ratio", "text"),
-    [
-        (1, "1"),
-        (1.00043, "1.0004"),
-        (0.9978, "0.9978"),
-        (1.123, "1.12"),
-        (0.5, "0.5"),
-        (14.18, "14"),
-        (0.002, "0.002"),
-        (1e-4, "10⁻⁴"),
-        (4e-7, "4·10⁻⁷"),
-        (2e5, "2·10⁵"),
-    ],
-)
-def test_ratios_in_few_characters(ratio, text):
-    assert figures._short(ratio) == text
-
-
-def test_ticks_lie_within_the_axis_and_are_told_apart():
-    for half in 10.0 ** np.linspace(-3, 1.8, 60):
-        places, labels = figures._ticks(half)
-        assert -half <= places[0] < places[1] == 0 < places[2] <= half
-        assert len(set(labels)) == 3 and labels[1] == "1", (half, labels)
-
-
-# --- the explorer
-
-
-def test_the_effective_count_is_kishs():
-    assert effective_count(np.zeros(7)) == pytest.approx(7)
-    assert effective_count(np.array([0.0, 800.0])) == pytest.approx(1)
-    weights = np.array([1.0, 2.0, 3.0])
-    assert effective_count(np.log(weights)) == pytest.approx(36 / 14)
-
-
-def test_drift_and_length_act_as_the_lesson_says():
-    explorer = ratio_explorer()
-
-    def spreads(**values):
-        explorer.set(**values)
-        return [float(sd) for sd in re.findall(r"sd of the log ([\d.]+\d)", explorer.picture.text)]
-
-    early, late = spreads(updates=2), spreads(updates=16)
-    assert all(b > 3 * a for a, b in zip(early, late, strict=True))
-    short, long = spreads(length=8), spreads(length=512)
-    assert (
-        long[0] == pytest.approx(short[0], rel=0.1)
-        and long[1] < short[1] / 3
-        and long[2] > 3 * short[2]
-    )
-    explorer.reset()
-    assert spreads(updates=0) == [0, 0, 0] and "every ratio is 1" in explorer.picture.text
 
 
 # --- the toy
@@ -251,3 +143,42 @@ def test_the_four_rollouts_move_as_the_lesson_says():
     four = four_rollouts()
     d = masked_log_ratios(four.logprobs["after 30 steps"], four.logprobs["start"], four.mask)
     assert d.exp().min() < 0.003 and d.exp().max() > 14
+
+
+def test_the_product_follows_its_first_order_part_as_the_lesson_says():
+    drift = recorded_drift()
+    for updates, wanted in ((1, 0.997), (4, 0.993), (8, 0.995), (16, 0.970)):
+        d = drift.log_ratios[updates - 1]
+        rho = token_ratios(d, torch.zeros_like(d), drift.mask)
+        pair = torch.stack([rho.prod(dim=1), 1 + (rho - 1).sum(dim=1)])
+        assert torch.corrcoef(pair)[0, 1].item() == pytest.approx(wanted, abs=6e-4)
+
+
+def test_product_and_first_order_part_have_the_same_gradient_at_1():
+    old = -torch.rand(3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    new = old.clone().requires_grad_()
+    rho = token_ratios(new, old, torch.ones(3, 5))
+    product = torch.autograd.grad(rho.prod(dim=1).sum(), new, retain_graph=True)[0]
+    assert torch.allclose(product, torch.autograd.grad((rho - 1).sum(), new)[0])
+
+
+# --- quiz
+
+
+def test_the_quiz_is_answered_by_the_ratios():
+    old = -torch.rand(2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mask = torch.ones(2, 4)
+    # one update: every ratio is 1, and the means of GRPO and GSPO have the same gradient
+    new = old.clone().requires_grad_()
+    grpo = token_ratios(new, old, mask).mean(dim=1).sum()
+    gspo = sequence_ratios(new, old, mask).sum()
+    gradients = [torch.autograd.grad(value, new)[0] for value in (grpo, gspo)]
+    assert grpo.item() == gspo.item() == 2 and torch.allclose(*gradients)
+    # not detached: the package detaches, a plain exp(x - x) carries no gradient
+    assert (torch.autograd.grad((new - new).exp().sum(), new)[0] == 0).all()
+    # independent tokens: four times as long, half the spread of log s
+    noise = torch.randn(4000, 256, generator=torch.Generator().manual_seed(0))
+    ratio = noise[:, :64].mean(dim=1).std() / noise.mean(dim=1).std()
+    assert ratio.item() == pytest.approx(2, rel=0.05)
+    correct = [choice.text for question in QUIZ for choice in question.choices if choice.correct]
+    assert correct[1] == "It halves."

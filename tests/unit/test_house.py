@@ -142,8 +142,6 @@ def test_the_top_level_can_be_read_at_a_glance():
 OVER = """
     rlvr_helpers.lessons.l01_sampling.exercises
     rlvr_helpers.lessons.l02_rewards.exercises
-    rlvr_helpers.lessons.l04_advantages.figures
-    rlvr_helpers.lessons.l05_ratios.figures
     rlvr_helpers.lessons.l07_loss.exercises
     rlvr_helpers.lessons.l08_trainer.figures
     rlvr_helpers.lessons.l09_train_all_three.figures

@@ -1,4 +1,4 @@
-"""Lesson 04: the gradient against the truth, on four arms and on one problem of `tiny`.
+"""Lesson 03: the gradient against the truth, on four arms and on one problem of `tiny`.
 
 A direction and the weights are flat vectors of all weights. `set_weights` copies into the model, so
 the vector that is given stays what it is.
@@ -114,6 +114,14 @@ def surrogate_gradient(policy: Policy, rollout: Rollout, advantages: Tensor) -> 
         share = len(rows) / len(advantages)  # each part is a mean over its own rows
         total -= share * parameters_to_vector(torch.autograd.grad(loss, parameters))
     return total
+
+
+def completion_gradients(policy: Policy, rollout: Rollout) -> Tensor:
+    """The gradient of each completion's log-prob as a row, [B, weights]; all of one prompt."""
+    parameters = list(policy.model.parameters())
+    logps = score_rows(policy, rollout, torch.arange(len(rollout.mask))).sum(dim=1)
+    rows = [torch.autograd.grad(logp, parameters, retain_graph=True) for logp in logps]
+    return torch.stack([parameters_to_vector(row) for row in rows])
 
 
 @torch.no_grad()

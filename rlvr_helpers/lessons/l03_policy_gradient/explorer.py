@@ -1,75 +1,114 @@
-"""The explorer of lesson 03: how far to step."""
+"""The explorer of lesson 03: four probability bars, and the pushes that a sample gives their
+weights.
 
-from collections.abc import Sequence
+arms = four_arms()
+arms                      # as a cell's last line it shows itself
+arms.counts               # how often each arm was taken; every value that changes is a trait
+"""
 
-import ipywidgets
-from matplotlib.figure import Figure
+import math
+from html import escape
+from pathlib import Path
 
-from rlvr_helpers.kit.recorded import four_rollouts
-from rlvr_helpers.lessons.l03_policy_gradient.experiment import (
-    StepResult,
-    line_search,
-    sample_answers,
-    surrogate_gradient,
-    surrogate_slope,
-)
-from rlvr_helpers.lessons.l03_policy_gradient.figures import step_panels
-from rlvr_helpers.models import load_policy
-from rlvr_helpers.widgets.explorer import Explorer
+import torch
+import traitlets
+
+from rlvr_helpers.gradient import exact_gradient
+from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+
+ARMS = ["24", "51", "12", "25"]
+LOGITS = [0.0, 1.0, 0.5, -0.5]
+REWARDS = [1.0, 0.0, 0.0, 0.0]
+INK = "#767676"
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+WIDTH = 640
+
+WORDS = {
+    "picture": "Four answers: probability, push of the last sample, mean push and exact gradient",
+    "intro": (
+        "Each answer has one weight, its logit. Take answers, and watch what each sample does to"
+        " all four weights. Drag a bar to change its probability."
+    ),
+    "arm": "“{name}”",
+    "probability": "probability",
+    "bar": "Probability of {name}",
+    "row_last": "push of the last sample on each weight",
+    "row_mean": "mean push of {n} samples (solid), exact gradient (hollow)",
+    "rewards": "Reward of each answer (press to change)",
+    "reward": "{name}: {reward}",
+    "by_hand": "Take an answer by hand",
+    "take": "take {name}",
+    "by_chance": "Sample answers by their probabilities",
+    "sample": "{n} more",
+    "then": "Then",
+    "step": "step along the mean",
+    "clear": "forget samples",
+    "reset": "Reset",
+    "nothing": "No answer has been taken yet.",
+    "taken": "“{name}” was taken. Its reward is {reward}, its probability {p}.",
+    "silent": "“{name}” was taken. Its reward is 0, so it pushes nothing.",
+    "own": "Its own weight gets {reward} × (1 − {p}) = {push}.",
+    "rest": "The others get {list}: minus {reward} times their own probability.",
+    "after_one": "After 1 sample the mean is {off} away from the exact gradient.",
+    "after": "After {n} samples the mean is {off} away from the exact gradient.",
+    "alt": "Probabilities of four answers as bars, and below them the exact gradient as arrows.",
+    "long": (
+        "The answer with reward 1 has the probability {p} and is pushed up by {up}; the other three"
+        " are pushed down."
+    ),
+}
 
 
-def step_size(search: Sequence[StepResult] | None = None, slope: float = 0.0) -> Explorer:
-    """Step size against improvement, on four arms and on `tiny`.
+class FourArms(LiveExplorer):
+    """Four answers and what samples do to their weights.
 
-    search: results of `line_search`, the first at step 0; slope: the gain that the surrogate
-    predicts for a step of length 1. Without them a short search is made (some seconds).
+    logits:  the four weights
+    rewards: of each answer: 1, 0 or -1
+    counts:  how often each answer was taken
+    arm:     the answer that was taken last, or -1
     """
-    if search is None:
-        search, slope = short_search()
-    steps = [result.step for result in search]
-    rates = [result.rate for result in search]
 
-    def draw(step: float, chance: float) -> Figure:
-        return step_panels(chance, step, steps, rates=rates, slope=slope)
-
-    first = min(steps[1:], key=lambda step: abs(step - 0.01))
-    return Explorer(
-        draw,
-        step=ipywidgets.SelectionSlider(
-            options=[(f"{step:g}", step) for step in steps[1:]],
-            value=first,
-            description="length of the step",
-        ),
-        chance=ipywidgets.FloatSlider(
-            0.2,
-            min=0.02,
-            max=0.9,
-            step=0.02,
-            readout_format=".2f",
-            description="four arms: chance at first",
-        ),
-    )
+    script = Path(__file__).with_name("explorer.js")
+    logits = value(traitlets.List(LOGITS))
+    rewards = value(traitlets.List(REWARDS))
+    counts = value(traitlets.List([0, 0, 0, 0]))
+    arm = value(traitlets.Int(-1, min=-1, max=3))
 
 
-def short_search(count: int = 64) -> tuple[list[StepResult], float]:
-    """A coarse line search along the gradient on the problem of the four rollouts, and the
-    predicted slope."""
-    policy = load_policy("tiny")
-    four = four_rollouts()
-    rollout, rewards = sample_answers(policy, four.prompt, four.answer, count=count, seed=0)
-    gradient = surrogate_gradient(policy, rollout, rewards - rewards.mean())
-    direction = gradient / gradient.norm()
-    slope = surrogate_slope(policy, rollout, rewards - rewards.mean(), direction=direction).value
-    return (
-        list(
-            line_search(
-                policy,
-                four.prompt,
-                four.answer,
-                direction=direction,
-                steps=(0, 0.003, 0.01, 0.03, 0.1),
-                count=count,
-            )
-        ),
-        slope,
-    )
+def four_arms(**values) -> FourArms:
+    """The four arms of the lesson; keywords set the explorer's traits."""
+    return FourArms(data={"arms": ARMS}, words=WORDS, still=still(), **values)
+
+
+def still() -> Still:
+    """Bars and exact gradient at the start; it reads on white and on black."""
+    logits = torch.tensor(LOGITS, dtype=torch.float64)
+    probabilities = logits.softmax(dim=0).tolist()
+    gradient = exact_gradient(logits, torch.tensor(REWARDS, dtype=torch.float64)).tolist()
+    parts = []
+    for k, (name, p, push) in enumerate(zip(ARMS, probabilities, gradient, strict=True)):
+        x = 80 + 150 * k
+        height = 140 * p
+        colour = BLUE if push > 0 else ORANGE
+        tip = 250 - 280 * push
+        back = math.copysign(8, push)
+        parts += [
+            f'<rect x="{x - 28}" y="{160 - height:.0f}" width="56" height="{height:.0f}"/>',
+            _text(x, 152 - height, f"{p:.0%}"),
+            _text(x, 178, f"“{name}”"),
+            f'<path d="M{x} 250V{tip + back:.0f}" stroke="{colour}" stroke-width="4"/>',
+            f'<path d="M{x - 6} {tip + back:.0f}L{x} {tip:.0f}L{x + 6} {tip + back:.0f}Z"'
+            f' fill="{colour}"/>',
+            _text(x, 285, f"{push:+.3f}".replace("-", "−")),
+        ]
+    parts.append(f'<path d="M20 250H{WIDTH - 20}M20 160H{WIDTH - 20}" stroke="{INK}"/>')
+    size = f'width="{WIDTH}" height="300" viewBox="0 0 {WIDTH} 300"'
+    font = f'font-family="sans-serif" font-size="13" fill="{INK}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
+    long = WORDS["long"].format(p=f"{probabilities[0]:.2f}", up=f"{gradient[0]:.2f}")
+    return Still(svg, WORDS["alt"], WIDTH, height=300, description=long)
+
+
+def _text(x: float, y: float, words: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(words)}</text>'

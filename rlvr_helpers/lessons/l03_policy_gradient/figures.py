@@ -1,27 +1,21 @@
-"""Figures of lesson 03: noise of the gradient, step size against improvement, loss beside
-reward."""
+"""Figures of lesson 03: noise of the gradient, pushes between completions, step size against
+improvement, a run that learns."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from rlvr_helpers.evaluation import wilson_interval
+from rlvr_helpers.lessons.l03_policy_gradient.experiment import StepResult
 from rlvr_helpers.plots import house
-from rlvr_helpers.records import StepRecord
 
 # neither is a method's; both read on white and on black
 ACCENT = "#A65AA0"
 SECOND = "#B07A00"
 DASHES = (0, (4, 1.5))
-# of the axis of chances: where lines end, and with room for the key
-TOP = 1.05
-ROOM = 1.35
-# steps that a run's start and end are the mean of
-FIRST = slice(None, 5)
-LAST = slice(-5, None)
+PUSHES = ("#0072B2", SECOND, ACCENT, house.INK)
 
 
 def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -> Figure:
@@ -72,141 +66,77 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
     )
 
 
-def toy_rates(chance: float, steps: Sequence[float]) -> tuple[np.ndarray, float]:
-    """Exact expected reward of four arms after steps along the exact gradient's direction, and its
-    slope at the start.
+def step_curve(search: Sequence[StepResult], slope: float) -> Figure:
+    """Share of correct answers after one step, against its length, on a linear axis, beside the
+    straight line that the gradient predicts.
 
-    One arm is right and has this chance at first; the other three share the rest.
+    search: results of `line_search`, the first at step 0; slope: predicted gain for a step of
+        length 1.
     """
-    p = np.array([chance, *[(1 - chance) / 3] * 3])
-    gradient = p * (np.array([1, 0, 0, 0]) - chance)
-    length = float(np.linalg.norm(gradient))
-    logits = np.log(p) + np.outer(steps, gradient / length)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weights[:, 0] / weights.sum(axis=1), length
-
-
-def step_panels(
-    chance: float, step: float, steps: Sequence[float], rates: Sequence[float], slope: float
-) -> Figure:
-    """Step size against improvement: four arms (exact) beside `tiny` (counted), with the prediction
-    and a marker at `step`.
-
-    steps, rates: what was counted, the first at step 0; slope: predicted gain of the pass rate for
-        a step of length 1.
-    """
-    grid = np.geomspace(steps[1] / 1.3, steps[-1] * 1.3, 60)
-    toy, toy_slope = toy_rates(chance, grid)
-    panels = [  # name, start, real curve, real value at the marker, predicted slope
-        (
-            "four arms, each with its own weight",
-            chance,
-            (grid, toy),
-            toy_rates(chance, [step])[0][0],
-            toy_slope,
-        ),
-        (
-            "tiny, 874,496 shared weights",
-            rates[0],
-            (steps[1:], rates[1:]),
-            np.interp(step, steps, rates),
-            slope,
-        ),
-    ]
-    moves = [f"{house.percent(start)} to {house.percent(real)}" for _, start, _, real, _ in panels]
-    title = f"A step of {step:g}: four arms {moves[0]}, tiny {moves[1]}"
-    fig, axes = house.figure(
-        3.2, title, 1, 2, left=0.8, top=0.35, bottom=0.55, wgap=0.35, title_lines=1
-    )
-    said = [f"{name}: predicted {_chance(start + by * step)}" for name, start, _, _, by in panels]
-    for ax, (name, start, curve, real, by) in zip(axes[0], panels, strict=True):
-        house.heading(ax, name)
-        _step_panel(ax, grid, curve, start=start, slope=by, step=step, real=real)
-    axes[0, 0].set_ylabel("chance of a right answer")
-    axes[0, 1].set_yticklabels([])
-    counted = ", ".join(
-        f"{house.percent(r, 2)} after {s:g}" for s, r in zip(steps[1:], rates[1:], strict=True)
-    )
-    return house.finish(
-        fig,
-        "Chance of a right answer against the length of one step",
-        [*said, f"tiny, real: {counted}"],
-    )
-
-
-def _chance(predicted: float) -> str:
-    """A predicted chance in words: a straight line knows no limits."""
-    return (
-        "below 0"
-        if predicted < 0
-        else f"above 100{house.NO_BREAK}%"
-        if predicted > 1
-        else house.percent(predicted)
-    )
-
-
-def _step_panel(
-    ax: Axes, grid: np.ndarray, curve, start: float, slope: float, step: float, real: float
-) -> None:
-    """The real curve and the straight prediction (bent by the log scale), with a dot on each at
-    `step`."""
-    predicted = start + slope * grid
-    inside = (predicted >= 0) & (predicted <= TOP)
-    ax.plot(grid[inside], predicted[inside], color=house.INK, linestyle=DASHES, lw=1.5)
-    ax.plot(*curve, color=ACCENT, lw=1.8)
-    ax.axhline(start, color=house.INK, lw=0.7)
-    ax.axvline(step, ymax=TOP / ROOM, color=house.INK, lw=0.7, linestyle=(0, (1, 2)))
-    ax.plot([step], [real], "o", ms=8, color=ACCENT, clip_on=False)
-    if 0 <= start + slope * step <= TOP:
-        ax.plot([step], [start + slope * step], "o", ms=7, mfc="none", mec=house.INK, mew=1.5)
-    ax.set(xscale="log", xlim=(grid[0], grid[-1]), ylim=(0, ROOM), xlabel="length of the step")
-    shown = [10.0**power for power in range(-3, 2) if grid[0] <= 10.0**power <= grid[-1]]
-    ax.set_xticks(shown, [f"{place:g}" for place in shown])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_yticks([0, 0.5, 1], ["0", "50\xa0%", "100\xa0%"])
-    says = (
-        (f"- -  predicted {_chance(start + slope * step)}", house.INK),
-        (f"—  real {house.percent(real)}", ACCENT),
-    )
-    for place, (text, color) in zip((0.97, 0.88), says, strict=True):
-        ax.text(0.02, place, text, transform=ax.transAxes, va="top", size=9, color=color)
-
-
-def loss_and_reward(runs: Sequence[Sequence[StepRecord]], method: str) -> Figure:
-    """Mean reward over mean loss, step by step, one line for each seed: records of one method, at
-    least 1 step each."""
-    ends = {}
-    for name in ("reward_mean", "loss"):
-        values = [[getattr(r, name) for r in records] for records in runs]
-        ends[name] = [
-            float(np.mean([part for line in values for part in line[where]]))
-            for where in (FIRST, LAST)
-        ]
-    reward = ends["reward_mean"]
-    loss = ends["loss"]
-    verb = "rises too" if loss[1] > loss[0] else "falls"
+    steps = np.array([result.step for result in search])
+    rates = np.array([result.rate for result in search])
+    bounds = [wilson_interval(result.right, result.count) for result in search]
+    low, high = np.array(bounds).T
+    best = int(rates.argmax())
     title = (
-        f"The reward rises from {reward[0]:.2f} to {reward[1]:.2f}; the loss {verb}, {loss[0]:.4f}"
-        f" to {loss[1]:.4f}"
+        f"{house.percent(rates[best], 2)} correct after a step of {steps[best]:g},"
+        f" {house.percent(rates[-1], 2)} after one of {steps[-1]:g}"
     )
-    fig, axes = house.figure(
-        3.4, title.replace("-", "−"), 2, 1, left=0.8, top=0.3, bottom=0.55, hgap=0.4
-    )
-    style = {"color": house.color_of(method), "lw": 1.2}
-    for ax, name, text in zip(
-        axes[:, 0], ("reward_mean", "loss"), ("mean reward", "loss"), strict=True
-    ):
-        house.heading(
-            ax, f"{text}, a line for each of {len(runs)} seeds" if name == "reward_mean" else text
-        )
-        for records in runs:
-            house.line(ax, [r.step for r in records], [getattr(r, name) for r in records], **style)
-    axes[0, 0].set(ylim=(0, 1))
-    axes[0, 0].set_xticklabels([])
-    axes[1, 0].axhline(0, color=house.INK, lw=0.7)
-    axes[1, 0].set_xlabel("step")
-    facts = [f"{method}; mean over the first 5 and the last 5 steps of all seeds"]
-    return house.finish(fig, "Mean reward and loss of recorded runs against step", facts)
+    fig, axes = house.figure(2.9, title, left=0.8, right=1.3, bottom=0.55)
+    ax = axes[0, 0]
+    ax.fill_between(steps, low, high, color=ACCENT, alpha=0.25, lw=0)
+    ax.plot(steps, rates, color=ACCENT, lw=1.8, marker="o", ms=4)
+    top = 0.1 * np.ceil(10 * max(high.max(), 0.3))
+    straight = np.linspace(0, min((top - rates[0]) / max(slope, 1e-9), steps[-1]), 2)
+    ax.plot(straight, rates[0] + slope * straight, color=house.INK, linestyle=DASHES, lw=1.5)
+    ax.set(xlim=(0, steps[-1]), ylim=(0, top), xlabel="length of the step", ylabel="correct")
+    house.percent_axis(ax.yaxis, 0.1)
+    beside = {"transform": ax.transAxes, "va": "top", "size": 9.5}
+    ax.text(1.03, 1.0, "- - predicted", color=house.INK, **beside)
+    ax.text(1.03, 0.88, "real, with its\n95\xa0% interval", color=ACCENT, **beside)
+    found = zip(steps[1:], rates[1:], strict=True)
+    facts = [
+        f"predicted slope {slope:.1f}",
+        ", ".join(f"{house.percent(rate, 2)} after {step:g}" for step, rate in found),
+    ]
+    return house.finish(fig, "Share of correct answers against the length of one step", facts)
+
+
+def overlap_arrows(
+    overlaps: Sequence[Sequence[float]], weights: Sequence[float], names: Sequence[str], step: float
+) -> Figure:
+    """For each completion, how far the push of every weighted completion moves its log-prob, as
+    arrows: step * weights[i] * overlaps[i][j].
+
+    overlaps: [B, B] products of the gradients of their log-probs; names: what each is called.
+    """
+    moves = step * np.asarray(weights, dtype=float)[:, None] * np.asarray(overlaps, dtype=float)
+    pushing = [i for i, weight in enumerate(weights) if weight]
+    total = moves.sum(axis=0)
+    title = f"{int((total > 0).sum())} of {len(names)} become likelier; each arrow is a push by one"
+    fig, axes = house.figure(3.3, title, left=0.8, right=1.5, bottom=0.75)
+    ax = axes[0, 0]
+    offsets = np.linspace(-0.22, 0.22, len(pushing)) if len(pushing) > 1 else [0.0]
+    for i, offset, color in zip(pushing, offsets, PUSHES, strict=False):
+        for j, move in enumerate(moves[i]):
+            style = {"arrowstyle": "-|>", "color": color, "lw": 2, "shrinkA": 0, "shrinkB": 0}
+            ax.annotate("", (j + offset, move), (j + offset, 0), arrowprops=style)
+        at = 1 - 0.17 * pushing.index(i)
+        beside = {"transform": ax.transAxes, "va": "top", "size": 9.5}
+        ax.text(1.03, at, f"push by\n{names[i]}", color=color, **beside)
+    reach = 1.15 * max(np.abs(moves).max(), 1e-9)
+    ax.axhline(0, color=house.INK, lw=0.8)
+    ax.set(xlim=(-0.5, len(names) - 0.5), ylim=(min(0, 1.3 * moves.min()), reach))
+    labels = [
+        f"{name.replace(' and ', chr(10) + 'and ')}\n{change:+.3f}".replace("-", "−")
+        for name, change in zip(names, total, strict=True)
+    ]
+    ax.set_xticks(range(len(names)), labels)
+    ax.tick_params(axis="x", length=0)
+    ax.set_ylabel("change of the log-prob")
+    changes = [f"{change:+.3f}".replace("-", "−") for change in total]
+    facts = [f"{name}: {change} in all" for name, change in zip(names, changes, strict=True)]
+    return house.finish(fig, "Pushes between completions that share their weights", facts)
 
 
 def pass_rate_curve(rates: Sequence[float], count: int) -> Figure:

@@ -1,51 +1,130 @@
-"""Explorers of lesson 04: the eight rewards of a group, and the weight of a problem."""
+"""The explorer of lesson 04: eight answers whose rewards one clicks, the baseline as a line, and
+200 sampled updates around their mean.
 
-import ipywidgets
+answers = eight_answers()
+answers                   # as a cell's last line it shows itself
+answers.baseline = 2.0    # every value that a reader changes is a trait
+"""
 
-from rlvr_helpers.lessons.l04_advantages import figures
-from rlvr_helpers.widgets.explorer import Explorer
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
 
-NARROW = {"width": "78px", "padding": "0 4px"}
+import torch
+import traitlets
+
+from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.kit.recorded import RecordedGroup, recorded_group
+from rlvr_helpers.rewards import extract_answer
+from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+
+INK = "#767676"
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+WIDTH = 640
+
+WORDS = {
+    "question": "{question} Correct: {answer}.",
+    "picture": "Rewards with the baseline, and the advantages",
+    "hover": "Press an answer to flip its reward. Drag the line to move the baseline.",
+    "text": "{n}: {text}",
+    "flip": "Answer {n}, {says}: reward {reward}. Press to flip it.",
+    "none": "none",
+    "kind": "A =",
+    "kinds": {
+        "fixed": "R − b",
+        "none": "R − mean",
+        "leave_one_out": "R − mean of others",
+        "std": "(R − mean) / std",
+    },
+    "reset": "Reset",
+    "baseline": "baseline b",
+    "line": "Baseline, as a line",
+    "baseline_is": "baseline {b}",
+    "reward_axis": "reward",
+    "advantage_axis": "advantage",
+    "cloud": "200 updates, each from 8 answers drawn from these (equally likely)",
+    "along": (
+        "Right is along the exact gradient (thin arrow). The thick arrow is the expected update."
+        " Up and down is sideways: noise."
+    ),
+    "says": (
+        "The expected update is {factor} times the exact gradient. Single updates scatter around it"
+        " by {scatter} times its length."
+    ),
+    "silent": "All rewards are equal: the exact gradient is 0. What you see is noise.",
+    "alt": "Eight answers to one problem, {right} correct, with their advantages as bars.",
+    "long": (
+        "With the mean as baseline, the {right} correct answers have the advantage {plus}, the"
+        " others {minus}."
+    ),
+}
 
 
-def eight_rewards() -> Explorer:
-    """Eight toggles, pressed for a right answer, and what GRPO, Dr. GRPO and RLOO make of the
-    group."""
+class EightAnswers(LiveExplorer):
+    """A group of eight answers.
 
-    def draw(**right: bool):
-        return figures.advantage_bars([float(right[f"answer_{i}"]) for i in range(1, 9)])
+    rewards:  of each answer, 1 or 0
+    kind:     how advantages are made: "fixed" (R - baseline), or a `scale` of `group_advantages`
+    baseline: the fixed number that is subtracted
+    """
 
-    toggles = {f"answer_{i}": _reward_toggle(i, right=i in (1, 4, 6)) for i in range(1, 9)}
-    explorer = Explorer(draw, wide=False, **toggles)
-    row = ipywidgets.HBox(list(toggles.values()), layout={"flex_flow": "row wrap"})
-    explorer.box.children = [row, explorer.reset_button, explorer.image]
-    return explorer
+    script = Path(__file__).with_name("explorer.js")
+    rewards = value(traitlets.List())
+    kind = value(traitlets.Enum(["fixed", "none", "leave_one_out", "std"], "fixed"))
+    baseline = value(traitlets.Float(0.0, min=-1.0, max=3.0))
 
 
-def _reward_toggle(number: int, right: bool) -> ipywidgets.ToggleButton:
-    """A button that says in words whether its answer is right."""
-    toggle = ipywidgets.ToggleButton(
-        right, tooltip=f"Make answer {number} right or wrong", layout=NARROW
+def eight_answers(**values) -> EightAnswers:
+    """The recorded group of eight answers; keywords set the explorer's traits."""
+    group = recorded_group()
+    words = {**WORDS, "question": question_of(group)}
+    rewards = [int(reward) for reward in group.rewards.tolist()]
+    values = {"rewards": rewards, **values}
+    return EightAnswers(
+        data={"answers": answers_of(group)}, words=words, still=still(rewards), **values
     )
 
-    def name(_=None):
-        toggle.description = f"{number} {'right' if toggle.value else 'wrong'}"
 
-    toggle.observe(name, "value")
-    name()
-    return toggle
+def question_of(group: RecordedGroup) -> str:
+    return WORDS["question"].format(question=group.question, answer=group.answer)
 
 
-def problem_weights() -> Explorer:
-    """A problem's weight against its share of right answers, as group size and mark move."""
-    return Explorer(
-        figures.problem_weight_curves,
-        group_size=ipywidgets.IntSlider(8, min=2, max=64, description="group size G"),
-        share_right=ipywidgets.FloatSlider(
-            0.125, min=0, max=1, step=0.025, readout_format=".1%", description="mark at about"
-        ),
-        relative=ipywidgets.Dropdown(
-            options=[("as it is", False), ("as a share of its largest", True)],
-            description="total |A| of the group",
-        ),
+def answers_of(group: RecordedGroup) -> list[dict[str, str]]:
+    """What each answer says in its tag, and its whole text."""
+    found = []
+    for tokens in group.tokens:
+        text = " ".join(token for token in tokens if not token.startswith("<|"))
+        found.append({"says": extract_answer(text) or WORDS["none"], "text": text})
+    return found
+
+
+def still(rewards: Sequence[int]) -> Still:
+    """The advantages with the group's mean as baseline; it reads on white and on black."""
+    advantages = group_advantages(torch.tensor([rewards], dtype=torch.float64), "none")[0].tolist()
+    parts = [f'<path d="M20 130H{WIDTH - 20}" stroke="{INK}"/>']
+    for k, (reward, advantage) in enumerate(zip(rewards, advantages, strict=True)):
+        x = 60 + 74 * k
+        height = 100 * abs(advantage)
+        top = 130 - max(100 * advantage, 0)
+        colour = BLUE if advantage > 0 else ORANGE
+        parts += [
+            f'<rect x="{x - 22}" y="{top:.0f}" width="44" height="{height:.0f}" fill="{colour}"/>',
+            _text(x, 24, f"reward {reward}"),
+            _text(x, 200, f"{advantage:+.2f}".replace("-", "−")),
+        ]
+    size = f'width="{WIDTH}" height="215" viewBox="0 0 {WIDTH} 215"'
+    font = f'font-family="sans-serif" font-size="13" fill="{INK}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
+    given = {
+        "right": sum(rewards),
+        "plus": f"{max(advantages):+.2f}",
+        "minus": f"{min(advantages):+.2f}".replace("-", "−"),
+    }
+    return Still(
+        svg, WORDS["alt"].format(**given), WIDTH, 215, description=WORDS["long"].format(**given)
     )
+
+
+def _text(x: float, y: float, words: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(words)}</text>'

@@ -1,5 +1,5 @@
-"""Which weight for a sample from an old policy? Bias and noise of the gradient on a toy in which
-everything is enumerated.
+"""Which weight for a sample from an old policy? A rollout to take updates on, and bias and noise of
+the gradient on a toy in which everything is enumerated.
 
 A toy policy writes `length` words, each one of two, from a softmax of its own at every place. The
 old policy has random logits; the new one has moved away from it by a normal `drift` in each logit.
@@ -13,6 +13,14 @@ import itertools
 import torch
 from torch import Tensor
 
+from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.models import Policy, format_prompt
+from rlvr_helpers.problems import load_problems
+from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.sampling import Rollout, sample_groups
+from rlvr_helpers.scoring import token_logprobs
+
+GROUP = 8
 WORDS = 2
 WEIGHTS = {  # log-ratios of the tokens, [texts, length] -> the weight of each token's gradient
     "none": torch.ones_like,
@@ -57,3 +65,21 @@ def _one_toy(
         variance = (p_old * (sample - mean).square().sum(dim=(1, 2))).sum()
         found[name] = (mean - true).norm() / true.norm(), variance.sqrt() / true.norm()
     return found
+
+
+def sampled_rollout(policy: Policy, count: int, seed: int = 0) -> tuple[Rollout, Tensor]:
+    """Eight answers to each of the first `count` training problems, and GRPO's advantages, [B]."""
+    problems = load_problems("train")[:count]
+    prompts = [format_prompt(policy, problem.question) for problem in problems]
+    generator = torch.Generator().manual_seed(seed)
+    rollout = sample_groups(policy, prompts, GROUP, 64, generator=generator)
+    golds = [problem.answer for problem in problems for _ in range(GROUP)]
+    scored = zip(rollout.texts, golds, strict=True)
+    rewards = torch.tensor([correctness_reward(text, gold) for text, gold in scored])
+    return rollout, group_advantages(rewards.view(count, GROUP)).flatten()
+
+
+def score(policy: Policy, rollout: Rollout) -> Tensor:
+    """Log-probs of the rollout's tokens under the policy as it is now, [B, T]."""
+    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+    return token_logprobs(policy.model, *ids, group_size=GROUP)

@@ -1,85 +1,137 @@
-"""The explorer of lesson 05: three kinds of ratios over one set of rollouts, as drift and length
-change."""
+"""The explorer of lesson 05: three kinds of ratios made from the same log-probs, on one log axis.
 
-import ipywidgets
+ratios = three_ratios()
+ratios                    # as a cell's last line it shows itself
+ratios.length = 512       # every value that a reader changes is a trait
+"""
+
+from html import escape
+from pathlib import Path
+
 import numpy as np
-from matplotlib.figure import Figure
+import torch
+import traitlets
 
 from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
-from rlvr_helpers.lessons.l05_ratios.figures import three_ratios
-from rlvr_helpers.widgets.explorer import Explorer
+from rlvr_helpers.widgets.live import LiveExplorer, Still, value
 
-LENGTHS = (8, 16, 32, 64, 128, 256, 512)
-ROWS = 64  # completions of a length that was not recorded: as many as were
+UNIT = 5e-4  # nats: log-ratios travel as whole numbers
+LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512)  # 0: as recorded
+UPDATE = 8  # that the explorer opens with
+COLOURS = {"token": "#0072B2", "sequence": "#009E73", "product": "#767676"}
+INK = "#767676"
+WIDTH = 640
+LANE = 90
+BINS = 81
+LARGEST = 100.0  # the still's axis ends at it and at 1 over it
+
+WORDS = {
+    "picture": "Histograms of token ratios, sequence ratios and products of token ratios",
+    "update": "Updates",
+    "one_update": "after 1",
+    "updates": "after {n}",
+    "length": "Length",
+    "tokens": "{n} tokens",
+    "recorded": "as recorded",
+    "chosen": "Completion",
+    "zoom": "Axis",
+    "zooms": {"far": "1/100 to 100", "near": "1/2 to 2"},
+    "reset": "Reset",
+    "axis": "ratio, on one log scale for all three (height: root of the share)",
+    "kinds": {
+        "token": "token ratio",
+        "sequence": "sequence ratio s",
+        "product": "product of token ratios",
+    },
+    "spread": "sd of the log {sd}",
+    "range": "90 % in {low} to {high}",
+    "worth": (
+        "Weighted by the product, {all} completions are worth {product}. Weighted by s, they are"
+        " worth {sequence}."
+    ),
+    "completion": "Completion {n}, {tokens} tokens (short lines in the histograms)",
+    "sums": "Sum of its log-ratios {total}: product {product}. Mean {average}: s = {s}.",
+    "made_up": (
+        "Completions of this length are made of recorded tokens in random order, so their tokens"
+        " do not drift together."
+    ),
+    "alt": "Histograms of token ratios, sequence ratios and products after {n} updates, one axis.",
+    "long": (
+        "After {n} updates the logs have these standard deviations: tokens {token:.3f}, sequences"
+        " {sequence:.3f}, products {product:.2f}."
+    ),
+}
 
 
-def ratio_explorer(drift: RecordedDrift | None = None) -> Explorer:
-    """Sliders for the updates taken on the recorded rollout and for the length of its completions.
+class ThreeRatios(LiveExplorer):
+    """Three histograms over one rollout of 64 completions.
 
-    Completions of another length than recorded are strings of tokens drawn, each for itself, from
-    the recorded ones.
+    update:     0 to 16, updates on the recorded rollout
+    length:     tokens of each completion, one of LENGTHS; 0: as recorded
+    completion: the chosen one, from 1
+    zoom:       "far" (an axis from 1/100 to 100) or "near" (from 1/2 to 2)
     """
-    drift = drift or recorded_drift()
-    log_ratios = drift.log_ratios.numpy()
-    mask = drift.mask.numpy().astype(bool)
-    places = drawn_tokens(log_ratios[-1][mask])
 
-    def draw(updates: int, length: int) -> Figure:
-        after = log_ratios[updates - 1] if updates else np.zeros_like(log_ratios[0])
-        d, keep = (
-            (after[mask][places[:, :length]], np.ones((ROWS, length), bool))
-            if length
-            else (after, mask)
-        )
-        return three_ratios(d, keep, _title(updates, length, d, keep))
-
-    recorded = f"as recorded ({int(drift.lengths.min())} to {int(drift.lengths.max())})"
-    options = [(recorded, 0), *((f"{n} tokens", n) for n in LENGTHS)]
-    return Explorer(
-        draw,
-        updates=ipywidgets.IntSlider(
-            8, min=0, max=drift.updates, description="updates on the rollout"
-        ),
-        length=ipywidgets.SelectionSlider(
-            options=options, value=0, description="completion length"
-        ),
-    )
+    script = Path(__file__).with_name("explorer.js")
+    update = value(traitlets.Int(UPDATE, min=0, max=16))
+    length = value(traitlets.Enum(list(LENGTHS), 0))
+    completion = value(traitlets.Int(1, min=1, max=64))
+    zoom = value(traitlets.Enum(["far", "near"], "far"))
 
 
-def drawn_tokens(log_ratios: np.ndarray) -> np.ndarray:
-    """Which of the recorded tokens, given by their log-ratios, stand in completions of any length:
-    [ROWS, longest].
-
-    Every 8 columns are an even draw from smallest to largest, shuffled: the tokens are alike at
-    every length.
-    """
-    random = np.random.default_rng(0)
-    ordered = np.argsort(log_ratios)
-    block = min(LENGTHS)
-    blocks = []
-    for _ in range(max(LENGTHS) // block):
-        levels = (np.arange(ROWS * block) + random.random()) / (ROWS * block)
-        blocks.append(
-            random.permutation(ordered[(levels * len(ordered)).astype(int)]).reshape(ROWS, block)
-        )
-    return np.concatenate(blocks, axis=1)
+def three_ratios(**values) -> ThreeRatios:
+    """The drift recording as three histograms; keywords set the explorer's traits."""
+    drift = recorded_drift()
+    return ThreeRatios(data=drift_data(drift), words=WORDS, still=still(drift), **values)
 
 
-def _title(updates: int, length: int, log_ratios: np.ndarray, keep: np.ndarray) -> str:
-    """How many evenly weighted completions the weighted ones are worth."""
-    if not updates:
-        return "Before the first update every ratio is 1, at every length"
-    total = np.where(keep, log_ratios, 0.0).sum(axis=1)
-    product, sequence = (effective_count(x) for x in (total, total / keep.sum(axis=1)))
-    of = f"{len(total)} completions" + (f" of {length} tokens" if length else "")
-    return (
-        f"{updates} update{'s' * (updates > 1)}: weighted by the product, {of} are worth"
-        f" {product:.0f}; weighted by s, {sequence:.0f}"
-    )
+def drift_data(drift: RecordedDrift) -> dict:
+    """The recording for the page: log-ratios as steps from one update to the next."""
+    keep = drift.mask.bool()
+    whole = torch.round(drift.log_ratios[:, keep].double() / UNIT).long()  # [U, tokens]
+    flat = [token for row in drift.tokens for token in row]
+    vocabulary = sorted(set(flat))
+    place = {token: i for i, token in enumerate(vocabulary)}
+    return {
+        "lengths": drift.lengths.tolist(),
+        "lengths_made": list(LENGTHS),
+        "unit": UNIT,
+        "steps": torch.cat([whole[:1], whole.diff(dim=0)]).tolist(),
+        "vocabulary": vocabulary,
+        "tokens": [place[token] for token in flat],
+    }
 
 
-def effective_count(log_weights: np.ndarray) -> float:
-    """(sum w)^2 / (sum w^2): how many samples of equal weight the weighted ones are worth (Kish's
-    effective size)."""
-    weights = np.exp(log_weights - log_weights.max())
-    return float(weights.sum() ** 2 / np.square(weights).sum())
+def still(drift: RecordedDrift) -> Still:
+    """The three histograms after UPDATE updates; it reads on white and on black."""
+    log_ratios = drift.log_ratios[UPDATE - 1].double()
+    totals = log_ratios.sum(dim=1)
+    logs = {
+        "token": log_ratios[drift.mask.bool()].numpy(),
+        "sequence": (totals / drift.lengths).numpy(),
+        "product": totals.numpy(),
+    }
+    half = np.log(LARGEST)
+    parts = []
+    for lane, (kind, values) in enumerate(logs.items()):
+        floor = LANE * (lane + 1)
+        counts, _ = np.histogram(np.clip(values, -half, half), BINS, (-half, half))
+        heights = floor - (LANE - 24) * np.sqrt(counts / len(values))
+        steps = "".join(f"H{WIDTH * i / BINS:.0f}V{y:.0f}" for i, y in enumerate(heights))
+        parts += [
+            f'<path d="M0 {floor}{steps}H{WIDTH}V{floor}Z" fill="{COLOURS[kind]}"/>',
+            _text(0, floor - LANE + 22, WORDS["kinds"][kind], "start"),
+        ]
+    for ratio in (0.01, 0.1, 1, 10, 100):
+        x = WIDTH * (np.log(ratio) / half + 1) / 2
+        anchor = {0.01: "start", 100: "end"}.get(ratio, "middle")
+        parts.append(_text(x, 3 * LANE + 18, f"{ratio:g}", anchor))
+    size = f'width="{WIDTH}" height="300" viewBox="0 0 {WIDTH} 300"'
+    font = f'font-family="sans-serif" font-size="13" fill="{INK}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
+    long = WORDS["long"].format(n=UPDATE, **{kind: x.std() for kind, x in logs.items()})
+    return Still(svg, WORDS["alt"].format(n=UPDATE), WIDTH, 300, description=long)
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(words)}</text>'

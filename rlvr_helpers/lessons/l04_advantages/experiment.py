@@ -1,0 +1,76 @@
+"""The race of lesson 04: one training, three weights for each answer.
+
+All three start from `tiny`, take the same problems and differ in nothing but what is subtracted
+from the reward. Each rollout gets a single update, on the surrogate loss of lesson 03.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from rlvr_helpers.gradient import surrogate_loss
+from rlvr_helpers.models import format_prompt, load_policy
+from rlvr_helpers.paths import DATA
+from rlvr_helpers.problems import load_problems
+from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.sampling import sample_groups
+from rlvr_helpers.scoring import token_logprobs
+
+PROBLEMS = 8
+GROUP = 8
+MAX_TOKENS = 64
+LEARNING_RATE = 1e-4
+STEPS = 16
+LATE = 4  # rollouts at the end that are counted
+
+
+def minus_mean(rewards: Tensor) -> Tensor:
+    """Each reward less the mean of its group, [P, G] -> [P, G]."""
+    return rewards - rewards.mean(dim=1, keepdim=True)
+
+
+ARMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "R": lambda rewards: rewards,
+    "R - mean": minus_mean,
+    "R - 10": lambda rewards: rewards - 10,
+}
+
+
+def race(arm: str, seed: int, steps: int = STEPS) -> Iterator[float]:
+    """Trains `tiny` with one of ARMS and yields the share of correct answers of each rollout, as it
+    was sampled."""
+    policy = load_policy("tiny")
+    problems = load_problems("train")
+    optimizer = torch.optim.Adam(policy.model.parameters(), lr=LEARNING_RATE)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(problems), generator=generator).tolist()
+    for step in range(steps):
+        chosen = [problems[i] for i in order[PROBLEMS * step : PROBLEMS * (step + 1)]]
+        # sample a group of answers to each problem
+        prompts = [format_prompt(policy, problem.question) for problem in chosen]
+        rollout = sample_groups(policy, prompts, GROUP, MAX_TOKENS, generator=generator)
+        golds = [problem.answer for problem in chosen for _ in range(GROUP)]
+        scored = zip(rollout.texts, golds, strict=True)
+        rewards = torch.tensor([correctness_reward(text, gold) for text, gold in scored])
+        yield rewards.mean().item()
+        # one update
+        ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+        logp = token_logprobs(policy.model, *ids, group_size=GROUP)
+        weights = ARMS[arm](rewards.reshape(PROBLEMS, GROUP)).flatten()
+        optimizer.zero_grad()
+        surrogate_loss(logp, weights, rollout.mask).backward()
+        optimizer.step()
+
+
+def recorded_race() -> dict[str, list[list[float]]]:
+    """Share of correct answers by arm, for each of five seeds, in each rollout
+    (`tools/record_baseline_race.py`)."""
+    text = (DATA / "runs" / "baseline_race.json").read_text(encoding="utf-8")
+    return json.loads(text)["rates"]
+
+
+def late(runs: Sequence[Sequence[float]]) -> list[float]:
+    """For each run the mean share of correct answers in its last rollouts."""
+    return [sum(run[-LATE:]) / LATE for run in runs]
