@@ -468,7 +468,7 @@ const STYLE = `
   .rlvr svg .axis { stroke: var(--line); }
   .rlvr button { font: inherit; color: var(--ink); background: var(--page); cursor: pointer;
     border: 1px solid var(--line); border-radius: 4px; padding: 2px 9px; min-height: 26px; }
-  .rlvr button:hover { background: var(--raised); }
+  .rlvr button:not([aria-pressed=true], [aria-checked=true]):hover { background: var(--raised); }
   .rlvr [role=radiogroup] { display: inline-flex; }
   .rlvr [role=radio] { border-radius: 0; margin-left: -1px; }
   .rlvr [role=radio]:first-child { border-radius: 4px 0 0 4px; }

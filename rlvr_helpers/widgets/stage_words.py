@@ -13,8 +13,8 @@ CLIP_STAGE = {
         " {stopped} of {all} tokens lie on flat ground."
     ),
     "intro": (
-        "Each dot is a token of a real rollout. Its arrow is the push of the next update, uphill."
-        " On flat ground there is no push: grey. Drag the edges, or any dot."
+        "Dots: tokens (or completions) after updates without a rule. Arrows: the push of the next"
+        " update, uphill. Flat ground gives none: grey. Drag the edges, or any dot."
     ),
     "presets": "Set up as",
     "rule": "Rule",
@@ -33,12 +33,12 @@ CLIP_STAGE = {
     "play": "Play",
     "pause": "Pause",
     "trails": "trails",
-    "after": {"one": "1 update without a rule", "many": "{n} updates without a rule"},
+    "after": {"one": "After 1 update", "many": "After {n} updates"},
     "count": {
-        "none": "{after}. Nothing stops a push.",
-        "clamp": "{after}. This one stops {stopped} of {all} {unit} ({share}) and traps {wrong}.",
+        "none": "{after} nothing stops a push.",
+        "clamp": "{after} the clamp stops {stopped} of {all} {unit} ({share}) and traps {wrong}.",
         "minimum": (
-            "{after}. This one stops {stopped} of {all} {unit} ({share}) and pulls {wrong} back."
+            "{after} the minimum stops {stopped} of {all} {unit} ({share}), pushes {wrong} back."
         ),
     },
     "count_hidden": "Your guess first: where does the push of this token end?",
@@ -51,7 +51,7 @@ CLIP_STAGE = {
     "edge_clip_low": "Lower edge of the range",
     "edge_clip_high": "Upper edge of the range",
     "edge_value": "ratio {q}, epsilon {eps}",
-    "reached": "▼ largest ratio in training",
+    "reached": "▼ largest in training by this rule",
     "dot": "Chosen token",
     "dot_value": "{token}, ratio {q}",
     "tag": {"token": "“{token}”  ρ = {q}", "sequence": "s = {q}", "product": "∏ρ = {q}"},

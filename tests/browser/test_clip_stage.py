@@ -304,6 +304,16 @@ def test_a_guess_is_answered_with_how_far_off_it_was(stage):
     assert not stage.get("predicting")
 
 
+def test_a_pressed_button_can_be_read_under_the_pointer(stage):
+    for role, name in (("button", "GSPO"), ("radio", "clamp only"), ("button", "Range 0.01")):
+        button = stage.root.get_by_role(role, name=name).first
+        button.click()
+        button.hover()
+        stage.page.wait_for_timeout(100)
+        found = dict(stage.page.evaluate(CONTRASTS))
+        assert min(found.values()) >= CLEAR, (name, found)
+
+
 def test_dr_grpo_clips_as_grpo_does_and_pushes_less(stage):
     count, push = stage.text(".count"), stage.text(".account tr:last-child td")
     stage.root.get_by_role("button", name="Dr. GRPO").click()

@@ -203,6 +203,7 @@ def test_the_four_rollouts_and_the_simplest_form(pages):
     assert page.faults == []
     page = pages(what_else(four_rollouts(), load_policy("tiny")).page("else"))
     page.get_by_role("option", name="51").first.click()
+    expect(page.get_by_role("region")).to_contain_text("that is “51”")
     said = page.get_by_role("region").inner_text()
     start, end = map(
         float, re.search(r"between ([\d.]+) and ([\d.]+): that is “51”", said).groups()
@@ -210,3 +211,18 @@ def test_the_four_rollouts_and_the_simplest_form(pages):
     assert start - 1e-4 <= float(re.search(r"noise ([\d.]+)", said)[1]) <= end + 1e-4
     expect(page.get_by_role("button")).to_have_count(0)  # no rewards yet
     assert min(contrasts(page))[0] >= 4.5 and page.faults == []
+
+
+def test_ten_thousand_tokens_are_drawn_in_time(pages):
+    """Three methods, another update each frame. The median: the machine of a test is shared."""
+    lens = token_lens(recorded_group(), group=0)
+    copies = -(-10_000 // sum(map(len, lens.data["rows"])))
+    many = {name: copies * lens.data[name] for name in ("rows", "rewards")}
+    coded = {
+        name: [copies * step for step in steps] for name, steps in lens.data["logprobs"].items()
+    }
+    lens.data = {**lens.data, **many, "logprobs": coded}
+    lens.rewards = many["rewards"]
+    lens.method = "all"
+    times = frame_times(pages(lens.page("many")), "values.set('update', k % 17)", 60)
+    assert times[len(times) // 2] <= 10
