@@ -28,10 +28,7 @@ def group_advantages(rewards: Tensor, scale: str = "std") -> Tensor:
     if not rewards.is_floating_point():
         rewards = rewards.float()
     if not rewards.isfinite().all():
-        raise ValueError(
-            "a reward is NaN or infinite: mend the reward function, no advantage can be computed"
-            " from it"
-        )
+        raise ValueError("a reward is NaN or infinite: fix the reward function")
     centred = rewards - rewards.mean(dim=1, keepdim=True)
     if scale == "std":
         advantages = centred / (rewards.std(dim=1, keepdim=True) + STD_EPSILON)

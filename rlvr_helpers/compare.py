@@ -146,9 +146,9 @@ def add_how(add: Callable) -> None:
 def comparison_of(options: argparse.Namespace) -> Comparison:
     """The comparison that the command line asks for. Raises ValueError on what makes none."""
     if not options.out:
-        raise ValueError("--out is missing: the folder for runs, checkpoints and models")
+        raise ValueError("--out is missing: give the folder for runs, checkpoints and models")
     if options.without and options.preset != "original":
-        raise ValueError("--without belongs to --preset original")
+        raise ValueError("--without belongs to --preset original: give both, or neither")
     model = options.model or ("qwen2.5-1.5b" if options.preset else "tiny")
     comparison = starting_point(options, model)
     # What the command line says about methods, seeds, problems and the scorer.

@@ -136,7 +136,7 @@ def evaluate(
     scorer: what is correct (`rewards.as_scorer`); None: the number in the answer tag.
     """
     if not problems:
-        raise ValueError("there are no problems to evaluate on")
+        raise ValueError("there are no problems to evaluate on: give at least one")
     if samples < 1:
         raise ValueError(f"samples must be at least 1 a problem, not {samples}")
     if batch_size is None and policy.device.type == "cuda":
@@ -281,7 +281,8 @@ def mean_pass_at_k(evaluation: Evaluation, samples: int, k: int) -> float:
     """pass@k, averaged over the problems of an evaluation with `samples` answers each."""
     if samples < 1 or len(evaluation.strict) % samples:
         raise ValueError(
-            f"{len(evaluation.strict)} verdicts make no whole problems of {samples} samples each"
+            f"{len(evaluation.strict)} verdicts make no whole problems of {samples} samples each:"
+            " give the number of samples that they were made with"
         )
     groups = [evaluation.strict[i : i + samples] for i in range(0, len(evaluation.strict), samples)]
     return sum(pass_at_k(samples, sum(group), k) for group in groups) / len(groups)
@@ -367,7 +368,7 @@ def t_interval(values: list[float]) -> tuple[float, float, float]:
     bounds for one value."""
     n = len(values)
     if n == 0:
-        raise ValueError("there are no values to average")
+        raise ValueError("there are no values to average: give at least one")
     mean = sum(values) / n
     if n == 1:
         return mean, math.nan, math.nan

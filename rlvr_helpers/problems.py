@@ -32,7 +32,9 @@ class Problem:
     def __getitem__(self, name: str) -> object:
         row = {"question": self.question, "answer": self.answer} | self.columns
         if name not in row:
-            raise KeyError(f"the problem has no column {name!r}, it has {', '.join(row)}")
+            raise KeyError(
+                f"the problem has no column {name!r}, it has {', '.join(row)}: choose one"
+            )
         return row[name]
 
 
@@ -332,7 +334,7 @@ def _reasoning_gym_split(split: str, name: str, numbers: bool) -> list[Problem]:
     # an unknown name, a needed option, a package that the generator lacks
     except Exception as error:
         raise ValueError(
-            f"reasoning-gym makes no problems named {name!r} ({str(error)[:150]})"
+            f"reasoning-gym makes no problems named {name!r} ({str(error)[:150]}): choose another"
         ) from error
     unique = {}
     for row in rows:
@@ -366,6 +368,7 @@ def _gsm8k_from_hub(split: str) -> list[Problem]:
             problems.append(_problem(row))
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f"openai/gsm8k, {split}, row {number} is no problem ({error})"
+                f"openai/gsm8k, {split}, row {number} is no problem ({error}). Give"
+                " a folder with corrected files"
             ) from error
     return problems

@@ -109,7 +109,7 @@ class TrainSettings:
         if self.minibatches > self.prompts_per_step:
             raise ValueError(
                 f"{self.minibatches} minibatches cannot be made of {self.prompts_per_step} prompts:"
-                " a group stays whole"
+                " choose a divisor of it, since a group stays whole"
             )
         if self.micro_batch_rows and self.micro_batch_tokens:
             raise ValueError("give micro_batch_rows or micro_batch_tokens, not both")

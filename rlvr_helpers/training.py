@@ -73,7 +73,7 @@ def train(
             f"method must be a Method such as GRPO, or method_by_name(...), not {method!r}"
         )
     if not problems:
-        raise ValueError("there are no problems to train on")
+        raise ValueError("there are no problems to train on: give at least one")
     check_prompts(policy, [*problems, *work.eval_problems], settings.max_tokens)
     checkpoints = None
     if checkpoint_dir is not None:

@@ -31,7 +31,9 @@ def load_by_name(name: str, what: str = "function") -> Callable:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"there is no {what} {name!r} ({error}): give {EXAMPLE}") from error
     if not callable(found):
-        raise ValueError(f"the {what} {name!r} is no function, but {type(found).__name__}")
+        raise ValueError(
+            f"the {what} {name!r} is no function, but {type(found).__name__}: give {EXAMPLE}"
+        )
     return found
 
 

@@ -74,7 +74,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict]]:
             yield reader.line_num, row
     except csv.Error as error:
         raise ValueError(
-            f"{path.name}, line {reader.line_num} is no row of a table ({error})"
+            f"{path.name}, line {reader.line_num} is no row of a table ({error}): correct it"
         ) from error
 
 
@@ -95,7 +95,10 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict]]:
     # datasets and pyarrow each raise kinds of their own
     except Exception as error:
         why = type(error.__cause__ or error).__name__
-        raise ValueError(f"{path.name} cannot be read as a Parquet table ({why})") from error
+        raise ValueError(
+            f"{path.name} cannot be read as a Parquet table ({why}):"
+            " save it as one, or as JSON lines"
+        ) from error
     finally:
         if shown:
             enable_progress_bars()

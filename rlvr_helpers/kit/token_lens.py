@@ -149,7 +149,9 @@ def _rows_of(rollout: Rollout | RecordedGroup | FourRollouts, group: int) -> sli
     size = getattr(rollout, "group_size", len(rollout.mask))
     groups = len(rollout.mask) // size
     if not 0 <= group < groups:
-        raise ValueError(f"there is no group {group}: the rollout holds {groups} groups")
+        raise ValueError(
+            f"there is no group {group}: the rollout holds {groups} groups, from 0: choose one"
+        )
     return slice(group * size, (group + 1) * size)
 
 

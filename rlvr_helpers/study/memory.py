@@ -53,7 +53,8 @@ class Shape:
         _check(self, "layers", "hidden", "heads", "kv_heads", "head_dim", "mlp", "vocab")
         if self.heads % self.kv_heads:
             raise ValueError(
-                f"{self.heads} heads cannot share {self.kv_heads} key-value heads evenly"
+                f"{self.heads} heads cannot share {self.kv_heads} key-value heads evenly:"
+                " choose a divisor"
             )
 
     @classmethod
@@ -68,7 +69,7 @@ class Shape:
         if kind not in ("llama", "qwen2") or biased:
             raise ValueError(
                 "only Llama without biases and Qwen2 are known here, not this configuration of"
-                f" {kind!r}"
+                f" {kind!r}: give a Shape yourself"
             )
         head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
         sizes = (
@@ -360,7 +361,8 @@ def seconds_parts(
     """
     if not card.speed_is_known:
         raise ValueError(
-            f"the speed of the card {card.name} is not known: no time can be calculated"
+            f"the speed of the card {card.name} is not known: choose a card of CARDS to"
+            " calculate a time"
         )
     shares = REACHED | (reached or {})
     if set(shares) != set(REACHED) or not all(0 < share <= 1 for share in shares.values()):

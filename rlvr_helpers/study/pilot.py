@@ -48,7 +48,7 @@ def calibrate_clip_range(
     if not found:
         raise ValueError(
             "no group of the pilot had a signal: the problems are too hard for this policy, or too"
-            " easy"
+            " easy. Choose other problems, or a larger group_size"
         )
     epsilon = statistics.median(found)
     return epsilon * 6 / 7, epsilon * 8 / 7, records  # 3 to 4, and epsilon is their mean

@@ -62,7 +62,8 @@ def own_settings(policy: str) -> TrainSettings:
         return replace(SETTINGS[like(policy)], **(kept["settings"] if kept else {}))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"policy.json in {Path(policy).name!r} has settings that make no run ({error})"
+            f"policy.json in {Path(policy).name!r} has settings that make no run ({error}):"
+            " correct it or remove it"
         ) from error
 
 

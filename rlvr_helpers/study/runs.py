@@ -111,7 +111,7 @@ def load_run(path: str | Path) -> Run:
     path = Path(path)
     where = f"{path.name} in the folder {path.parent.name!r}"
     if not path.exists():
-        raise ValueError(f"there is no run {where}")
+        raise ValueError(f"there is no run {where}: give the folder of a finished run")
     data = read_json(path)
     try:
         method = Method(**data["method"])

@@ -49,7 +49,9 @@ def trl_config(method: Method, max_tokens: int) -> dict:
             " - 1) / G times the same"
         )
     if method.kl_coef > 0 and method.kl_kind != "k3":
-        raise ValueError(f"GRPOTrainer knows the KL estimate k3 alone, not {method.kl_kind}")
+        raise ValueError(
+            f"GRPOTrainer knows only the KL estimate k3, not {method.kl_kind}: take k3"
+        )
     config = {
         "scale_rewards": SCALE_REWARDS[method.advantage_scale],
         "importance_sampling_level": method.ratio_level,
@@ -138,7 +140,7 @@ def rows_at_once(settings: TrainSettings, processes: int) -> tuple[int, int]:
     if share % at_once:
         raise ValueError(
             f"the {share} rows that a process has in a minibatch are no multiple of {at_once}"
-            " micro_batch_rows"
+            " micro_batch_rows: choose a divisor"
         )
     return at_once, share // at_once
 
@@ -256,7 +258,7 @@ def check_tokens(trainer, policy: Policy) -> None:
     if set(ends) != set(policy.end_ids) or pad in ends:
         raise ValueError(
             f"TRL would end completions with {ends} and pad with {pad}, not {policy.end_ids},"
-            f" {policy.pad_id}"
+            f" {policy.pad_id}: set both in the model's tokenizer"
         )
 
 

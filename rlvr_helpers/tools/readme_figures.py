@@ -21,7 +21,7 @@ def load_runs(folder: Path) -> dict[str, list[Run]]:
         run = load_run(path)
         runs.setdefault(run.method.name, []).append(run)
     if not runs:
-        raise ValueError(f"there is no run in the folder {folder.name!r}")
+        raise ValueError(f"there is no run in the folder {folder.name!r}: give one with run files")
     return runs
 
 

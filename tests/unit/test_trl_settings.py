@@ -54,7 +54,10 @@ def test_the_kl_term_is_not_corrected():
 
 @pytest.mark.parametrize(
     ("method", "words"),
-    [(RLOO, "leave-one-out"), (replace(GRPO, kl_coef=0.1, kl_kind="k2"), "k3 alone, not k2")],
+    [
+        (RLOO, "leave-one-out"),
+        (replace(GRPO, kl_coef=0.1, kl_kind="k2"), "only the KL estimate k3, not k2"),
+    ],
 )
 def test_what_trl_does_not_have_is_said(method, words):
     with pytest.raises(ValueError, match=words):

@@ -25,7 +25,7 @@ def greedy_answers(
     vocabulary = policy.tokenizer.get_vocab()
     unknown = [word for word in forbidden if word not in vocabulary]
     if unknown:
-        raise ValueError(f"not a word of this policy: {', '.join(unknown)}")
+        raise ValueError(f"not a word of this policy: {', '.join(unknown)}. Choose from the chart")
     probabilities = _first(policy, problems)
     probabilities[:, [vocabulary[word] for word in forbidden]] = 0.0
     words = policy.tokenizer.convert_ids_to_tokens(probabilities.argmax(dim=-1).tolist())
