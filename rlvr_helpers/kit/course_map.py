@@ -42,9 +42,9 @@ LESSONS = [
     ),
     Lesson("06", "06_clipping", "How far may it move?", minutes=36, box="clipping"),
     Lesson("07", "07_loss", "How do tokens become one number?", minutes=34, box="loss"),
-    Lesson("08", "08_trainer", "Is that all?", minutes=70, box="trainer"),
+    Lesson("08", "08_trainer", "Is that all?", minutes=38, box="trainer"),
     Lesson(
-        "09", "09_train_all_three", "Which one wins, and can you tell?", minutes=30, box="compare"
+        "09", "09_train_all_three", "Which one wins, and can you tell?", minutes=27, box="compare"
     ),
 ]
 EXTRAS = [  # after the course, each for itself, in any order

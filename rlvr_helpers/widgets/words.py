@@ -175,3 +175,48 @@ PAY_OR_NOT = {
     "alt": "Ten completions with the known answer of each: which does the reward pay?",
     "still": "Live in JupyterLab once its cell has run: pay each text or not, and read why.",
 }
+
+RUN_EXPLORER = {
+    "alt": "Held-out accuracy of {runs} runs against training steps, {low} to {high} % at the end.",
+    "long": (
+        "Live, it shows any step of any run: curves of all methods over each other, their ratios"
+        " with the clip ranges, and the answers to one problem as they change."
+    ),
+    "step": "step",
+    "step_value": "step {n}",
+    "before": "before training",
+    "seed": "seed",
+    "quantity": "Curves of",
+    "quantities": {
+        "accuracy": "held-out accuracy",
+        "reward_mean": "reward",
+        "clip_fraction": "clipped share",
+        "entropy": "entropy",
+        "kl": "KL to the start",
+        "length_mean": "length",
+    },
+    "methods": "Methods",
+    "hide": "Show or hide {name}",
+    "play": "Play",
+    "pause": "Pause",
+    "curves": "{quantity} against steps",
+    "cursor": "Step on the curves",
+    "none": "not measured",
+    "levels": {"token": "token ratios", "sequence": "sequence ratios"},
+    "spread": "{name}: sd {spread}",
+    "height": "height: square root of the share; a bracket is a clip range, in its method's colour",
+    "histogram": "Histogram of {level} at step {n}",
+    "answers": "One problem, answered greedily (underlined: what changed last)",
+    "samples": "One problem, sampled in each method's first run (underlined: what changed last)",
+    "problem": "Problem {n} of {all}",
+    "sample": "Sample {n} of {all}",
+    "previous": "Previous problem",
+    "next": "Next problem",
+    "question": "{question} (answer: {answer})",
+    "correct": "correct",
+    "incorrect": "incorrect",
+    "changed": "since step {n}",
+    "from_start": "as at the start",
+    "strip": "Steps at which {name} is correct: {share} of {all}",
+    "no_answers": "These runs kept no answers.",
+}

@@ -3,6 +3,7 @@ guesses are judged."""
 
 import itertools
 import re
+import shutil
 from dataclasses import replace
 
 import literal
@@ -22,12 +23,12 @@ from rlvr_helpers.lessons.l08_trainer.experiment import (
     check_guess,
     load_hunt,
 )
+from rlvr_helpers.lessons.l08_trainer.explorer import Hunt
 from rlvr_helpers.lessons.l08_trainer.figures import (
     HuntDashboard,
     dial_table,
     method_formula,
     name_of,
-    plain_run,
 )
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import (
@@ -114,17 +115,6 @@ def test_trl_words_of_a_method_that_trl_lacks():
     assert "no leave-one-out" in method_formula(RLOO, 64).alt
 
 
-def test_a_plain_run_says_its_numbers():
-    fig = plain_run([0.1, 0.2, 0.4], [(0, 18, 200), (3, 120, 200)])
-    assert (
-        "9 % to 60 % in 3 steps" in fig.alt
-        and "mean reward 0.10 at step 1, 0.40 at step 3" in fig.alt
-    )
-    assert "step 0: 9 %, interval 5.8 %" in fig.alt
-    assert isinstance(plain_run([0.3], [(0, 0, 5), (1, 5, 5)]), Figure)
-    assert isinstance(plain_run([], [(0, 0, 5)]), Figure)
-
-
 def test_hunt_dashboard_says_the_numbers_of_the_run_and_keeps_nothing(runs):
     dashboard = HuntDashboard(runs, HEALTHY)
     first = house.to_svg(dashboard.figure("A"))
@@ -178,7 +168,8 @@ def test_what_the_lesson_says_of_the_dials(runs):
     """From step 1, where all look at the same rollout: each bug shows in its own dial."""
     first = {name: records[0] for name, records in runs.items()}
     healthy = first[HEALTHY]
-    pads, shift, heat, width, across = (first[letter_of(number)] for number in SUSPECTS)
+    planted = (number for number in SUSPECTS if number != 6)
+    pads, shift, heat, width, across = (first[letter_of(number)] for number in planted)
     assert pads.length_right == pads.length_wrong != healthy.length_wrong
     assert shift.sampler_gap > 10 and shift.length_wrong == healthy.length_wrong
     assert 0.5 < heat.sampler_gap < 5 and heat.entropy > 1.2 * healthy.entropy
@@ -298,7 +289,50 @@ def test_guesses_are_judged_and_explained(capsys):
                     "the answer is given away"
                 )
             assert max(map(len, said.splitlines())) <= 100
-    assert sorted(bug_hunt._PLANTED.values()) == sorted(SUSPECTS)
+
+
+def test_one_suspect_is_in_no_run_so_that_the_last_is_not_found_by_elimination():
+    innocent = set(SUSPECTS) - set(bug_hunt._PLANTED.values())
+    assert [SUSPECTS[number].stages for number in innocent] == [None]
+    assert len(bug_hunt._PLANTED) == len(LETTERS)
+
+
+def test_the_game_counts_hints_and_wrong_guesses_once(capsys):
+    hunt, key = Hunt(), bug_hunt._PLANTED
+    hunt.guess(**{letter: None for letter in LETTERS})
+    assert "A: no guess yet" in capsys.readouterr().out and hunt.score == 0
+    wrong = next(number for number in SUSPECTS if number != key["A"])
+    hunt.guess(A=wrong)
+    hunt.guess(A=wrong)
+    capsys.readouterr()
+    hunt.hint("B")
+    hunt.hint("B")
+    said = capsys.readouterr().out
+    assert SUSPECTS[key["B"]].dial in said and SUSPECTS[key["B"]].name not in said
+    hunt.guess(**key)
+    assert hunt.score == 13 and "score: 13 of 15" in capsys.readouterr().out
+    hunt.guess(A=wrong)
+    hunt.hint("A")
+    assert hunt.score == 13, "what is found stays found"
+
+
+def test_a_score_never_falls_below_0(capsys):
+    hunt, right = Hunt(), bug_hunt._PLANTED["A"]
+    for number in [*(number for number in SUSPECTS if number != right), right]:
+        hunt.guess(A=number)
+    assert hunt.score == 0
+
+
+def test_a_fresh_hunt_has_a_key_that_does_not_read_as_one(tmp_path, capsys):
+    key = dict(zip(LETTERS, (5, 4, 3, 2, 1), strict=True))
+    for name in (HEALTHY, *LETTERS):
+        shutil.copy(bug_hunt.FOLDER / f"{name}.json", tmp_path)
+    bug_hunt.write_key(tmp_path, key)
+    assert not re.search(r": ?[1-6]\b", (tmp_path / "key.json").read_text())
+    hunt = Hunt(tmp_path)
+    assert hunt.planted == key
+    hunt.guess(**key)
+    assert hunt.score == 15
 
 
 @pytest.mark.parametrize(
@@ -307,8 +341,8 @@ def test_guesses_are_judged_and_explained(capsys):
         ("A", "?", "A: no guess yet"),
         (" b ", "...", "B: no guess yet"),
         ("F", 1, "no run 'F': choose from A, B"),
-        ("A", 7, "a number from 1 to 5"),
-        ("A", "padding", "a number from 1 to 5"),
+        ("A", 7, "a number from 1 to 6"),
+        ("A", "padding", "a number from 1 to 6"),
     ],
 )
 def test_odd_guesses_get_a_clear_answer(letter, guess, words, capsys):

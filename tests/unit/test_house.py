@@ -143,8 +143,6 @@ OVER = """
     rlvr_helpers.lessons.l01_sampling.exercises
     rlvr_helpers.lessons.l02_rewards.exercises
     rlvr_helpers.lessons.l07_loss.exercises
-    rlvr_helpers.lessons.l08_trainer.figures
-    rlvr_helpers.lessons.l09_train_all_three.figures
     rlvr_helpers.study.memory
 """.split()
 

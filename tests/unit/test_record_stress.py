@@ -13,8 +13,10 @@ def test_the_decisive_runs_come_first_and_seed_after_seed():
     cells = list(plan())
     first = cells[: DECISIVE_SEEDS * len(ARMS)]
     assert {cell.updates for cell in first} == {32} and {cell.rate for cell in first} == {1}
-    assert [cell.seed for cell in first] == sorted(cell.seed for cell in first)
+    assert set(first) == {Cell(arm, seed=seed) for arm in ARMS for seed in range(DECISIVE_SEEDS)}
     assert [cell.arm for cell in first[: len(ARMS)]] == list(ARMS)
+    close = [cell for cell in first if cell.arm == "GSPO"]
+    assert [cell.seed for cell in close] == list(range(DECISIVE_SEEDS))
 
 
 def test_a_cell_says_what_differs_from_the_usual_run():

@@ -315,7 +315,7 @@ EXERCISES = [
     Exercise(
         name="take_updates",
         lesson="08",
-        minutes=12,
+        minutes=15,
         difficulty=3,
         reference=take_updates,
         cases=updates_cases,
@@ -342,7 +342,7 @@ EXERCISES = [
     Exercise(
         name="accumulated_loss",
         lesson="08",
-        minutes=8,
+        minutes=10,
         difficulty=2,
         reference=accumulated_loss,
         cases=accumulated_cases,

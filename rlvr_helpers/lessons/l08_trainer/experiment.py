@@ -1,13 +1,20 @@
-"""The bug hunt of lesson 08: five trainers with one planted bug each, recorded, and a check of the
-reader's guesses.
+"""The bug hunt of lesson 08: five trainers with one planted bug each, recorded, and a game over
+them.
 
     python -m rlvr_helpers.lessons.l08_trainer.experiment --out data/runs/bug_hunt
+    python -m rlvr_helpers.lessons.l08_trainer.experiment --out hunts/monday --seed 7
+
+The second command makes a hunt for a class that nobody has seen: other letters and other noise. It
+prints the key, and learners open it with `Hunt("hunts/monday")`.
 
 This file holds the answers. A buggy trainer is the course's own `train` with another function for
-one of its stages; nothing is copied. Letters A to E stand for the bugs in a fixed order.
+one of its stages. Letters A to E stand for the bugs in a fixed order.
 """
 
 import argparse
+import hashlib
+import json
+import random
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +26,7 @@ from torch import Tensor
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.losses import PolicyLoss, policy_loss
-from rlvr_helpers.methods import GRPO
+from rlvr_helpers.methods import GRPO, Method
 from rlvr_helpers.models import Policy, load_policy
 from rlvr_helpers.paths import DATA
 from rlvr_helpers.problems import Problem, load_problems
@@ -103,16 +110,18 @@ def silent_batch(rewards: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A bug: what it is, the stages that have it, what gives it away, and how it is mended.
+    """A bug: what it is, the stages that have it, what gives it away, and how it is fixed.
 
-    sign(record, healthy) says what its dial must show and what it shows, from the first record of a
-    run and of the healthy run; both come from the same rollout.
+    stages: None for a suspect that is in no run. sign(record, healthy) says what its dial must show
+    and what it shows, from the first record of a run and of the healthy run. Both come from the
+    same rollout. dial: where to look, for a hint.
     """
 
     name: str
-    stages: Stages
+    stages: Stages | None
     sign: Callable[[StepRecord, StepRecord], str]
     remedy: str
+    dial: str
 
 
 def lengths_sign(record: StepRecord, healthy: StepRecord) -> str:
@@ -163,6 +172,14 @@ def group_sign(record: StepRecord, healthy: StepRecord) -> str:
     )
 
 
+def anew_sign(record: StepRecord, healthy: StepRecord) -> str:
+    return (
+        "with fresh old log-probs every ratio is 1 at every update, so that nothing is ever"
+        f" clipped; here the clip binds on {record.clip_fraction:.1%} of tokens in step 1"
+        f" ({healthy.clip_fraction:.1%} in the healthy run)"
+    )
+
+
 SUSPECTS = {
     1: Suspect(
         "padding counts as generated tokens",
@@ -171,6 +188,7 @@ SUSPECTS = {
         remedy=(
             "carry the mask from sampling: 1 up to and including the first end token (lesson 01)"
         ),
+        dial="length_right and length_wrong",
     ),
     2: Suspect(
         "log-probs are shifted by one position",
@@ -180,6 +198,7 @@ SUSPECTS = {
             "the logits one position earlier predict a token: logits[:, :-1] for ids[:, 1:]"
             " (lesson 01)"
         ),
+        dial="sampler_gap, against the lengths",
     ),
     3: Suspect(
         "log-probs at another temperature than was sampled",
@@ -189,6 +208,7 @@ SUSPECTS = {
             "divide the logits by the sampling temperature wherever log-probs are computed"
             " (lesson 01)"
         ),
+        dial="entropy",
     ),
     4: Suspect(
         "the mean of a row runs over its padding",
@@ -199,6 +219,7 @@ SUSPECTS = {
             " of the batch (lesson 07). For certain it is found with one update a rollout, where"
             " GRPO's loss must be 0, or by a test on rows of different lengths against a slow loop"
         ),
+        dial="loss",
     ),
     5: Suspect(
         "advantages across groups instead of within",
@@ -208,13 +229,21 @@ SUSPECTS = {
             "compare an answer with the others to the same prompt: mean and std along dim=1 of [P,"
             " G] (lesson 04)"
         ),
+        dial="no_signal, against the accuracy",
+    ),
+    6: Suspect(
+        "old log-probs are computed anew before each update",
+        None,
+        anew_sign,
+        remedy="score the whole rollout once, before the first update (lesson 05)",
+        dial="clip_fraction",
     ),
 }
 _PLANTED = dict(zip(LETTERS, (3, 1, 4, 5, 2), strict=True))
 
 
 def suspects() -> None:
-    """Prints the five bugs with their numbers."""
+    """Prints the bugs with their numbers. One of them is in no run."""
     for number, suspect in SUSPECTS.items():
         print(f"{number}  {suspect.name}")
 
@@ -266,17 +295,35 @@ def record_hunt(folder: Path, order: Sequence[str] = LETTERS, **settings) -> dic
     return {letter: _PLANTED[bug] for letter, bug in zip(LETTERS, order, strict=True)}
 
 
+def weights_after(
+    loop: Callable[..., Iterator] | None, method: Method, settings: TrainSettings
+) -> Tensor:
+    """All weights of `tiny` after the first step of a training loop, flat; None: before any."""
+    policy = load_policy("tiny")
+    if loop:
+        next(loop(policy, load_problems("train"), method, settings))
+    return torch.cat([weight.detach().flatten() for weight in policy.model.parameters()])
+
+
 # --- guesses
 
 
-def check_guess(letter: str, guess: int | str) -> bool:
-    """Whether the bug of a run is the one with this number; says what gives it away, or what speaks
-    against the guess."""
+def check_guess(
+    letter: str,
+    guess: int | str | None,
+    records: dict[str, list[StepRecord]] | None = None,
+    planted: dict[str, int] = _PLANTED,
+) -> bool:
+    """Whether the bug of a run is the one with this number. Says what gives it away, or what speaks
+    against the guess.
+
+    records, planted: of a hunt other than the course's.
+    """
     letter = str(letter).strip().upper()
     if letter not in LETTERS:
         print(f"there is no run {letter!r}: choose from {', '.join(LETTERS)}")
         return False
-    if str(guess).strip() in ("?", "", "..."):
+    if guess is None or str(guess).strip() in ("?", "", "..."):
         print(f"{letter}: no guess yet")
         return False
     number = int(guess) if str(guess).strip().isdecimal() else None
@@ -286,12 +333,12 @@ def check_guess(letter: str, guess: int | str) -> bool:
             f" not {guess!r}"
         )
         return False
-    records = load_hunt()
+    records = records or load_hunt()
     suspect = SUSPECTS[number]
     sign = suspect.sign(records[letter][0], records[HEALTHY][0])
-    if number == _PLANTED[letter]:
+    if number == planted[letter]:
         say(
-            f"{letter}: right, {suspect.name}.",
+            f"{letter}: correct, {suspect.name}.",
             f"What gives it away: {sign}.",
             f"The remedy: {suspect.remedy}.",
         )
@@ -307,11 +354,43 @@ def say(first: str, *more: str) -> None:
         print(textwrap.fill(text, 100, initial_indent="   ", subsequent_indent="   "))
 
 
+# --- a hunt's key, which nobody reads by accident
+
+
+def digest(letter: str, number: int) -> str:
+    return hashlib.sha256(f"bug hunt {letter} {number}".encode()).hexdigest()[:16]
+
+
+def write_key(folder: Path, key: dict[str, int]) -> None:
+    digests = {letter: digest(letter, number) for letter, number in key.items()}
+    (folder / "key.json").write_text(json.dumps(digests), encoding="utf-8")
+
+
+def read_key(folder: Path) -> dict[str, int]:
+    """letter -> number of the bug; that of the course's hunt if the folder has no key."""
+    file = folder / "key.json"
+    if not file.exists():
+        return _PLANTED
+    digests = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        letter: next(number for number in SUSPECTS if digest(letter, number) == found)
+        for letter, found in digests.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--seed", type=int, help="a fresh hunt: other letters, other noise")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    record_hunt(parser.parse_args().out)
+    if options.seed is None:
+        record_hunt(options.out)
+        return
+    order = random.Random(options.seed).sample(LETTERS, len(LETTERS))
+    key = record_hunt(options.out, order, seed=options.seed)
+    write_key(options.out, key)
+    print(f"the key, for whoever teaches: {key}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,20 @@
-"""Explorers of lesson 08: a method from its four choices, and the dashboards of the bug hunt."""
+"""Explorers of lesson 08: a method from its four choices, the dashboards of the bug hunt, and the
+hunt as a game."""
+
+from pathlib import Path
 
 import ipywidgets
 from matplotlib.figure import Figure
 
-from rlvr_helpers.lessons.l08_trainer.experiment import HEALTHY, LETTERS, load_hunt
+from rlvr_helpers.lessons.l08_trainer.experiment import (
+    FOLDER,
+    HEALTHY,
+    LETTERS,
+    SUSPECTS,
+    check_guess,
+    load_hunt,
+    read_key,
+)
 from rlvr_helpers.lessons.l08_trainer.figures import HuntDashboard, method_formula
 from rlvr_helpers.methods import ADVANTAGE_SCALES, AGGREGATIONS, RATIO_LEVELS, Method
 from rlvr_helpers.widgets.explorer import Explorer
@@ -52,3 +63,45 @@ def hunt_dashboards() -> Explorer:
     dashboard = HuntDashboard(load_hunt(), HEALTHY)
     options = [(f"run {letter}", letter) for letter in LETTERS] + [("the healthy run", HEALTHY)]
     return Explorer(dashboard.figure, name=ipywidgets.Dropdown(options=options, description="show"))
+
+
+POINTS = 3  # for a run whose bug is found
+
+
+class Hunt:
+    """The bug hunt as a game: 3 points per run, one less for each hint and each wrong guess.
+
+    folder: a hunt that `record_hunt` made; default: the course's.
+    """
+
+    def __init__(self, folder: str | Path = FOLDER):
+        self.folder = Path(folder)
+        self.records = load_hunt(self.folder)
+        self.planted = read_key(self.folder)
+        self.lost = dict.fromkeys(LETTERS, 0)
+        self.hinted = set()
+        self.wrong = set()
+        self.found = set()
+
+    def guess(self, **numbers: int | None) -> None:
+        """Judges guesses such as A=3, and prints the score. The same wrong guess costs once."""
+        for letter, number in numbers.items():
+            verdict = check_guess(letter, number, self.records, planted=self.planted)
+            if verdict:
+                self.found.add(letter)
+            elif number in SUSPECTS and (letter, number) not in self.wrong:
+                self.wrong.add((letter, number))
+                self.lost[letter] += letter not in self.found
+        print(f"score: {self.score} of {POINTS * len(LETTERS)}")
+
+    def hint(self, letter: str) -> None:
+        """Says which dial gives a run's bug away. It costs a point."""
+        suspect = SUSPECTS[self.planted[letter]]
+        if letter not in self.hinted | self.found:
+            self.hinted.add(letter)
+            self.lost[letter] += 1
+        print(f"{letter}: at step 1, compare {suspect.dial} with the healthy run")
+
+    @property
+    def score(self) -> int:
+        return sum(max(0, POINTS - self.lost[letter]) for letter in self.found)

@@ -1,15 +1,14 @@
-"""Figures of lesson 08: a method as its formula, a run of the plain loop, and the dials of the bug
-hunt."""
+"""Figures of lesson 08: a method as its formula, and the dials of the bug hunt."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
-from rlvr_helpers.evaluation import wilson_interval
 from rlvr_helpers.methods import METHODS, PAPER_SETTINGS, Method
 from rlvr_helpers.plots import house
 from rlvr_helpers.records import StepRecord
@@ -73,35 +72,27 @@ def name_of(method: Method) -> str:
     """What the four choices are called, as a sentence of one line."""
     same = [m for m in METHODS.values() if choices(m) == choices(method)]
     if same:
-        kind = same[0]
         extra = f" and a KL term of {method.kl_coef:g}" if method.kl_coef else ""
-        ranges = [
-            (m.clip_low, m.clip_high)
-            for m in (kind, *PAPER_SETTINGS.values())
-            if choices(m) == choices(kind)
-        ]
-        mine = (method.clip_low, method.clip_high)
-        where = next(
-            (
-                w
-                for r, w in zip(ranges, ("", ", the paper's range"), strict=False)
-                if _near(mine, r)
-            ),
-            None,
-        )
-        return (
-            f"This is {kind.name}{', with a range of your own' if where is None else where}{extra}"
-        )
-    nearest = min(
-        METHODS.values(),
-        key=lambda m: sum(a != b for a, b in zip(choices(m), choices(method), strict=True)),
-    )
-    different = [
-        WORDS[mine]
-        for mine, theirs in zip(choices(method), choices(nearest), strict=True)
-        if mine != theirs
-    ]
+        return f"This is {same[0].name}{_range_of(method, same[0])}{extra}"
+    nearest = min(METHODS.values(), key=lambda m: len(_unlike(method, m)))
+    different = [WORDS[choice] for choice in _unlike(method, nearest)]
     return f"No name of its own: {nearest.name} with {' and '.join(different)}"
+
+
+def _range_of(method: Method, kind: Method) -> str:
+    """Whose range a method of a known kind has; "" for the course's."""
+    papers = [m for m in PAPER_SETTINGS.values() if choices(m) == choices(kind)]
+    known = zip([kind, *papers], ("", ", the paper's range"), strict=False)
+    for each, words in known:
+        if _near((method.clip_low, method.clip_high), (each.clip_low, each.clip_high)):
+            return words
+    return ", with a range of your own"
+
+
+def _unlike(method: Method, other: Method) -> list[str]:
+    """The choices of a method that another does not make."""
+    pairs = zip(choices(method), choices(other), strict=True)
+    return [mine for mine, theirs in pairs if mine != theirs]
 
 
 def _near(a: tuple[float, float], b: tuple[float, float]) -> bool:
@@ -113,61 +104,56 @@ def method_formula(method: Method, max_tokens: int) -> Figure:
     title = name_of(method)
     fig, axes = house.figure(3.25, title, left=0.1, right=0.1, bottom=0.1, title_lines=2)
     axes[0, 0].set_axis_off()
-    ratio, symbol, ratio_words, letter = RATIO[method.ratio_level]
-    low = f"{1 - method.clip_low:.5g}"
-    high = f"{1 + method.clip_high:.5g}"
-    kl = rf"\;+\;{method.kl_coef:g}\;\mathrm{{KL}}" if method.kl_coef else ""
-    objective = rf"\min({symbol} A_i,\ \mathrm{{clip}}({symbol},\ {low},\ {high})\,A_i)"
-    total, total_words = SUMS[method.aggregation]
+    # The loss in the method's colour, and what its letters mean.
     color = house.color_of(title.removeprefix("This is ").partition(",")[0].partition(" and")[0])
-    _formula(
-        fig,
-        rf"$\mathrm{{loss}} \,=\, -\,{total}\ {objective}{kl}$",
-        0.25,
-        y=0.87,
-        size=12.5,
-        color=color,
-    )
+    _formula(fig, _loss(method), 0.25, y=0.87, size=12.5, color=color)
     _formula(fig, ADVANTAGE[method.advantage_scale][0], 0.25, y=1.5, size=12)
-    _formula(fig, ratio, 3.6, y=1.5, size=12)
+    _formula(fig, RATIO[method.ratio_level][0], 3.6, y=1.5, size=12)
     legend = (
         r"$d_{i,t}\,=\,$log-prob now minus log-prob when sampled;  $n_i$ tokens in row $i$;  $B$"
         r" rows"
     )
     budget = rf";  $L_{{\max}} = {max_tokens}$" if method.aggregation == "constant" else ""
     _formula(fig, legend + budget, 0.25, y=1.9, size=9)
-    height = fig.get_figheight()
-    fig.text(
-        0.1 / house.WIDTH,
-        1 - 2.32 / height,
-        "The same in TRL 1.16",
-        color=house.INK,
-        size=9.5,
-        weight="bold",
-        va="top",
-    )
+    # The same as arguments of TRL.
     config = trl_words(method, max_tokens)
+    _line(fig, "The same in TRL 1.16", 0.1, y=2.32, size=9.5, weight="bold")
     for i, line in enumerate(config):
-        fig.text(
-            0.25 / house.WIDTH,
-            1 - (2.58 + 0.185 * i) / height,
-            line,
-            color=house.INK,
-            size=9,
-            family="monospace",
-            va="top",
-        )
-    return house.finish(
-        fig,
-        "A method as a formula",
-        [
-            f"loss = - {total_words} of min({letter} A, clip({letter}, {low}, {high}) A)"
-            + (f" + {method.kl_coef:g} KL" if method.kl_coef else ""),
-            ADVANTAGE[method.advantage_scale][1],
-            ratio_words,
-            f"In TRL: {' '.join(config)}",
-        ],
-    )
+        _line(fig, line, 0.25, y=2.58 + 0.185 * i, size=9, family="monospace")
+    return house.finish(fig, "A method as a formula", _in_words(method, config))
+
+
+def _ends(method: Method) -> tuple[str, str]:
+    return f"{1 - method.clip_low:.5g}", f"{1 + method.clip_high:.5g}"
+
+
+def _loss(method: Method) -> str:
+    """The loss as mathematics."""
+    low, high = _ends(method)
+    symbol = RATIO[method.ratio_level][1]
+    kl = rf"\;+\;{method.kl_coef:g}\;\mathrm{{KL}}" if method.kl_coef else ""
+    objective = rf"\min({symbol} A_i,\ \mathrm{{clip}}({symbol},\ {low},\ {high})\,A_i)"
+    return rf"$\mathrm{{loss}} \,=\, -\,{SUMS[method.aggregation][0]}\ {objective}{kl}$"
+
+
+def _in_words(method: Method, config: Sequence[str]) -> list[str]:
+    """The loss, its parts and TRL's arguments, for the alternative text."""
+    low, high = _ends(method)
+    _, _, ratio_words, letter = RATIO[method.ratio_level]
+    total = SUMS[method.aggregation][1]
+    kl = f" + {method.kl_coef:g} KL" if method.kl_coef else ""
+    return [
+        f"loss = - {total} of min({letter} A, clip({letter}, {low}, {high}) A){kl}",
+        ADVANTAGE[method.advantage_scale][1],
+        ratio_words,
+        f"In TRL: {' '.join(config)}",
+    ]
+
+
+def _line(fig: Figure, text: str, x: float, y: float, size: float, **style: str) -> None:
+    """A line of text, `x` inches from the left and `y` from the top."""
+    place = x / house.WIDTH, 1 - y / fig.get_figheight()
+    fig.text(*place, text, color=house.INK, size=size, va="top", **style)
 
 
 def trl_words(method: Method, max_tokens: int) -> list[str]:
@@ -196,48 +182,6 @@ def _formula(
 @lru_cache(maxsize=256)
 def _outline(text: str, size: float) -> TextPath:
     return TextPath((0, 0), text, size=size)  # in points
-
-
-# --- a run of the plain loop
-
-
-def plain_run(rewards: Sequence[float], evaluations: Sequence[tuple[int, int, int]]) -> Figure:
-    """Mean reward of each step, and held-out evaluations as (step, right, problems) with Wilson's
-    interval."""
-    (_, right, problems), last = evaluations[0], evaluations[-1]
-    title = (
-        f"Held-out accuracy {house.percent(right / problems)} → {house.percent(last[1] / last[2])}"
-        f" in {last[0]} steps"
-    )
-    fig, axes = house.figure(2.6, title, right=1.55, bottom=0.55)
-    ax = axes[0, 0]
-    color = house.color_of("GRPO")
-    house.line(
-        ax, range(1, len(rewards) + 1), rewards, color=house.INK, linestyle=(0, (4, 1.2)), lw=1.4
-    )
-    said = []
-    for step, right, problems in evaluations:
-        low, high = wilson_interval(right, problems)
-        ax.plot([step] * 2, [low, high], color=color, lw=1.6)
-        ax.plot([step], [right / problems], "o", color=color, ms=6, clip_on=False)
-        said.append(
-            f"step {step}: {house.percent(right / problems)}, interval {house.percent(low)} to"
-            f" {house.percent(high)}"
-        )
-    ax.set(xlim=(-0.3, max(last[0], 1) + 0.3), ylim=(0, 1), xlabel="step")
-    house.percent_axis(ax.yaxis, 0.25)
-    texts = [(last[1] / last[2], "held-out, greedy", color)]
-    texts += [(rewards[-1], "mean reward", house.INK)] if rewards else []
-    texts.sort()
-    for (_, text, ink), y in zip(
-        texts, house.spread([t[0] for t in texts], 0.09, 0, 1), strict=True
-    ):
-        ax.text(1.03, y, text, transform=ax.get_yaxis_transform(), color=ink, size=9.5, va="center")
-    if rewards:
-        said.append(
-            f"mean reward {rewards[0]:.2f} at step 1, {rewards[-1]:.2f} at step {len(rewards)}"
-        )
-    return house.finish(fig, "A run of the plain loop", said)
 
 
 # --- the dials of the bug hunt
@@ -291,31 +235,39 @@ class HuntDashboard:
             title_lines=1,
         )
         self.lines = []
-        for ax, (name, field, second, scale, low, high) in zip(axes.flat, DIALS, strict=True):
-            house.heading(ax, name, size=8.5)
-            ax.set(yscale=scale, ylim=(low, high), xlim=(0.5, steps + 0.5))
-            ax.minorticks_off()
-            ax.tick_params(labelsize=8)
-            ax.set_yticks([low, high] if scale == "log" else [low, (low + high) / 2, high])
-            ax.set_yticklabels(
-                [f"{tick:.3g}".replace("e+0", "e").replace("e-0", "e-") for tick in ax.get_yticks()]
-            )
-            ax.set_xticks([1, steps] if ax in axes[2] else [])
-            for key, dots in ((field, False), *([(second, True)] if second else [])):
-                grey = ax.plot([], [], color=house.INK, lw=1.2, linestyle=":" if dots else "-")[0]
-                blue = ax.plot(
-                    [],
-                    [],
-                    color=house.color_of("GRPO"),
-                    lw=2,
-                    linestyle=":" if dots else "-",
-                    clip_on=False,
-                )[0]
-                usual = self.values(healthy, key, low, high)
-                grey.set_data(range(1, len(usual) + 1), usual)
-                self.lines.append((blue, key, low, high))
+        for ax, dial in zip(axes.flat, DIALS, strict=True):
+            self._panel(ax, *dial, steps=steps)
         for ax in axes[2]:
+            ax.set_xticks([1, steps])
             ax.set_xlabel("step", labelpad=-8)
+
+    def _panel(
+        self,
+        ax: Axes,
+        name: str,
+        field: str,
+        second: str | None,
+        scale: str,
+        low: float,
+        high: float,
+        steps: int,
+    ) -> None:
+        """The axes of a dial, the healthy run in grey, and a blue line for the run to be shown."""
+        house.heading(ax, name, size=8.5)
+        ax.set(yscale=scale, ylim=(low, high), xlim=(0.5, steps + 0.5))
+        ax.minorticks_off()
+        ax.tick_params(labelsize=8)
+        ax.set_yticks([low, high] if scale == "log" else [low, (low + high) / 2, high])
+        ax.set_yticklabels(
+            [f"{tick:.3g}".replace("e+0", "e").replace("e-0", "e-") for tick in ax.get_yticks()]
+        )
+        ax.set_xticks([])
+        blue = house.color_of("GRPO")
+        for key, style in ((field, "-"), *([(second, ":")] if second else [])):
+            usual = self.values(self.healthy, key, low, high=high)
+            ax.plot(range(1, len(usual) + 1), usual, color=house.INK, lw=1.2, linestyle=style)
+            line = ax.plot([], [], color=blue, lw=2, linestyle=style, clip_on=False)[0]
+            self.lines.append((line, key, low, high))
 
     def values(self, name: str, field: str, low: float, high: float) -> list[float]:
         """A dial of a run within its scale, since a KL of 0 has no logarithm; gaps where it was not

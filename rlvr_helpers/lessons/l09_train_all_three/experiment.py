@@ -2,15 +2,19 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from rlvr_helpers.evaluation import t_interval
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
-from rlvr_helpers.models import Policy
+from rlvr_helpers.models import Policy, load_policy
 from rlvr_helpers.paths import DATA
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.records import StepRecord
+from rlvr_helpers.study.runs import Run
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import train
 
@@ -28,6 +32,7 @@ SETTINGS = TrainSettings(
     track_kl=False,
 )
 EVAL_COUNT = 400
+UNDECIDED = "cannot be told apart"
 # Each method as it is used, and controls: one method with the range of the other.
 ARMS = {
     "GRPO": GRPO,
@@ -66,12 +71,23 @@ class Cell:
         )
 
 
-def run_cell(cell: Cell, policy: Policy) -> Iterator[StepRecord]:
+def run_cell(
+    cell: Cell, policy: Policy, eval_count: int = EVAL_COUNT, eval_every: int = 1
+) -> Iterator[StepRecord]:
     """Trains the policy as the cell says, in place; a record after each rollout."""
-    test = load_problems("test")[:EVAL_COUNT]
     return train(
-        policy, load_problems("train"), cell.method, settings=cell.settings, eval_problems=test
+        policy,
+        load_problems("train"),
+        cell.method,
+        settings=replace(cell.settings, eval_every=eval_every),
+        eval_problems=load_problems("test")[:eval_count],
     )
+
+
+def run_live(arm: str, seed: int, count: int = 200) -> Iterator[StepRecord]:
+    """The decisive run of an arm, short enough for a lesson: it is evaluated at the end only."""
+    cell = Cell(arm, seed=seed)
+    return run_cell(cell, load_policy("tiny"), eval_count=count, eval_every=SETTINGS.steps)
 
 
 def summary(records: list[StepRecord]) -> dict:
@@ -102,3 +118,90 @@ def recorded_stress(path: Path | None = None) -> dict[Cell, dict]:
     lines = (path or DATA / "runs" / "stress" / "runs.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in lines.splitlines()]
     return {Cell(**row["cell"]): row for row in rows if "cell" in row}
+
+
+def of_arm(recorded: dict[Cell, dict], arm: str, **same: object) -> dict[int, dict]:
+    """seed -> the run of an arm; `same` chooses other cells than the decisive ones."""
+    wanted = Cell(arm, **same)
+    return {cell.seed: run for cell, run in recorded.items() if replace(cell, seed=0) == wanted}
+
+
+def differences(recorded: dict[Cell, dict], first: str, second: str, **same: object) -> list[float]:
+    """Final accuracy of the first arm less that of the second, in points, for each shared seed."""
+    runs, others = (of_arm(recorded, arm, **same) for arm in (first, second))
+    shared = sorted(runs.keys() & others.keys())
+    return [100 * (runs[seed]["accuracy"][-1] - others[seed]["accuracy"][-1]) for seed in shared]
+
+
+def t_quantile(level: float, freedom: int) -> float:
+    """t such that Student's distribution has `level` of its mass between -t and t.
+
+    With x = sqrt(freedom) tan(angle) its density is cos(angle) ** (freedom - 1).
+    """
+    angle = np.linspace(0, np.pi / 2, 100_001)
+    heights = np.cos(angle) ** (freedom - 1)
+    mass = np.concatenate([[0.0], np.cumsum((heights[1:] + heights[:-1]) / 2)])
+    return math.sqrt(freedom) * math.tan(np.interp(level, mass / mass[-1], angle))
+
+
+def corrected_interval(values: list[float], tests: int = 1) -> tuple[float, float, float]:
+    """Mean and t-interval of paired differences; NaN bounds for one. With `tests` intervals read at
+    once, all of them hold their true value in at least 95 of 100 repetitions (Bonferroni)."""
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return mean, math.nan, math.nan
+    sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    half = t_quantile(1 - 0.05 / tests, len(values) - 1) * sd / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def differences_table(recorded: dict[Cell, dict], pairs: list[tuple[str, str]]) -> str:
+    """A line per pair of arms: the mean difference, its interval, and the corrected one."""
+    lines = [f"{'':<36}seeds   mean   interval         corrected for {len(pairs)} pairs"]
+    for first, second in pairs:
+        found = differences(recorded, first, second)
+        mean, low, high = corrected_interval(found)
+        _, wide_low, wide_high = corrected_interval(found, len(pairs))
+        verdict = "differ" if wide_low > 0 or wide_high < 0 else UNDECIDED
+        lines.append(
+            f"{first + ' - ' + second:<36}{len(found):>4}  {mean:>+6.1f}"
+            f"  [{low:+.1f}, {high:+.1f}]".ljust(67)
+            + f"[{wide_low:+.1f}, {wide_high:+.1f}] {verdict}"
+        )
+    return "\n".join(lines)
+
+
+def intervals_over_time(
+    results: dict[str, list[Run]], pairs: list[tuple[str, str]]
+) -> Iterator[tuple[str, int, tuple[float, float, float]]]:
+    """(pair, step, paired interval in points) at each evaluation that all seeds of a pair have."""
+    for first, second in pairs:
+        curves = [[accuracies(run) for run in results[name]] for name in (first, second)]
+        steps = set.intersection(*(set(found) for runs in curves for found in runs))
+        for step in sorted(steps):
+            found = [100 * (a[step] - b[step]) for a, b in zip(*curves, strict=True)]
+            yield f"{first} - {second}", step, corrected_interval(found)
+
+
+def accuracies(run: Run) -> dict[int, float]:
+    """step -> held-out accuracy after it."""
+    return {record.step: record.eval.accuracy for record in run.records if record.eval}
+
+
+def winner(differences: Mapping[str, Sequence[float]]) -> str:
+    """The method whose paired intervals with all others lie above 0, else UNDECIDED.
+
+    differences: "GRPO - GSPO" -> one difference per seed, as `study.paired_differences` gives them.
+    """
+    beaten = {}
+    for pair, values in differences.items():
+        first, second = pair.split(" - ")
+        beaten.setdefault(first, set())
+        beaten.setdefault(second, set())
+        _, low, high = t_interval(list(values))
+        if low > 0:
+            beaten[first].add(second)
+        if high < 0:
+            beaten[second].add(first)
+    alone = [name for name, others in beaten.items() if len(others) == len(beaten) - 1 > 0]
+    return alone[0] if alone else UNDECIDED

@@ -42,20 +42,8 @@ def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> F
         ax.set(xlim=(0, 1), ylim=(bottom + 0.7, -0.7))
         house.percent_axis(ax.xaxis, 0.25)
     for name in names:
-        middle = float(
-            np.mean([y for row, y in zip(rows, places, strict=True) if row.method == name])
-        )
-        axes[0, 0].annotate(
-            name,
-            (0, middle),
-            (-88, 0),
-            ("axes fraction", "data"),
-            "offset points",
-            va="center",
-            color=house.color_of(name),
-            weight="bold",
-            size=9.5,
-        )
+        mine = [y for row, y in zip(rows, places, strict=True) if row.method == name]
+        _name_beside(axes[0, 0], name, float(np.mean(mine)))
     house.note(
         fig,
         "Hollow: before training; filled: after. Bars: 95\xa0% Wilson interval of one evaluation.",
@@ -84,18 +72,11 @@ def difference_intervals(
     lines = []
     ax.axvline(0, color=house.INK, lw=1)
     for y, (pair, (mean, low, high)) in enumerate(found.items()):
-        ax.plot(
-            differences[pair],
-            [y + 0.17] * len(differences[pair]),
-            "o",
-            ms=5,
-            mfc="none",
-            mec=house.INK,
-        )
-        ax.plot(
-            [low, high], [y - 0.1] * 2, color=house.color_of("GRPO"), lw=2, solid_capstyle="butt"
-        )
-        ax.plot([mean], [y - 0.1], "D", ms=6, color=house.color_of("GRPO"))
+        values = differences[pair]
+        blue = house.color_of("GRPO")
+        ax.plot(values, [y + 0.17] * len(values), "o", ms=5, mfc="none", mec=house.INK)
+        ax.plot([low, high], [y - 0.1] * 2, color=blue, lw=2, solid_capstyle="butt")
+        ax.plot([mean], [y - 0.1], "D", ms=6, color=blue)
         interval = (
             f"95 % interval {low:+.1f} to {high:+.1f}"
             if math.isfinite(low)
@@ -117,8 +98,74 @@ def difference_intervals(
     return house.finish(fig, "Paired differences between methods", lines)
 
 
+def stress_curves(arms: Mapping[str, Sequence[dict]]) -> Figure:
+    """Held-out accuracy after each rollout of the recorded stress runs.
+
+    arms: method name -> its runs, as `experiment.recorded_stress` gives them. Thin: seeds; thick:
+    their mean.
+    """
+    fig, axes = house.figure(2.7, "Held-out accuracy, 32 updates per rollout", right=1.6)
+    ax = axes[0, 0]
+    ends = []
+    lines = []
+    for name, runs in arms.items():
+        color = house.color_of(name)
+        curves = np.array([run["accuracy"] for run in runs])
+        steps = range(curves.shape[1])
+        for curve in curves:
+            ax.plot(steps, curve, color=color, lw=0.7, alpha=0.45)
+        mean = curves.mean(axis=0)
+        style = house.STYLES.get(name, house.OTHER)["linestyle"]
+        ax.plot(steps, mean, color=color, lw=2.4, linestyle=style)
+        ends.append((name, mean[-1], f"{name} {house.percent(mean[-1])}"))
+        lines.append(f"{name}: {house.percent(mean[-1])} at the end, mean of {len(runs)} seeds")
+    ax.set(ylim=(0, 1), xlabel="rollouts")
+    house.percent_axis(ax.yaxis, 0.25)
+    house.spread_labels(ax, ends)
+    return house.finish(fig, "Accuracy under stress", lines)
+
+
+def arm_accuracies(arms: Mapping[str, Sequence[dict]]) -> Figure:
+    """The last held-out accuracy of each recorded stress run: a row per arm, a circle per seed, a
+    diamond for the mean. The label says on what share the clip binds."""
+    fig, axes = house.figure(
+        1.2 + 0.42 * len(arms), "Held-out accuracy after 8 rollouts, by arm", left=2.75
+    )
+    ax = axes[0, 0]
+    labels = []
+    lines = []
+    for y, (name, runs) in enumerate(arms.items()):
+        color = house.color_of(name.rstrip("0123456789./ "))
+        ends = [run["accuracy"][-1] for run in runs]
+        bound = house.percent(float(np.mean([run["clipped"] for run in runs])), digits=2)
+        ax.plot(ends, [y] * len(ends), "o", ms=5, mfc="none", mec=color)
+        ax.plot([np.mean(ends)], [y], "D", ms=7, color=color)
+        labels.append(f"{name} (binds on {bound})")
+        lines.append(f"{name}: mean {house.percent(float(np.mean(ends)))} of {len(ends)} seeds")
+    house.rows_axis(ax, range(len(arms)), labels)
+    ax.set(xlim=(0, 1), ylim=(len(arms) - 0.4, -0.6))
+    house.percent_axis(ax.xaxis, 0.25)
+    house.note(fig, "Share of tokens (GRPO, Dr. GRPO) or sequences (GSPO) on which the clip binds.")
+    return house.finish(fig, "Final accuracy under stress", lines)
+
+
 def _label(row: Row) -> str:
     return f"seed {row.seed}" + (f", step {row.step}" if row.stopped else "")
+
+
+def _name_beside(ax: Axes, name: str, y: float) -> None:
+    """A method's name in its colour, left of its rows."""
+    ax.annotate(
+        name,
+        (0, y),
+        (-88, 0),
+        ("axes fraction", "data"),
+        "offset points",
+        va="center",
+        color=house.color_of(name),
+        weight="bold",
+        size=9.5,
+    )
 
 
 def _before_after(ax: Axes, y: float, row: Row, kind: str) -> None:
