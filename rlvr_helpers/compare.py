@@ -37,6 +37,7 @@ from rlvr_helpers.study.recipes import (
 )
 from rlvr_helpers.study.runs import Run
 from rlvr_helpers.study.tables import format_differences, format_table, table_rows
+from rlvr_helpers.study.trackers import TRACKERS, tracked
 from rlvr_helpers.train_settings import TrainSettings
 
 log = logging.getLogger("rlvr_helpers.compare")
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(presets.describe_corrections(tuple(options.without)))
             return 0
         comparison = comparison_of(options)
-        results = run_with_progress_bar(comparison)
+        results = run_with_progress_bar(comparison, tracker_of(options))
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -136,6 +137,7 @@ def add_how(add: Callable) -> None:
         choices=tuple(DTYPES),
         help="of matrix products; default: what suits the device",
     )
+    add("--track", choices=tuple(TRACKERS), help="also into this tracker, if it is installed")
     add(
         "--corrections",
         action="store_true",
@@ -224,7 +226,18 @@ def read_settings(pairs: list[str]) -> dict:
 STOPPING = "stopping after the step under way; once more: at once, without what was not saved yet"
 
 
-def run_with_progress_bar(comparison: Comparison) -> dict[str, list[Run]]:
+def tracker_of(options: argparse.Namespace) -> Callable | None:
+    """The tracker that is asked for. TensorBoard's files lie in the folder `board` of --out."""
+    if options.track is None:
+        return None
+    return TRACKERS[options.track](
+        Path(options.out) / "board" if options.track == "tensorboard" else Path(options.out).name
+    )
+
+
+def run_with_progress_bar(
+    comparison: Comparison, tracker: Callable | None = None
+) -> dict[str, list[Run]]:
     """Runs a comparison with a progress bar, and a line in `log.txt` for each step."""
     out = Path(comparison.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -240,7 +253,8 @@ def run_with_progress_bar(comparison: Comparison) -> dict[str, list[Run]]:
             tqdm(total=total, unit="step") as bar,
             finishing_steps(lambda: bar.write(STOPPING)) as interrupted,
         ):
-            for progress in run_comparison(comparison, results):
+            trackers = [] if tracker is None else [tracker]
+            for progress in tracked(run_comparison(comparison, results), *trackers):
                 record = progress.record
                 bar.update(progress.done - bar.n)
                 bar.set_description(

@@ -14,14 +14,18 @@ process divides by its own tokens.
 import copy
 import importlib.util
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, TrainerCallback
 
 from rlvr_helpers.methods import Method
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
-from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.rewards import correctness_reward, score_completion
 from rlvr_helpers.sampling import encode_prompts
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import problems_of_step
@@ -76,14 +80,19 @@ def trl_config(method: Method, max_tokens: int) -> dict:
     return config
 
 
-def trl_train_config(method: Method, settings: TrainSettings, processes: int = 1) -> dict:
+def trl_train_config(
+    method: Method,
+    settings: TrainSettings,
+    processes: int = 1,
+    compute_dtype: torch.dtype = torch.float32,
+) -> dict:
     """All keyword arguments of GRPOConfig for a method and settings, but for the folder and the
     device.
 
     A rollout is cut into `minibatches` steps and gone through `epochs` times; the rows of a step
     are dealt out evenly to the processes. GRPOConfig has no learning rate like
-    `TrainSettings.rate`; `tools/train_with_trl.py` brings it. Products are in float32 (bf16=False):
-    TRL's own switch changes that. Raises ValueError where the rows cannot be dealt out, on
+    `TrainSettings.rate`; `make_trainer` brings it. compute_dtype: of matrix products; the weights
+    stay in float32. Raises ValueError where the rows cannot be dealt out, on
     `micro_batch_tokens`, and where `trl_config` does.
     """
     if settings.micro_batch_tokens:
@@ -113,7 +122,8 @@ def trl_train_config(method: Method, settings: TrainSettings, processes: int = 1
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,
-        "bf16": False,
+        "bf16": compute_dtype == torch.bfloat16,
+        "fp16": compute_dtype == torch.float16,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "disable_dropout": True,
         "ddp_find_unused_parameters": False,
@@ -150,19 +160,20 @@ COMMAND = "python -m rlvr_helpers.tools.train_with_trl"
 
 def training_rows(
     policy: Policy, problems: list[Problem], settings: TrainSettings
-) -> dict[str, list[str]]:
+) -> dict[str, list]:
     """TRL's columns, a row for each prompt of the whole run: `prompt`, through the chat template
-    already, and `answer`.
+    already, `answer`, and `row`, the problem's number.
 
     Raises ValueError where TRL would read a prompt as other tokens than `encode_prompts`: it calls
     the tokenizer in a way that adds special tokens, and a template that writes them as well would
     have them twice.
     """
-    rows = [
-        problem
+    order = [
+        row
         for step in range(1, settings.steps + 1)
-        for problem in problems_of_step(problems, step, settings)
+        for row in problems_of_step(list(range(len(problems))), step, settings)
     ]
+    rows = [problems[row] for row in order]
     prompts = [format_prompt(policy, problem.question) for problem in rows]
     for prompt in dict.fromkeys(prompts):
         ours = encode_prompts(policy, [prompt])[0][0].tolist()
@@ -173,13 +184,27 @@ def training_rows(
                 f" {theirs[:8]} instead of {ours[:8]} at its start. Switch that off in the model's"
                 " tokenizer_config.json (add_bos_token, add_eos_token)"
             )
-    return {"prompt": prompts, "answer": [problem.answer for problem in rows]}
+    return {"prompt": prompts, "answer": [str(problem.answer) for problem in rows], "row": order}
 
 
 def correctness(completions: list[str], answer: list[str], **_) -> list[float]:
     """`correctness_reward` as TRL calls a reward function: with lists, and with every column of the
     rows by its name."""
     return [correctness_reward(text, gold) for text, gold in zip(completions, answer, strict=True)]
+
+
+def paid_by(scorer: Callable[..., Any], problems: list[Problem]) -> Callable[..., list[float]]:
+    """A scorer as TRL calls a reward function. Its parts are logged apart, as `parts/NAME`."""
+
+    def scored(completions: list[str], row: list[int], log_metric: Callable, **_) -> list[float]:
+        pairs = zip(completions, row, strict=True)
+        scores = [score_completion(scorer, text, problems[number]) for text, number in pairs]
+        for name in scores[0].parts if scores else ():
+            log_metric(f"parts/{name}", sum(score.parts[name] for score in scores) / len(scores))
+        return [score.reward for score in scores]
+
+    scored.__name__ = getattr(scorer, "__name__", "scorer")
+    return scored
 
 
 class ProgressLine(TrainerCallback):
@@ -189,9 +214,11 @@ class ProgressLine(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **_):
         if state.is_world_process_zero and "reward" in (logs or {}):
             updates = args.logging_steps
+            parts = [name for name in logs if name.startswith("parts/")]
+            named = "".join(f", {name.removeprefix('parts/')} {logs[name]:.3f}" for name in parts)
             print(
                 f"step {state.global_step // updates} of {state.max_steps // updates}: reward"
-                f" {logs['reward']:.3f}, loss {logs['loss']:.4f}, clip"
+                f" {logs['reward']:.3f}{named}, loss {logs['loss']:.4f}, clip"
                 f" {logs['clip_ratio/region_mean']:.4f}, length"
                 f" {logs['completions/mean_length']:.1f}, gradient norm {logs['grad_norm']:.3f}",
                 flush=True,
@@ -203,16 +230,19 @@ def make_trainer(
     problems: list[Problem],
     method: Method,
     settings: TrainSettings,
-    out,
+    out: str | Path,
     use_cpu: bool = True,
-    rollout_func=None,
-    **changes,
+    rollout_func: Callable | None = None,
+    scorer: Callable[..., float | dict[str, float]] | None = None,
+    reward_func: Callable[..., list[float]] | None = None,
+    **changes: object,
 ):
     """A GRPOTrainer that trains the policy's model in place. The number of processes is the
     launcher's.
 
-    rollout_func: TRL's own, for completions that the model did not sample. changes: other arguments
-    of GRPOConfig. Raises ValueError on settings that TRL cannot follow, and where it would end or
+    rollout_func: TRL's own, for completions that the model did not sample. scorer: as in `train`.
+    reward_func: a reward function as TRL calls it, instead of a scorer. changes: other arguments of
+    GRPOConfig. Raises ValueError on settings that TRL cannot follow, and where it would end or
     fill completions with other tokens.
     """
     require_trl()
@@ -233,7 +263,7 @@ def make_trainer(
     trainer = Trainer(
         model=policy.model,
         args=GRPOConfig(output_dir=str(out), use_cpu=use_cpu, **config),
-        reward_funcs=correctness,
+        reward_funcs=reward_func or (paid_by(scorer, problems) if scorer else correctness),
         train_dataset=rows,
         processing_class=tokenizer_with_pad(policy),
         callbacks=[ProgressLine()],
@@ -271,16 +301,20 @@ def require_trl() -> None:
             )
 
 
+class OneOfSeveral(ValueError):
+    """`accelerate launch` was asked for several processes and started one."""
+
+
 def processes() -> int:
     """How many processes train together: what `accelerate launch` or `torchrun` started, else 1.
 
-    Raises ValueError where `accelerate launch` was asked for several and started one, as it does
+    Raises OneOfSeveral where `accelerate launch` was asked for several and started one, as it does
     without GPUs.
     """
     by_accelerate = "ACCELERATE_MIXED_PRECISION" in os.environ
     if by_accelerate and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
-        raise ValueError(
-            "accelerate was asked for several processes and started one: it starts several on GPUs"
-            f" alone. For two on CPUs: torchrun --nproc-per-node 2{COMMAND.removeprefix('python')}"
+        raise OneOfSeveral(
+            "accelerate was asked for several processes and started one: it starts several only on"
+            f" GPUs. For two on CPUs: torchrun --nproc-per-node 2{COMMAND.removeprefix('python')}"
         )
     return int(os.environ.get("WORLD_SIZE", "1"))

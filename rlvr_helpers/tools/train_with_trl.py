@@ -1,34 +1,38 @@
 """On to an engine that others use: the course's method, model, problems and settings, trained by
 TRL's GRPOTrainer.
 
-    python -m rlvr_helpers.tools.train_with_trl --model tiny --method gspo --steps 60 --out runs/trl
-    accelerate launch --num_processes 2 -m rlvr_helpers.tools.train_with_trl --model qwen2.5-0.5b
-    --out runs/trl torchrun --nproc-per-node 2 -m rlvr_helpers.tools.train_with_trl --model tiny
-    --out runs/trl
+    python -m rlvr_helpers.tools.train_with_trl --method gspo --steps 60 --out runs/trl
+    accelerate launch --num_processes 2 -m rlvr_helpers.tools.train_with_trl --out runs/trl
+    torchrun --nproc-per-node 2 -m rlvr_helpers.tools.train_with_trl --model tiny --out runs/trl
 
-One process; two GPUs; two processes on a CPU, of which `accelerate launch` starts one only. Each
-process holds the whole model and its share of the rows. `load_policy("runs/trl/model")` reads what
-was trained.
+The first is one process, the second two GPUs, the third two processes on a CPU (of which
+`accelerate launch` starts only one). Each process holds the whole model and its share of the rows.
+`load_policy("runs/trl/model")` reads what was trained. A scorer of your own, its problems and your
+method are given as to `rlvr_helpers.compare`.
 
 Each step has the problems and the learning rate that `training.train` would give it. Three things
-differ: TRL draws its own noise; it shuffles the rows of a rollout, so that a mini-batch is not made
-of whole groups; and its weight decay, 0 here, spares biases and norms.
+differ. TRL draws its own noise. It shuffles the rows of a rollout, so that a mini-batch is not made
+of whole groups. Its weight decay, 0 here, spares biases and norms.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from rlvr_helpers.compare import PROBLEMS, read_settings
+from rlvr_helpers.engine.large import DTYPES, best_compute_dtype
+from rlvr_helpers.engine.names import load_by_name
 from rlvr_helpers.evaluation import Evaluation, evaluate
-from rlvr_helpers.methods import METHODS, method_by_name
+from rlvr_helpers.methods import METHODS, Method, method_by_name, method_from_text
 from rlvr_helpers.models import KNOWN, load_policy, save_policy
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.study.recipes import settings_for
-from rlvr_helpers.study.trl import COMMAND, make_trainer, require_trl
+from rlvr_helpers.study.trl import COMMAND, OneOfSeveral, make_trainer, processes, require_trl
 from rlvr_helpers.train_settings import TrainSettings
 
 WHOLE_NUMBERS = (
@@ -40,7 +44,10 @@ WHOLE_NUMBERS = (
     "max_tokens",
     "micro_batch_rows",
     "seed",
+    "warmup_steps",
+    "decay_steps",
 )
+NUMBERS = ("learning_rate", "temperature")
 
 
 def is_main() -> bool:
@@ -65,10 +72,16 @@ def print_accuracy(when: str, evaluation: Evaluation) -> None:
     )
 
 
-def run(options: argparse.Namespace, settings: TrainSettings) -> None:
+def run(
+    options: argparse.Namespace,
+    settings: TrainSettings,
+    reward_func: Callable[..., list[float]] | None = None,
+) -> None:
     """The whole run of the command line. Only the main process evaluates, saves and prints."""
     require_trl()
-    method = method_by_name(options.method)
+    processes()  # said before anything is loaded
+    method = read_method(options.method)
+    scorer = load_by_name(options.scorer, "scorer") if options.scorer else None
     out = Path(options.out)
     if (out / "model").exists():
         raise ValueError(
@@ -76,69 +89,112 @@ def run(options: argparse.Namespace, settings: TrainSettings) -> None:
             " it away"
         )
     out.mkdir(parents=True, exist_ok=True)
-    # The trainer moves it to the device of its process.
+    # What is trained, on which problems. The trainer moves it to the device of its process.
     policy = load_policy(options.model, device="cpu")
-    train, test = (
-        load_problems(split, options.problems or policy.problems) for split in ("train", "test")
-    )
-    # TRL's trainer with our settings.
+    source = options.problems or policy.problems
+    train, test = (load_problems(split, source, scorer is None) for split in ("train", "test"))
     trainer = make_trainer(
-        policy, train, method, settings=settings, out=out, use_cpu=on_cpu(options.model)
+        policy,
+        train,
+        method,
+        settings=settings,
+        out=out,
+        use_cpu=on_cpu(options.model),
+        scorer=scorer,
+        reward_func=reward_func,
+        **config_of(options, settings),
     )
-    # Evaluate, train, evaluate, save.
-    held_out = test[: options.eval_count]
+    # Training, between two evaluations.
+    evaluated = {"problems": test[: options.eval_count], "max_tokens": settings.max_tokens}
     if is_main():
-        print_accuracy("before", evaluate(policy, held_out, settings.max_tokens))
-    trainer.train()
+        print_accuracy("before", evaluate(policy, **evaluated, scorer=scorer))
+    trainer.train(resume_from_checkpoint=any(out.glob("checkpoint-*")))
     trainer.save_state()
     if is_main():
-        print_accuracy("after", evaluate(policy, held_out, settings.max_tokens))
+        print_accuracy("after", evaluate(policy, **evaluated, scorer=scorer))
         folder = save_policy(policy, out / "model")
         print(f'saved: load_policy("{folder.as_posix()}")')
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
 
 
+def read_method(text: str) -> Method:
+    """A method by its short name, or one of your own, as in `compare --method`."""
+    return method_from_text(text) if "=" in text else method_by_name(text)
+
+
+def config_of(options: argparse.Namespace, settings: TrainSettings) -> dict[str, object]:
+    """The arguments of GRPOConfig that are no part of method and settings."""
+    device = "cpu" if on_cpu(options.model) else "cuda"
+    compute = DTYPES[options.compute] if options.compute else best_compute_dtype(device)
+    config = {"report_to": options.report_to}
+    config |= {"bf16": compute == torch.bfloat16, "fp16": compute == torch.float16}
+    if options.save_every:
+        updates = settings.epochs * settings.minibatches
+        config |= {"save_strategy": "steps", "save_steps": options.save_every * updates}
+        config |= {"save_total_limit": 1}
+    return config
+
+
 def settings_of(options: argparse.Namespace) -> TrainSettings:
-    """The settings that suit the model, with what the command line says. A budget of tokens becomes
-    8 rows, since TRL counts rows."""
+    """What suits the model, with what the command line says. A budget of tokens becomes 8 rows,
+    since TRL counts rows."""
     settings = settings_for(options.model)
     if settings.micro_batch_tokens:
         settings = replace(settings, micro_batch_tokens=None, micro_batch_rows=8)
-    names = ("learning_rate", "gradient_checkpointing", "eight_bit_optimizer", *WHOLE_NUMBERS)
+    names = ("gradient_checkpointing", "eight_bit_optimizer", *NUMBERS, *WHOLE_NUMBERS)
     given = {name: getattr(options, name) for name in names}
-    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(settings, **given, **read_settings(options.set))
 
 
-def main(arguments: list[str] | None = None) -> int:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="tiny", help=f"{', '.join(KNOWN)}, or a folder")
-    parser.add_argument(
-        "--problems", help="tiny, arithmetic, gsm8k, or a folder; default: what suits the model"
+    add = parser.add_argument
+    add("--model", default="tiny", help=f"{', '.join(KNOWN)}, or a folder")
+    add("--problems", help=PROBLEMS)
+    add("--scorer", metavar="MODULE:FUNCTION", help="a scorer of your own, as in compare")
+    add(
+        "--method",
+        default="grpo",
+        help=f"one of {', '.join(METHODS)}, or one of your own, as in compare",
     )
-    parser.add_argument("--method", default="grpo", help=f"one of {', '.join(METHODS)}")
-    parser.add_argument(
-        "--out", required=True, help="folder for the trained model and TRL's trainer_state.json"
+    add("--out", required=True, help="folder for the trained model and TRL's trainer_state.json")
+    add("--save-every", type=int, help="steps between checkpoints; the same command resumes them")
+    add("--report-to", default="none", help="a tracker of TRL, as tensorboard or trackio")
+    add(
+        "--compute",
+        choices=tuple(DTYPES),
+        help="of matrix products; default: what suits the device",
     )
-    parser.add_argument(
-        "--eval-count", type=int, default=200, help="held-out problems that are evaluated"
-    )
-    parser.add_argument(
-        "--learning-rate", type=float, help="default of this and all below: what suits the model"
-    )
+    add("--eval-count", type=int, default=200, help="held-out problems that are evaluated")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="any of TrainSettings")
+    for name in NUMBERS:
+        add(f"--{name.replace('_', '-')}", type=float, help="default: what suits the model")
     for name in WHOLE_NUMBERS:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
-    parser.add_argument("--gradient-checkpointing", action="store_true", default=None)
-    parser.add_argument("--eight-bit-optimizer", action="store_true", default=None)
-    options = parser.parse_args(arguments)
+        add(f"--{name.replace('_', '-')}", type=int)
+    add("--gradient-checkpointing", action="store_true", default=None)
+    add("--eight-bit-optimizer", action="store_true", default=None)
+    return parser
+
+
+def main(
+    arguments: list[str] | None = None, reward_func: Callable[..., list[float]] | None = None
+) -> int:
+    """The command line. reward_func: paid instead of the scorer, as TRL calls it."""
+    options = parser().parse_args(arguments)
     try:
-        run(options, settings_of(options))
+        run(options, settings_of(options), reward_func)
+    except OneOfSeveral as error:
+        # 0, since accelerate answers any other number with a traceback of its own
+        print(f"nothing was trained: {error}", file=sys.stderr)
+        return 0
     except (ValueError, OSError, RuntimeError) as error:
         # Every process says it, since the launcher ends the others at the first exit.
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; nothing was saved", file=sys.stderr)
+        print("\nstopped; only what --save-every saved is kept", file=sys.stderr)
         return 130
     return 0
 

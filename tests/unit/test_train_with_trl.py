@@ -162,13 +162,15 @@ def test_a_tokenizer_that_would_add_its_special_tokens_again_is_refused(problems
 
 
 @needs_trl
-def test_trls_own_rollout_reads_ends_and_fills_as_ours_does(problems, tmp_path, monkeypatch):
+def test_trls_own_rollout_reads_ends_and_fills_as_ours_does(problems, tmp_path):
     """One rollout of TRL. The tokenizer pads with its end token, as Qwen's does: TRL must not."""
     policy, seen = make_policy(make_model(), make_tokenizer(pad_token="<end>")), {}
-    monkeypatch.setattr(
-        trl_study, "correctness", lambda **columns: seen.update(columns) or [0.0] * 12
-    )
-    trainer = make_trainer(policy, problems, GRPO, SMALL, tmp_path)
+
+    def noting(**columns):
+        seen.update(columns)
+        return [0.0] * 12
+
+    trainer = make_trainer(policy, problems, GRPO, SMALL, tmp_path, reward_func=noting)
     rows = [row for row in trainer.train_dataset for _ in range(4)][:12]
     inputs = trainer._generate_and_score_completions(rows)
     assert seen["prompts"] == [row["prompt"] for row in rows] and seen["answer"] == [
@@ -254,7 +256,7 @@ def test_it_learns_and_what_it_saved_is_what_it_measured(tmp_path, capsys):
 @needs_trl
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["grpo", "dr_grpo", "dapo"])
-def test_the_other_methods_train_too(method, problems, tmp_path, capsys, monkeypatch):
+def test_the_other_methods_train_too(method, problems, tmp_path, capsys):
     """Two steps of a random model with three end tokens, from a folder and on problems from a
     folder. The reward is one that it gets at times; it sees the prompts in the order of our own
     training."""
@@ -264,7 +266,6 @@ def test_the_other_methods_train_too(method, problems, tmp_path, capsys, monkeyp
         asked.extend(prompts)
         return [len(text) % 2 for text in completions]
 
-    monkeypatch.setattr(trl_study, "correctness", odd_length)
     save_policy(policy, tmp_path / "start")
     for split in ("train", "test"):
         rows = [
@@ -292,7 +293,7 @@ def test_the_other_methods_train_too(method, problems, tmp_path, capsys, monkeyp
         "--out",
         str(tmp_path / "out"),
     ]
-    assert main(["--method", method, *sizes, *places]) == 0
+    assert main(["--method", method, *sizes, *places], reward_func=odd_length) == 0
     trained = load_policy(str(tmp_path / "out" / "model"))
     assert trained.end_ids == policy.end_ids and trained.pad_id == policy.pad_id
     changed = [
@@ -519,6 +520,68 @@ if __name__ == "__main__":
     if train_with_trl.is_main():
         torch.save(found, sys.argv[1])
     torch.distributed.destroy_process_group()
+
+
+WORDS_TASK = '''
+def score(completion, problem):
+    """It reads a column that is no answer."""
+    words = completion.split()
+    return {"correct": float(len(words) > problem["least"]), "words": len(words) / 8}
+
+score.weights = {"words": 0.5}
+'''
+
+
+@needs_trl
+def test_a_scorer_saves_reports_and_settings_of_our_own(problems, tmp_path, capsys, monkeypatch):
+    """A random model, a scorer that reads a column, a checkpoint, TensorBoard's files if it is
+    installed, and a second command that resumes."""
+    name = f"words_{os.getpid()}"
+    (tmp_path / f"{name}.py").write_text(WORDS_TASK)
+    monkeypatch.chdir(tmp_path)
+    save_policy(make_tiny(), tmp_path / "start")
+    for split in ("train", "test"):
+        rows = [json.dumps({"question": p.question, "least": 2}) for p in problems]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    command = ["--model", "start", "--problems", ".", "--scorer", f"{name}:score"]
+    command += ["--method", "name=Wide,clip_low=0.3,clip_high=0.3", "--out", "out"]
+    command += ["--set", "prompts_per_step=6", "--set", "minibatches=2", "--group-size", "4"]
+    command += ["--max-tokens", "8", "--temperature", "0.9", "--save-every", "1"]
+    if importlib.util.find_spec("tensorboard"):
+        command += ["--report-to", "tensorboard"]
+    assert main([*command, "--steps", "1"]) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert re.search(r"step 1 of 1: reward [\d.]+, correct [\d.]+, words [\d.]+, loss", printed)
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text(encoding="utf-8"))
+    (entry,) = [entry for entry in state["log_history"] if "reward" in entry]
+    total = entry["parts/correct"] + 0.5 * entry["parts/words"]
+    assert entry["reward"] == pytest.approx(total, rel=1e-4) and total > 0
+    (tmp_path / "out" / "model").rename(tmp_path / "first")
+    assert main([*command, "--steps", "2"]) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert "step 2 of 2" in printed and "step 1 of 2" not in printed
+
+
+@needs_trl
+def test_precision_temperature_and_schedule_are_ours(problems, tmp_path):
+    settings = replace(SMALL, temperature=0.7, warmup_steps=3, decay_steps=5)
+    config = trl_train_config(GRPO, settings, compute_dtype=torch.bfloat16)
+    assert (config["bf16"], config["fp16"], config["temperature"]) == (True, False, 0.7)
+    trainer = make_trainer(make_tiny(), problems, GRPO, settings, tmp_path)
+    trainer.create_optimizer_and_scheduler(6)
+    assert trainer.lr_scheduler.get_last_lr()[0] == pytest.approx(settings.rate(1))
+
+
+@needs_trl
+@pytest.mark.slow
+def test_accelerate_launch_on_cpu_processes_ends_with_one_line_and_no_traceback(tmp_path):
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command = [*launcher, "-m", "rlvr_helpers.tools.train_with_trl", "--out", str(tmp_path)]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=300)
+    assert "Traceback" not in done.stderr and "gemm_4bit" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "nothing was trained" in line]
+    assert "torchrun --nproc-per-node 2 -m rlvr_helpers.tools.train_with_trl" in line
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_trained_model_is_never_written_over(tmp_path, capsys):
