@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lab import CHROMIUM, Lab
+from live import faults_of
 from playwright.sync_api import sync_playwright
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -52,12 +53,7 @@ def pages(browser_path, tmp_path_factory):
                 viewport={"width": width, "height": height}, offline=True, **context
             )
             page, file = made.new_page(), folder / "page.html"
-            page.faults = []
-            page.on(
-                "console",
-                lambda said: page.faults.append(said.text) if said.type == "error" else None,
-            )
-            page.on("pageerror", lambda error: page.faults.append(str(error)))
+            page.faults = faults_of(page)
             page.on(
                 "request",
                 lambda asked: page.faults.append(asked.url) if "file:" not in asked.url else None,

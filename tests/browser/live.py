@@ -3,7 +3,11 @@ contrast, frames, memory."""
 
 import json
 
+import pytest
 from playwright.sync_api import Page
+
+# The themes of JupyterLab that a live explorer is shown in.
+THEMES = ["JupyterLab Light", pytest.param("JupyterLab Dark", marks=pytest.mark.slow)]
 
 # The values and the shadow root's content of the live explorer that a page shows.
 PLACE = "[...document.querySelectorAll('[data-rlvr]')].find(place => place.rlvr).rlvr"
@@ -54,6 +58,14 @@ CONTRAST = """(root) => {
     }
     return found;
 }"""
+
+
+def faults_of(page: Page) -> list[str]:
+    """Errors of a page and its console, from now on."""
+    faults: list[str] = []
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    return faults
 
 
 def contrasts(page: Page) -> list[tuple[float, str]]:

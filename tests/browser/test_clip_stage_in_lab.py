@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+from live import THEMES, faults_of
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_clip_stage import CLEAR, CONTRASTS, DRIVE
 
@@ -16,17 +17,6 @@ stage = clip_stage(predicting=False)
 stage"""
 STATE = "print('state', stage.clip_low, stage.clip_high, stage.update, stage.unit, stage.rule)"
 BUSY = "import time\nend = time.time() + 6\nwhile time.time() < end: pass"
-THEMES = ["JupyterLab Light", pytest.param("JupyterLab Dark", marks=pytest.mark.slow)]
-
-
-def watch(notebook) -> list[str]:
-    """Errors of a notebook's page from now on."""
-    faults: list[str] = []
-    notebook.page.on(
-        "console", lambda said: faults.append(said.text) if said.type == "error" else None
-    )
-    notebook.page.on("pageerror", lambda error: faults.append(str(error)))
-    return faults
 
 
 def run(notebook, text: str):
@@ -41,7 +31,7 @@ def test_page_and_python_follow_each_other(lab, theme):
     change = "stage.clip_low = 0.02; stage.unit = 'sequence'"
     name = lab.write(f"stage {theme}.ipynb", CELL, STATE, change, BUSY)
     with lab.open(name, theme) as notebook:
-        page, faults = notebook.page, watch(notebook)
+        page, faults = notebook.page, faults_of(notebook.page)
         page.set_viewport_size({"width": 1440, "height": 790})
         for _ in range(2):  # run twice: one stage, and it is linked
             cell = run(notebook, CELL)
@@ -89,7 +79,7 @@ def test_without_trust_a_picture_and_with_it_a_live_stage_whatever_became_of_the
         notebook.command("docmanager:save")
     # trusted now; its new kernel knows nothing of the stage
     with lab.open("clone.ipynb") as notebook:
-        faults = watch(notebook)
+        faults = faults_of(notebook.page)
         time = notebook.page.get_by_role("slider", name="Updates")
         time.press("ArrowRight")
         assert time.input_value() == "9"

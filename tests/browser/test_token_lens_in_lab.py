@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from live import PLACE, contrasts, frame_times
+from live import PLACE, THEMES, contrasts, faults_of, frame_times
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import expect
 
@@ -20,16 +20,6 @@ lens"""
 STATE = "print('state', lens.update, lens.method, lens.token, float(lens.rewards[1]), lens.shows)"
 
 
-def watch(notebook) -> list[str]:
-    """Console errors of a notebook's page from now on."""
-    faults: list[str] = []
-    notebook.page.on(
-        "console", lambda said: faults.append(said.text) if said.type == "error" else None
-    )
-    notebook.page.on("pageerror", lambda error: faults.append(str(error)))
-    return faults
-
-
 def state(notebook) -> str:
     """What Python knows, once it knows it: the page's last word may still be on its way."""
     cell = notebook.cell(STATE)
@@ -39,14 +29,11 @@ def state(notebook) -> str:
     return cell.wait_for_text(r"state .*")[0]
 
 
-THEMES = ["JupyterLab Light", pytest.param("JupyterLab Dark", marks=pytest.mark.slow)]
-
-
 @pytest.mark.parametrize("theme", THEMES)
 def test_page_and_python_follow_each_other(lab, theme):
     name = lab.write(f"lens {theme}.ipynb", CELL, STATE, "lens.update = 3; lens.method = 'all'")
     with lab.open(name, theme) as notebook:
-        faults, page = watch(notebook), notebook.page
+        faults, page = faults_of(notebook.page), notebook.page
         cell = notebook.cell("token_lens(")
         for _ in range(2):  # run twice: one lens, and it is linked
             cell.start()
@@ -104,7 +91,7 @@ def test_without_trust_a_picture_and_with_it_a_live_lens_whatever_became_of_the_
         notebook.page.get_by_role("listbox", name="Completion").first.wait_for()
         notebook.command("docmanager:save")
     with lab.open("clone.ipynb") as notebook:
-        faults = watch(notebook)
+        faults = faults_of(notebook.page)
         notebook.page.get_by_role("slider", name="update").press("ArrowRight")
         expect(notebook.page.get_by_role("slider", name="update")).to_have_attribute(
             "aria-valuetext", "after 9 updates"
