@@ -199,12 +199,8 @@ UNANNOTATED = """
     rlvr_helpers.lessons.l02_rewards.explorer
     rlvr_helpers.lessons.l03_policy_gradient.exercises
     rlvr_helpers.lessons.l03_policy_gradient.experiment
-    rlvr_helpers.lessons.l03_policy_gradient.figures
     rlvr_helpers.lessons.l04_advantages.exercises
-    rlvr_helpers.lessons.l04_advantages.explorer
-    rlvr_helpers.lessons.l04_advantages.figures
     rlvr_helpers.lessons.l05_ratios.exercises
-    rlvr_helpers.lessons.l05_ratios.figures
     rlvr_helpers.lessons.l06_clipping.exercises
     rlvr_helpers.lessons.l06_clipping.explorer
     rlvr_helpers.lessons.l07_loss.exercises

@@ -76,7 +76,7 @@ class FourArms(LiveExplorer):
     arm = value(traitlets.Int(-1, min=-1, max=3))
 
 
-def four_arms(**values) -> FourArms:
+def four_arms(**values: object) -> FourArms:
     """The four arms of the lesson; keywords set the explorer's traits."""
     return FourArms(data={"arms": ARMS}, words=WORDS, still=still(), **values)
 

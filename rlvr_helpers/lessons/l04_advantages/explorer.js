@@ -8,7 +8,8 @@ const HEIGHT = 330;
 const REWARD = scale(-1.2, 3.2, 112, 8); // the upper axis: rewards and the baseline
 const ADVANTAGE = scale(-2.7, 2.7, 322, 148); // the lower one, the same for every choice
 const LIMITS = { min: -1, max: 3, step: 0.05 }; // of the baseline
-const CLOUD = { wide: 480, narrow: 240, enough: 960 }; // pixels; `enough` of the page for `wide`
+const CLOUD = [240, 480]; // pixels: its smallest and largest width
+const GAP = 16; // between it and the answers
 const UPDATES = 200;
 const SIDEWAYS = [1, -1, 2, -2, 3, -3, 4, -4];
 
@@ -192,7 +193,7 @@ function buildCloud(c) {
 
 /** The updates from the origin, the expected one in blue and the exact gradient in black. */
 function paintCloud({ root, now }, canvas) {
-  const width = root.clientWidth >= CLOUD.enough ? CLOUD.wide : CLOUD.narrow;
+  const width = clamp(root.clientWidth - WIDTH - GAP, ...CLOUD);
   const along = scale(-0.4, 0.6, 0, width);
   const across = scale(-0.4, 0.4, 0.8 * width, 0);
   const context = fit(canvas, width, 0.8 * width);
@@ -272,7 +273,7 @@ const style = `
   .question { font-weight: 600; padding-bottom: 6px; }
   .controls { display: flex; flex-wrap: wrap; gap: 8px 18px; align-items: center;
     padding-bottom: 10px; }
-  .main { display: grid; grid-template-columns: ${WIDTH}px minmax(0, 1fr); gap: 12px 40px; }
+  .main { display: grid; grid-template-columns: ${WIDTH}px minmax(0, 1fr); gap: ${GAP}px; }
   .answers { display: grid; grid-template-columns: repeat(8, ${COLUMN}px);
     padding-left: ${LEFT}px; }
   .rlvr .answers button { margin: 0 3px; padding: 2px 0; }
@@ -289,8 +290,7 @@ const style = `
     stroke: var(--page); stroke-width: 4px; }
   .cloud canvas { border: 1px solid var(--faint); display: block; margin: 4px 0; }
   .strong { font-weight: 600; min-height: 36px; margin-top: 4px !important; }
-  @container explorer (max-width: ${CLOUD.enough - 1}px) {
-    .main { gap: 14px; }
+  @container explorer (max-width: 899px) {
     .strong { min-height: 90px; }
   }
 `;

@@ -75,7 +75,7 @@ class EightAnswers(LiveExplorer):
     baseline = value(traitlets.Float(0.0, min=-1.0, max=3.0))
 
 
-def eight_answers(**values) -> EightAnswers:
+def eight_answers(**values: object) -> EightAnswers:
     """The recorded group of eight answers; keywords set the explorer's traits."""
     group = recorded_group()
     words = {**WORDS, "question": question_of(group)}

@@ -253,7 +253,8 @@ const style = `
   .controls { display: flex; flex-wrap: wrap; gap: 8px 20px; align-items: center;
     padding-bottom: 6px; }
   .controls output { min-width: 84px; }
-  .main { display: grid; grid-template-columns: ${WIDTH}px minmax(0, 1fr); gap: 12px 36px; }
+  .main { display: grid; padding-left: 16px;
+    grid-template-columns: ${WIDTH}px minmax(0, 1fr); gap: 12px 36px; }
   .of-token { fill: var(--grpo); opacity: 0.8; }
   .of-sequence { fill: var(--gspo); opacity: 0.8; }
   .of-product { fill: var(--line); opacity: 0.8; }

@@ -79,7 +79,7 @@ class ThreeRatios(LiveExplorer):
     zoom = value(traitlets.Enum(["far", "near"], "far"))
 
 
-def three_ratios(**values) -> ThreeRatios:
+def three_ratios(**values: object) -> ThreeRatios:
     """The drift recording as three histograms; keywords set the explorer's traits."""
     drift = recorded_drift()
     return ThreeRatios(data=drift_data(drift), words=WORDS, still=still(drift), **values)
