@@ -28,7 +28,7 @@ LESSONS = [
         box="problems",
     ),
     Lesson("01", "01_sampling", "What is a rollout?", minutes=42, box="sampling"),
-    Lesson("02", "02_rewards", "When is an answer right?", minutes=40, box="rewards"),
+    Lesson("02", "02_rewards", "When is an answer right?", minutes=28, box="rewards"),
     Lesson(
         "03", "03_policy_gradient", "How can a reward move a weight?", minutes=31, box="gradient"
     ),

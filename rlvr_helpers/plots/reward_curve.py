@@ -36,8 +36,10 @@ def reward_curve(
         ax.plot([when], [accuracy], "o", color=color, ms=6, clip_on=False)
     ax.set(xlim=(0, max(total_steps, 1)), ylim=(0, 1), xlabel="step")
     ax.set_yticks([0, 0.5, 1])
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ends = [("GRPO", records[-1].reward_mean, "— reward, practice")] if records else []
     ends += [("GRPO", evals[-1][1], "● correct, held out")] if evals else []
     house.spread_labels(ax, ends)
     said = [f"held-out accuracy {house.percent(a)} after step {s}" for s, a in evals[-1:]]
-    return house.finish(fig, "Training dashboard", [title, *said])
+    said = said or ["held-out accuracy is not measured"]
+    return house.finish(fig, "Training dashboard", said)

@@ -6,17 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from rlvr_helpers import plots
+from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.exercises.core import registry
+from rlvr_helpers.lessons.l02_rewards.experiment import WAYS, what_it_learnt
 from rlvr_helpers.lessons.l02_rewards.explorer import (
+    GAME,
     examples,
+    pay_or_not,
     reading_table,
     reward_explorer,
     verdicts,
 )
-from rlvr_helpers.lessons.l02_rewards.figures import format_or_maths, paid_and_right
+from rlvr_helpers.lessons.l02_rewards.figures import paid_and_right
 from rlvr_helpers.plots.answers import strict_lenient_format
 from rlvr_helpers.rewards import (
     answers_match,
@@ -50,10 +55,10 @@ def test_paid_and_right_draws_the_reward_and_the_strict_accuracy(records):
     assert lines_of(figure) == expected
     first, last = leaky[0], leaky[-1]
     assert f"leaky: paid {first.reward_mean:.2f} to {last.reward_mean:.2f}" in figure.alt
-    assert (
-        f"right in the tag {100 * first.accuracy:.1f}"[:19] in figure.alt
-        and "leaky: pay stays" not in figure.alt
-    )
+    assert f"correct in the tag {100 * first.accuracy:.1f}"[:21] in figure.alt
+    gap = last.reward_mean - last.accuracy
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert f"paid minus correct is {gap:.2f}".replace("-", "−") in said.replace("\n", " ")
     assert "<img" in plots.show(figure).html
 
 
@@ -63,9 +68,10 @@ def test_paid_and_right_without_records(runs):
     plots.show(paid_and_right(runs))
 
 
-def test_paid_and_right_of_one_step_and_of_rewards_above_one(records):
-    one = [replace(records[0], reward_mean=1.4)]
-    assert paid_and_right({"bonus": one}, paid_most=1.5).axes[0].get_ylim() == (0, 1.5)
+@pytest.mark.parametrize("paid, limits", [(1.4, (0, 1.4)), (0.5, (0, 1)), (-0.3, (-0.3, 1))])
+def test_paid_and_right_of_one_step_and_of_rewards_beyond_the_scale(records, paid, limits):
+    one = [replace(records[0], reward_mean=paid)]
+    assert paid_and_right({"bonus": one}).axes[0].get_ylim() == limits
     plots.show(paid_and_right({"bonus": one}))
 
 
@@ -92,18 +98,52 @@ def test_strict_lenient_format_of_nothing_and_of_one_step(records):
     plots.show(strict_lenient_format([records[:1]]))
 
 
-def test_format_or_maths_says_all_its_numbers():
-    rows = {"GSPO": (6, 36, 39, 36), "GRPO": (6, 36, 39, 37), "Dr. GRPO": (6, 29, 39, 35)}
-    figure = format_or_maths(rows, 50)
-    assert (
-        "Right in the tag: +23 to +30 answers of 50; right number, tag or not: minus 4 to minus 2"
-        in figure.alt
-    )
-    assert "Dr. GRPO, right number in the tag: 6 to 29 of 50" in figure.alt
-    assert lines_of(figure) == [[[6, 36], [6, 36], [6, 29]], [[39, 36], [39, 37], [39, 35]]]
+# --- the explorers, what was learnt, the quiz
 
 
-# --- the explorer
+def test_the_game_pays_what_the_reward_pays_and_has_a_reason_for_each_text():
+    game = pay_or_not()
+    for text, (completion, gold, why) in zip(game.data["texts"], GAME, strict=True):
+        assert text["pays"] == correctness_reward(completion, gold)
+        assert why.endswith(".") and len(why) < 90
+    assert sum(text["pays"] for text in game.data["texts"]) == 4 and len(GAME) == 10
+    assert game.paid == [None] * 10
+
+
+@pytest.mark.parametrize(
+    "accuracy, form, length, learnt",
+    [
+        (0.3125, 0.94, 35.6, "solves more"),
+        (0.0, 0.008, 28.2, "drops the tag"),
+        (0.0078, 0.76, 13.0, "guesses"),
+        (0.0156, 0.2, 48.3, "pads"),
+        (0.1, 0.7, 24.0, "something else"),
+    ],
+)
+def test_what_was_learnt_in_recorded_and_made_up_runs(records, accuracy, form, length, learnt):
+    """The first four are measured: strict, half a point, minus 0.02 per word, 1/8 for each "="."""
+    lengths = {"length_right": length, "length_wrong": length}
+    first = replace(records[0], accuracy=0.086, format_rate=0.7, length_right=23, length_wrong=23.3)
+    last = replace(records[-1], accuracy=accuracy, format_rate=form, **lengths)
+    assert what_it_learnt([first, last]) == learnt
+    assert learnt in WAYS
+
+
+def test_nothing_was_learnt_without_records():
+    with pytest.raises(ValueError, match="train first"):
+        what_it_learnt([])
+
+
+def test_the_answers_of_the_quiz_are_those_of_the_package():
+    rewards = torch.tensor([[0.5, *[0.0] * 7]])
+    advantages = group_advantages(rewards)[0]
+    assert advantages[0] > 0 and (advantages[1:] < 0).all() and rewards.mean() == 0.0625
+    tags = "<answer> {} </answer> <answer> {} </answer>"
+    assert [correctness_reward(tags.format(*x), "24") for x in ((25, 24), (24, 25), (24, 24))] == [
+        0,
+        0,
+        1,
+    ]
 
 
 def test_the_readers_agree_with_the_package_on_every_example():

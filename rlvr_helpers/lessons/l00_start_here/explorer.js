@@ -35,7 +35,8 @@ function explorer(root, values, data, words) {
   const bars = [...data.words.map((word) => `“${word}”`), words.others].map(wordBar);
   const drawing = svg("svg", { width: 330, height: WIDE.height * bars.length, role: "img" });
   drawing.append(...bars.map((bar, i) => place(bar.element, i)));
-  const key = html("p", { class: "key" }, html("i", {}), words.before, html("b", {}), words.after);
+  const after = html("span", {}, html("b", {}), words.after);
+  const key = html("p", { class: "key" }, html("span", {}, html("i", {}), words.before), after);
   const side = html("div", { class: "side" }, html("h3", {}, words.first), drawing, key);
   const note = html("p", { class: "note", "aria-live": "polite" });
   root.append(
@@ -54,7 +55,7 @@ function explorer(root, values, data, words) {
     back.disabled = pattern(marks) === pattern(data.rewards);
     rows.forEach((row, i) => row.update({ stage, mark: marks[i], a: advantages[i], i }));
     bars.forEach((bar, i) => bar.update(shown.before[i], stage === 3 ? shown.after[i] : null));
-    key.lastChild.previousSibling.hidden = stage < 3;
+    after.hidden = stage < 3;
     const told = { n: sum(marks), before: percent(shown.before[0]), after: percent(shown.after[0]) };
     say(note, fill(words.notes[noteOf(stage, sum(marks), marks.length)], told));
     set(drawing, "aria-label", inWords(stage, shown));
@@ -143,9 +144,10 @@ const style = `
   .old { fill: none; stroke: var(--line); stroke-width: 1.5; }
   .up { fill: var(--up); }
   .down { fill: var(--down); }
-  .key { display: flex; align-items: center; gap: 7px; color: var(--soft); padding-top: 4px; }
+  .key { display: flex; gap: 16px; color: var(--soft); padding-top: 4px; }
+  .key span { display: inline-flex; align-items: center; gap: 7px; }
   .key i, .key b { width: 20px; height: 11px; border: 1.5px solid var(--line); }
-  .key b { background: var(--soft); border: 0; margin-left: 12px; }
+  .key b { background: var(--soft); border: 0; }
   .note { min-height: 40px; padding-top: 8px; border-top: 1px solid var(--faint); }
   .rlvr [hidden] { display: none !important; }
   @container explorer (max-width: 899px) {

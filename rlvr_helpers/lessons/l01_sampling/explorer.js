@@ -5,7 +5,7 @@
 const LINE = { from: 10, to: 990, top: 34, height: 44 }; // pixels
 const NAMED = 0.012; // pieces from this share on are drawn one by one
 const KEPT = 5; // branches
-const TINTS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"];
+const TINTS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
 
 /** Log-probs in nats from base64 of 16-bit whole numbers, a thousandth of a nat each. */
 function readLogprobs(text) {
