@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from contrast import contrast
 
 from rlvr_helpers.clipping import clip_binds, range_that_binds
 from rlvr_helpers.kit.recorded import recorded_drift, recorded_runs
@@ -114,12 +115,12 @@ def test_the_figure_says_the_means_at_the_end():
     drawn = arms({"one regime": found, "another": found}, yours=[0.1, 0.3])
     assert to_svg(drawn)
     assert "one regime: no clip 30 %, clamp only 50 %, minimum 50 %" in drawn.alt
+    dots = next(line for line in drawn.axes[-1].lines if line.get_gid() == "yours")
+    assert dots.get_xydata().tolist() == [[1, 0.1], [2, 0.3]], "after the first rollout and later"
     assert to_svg(arms({"one regime": found}))
 
 
 def test_the_colours_of_the_lesson_can_be_read_in_both_themes():
-    from test_plots import contrast
-
     colours = [look["color"] for look in LOOKS.values()]
     assert (
         min(contrast(c, background) for c in colours for background in ("#ffffff", "#111111")) > 3.4

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from rlvr_helpers.plots import house
 
@@ -21,7 +22,7 @@ Arms = Mapping[str, Sequence[Sequence[float]]]  # rule -> accuracies from rollou
 def arms(regimes: Mapping[str, Arms], yours: Sequence[float] = ()) -> Figure:
     """A panel per regime: held-out accuracy against rollouts, thin a seed, bold the mean.
 
-    yours: accuracies of a run of the clamp in the last regime, drawn as dots.
+    yours: accuracies of a run of the clamp in the last regime after each rollout, drawn as dots.
     """
     title = "Three rules in two regimes: means over the seeds after the last rollout"
     fig, axes = house.figure(
@@ -29,8 +30,9 @@ def arms(regimes: Mapping[str, Arms], yours: Sequence[float] = ()) -> Figure:
     )
     for ax, (name, found) in zip(axes[0], regimes.items(), strict=True):
         _panel(ax, name, found)
-    last = axes[0, -1]
-    last.plot(range(len(yours)), yours, "o", ms=4, color=LOOKS["clamp"]["color"], clip_on=False)
+    rollouts = range(1, len(yours) + 1)
+    look = {"color": LOOKS["clamp"]["color"], "clip_on": False}
+    axes[0, -1].plot(rollouts, yours, "o", ms=4, gid="yours", **look)
     house.note(
         fig,
         "Thin: each seed; bold: the mean. Held-out problems, greedy."
@@ -60,6 +62,7 @@ def _panel(ax: Axes, name: str, found: Arms) -> None:
     house.heading(ax, name)
     longest = max(len(seeds[0]) for seeds in found.values())
     ax.set(xlim=(0, longest - 1), ylim=(0, 1), xlabel="rollout")
+    ax.xaxis.set_major_locator(MultipleLocator(2))
     house.percent_axis(ax.yaxis, 0.5)
     last = [(rule, float(_mean(seeds)[-1])) for rule, seeds in found.items()]
     last.sort(key=lambda end: end[1])

@@ -439,7 +439,7 @@ const style = `
   .end { position: absolute; left: 0; top: 0; width: 7px; height: 50px; cursor: ew-resize; border-radius: 4px;
     background: var(--ink); }
   .shares { padding-top: 6px; }
-  .share { display: grid; grid-template-columns: 110px 84px auto; gap: 6px; color: var(--soft);
+  .share { display: grid; grid-template-columns: 116px 78px auto; gap: 6px; color: var(--soft);
     align-items: center; font-variant-numeric: tabular-nums; }
   .share.shown { color: var(--ink); font-weight: 600; }
   .share i { height: 10px; background: var(--up); transform-origin: left; }
