@@ -15,7 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 
 KEPT_METADATA = ("kernelspec", "language_info")
-KEPT_OF_CELLS = ("tags", "jupyter", "jp-MarkdownHeadingCollapsed", "waiting_minutes")
+KEPT_OF_CELLS = ("tags", "jupyter", "slideshow", "jp-MarkdownHeadingCollapsed", "waiting_minutes")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
