@@ -19,8 +19,9 @@ def notebooks_in(folder: Path) -> list[Path]:
 
 
 def to_copy(folder: Path) -> list[Path]:
-    """The notebooks, and the page of references that they link to."""
-    return [*notebooks_in(folder), folder / "REFERENCES.md"]
+    """The lessons and extras, and the page of references that they link to."""
+    lessons = [path for path in notebooks_in(folder) if path.name != "lecture.ipynb"]
+    return [*lessons, folder / "REFERENCES.md"]
 
 
 def copy_notebooks() -> None:
