@@ -24,6 +24,9 @@ def texts() -> dict[str, str]:
     shown = {name: value for name, value in vars(words).items() if name.isupper()}
     for file in sorted(ROOMS.glob("l*/explorer.py")):
         room = importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.explorer")
+        shown |= {file.parent.name: getattr(room, "WORDS", {})}
+    for file in sorted(ROOMS.glob("l*/explorer.py")):
+        room = importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.explorer")
         shown[f"explorer {file.parent.name[1:3]}"] = getattr(room, "WORDS", {})
     shown |= {f"exercise {name}": each for name, each in registry().items()}
     shown |= {f"prediction {name}": each for name, each in predictions().items()}

@@ -3,6 +3,7 @@
 The explorer fills in `{n}`.
 """
 
+from rlvr_helpers.kit.language import translated
 from rlvr_helpers.widgets.lens_words import TOKEN_LENS
 from rlvr_helpers.widgets.stage_words import CLIP_STAGE
 
@@ -220,3 +221,6 @@ RUN_EXPLORER = {
     "strip": "Steps at which {name} is correct: {share} of {all}",
     "no_answers": "These runs kept no answers.",
 }
+
+_SHOWN = {name: words for name, words in globals().items() if name.isupper()}
+globals().update(translated(_SHOWN))

@@ -14,6 +14,7 @@ import torch
 import traitlets
 
 from rlvr_helpers.gradient import exact_gradient
+from rlvr_helpers.kit.language import translated
 from rlvr_helpers.widgets.live import LiveExplorer, Still, value
 
 ARMS = ["24", "51", "12", "25"]
@@ -58,6 +59,7 @@ WORDS = {
         " are pushed down."
     ),
 }
+WORDS = translated(WORDS)
 
 
 class FourArms(LiveExplorer):

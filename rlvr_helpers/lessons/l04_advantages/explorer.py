@@ -14,6 +14,7 @@ import torch
 import traitlets
 
 from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.kit.language import translated
 from rlvr_helpers.kit.recorded import RecordedGroup, recorded_group
 from rlvr_helpers.rewards import extract_answer
 from rlvr_helpers.widgets.live import LiveExplorer, Still, value
@@ -59,6 +60,7 @@ WORDS = {
         " others {minus}."
     ),
 }
+WORDS = translated(WORDS)
 
 
 class EightAnswers(LiveExplorer):

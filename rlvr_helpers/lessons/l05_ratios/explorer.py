@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import traitlets
 
+from rlvr_helpers.kit.language import translated
 from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
 from rlvr_helpers.widgets.live import LiveExplorer, Still, value
 
@@ -61,6 +62,7 @@ WORDS = {
         " {sequence:.3f}, products {product:.2f}."
     ),
 }
+WORDS = translated(WORDS)
 
 
 class ThreeRatios(LiveExplorer):
