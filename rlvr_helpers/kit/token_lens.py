@@ -33,6 +33,8 @@ PROBABILITY = 1e-5
 SHOWN = 8  # alternatives of a token
 COLOURS = {"GRPO": ("--grpo", ""), "Dr. GRPO": ("--dr-grpo", "6 2"), "GSPO": ("--gspo", "2 2")}
 
+Recorded = Rollout | RecordedGroup | FourRollouts
+
 
 class TokenLens(LiveExplorer):
     """The lens. Its traits are what a reader changes in the page.
@@ -85,7 +87,7 @@ class TokenLens(LiveExplorer):
 
 
 def token_lens(
-    rollout: Rollout | RecordedGroup | FourRollouts,
+    rollout: Recorded,
     rewards: Tensor | Sequence[float] | None = None,
     policy: Policy | None = None,
     *,
@@ -144,7 +146,7 @@ def _lens(data: dict, method: Method, moments: Sequence[Tensor], mask: Tensor) -
     )
 
 
-def _rows_of(rollout: Rollout | RecordedGroup | FourRollouts, group: int) -> slice:
+def _rows_of(rollout: Recorded, group: int) -> slice:
     """The rows of a group. Raises ValueError on a group that the rollout does not have."""
     size = getattr(rollout, "group_size", len(rollout.mask))
     groups = len(rollout.mask) // size
@@ -156,7 +158,7 @@ def _rows_of(rollout: Rollout | RecordedGroup | FourRollouts, group: int) -> sli
 
 
 def what_else(
-    rollout: Rollout | RecordedGroup | FourRollouts,
+    rollout: Recorded,
     policy: Policy,
     *,
     noise: Tensor | None = None,
@@ -201,7 +203,9 @@ def what_else(
     return TokenLens(data, TOKEN_LENS, still, rewards=data["rewards"], token=token)
 
 
-def _text(rollout, rows: slice, policy: Policy | None, question: str, answer: str) -> dict:
+def _text(
+    rollout: Recorded, rows: slice, policy: Policy | None, question: str, answer: str
+) -> dict:
     """Question, answer, and the words of every token of the group."""
     tokens = getattr(rollout, "tokens", None)
     if tokens is None and policy is None:
@@ -231,7 +235,7 @@ def _word(policy: Policy, token: int) -> str:
     return policy.tokenizer.decode([token]).replace("\n", "↵") or "␣"
 
 
-def _rewards(rollout, rewards) -> list[float]:
+def _rewards(rollout: Recorded, rewards: Tensor | Sequence[float] | None) -> list[float]:
     """One number for each row of the rollout."""
     if rewards is None:
         rewards = getattr(rollout, "rewards", None)
@@ -248,7 +252,11 @@ def _rewards(rollout, rewards) -> list[float]:
     return rewards
 
 
-def _by_method(rollout, logprobs, policy: Policy | None) -> dict[str, list[Tensor]]:
+def _by_method(
+    rollout: Recorded,
+    logprobs: Sequence[Tensor] | Mapping[str, Sequence[Tensor]] | None,
+    policy: Policy | None,
+) -> dict[str, list[Tensor]]:
     """Log-probs [B, T] at each moment, by a method's name or, where all share them, under "*"."""
     if logprobs is None and isinstance(rollout, RecordedGroup):
         logprobs = {name: list(steps) for name, steps in rollout.logprobs.items()}
@@ -302,7 +310,7 @@ def _method(method: Method) -> dict:
 
 
 @torch.no_grad()
-def _distributions(rollout, rows: slice, policy: Policy) -> Tensor:
+def _distributions(rollout: Recorded, rows: slice, policy: Policy) -> Tensor:
     """The next-token distribution at every place of the completions, [G, T, V]."""
     prompt = rollout.prompt_ids[rows]
     prompt_mask = rollout.prompt_mask[rows]

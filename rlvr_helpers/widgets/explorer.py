@@ -51,7 +51,7 @@ class Explorer:
         *,
         wide: bool = True,
         **controls: ipywidgets.ValueWidget,
-    ):
+    ) -> None:
         self.draw = draw
         self.controls = controls
         self._initial = {name: control.value for name, control in controls.items()}
@@ -75,7 +75,7 @@ class Explorer:
         """What the controls say now, by name."""
         return {name: control.value for name, control in self.controls.items()}
 
-    def set(self, **values) -> None:
+    def set(self, **values: object) -> None:
         """Sets several controls and draws once, also when a control that is set calls `set` for
         others."""
         outer = self._paused
@@ -87,17 +87,17 @@ class Explorer:
             self._paused = outer
         self.update()
 
-    def reset(self, _=None) -> None:
+    def reset(self, _: object = None) -> None:
         """Puts every control back to where it was at first."""
         self.set(**self._initial)
 
-    def update(self, _=None) -> None:
+    def update(self, _: object = None) -> None:
         """Draws the picture anew."""
         if not self._paused:
             self.picture = _as_picture(self.draw(**self.values))
             self.image.value = self.picture.html
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict:
         live = self.box._repr_mimebundle_()
         return {**live, "text/html": self.picture.html, "text/plain": self.picture.text}
 

@@ -85,7 +85,7 @@ class Still:
     height: int
     description: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < len(self.alt) <= LONGEST_ALT:
             raise ValueError(
                 f"alt must have 1 to {LONGEST_ALT} characters, not {len(self.alt)}: {self.alt!r}"
@@ -123,7 +123,7 @@ def value(trait: traitlets.TraitType) -> traitlets.TraitType:
     return trait.tag(sync=True, value=True)
 
 
-def as_json(data) -> str:
+def as_json(data: object) -> str:
     """Compact JSON that may stand in a script of a page. Raises ValueError on NaN and infinity,
     which JSON lacks."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
@@ -143,7 +143,7 @@ class LiveExplorer(anywidget.AnyWidget):
     value_names = traitlets.List().tag(sync=True)
     name_of_this = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, data: dict, words: dict, still: Still, **values):
+    def __init__(self, data: dict, words: dict, still: Still, **values: object) -> None:
         self.still = still
         names = sorted(self.trait_names(value=True))
         own = uuid.uuid4().hex[:12]
@@ -177,5 +177,5 @@ class LiveExplorer(anywidget.AnyWidget):
         """A whole page with the explorer, which opens from disk without a server."""
         return PAGE.format(title=html.escape(title), language=language, explorer=self.html)
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": self.html, "text/plain": self.still.alt}

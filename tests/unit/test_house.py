@@ -193,7 +193,6 @@ UNANNOTATED = """
     rlvr_helpers.evaluation
     rlvr_helpers.exercises.questions
     rlvr_helpers.kit.problem_box
-    rlvr_helpers.kit.token_lens
     rlvr_helpers.lessons.l01_sampling.exercises
     rlvr_helpers.lessons.l01_sampling.explorer
     rlvr_helpers.lessons.l02_rewards.explorer
@@ -202,10 +201,7 @@ UNANNOTATED = """
     rlvr_helpers.lessons.l04_advantages.exercises
     rlvr_helpers.lessons.l05_ratios.exercises
     rlvr_helpers.lessons.l06_clipping.exercises
-    rlvr_helpers.lessons.l06_clipping.explorer
     rlvr_helpers.lessons.l07_loss.exercises
-    rlvr_helpers.lessons.l07_loss.experiment
-    rlvr_helpers.lessons.l07_loss.explorer
     rlvr_helpers.lessons.l08_trainer.exercises
     rlvr_helpers.lessons.l08_trainer.experiment
     rlvr_helpers.lessons.l08_trainer.explorer
@@ -220,8 +216,6 @@ UNANNOTATED = """
     rlvr_helpers.study.trl
     rlvr_helpers.train_settings
     rlvr_helpers.widgets.dashboard
-    rlvr_helpers.widgets.explorer
-    rlvr_helpers.widgets.live
 """.split()
 
 

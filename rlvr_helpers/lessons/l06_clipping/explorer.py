@@ -63,7 +63,7 @@ class ClipStage(LiveExplorer):
         return proposal["value"]
 
 
-def clip_stage(**values) -> ClipStage:
+def clip_stage(**values: object) -> ClipStage:
     """The stage over the drift recording and the recorded trainings; keywords set its traits."""
     drift = recorded_drift()
     values = {"chosen": first_token(drift), "predicting": True, **values}

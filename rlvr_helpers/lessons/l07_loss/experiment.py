@@ -63,7 +63,12 @@ def side_by_side(
 
 
 def wrong_answers_only(
-    policy, problems, held_out, method: Method, seed: int, updates: int
+    policy: Policy,
+    problems: list[Problem],
+    held_out: list[Problem],
+    method: Method,
+    seed: int,
+    updates: int,
 ) -> Iterator[LengthPoint]:
     """One run: a fresh rollout for each update, and no word about right answers."""
     policy = replace(policy, model=copy.deepcopy(policy.model))
@@ -88,7 +93,11 @@ def wrong_answers_only(
 
 
 def update_on_wrong(
-    policy: Policy, optimizer, method: Method, rollout: Rollout, wrong: Tensor
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    method: Method,
+    rollout: Rollout,
+    wrong: Tensor,
 ) -> None:
     """One optimizer step that says "these were wrong" and nothing else."""
     advantages = torch.where(wrong, -1.0, 0.0)

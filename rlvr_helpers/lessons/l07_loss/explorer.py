@@ -82,7 +82,7 @@ class KlBars(LiveExplorer):
         return found
 
 
-def vote_explorer(**values) -> Votes:
+def vote_explorer(**values: object) -> Votes:
     """The votes over the four rollouts; keywords set its traits."""
     four = four_rollouts()
     data = {
@@ -95,7 +95,7 @@ def vote_explorer(**values) -> Votes:
     return Votes(data=data, words=VOTES, still=votes_still(four), **{**first, **values})
 
 
-def kl_explorer(**values) -> KlBars:
+def kl_explorer(**values: object) -> KlBars:
     """Twenty bars against a reference with two humps; keywords set its traits."""
     starts = {name: p.tolist() for name, p in start_distributions().items()}
     reference = reference_distribution()
