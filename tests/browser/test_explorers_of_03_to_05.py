@@ -34,9 +34,9 @@ LOOKS = [
 MOVES = {
     "03": "values.set('counts', [k, 2 * k, 3, 1])",
     "04": "values.set('baseline', (k % 40) / 20)",
-    "05": "(values.set('length', 512), values.set('update', k % 17))",
+    "05": "(values.set('length', 128), values.set('update', k % 17))",
 }
-MOST_MS = {"03": 4.0, "04": 4.0, "05": 10.0}  # lesson 05 at 512 tokens: 32,768 of them
+MOST_MS = {"03": 4.0, "04": 4.0, "05": 10.0}  # lesson 05 at 128 tokens: 8,192 in all
 PLACE = "document.querySelector('[data-rlvr]').rlvr"
 
 
