@@ -21,6 +21,8 @@ from pathlib import Path
 
 from rlvr_helpers.lessons.l09_train_all_three.experiment import (
     ARMS,
+    FRESH,
+    SEEDS,
     Cell,
     recorded_stress,
     run_cell,
@@ -29,7 +31,6 @@ from rlvr_helpers.lessons.l09_train_all_three.experiment import (
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.study.runs import provenance, rounded
 
-DECISIVE_SEEDS = 10
 OTHER_SEEDS = 3
 UPDATES = (8, 16, 32, 64)
 RATES = (1, 2, 4)
@@ -39,7 +40,7 @@ SETTLING = ("GRPO", "GSPO", "GRPO 0.0003/0.0004")
 LONG = 128
 
 
-def decisive(start: str = "tiny", seeds: int = DECISIVE_SEEDS) -> Iterator[Cell]:
+def decisive(start: str = "tiny", seeds: int = len(SEEDS)) -> Iterator[Cell]:
     """Every arm at 32 updates, seed after seed, so that arms have the same seeds. The arms that
     collapse come in every third seed at first: few seeds show that."""
     late = []
@@ -56,6 +57,9 @@ def decisive(start: str = "tiny", seeds: int = DECISIVE_SEEDS) -> Iterator[Cell]
 def plan() -> Iterator[Cell]:
     """All runs from `tiny`, in the order in which they are worth having."""
     yield from decisive()
+    for seed in FRESH:
+        for arm in CLOSE:
+            yield Cell(arm, seed=seed)
     for seed in range(OTHER_SEEDS):
         for updates in UPDATES:
             for rate in RATES:

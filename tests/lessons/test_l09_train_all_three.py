@@ -85,6 +85,12 @@ def test_the_recording_holds_what_the_lesson_shows():
     assert len({run["accuracy"][0] for cell, run in recorded.items() if cell.start == "tiny"}) == 1
 
 
+def test_the_readme_s_sentence_is_that_of_the_recording():
+    found = corrected_interval(differences(recorded_stress(), "GSPO", "GRPO"), 6)
+    said = "GSPO leads GRPO by {:.0f} points [{:.0f}, {:.0f}] (ten seeds".format(*found)
+    assert said in (DATA.parent / "README.md").read_text(encoding="utf-8")
+
+
 def test_its_figures_say_their_numbers():
     recorded = made_up(grpo=[0.2, 0.3], gspo=[0.7, 0.6])
     arms = {name: list(of_arm(recorded, name).values()) for name in ("GRPO", "GSPO")}

@@ -204,8 +204,6 @@ UNANNOTATED = """
     rlvr_helpers.lessons.l07_loss.exercises
     rlvr_helpers.lessons.l08_trainer.exercises
     rlvr_helpers.lessons.l08_trainer.experiment
-    rlvr_helpers.lessons.l08_trainer.explorer
-    rlvr_helpers.lessons.l08_trainer.figures
     rlvr_helpers.methods
     rlvr_helpers.rewards
     rlvr_helpers.study.comparison

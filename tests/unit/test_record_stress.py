@@ -3,20 +3,20 @@
 import itertools
 import json
 
-from rlvr_helpers.lessons.l09_train_all_three.experiment import ARMS, Cell, recorded_stress
-from rlvr_helpers.tools.record_stress import DECISIVE_SEEDS, plan, record
+from rlvr_helpers.lessons.l09_train_all_three.experiment import ARMS, SEEDS, Cell, recorded_stress
+from rlvr_helpers.tools.record_stress import plan, record
 
 FOUND = {"accuracy": [0.1, 0.2], "seconds": 1.0}
 
 
 def test_the_decisive_runs_come_first_and_seed_after_seed():
     cells = list(plan())
-    first = cells[: DECISIVE_SEEDS * len(ARMS)]
+    first = cells[: len(SEEDS) * len(ARMS)]
     assert {cell.updates for cell in first} == {32} and {cell.rate for cell in first} == {1}
-    assert set(first) == {Cell(arm, seed=seed) for arm in ARMS for seed in range(DECISIVE_SEEDS)}
+    assert set(first) == {Cell(arm, seed=seed) for arm in ARMS for seed in SEEDS}
     assert [cell.arm for cell in first[: len(ARMS)]] == list(ARMS)
     close = [cell for cell in first if cell.arm == "GSPO"]
-    assert [cell.seed for cell in close] == list(range(DECISIVE_SEEDS))
+    assert [cell.seed for cell in close] == list(SEEDS)
 
 
 def test_a_cell_says_what_differs_from_the_usual_run():

@@ -25,7 +25,14 @@ MAX_TOKENS = 64
 def four_choices() -> Explorer:
     """Pick the four choices and a KL term: formula, name, TRL's arguments."""
 
-    def draw(advantage_scale, ratio_level, aggregation, clip_low, clip_high, kl_coef) -> Figure:
+    def draw(
+        advantage_scale: str,
+        ratio_level: str,
+        aggregation: str,
+        clip_low: float,
+        clip_high: float,
+        kl_coef: float,
+    ) -> Figure:
         method = Method(
             "",
             advantage_scale,
@@ -74,7 +81,7 @@ class Hunt:
     folder: a hunt that `record_hunt` made; default: the course's.
     """
 
-    def __init__(self, folder: str | Path = FOLDER):
+    def __init__(self, folder: str | Path = FOLDER) -> None:
         self.folder = Path(folder)
         self.records = load_hunt(self.folder)
         self.planted = read_key(self.folder)

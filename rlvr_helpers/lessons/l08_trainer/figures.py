@@ -217,7 +217,7 @@ class HuntDashboard:
     `figure(name)` changes the lines of one figure, since nine new axes would take too long for a
     slider."""
 
-    def __init__(self, runs: Mapping[str, Sequence[StepRecord]], healthy: str):
+    def __init__(self, runs: Mapping[str, Sequence[StepRecord]], healthy: str) -> None:
         self.runs = runs
         self.healthy = healthy
         steps = max(len(records) for records in runs.values())

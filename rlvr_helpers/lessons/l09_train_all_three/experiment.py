@@ -32,6 +32,8 @@ SETTINGS = TrainSettings(
     track_kl=False,
 )
 EVAL_COUNT = 400
+SEEDS = range(10)
+FRESH = range(10, 16)  # nobody had seen them when the settings and arms were chosen
 UNDECIDED = "cannot be told apart"
 # Each method as it is used, and controls: one method with the range of the other.
 ARMS = {
@@ -120,15 +122,23 @@ def recorded_stress(path: Path | None = None) -> dict[Cell, dict]:
     return {Cell(**row["cell"]): row for row in rows if "cell" in row}
 
 
-def of_arm(recorded: dict[Cell, dict], arm: str, **same: object) -> dict[int, dict]:
+def of_arm(
+    recorded: dict[Cell, dict], arm: str, seeds: Sequence[int] = SEEDS, **same: object
+) -> dict[int, dict]:
     """seed -> the run of an arm; `same` chooses other cells than the decisive ones."""
     wanted = Cell(arm, **same)
-    return {cell.seed: run for cell, run in recorded.items() if replace(cell, seed=0) == wanted}
+    return {
+        cell.seed: run
+        for cell, run in recorded.items()
+        if cell.seed in seeds and replace(cell, seed=0) == wanted
+    }
 
 
-def differences(recorded: dict[Cell, dict], first: str, second: str, **same: object) -> list[float]:
+def differences(
+    recorded: dict[Cell, dict], first: str, second: str, seeds: Sequence[int] = SEEDS
+) -> list[float]:
     """Final accuracy of the first arm less that of the second, in points, for each shared seed."""
-    runs, others = (of_arm(recorded, arm, **same) for arm in (first, second))
+    runs, others = (of_arm(recorded, arm, seeds) for arm in (first, second))
     shared = sorted(runs.keys() & others.keys())
     return [100 * (runs[seed]["accuracy"][-1] - others[seed]["accuracy"][-1]) for seed in shared]
 
@@ -155,11 +165,13 @@ def corrected_interval(values: list[float], tests: int = 1) -> tuple[float, floa
     return mean, mean - half, mean + half
 
 
-def differences_table(recorded: dict[Cell, dict], pairs: list[tuple[str, str]]) -> str:
+def differences_table(
+    recorded: dict[Cell, dict], pairs: list[tuple[str, str]], seeds: Sequence[int] = SEEDS
+) -> str:
     """A line per pair of arms: the mean difference, its interval, and the corrected one."""
-    lines = [f"{'':<36}seeds   mean   interval         corrected for {len(pairs)} pairs"]
+    lines = [f"{'':<36}seeds   mean   interval         corrected for {len(pairs)}"]
     for first, second in pairs:
-        found = differences(recorded, first, second)
+        found = differences(recorded, first, second, seeds)
         mean, low, high = corrected_interval(found)
         _, wide_low, wide_high = corrected_interval(found, len(pairs))
         verdict = "differ" if wide_low > 0 or wide_high < 0 else UNDECIDED
