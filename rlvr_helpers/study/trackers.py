@@ -35,7 +35,7 @@ def numbers_of(record: StepRecord) -> dict[str, float]:
 class TensorBoard:
     """A callback that writes a record into TensorBoard's files, a folder for each run."""
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path) -> None:
         self.board = _installed("torch.utils.tensorboard", "tensorboard")
         self.folder = Path(folder)
         self.writers: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class TensorBoard:
 class Trackio:
     """A callback that logs a record to trackio, a run of the project for each run here."""
 
-    def __init__(self, project: str = "rlvr"):
+    def __init__(self, project: str = "rlvr") -> None:
         self.trackio = _installed("trackio", "trackio")
         self.project = project
         self.runs: dict[str, Any] = {}

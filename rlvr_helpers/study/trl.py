@@ -30,6 +30,24 @@ from rlvr_helpers.sampling import encode_prompts
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import problems_of_step
 
+# What is the same for every method and settings.
+FIXED = {
+    # The whole distribution is sampled (S8).
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": None,
+    "repetition_penalty": 1.0,
+    # The rows come in the order of `problems_of_step`.
+    "shuffle_dataset": False,
+    "lr_scheduler_type": "constant",
+    "adam_epsilon": 1e-8,
+    "disable_dropout": True,
+    "ddp_find_unused_parameters": False,
+    "logging_nan_inf_filter": False,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+}
 SCALE_REWARDS = {"std": "group", "none": "none"}
 
 
@@ -100,38 +118,26 @@ def trl_train_config(
     at_once, accumulation = rows_at_once(settings, processes)
     optimizer = "adamw_bnb_8bit" if settings.eight_bit_optimizer else "adamw_torch_fused"
     updates = settings.epochs * settings.minibatches
-    return trl_config(method, settings.max_tokens) | {
+    chosen = trl_config(method, settings.max_tokens) | FIXED
+    return chosen | {
         "num_generations": settings.group_size,
         "per_device_train_batch_size": at_once,
         "gradient_accumulation_steps": accumulation,
         "steps_per_generation": settings.minibatches * accumulation,
         "num_iterations": settings.epochs,
         "max_steps": settings.steps * updates,
-        "shuffle_dataset": False,  # the rows come in the order of `problems_of_step`
         "temperature": settings.temperature,
-        "top_k": 0,
-        "top_p": 1.0,
-        "min_p": None,
-        "repetition_penalty": 1.0,
         "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": "constant",
         "optim": optimizer,
         "adam_beta1": settings.betas[0],
         "adam_beta2": settings.betas[1],
-        "adam_epsilon": 1e-8,
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,
         "bf16": compute_dtype == torch.bfloat16,
         "fp16": compute_dtype == torch.float16,
         "gradient_checkpointing": settings.gradient_checkpointing,
-        "disable_dropout": True,
-        "ddp_find_unused_parameters": False,
         "logging_steps": updates,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
     }
 
 

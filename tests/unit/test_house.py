@@ -143,7 +143,6 @@ OVER = """
     rlvr_helpers.lessons.l01_sampling.exercises
     rlvr_helpers.lessons.l02_rewards.exercises
     rlvr_helpers.lessons.l07_loss.exercises
-    rlvr_helpers.study.memory
 """.split()
 
 
@@ -207,7 +206,6 @@ UNANNOTATED = """
     rlvr_helpers.methods
     rlvr_helpers.rewards
     rlvr_helpers.study.comparison
-    rlvr_helpers.study.memory
     rlvr_helpers.study.pilot
     rlvr_helpers.study.runs
     rlvr_helpers.study.tables
