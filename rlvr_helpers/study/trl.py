@@ -104,14 +104,11 @@ def trl_train_config(
     processes: int = 1,
     compute_dtype: torch.dtype = torch.float32,
 ) -> dict:
-    """All keyword arguments of GRPOConfig for a method and settings, but for the folder and the
-    device.
+    """All keyword arguments of GRPOConfig but the folder and the device.
 
-    A rollout is cut into `minibatches` steps and gone through `epochs` times; the rows of a step
-    are dealt out evenly to the processes. GRPOConfig has no learning rate like
-    `TrainSettings.rate`; `make_trainer` brings it. compute_dtype: of matrix products; the weights
-    stay in float32. Raises ValueError where the rows cannot be dealt out, on
-    `micro_batch_tokens`, and where `trl_config` does.
+    A rollout is cut into `minibatches` steps and used `epochs` times. Processes share the rows of a
+    step evenly. `make_trainer` brings the learning rate of `TrainSettings.rate`. Raises ValueError
+    if the rows cannot be shared, on `micro_batch_tokens`, and as `trl_config` does.
     """
     if settings.micro_batch_tokens:
         raise ValueError("TRL counts rows: give micro_batch_rows in place of micro_batch_tokens")
