@@ -18,6 +18,25 @@ from rlvr_helpers.kit.language import translated
 ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 Guess = float | str | None
 
+# What is printed and shown, for the catalogue of texts.
+WORDS = translated(
+    {
+        "kept": "{name}: your guess is {guess}.",
+        "again": "{name}: noted. The progress table keeps your first guess.",
+        "no_guess": "{name}: it is {answer}. (You made no guess.)",
+        "same": "{name}: it is {answer}, as you said.",
+        "other": "{name}: you said {guess}, it is {answer}.",
+        "off": "{name}: you said {guess}, it is {answer}: {off} off.",
+        "points": "points",
+        "put": "Put {what} in place of None, then run the cell again.",
+        "percent": "a number from 0 to 100",
+        "number": "a number",
+        "choose": "Put one of these in place of None: {choices}",
+        "correct": "Correct.",
+        "incorrect": "Not so.",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -103,9 +122,9 @@ def predict(name: str, guess: Guess) -> None:
     before = saved_records().get(_key(name), Record())
     if before.truth is None:
         change_record(_key(name), lambda record: setattr(record, "guess", guess))
-        print(f"{name}: your guess is {_shown(prediction, guess)}.")
+        print(WORDS["kept"].format(name=name, guess=_shown(prediction, guess)))
     else:
-        print(f"{name}: noted. The progress table keeps your first guess.")
+        print(WORDS["again"].format(name=name))
 
 
 def reveal(name: str, truth: float | str) -> None:
@@ -120,17 +139,17 @@ def reveal(name: str, truth: float | str) -> None:
         raise ValueError(f"{name}: {truth!r} is none of its choices")
     saved = saved_records().get(_key(name), Record()).guess
     guess = _session.get(name, saved)
-    answer = _shown(prediction, truth)
+    given = {"name": name, "answer": _shown(prediction, truth)}
     if guess is None:
-        print(f"{name}: it is {answer}. (You made no guess.)")
+        print(WORDS["no_guess"].format(**given))
         return
     change_record(_key(name), lambda record: setattr(record, "truth", truth))
-    said = f"{name}: you said {_shown(prediction, guess)}, it is {answer}"
+    given["guess"] = _shown(prediction, guess)
     if prediction.choices:
-        print(f"{said}." if guess != truth else f"{name}: it is {answer}, as you said.")
+        print(WORDS["same" if guess == truth else "other"].format(**given))
         return
-    unit = "points" if prediction.unit == "%" else prediction.unit
-    print(f"{said}: {abs(guess - truth):.3g} {unit}".rstrip() + " off.")
+    unit = WORDS["points"] if prediction.unit == "%" else prediction.unit
+    print(WORDS["off"].format(**given, off=f"{abs(guess - truth):.3g} {unit}".rstrip()))
 
 
 def is_close(prediction: Prediction, guess: Guess, truth: Guess) -> bool:
@@ -170,11 +189,9 @@ def _read(prediction: Prediction, guess: object) -> Guess:
 def _how(prediction: Prediction) -> str:
     """What can be given instead of None."""
     if prediction.choices:
-        return "Put one of these in place of None: " + ", ".join(
-            map(repr, translated(prediction.choices))
-        )
-    what = "a number from 0 to 100" if prediction.unit == "%" else "a number"
-    return f"Put {what} in place of None, then run the cell again."
+        choices = ", ".join(map(repr, translated(prediction.choices)))
+        return WORDS["choose"].format(choices=choices)
+    return WORDS["put"].format(what=WORDS["percent" if prediction.unit == "%" else "number"])
 
 
 def _shown(prediction: Prediction, value: float | str) -> str:
@@ -223,7 +240,7 @@ def _asked(number: int, question: Question):
     def answer(change: dict) -> None:
         choice = choices[change["new"]]
         change_record(_key(question.name), lambda record: note_choice(record, choice))
-        start = "Correct." if choice.correct else "Not so."
+        start = WORDS["correct" if choice.correct else "incorrect"]
         said.value = f'<div role="status"><b>{start}</b> {html.escape(choice.why)}</div>'
 
     buttons.observe(answer, names="index")

@@ -13,6 +13,7 @@ from pathlib import Path
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
+from rlvr_helpers.exercises import questions
 from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.exercises.questions import ROOMS, predictions, quizzes
 from rlvr_helpers.kit.language import with_texts
@@ -24,13 +25,11 @@ def texts() -> dict[str, str]:
     shown = {name: value for name, value in vars(words).items() if name.isupper()}
     for file in sorted(ROOMS.glob("l*/explorer.py")):
         room = importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.explorer")
-        shown |= {file.parent.name: getattr(room, "WORDS", {})}
-    for file in sorted(ROOMS.glob("l*/explorer.py")):
-        room = importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.explorer")
         shown[f"explorer {file.parent.name[1:3]}"] = getattr(room, "WORDS", {})
+    shown["questions"] = questions.WORDS
     shown |= {f"exercise {name}": each for name, each in registry().items()}
     shown |= {f"prediction {name}": each for name, each in predictions().items()}
-    shown |= {f"quiz {lesson}": questions for lesson, questions in quizzes().items()}
+    shown |= {f"quiz {lesson}": asked for lesson, asked in quizzes().items()}
     found = {}
     for place, value in shown.items():
         with_texts(value, lambda text, place=place: found.setdefault(text, place) and text)

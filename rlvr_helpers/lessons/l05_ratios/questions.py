@@ -24,7 +24,7 @@ PREDICTIONS = [
 
 QUIZ = [
     Question(
-        "one_update",
+        "after_one_update",
         text=(
             "You take one update on each rollout. What does the choice between token and sequence"
             " ratios change?"
