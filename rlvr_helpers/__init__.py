@@ -5,6 +5,8 @@
 The names below are those that most lessons share. Each is imported when it is first asked for.
 """
 
+import logging
+
 from rlvr_helpers import _moved
 from rlvr_helpers.engine.lazy import face
 
@@ -40,5 +42,8 @@ _HOMES = {
     "exercises": "check hint predict quiz reveal show_progress solution",
     "widgets": "TrainingDashboard progress_bar",
 }
+# bitsandbytes, which other packages import, warns of a 4-bit kernel that nothing here uses.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
 __getattr__, __all__ = face(__name__, _HOMES)
 _moved.watch()

@@ -4,7 +4,6 @@ optimizer, LoRA.
 The master weights and the loss always stay in float32. `tiny` uses none of this.
 """
 
-import logging
 import math
 import os
 import warnings
@@ -14,9 +13,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-
-# bitsandbytes, which other packages import, warns of a 4-bit kernel that nothing here uses.
-logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
