@@ -41,11 +41,12 @@ class Packed(NamedTuple):
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether a model takes an attention mask for every pair of positions, and computes its logits
     with one last matrix."""
-    known = (
-        model.config.model_type in ("llama", "qwen2")
-        and model.config._attn_implementation == "sdpa"
+    config = model.config
+    # a mixture of experts says by `sliding_window` whether it has one
+    known = config.model_type in ("llama", "qwen2") or (
+        config.model_type == "mixtral" and config.sliding_window is None
     )
-    return known and not has_window(model.config)
+    return known and config._attn_implementation == "sdpa" and not has_window(config)
 
 
 def pack(

@@ -48,7 +48,14 @@ LESSONS = [
     ),
 ]
 EXTRAS = [  # after the course, each for itself, in any order
-    Lesson("12", "extras/12_scaling_up", "And on real hardware?", minutes=45, box="scaling")
+    Lesson(
+        "11",
+        "extras/11_experts",
+        "Why did GSPO come from a mixture-of-experts team?",
+        minutes=18,
+        box="experts",
+    ),
+    Lesson("12", "extras/12_scaling_up", "And on real hardware?", minutes=45, box="scaling"),
 ]
 # White on either is legible on a page of any colour: an image cannot know its theme.
 FILL = "#595959"

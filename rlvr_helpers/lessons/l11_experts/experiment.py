@@ -1,0 +1,272 @@
+"""A mixture of experts made from `tiny`: where each token is sent, before and after some updates,
+and what its ratio is if the old choice is kept.
+
+An expert set is the pair of experts that a layer sends a token to.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.hooks import RemovableHandle
+from transformers import MixtralConfig, MixtralForCausalLM
+
+from rlvr_helpers.engine.packing import pack
+from rlvr_helpers.kit.recorded import recorded_drift
+from rlvr_helpers.losses import policy_loss
+from rlvr_helpers.methods import GRPO
+from rlvr_helpers.models import Policy, format_prompt
+from rlvr_helpers.paths import DATA
+from rlvr_helpers.problems import load_problems
+from rlvr_helpers.sampling import encode_prompts, sample_groups
+from rlvr_helpers.scoring import token_logprobs
+
+EXPERTS = 8
+CHOSEN = 2
+NOT_SHARED = ("architectures", "model_type", "mlp_bias", "attention_bias", "pretraining_tp")
+# As the drift recording: no clip, mini-batches of two groups of eight, a rate of 1e-5.
+UNCLIPPED = replace(GRPO, clip_low=math.inf, clip_high=math.inf)
+LEARNING_RATE = 1e-5
+GROUP = 8
+ROWS = 16
+MAX_TOKENS = 64
+AT = (1, 4, 8, 16)
+
+
+class Rows(NamedTuple):
+    """Completions in whole groups of 8: prompts [B, Tp], completions [B, T], and their masks."""
+
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    completion_ids: Tensor
+    mask: Tensor
+
+    def pick(self, rows: Tensor) -> "Rows":
+        return Rows(*(each[rows] for each in self))
+
+
+def make_experts(policy: Policy, jitter: float = 0.0, seed: int = 0) -> MixtralForCausalLM:
+    """The policy's model with each layer's MLP as 8 copies, of which a router chooses 2.
+
+    jitter: noise on each copy, as a share of the standard deviation of the matrix. With 0 all
+        experts are alike, and the model computes what the dense one does. The router is random.
+    """
+    dense = policy.model
+    shared = {k: v for k, v in dense.config.to_dict().items() if k not in NOT_SHARED}
+    config = MixtralConfig(**shared, num_local_experts=EXPERTS, num_experts_per_tok=CHOSEN)
+    # the fastest on a CPU at this size
+    config._experts_implementation = "eager"
+    noise = torch.Generator().manual_seed(seed)
+
+    def copies(weight: Tensor) -> Tensor:
+        drawn = torch.randn(EXPERTS, *weight.shape, generator=noise)
+        return weight + jitter * weight.std() * drawn
+
+    model = MixtralForCausalLM(config).eval()
+    with torch.no_grad():
+        # what the two have in common: embeddings, attention, norms
+        model.load_state_dict(dense.state_dict(), strict=False)
+        for layer, own in zip(model.model.layers, dense.model.layers, strict=True):
+            gate_up = torch.cat([own.mlp.gate_proj.weight, own.mlp.up_proj.weight])
+            layer.mlp.experts.gate_up_proj.copy_(copies(gate_up))
+            layer.mlp.experts.down_proj.copy_(copies(own.mlp.down_proj.weight))
+            layer.mlp.gate.weight.normal_(std=0.1, generator=noise)
+    return model
+
+
+def routers(model: nn.Module) -> list[nn.Module]:
+    """The router of each layer. A dense model has none."""
+    return [layer.mlp.gate for layer in model.model.layers if hasattr(layer.mlp, "gate")]
+
+
+@contextmanager
+def recorded_routes(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects the expert sets of one forward pass: per layer [positions, 2], sorted."""
+    routes = []
+
+    def note(router: nn.Module, inputs: tuple, output: tuple) -> None:
+        routes.append(output[2].sort(dim=1).values)
+
+    hooks = [router.register_forward_hook(note) for router in routers(model)]
+    try:
+        yield routes
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def replayed_routes(model: nn.Module, routes: Sequence[Tensor]) -> Iterator[None]:
+    """Sends each position of a forward pass to the experts of `routes`, weighted by today's
+    router. Without routes the router chooses."""
+
+    def send(router: nn.Module, route: Tensor) -> RemovableHandle:
+        def replaced(router: nn.Module, inputs: tuple, output: tuple) -> tuple:
+            weights = output[0].float().softmax(dim=-1).gather(1, route)
+            return output[0], weights / weights.sum(dim=1, keepdim=True), route
+
+        return router.register_forward_hook(replaced)
+
+    hooks = [send(router, route) for router, route in zip(routers(model), routes, strict=False)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def logprobs(model: nn.Module, rows: Rows, routes: Sequence[Tensor] = ()) -> Tensor:
+    """Log-probs [B, T] of the completions' tokens, under given expert sets if there are any."""
+    with replayed_routes(model, routes):
+        return token_logprobs(model, *rows, group_size=GROUP)
+
+
+@torch.no_grad()
+def score(model: nn.Module, rows: Rows) -> tuple[Tensor, list[Tensor]]:
+    """Log-probs [B, T] and the expert sets [positions, 2] of each layer."""
+    with recorded_routes(model) as routes:
+        return logprobs(model, rows), routes
+
+
+def drift_rows(policy: Policy) -> tuple[Rows, Tensor]:
+    """The 64 completions of the drift recording (lesson 05) and their advantages [B]."""
+    drift = recorded_drift()
+    prompts = [format_prompt(policy, question) for question in drift.questions]
+    ids, mask = (x.repeat_interleave(GROUP, 0) for x in encode_prompts(policy, prompts))
+    tokens = [torch.tensor(policy.tokenizer.convert_tokens_to_ids(row)) for row in drift.tokens]
+    completions = pad_sequence(tokens, batch_first=True, padding_value=policy.pad_id)
+    return Rows(ids, mask, completions, drift.mask), drift.advantages
+
+
+@dataclass
+class Moved:
+    """What some updates have moved. N counts the tokens of all completions.
+
+    row:        [N] the completion that a token belongs to, tokens of a completion in order
+    changed:    [layers, N] True if a layer sends the token to another expert set than before
+    log_ratios: [N] in nats. `replayed` are those under the old expert sets.
+    """
+
+    row: Tensor
+    changed: Tensor
+    log_ratios: Tensor
+    replayed: Tensor
+
+    @property
+    def any_layer(self) -> Tensor:
+        """[N] True if some layer sends the token to another set."""
+        return self.changed.any(dim=0)
+
+    def of_sequences(self, values: Tensor) -> Tensor:
+        """The mean over the tokens of each completion, [B]: of log-ratios the log of GSPO's."""
+        total = torch.zeros(int(self.row.max()) + 1).index_add_(0, self.row, values)
+        return total / self.row.bincount()
+
+
+def drift(
+    model: nn.Module, rows: Rows, advantages: Tensor, at: Sequence[int] = AT, seed: int = 0
+) -> Iterator[tuple[int, Moved]]:
+    """Updates a model on one rollout. Yields (updates, what they have moved) for those in `at`.
+
+    seed: of the order of the groups.
+    """
+    order = torch.randperm(len(rows.mask) // GROUP, generator=torch.Generator().manual_seed(seed))
+    parts = (order[:, None] * GROUP + torch.arange(GROUP)).view(-1, ROWS)
+    batches = [rows.pick(part) for part in parts]
+    old = [score(model, batch) for batch in batches]
+    optimizer = make_optimizer(model, LEARNING_RATE)
+    for update in range(1, max(at) + 1):
+        # One optimizer step on the next mini-batch.
+        turn = (update - 1) % len(parts)
+        batch = batches[turn]
+        logp_old, _ = old[turn]
+        logp = logprobs(model, batch)
+        advantage = advantages[parts[turn]]
+        step(
+            model,
+            optimizer,
+            policy_loss(
+                UNCLIPPED, logp, logp_old, advantage, mask=batch.mask, max_tokens=MAX_TOKENS
+            ).loss,
+        )
+        if update in at:
+            moved = [
+                measure(model, batch, *before) for batch, before in zip(batches, old, strict=True)
+            ]
+            for part, each in zip(parts, moved, strict=True):
+                each.row = part[each.row]
+            yield update, joined(moved)
+
+
+def joined(moved: list[Moved]) -> Moved:
+    """The mini-batches' tokens as one."""
+    names = ("row", "changed", "log_ratios", "replayed")
+    return Moved(*(torch.cat([getattr(each, name) for each in moved], dim=-1) for name in names))
+
+
+def make_optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW as the course's trainer uses it."""
+    return torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+    )
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One optimizer step with the gradient norm clipped at 1."""
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@torch.no_grad()
+def measure(model: nn.Module, rows: Rows, logp_old: Tensor, routes_old: list[Tensor]) -> Moved:
+    """What has moved since `logp_old` and `routes_old` were scored."""
+    keep = rows.mask.bool()
+    logp, routes = score(model, rows)
+    replayed = logprobs(model, rows, routes_old)
+    # where the model reads the position that predicts each token
+    packed = pack(*rows, group_size=GROUP)
+    at = packed.group * packed.ids.shape[1] + packed.index
+    changed = [(a != b).any(dim=1)[at] for a, b in zip(routes, routes_old, strict=True)]
+    return Moved(
+        keep.nonzero()[:, 0],
+        torch.stack(changed) if changed else torch.zeros(0, len(at), dtype=torch.bool),
+        log_ratios=(logp - logp_old)[keep],
+        replayed=(replayed - logp_old)[keep],
+    )
+
+
+def train_on_texts(model: nn.Module, policy: Policy, steps: int = 80, seed: int = 0) -> None:
+    """Trains a model on completions that the policy samples, right or wrong, so that its router
+    and experts find their parts: two groups of 8 per step, AdamW at 3e-4."""
+    problems = load_problems("train")[: 2 * steps]
+    prompts = [format_prompt(policy, problem.question) for problem in problems]
+    noise = torch.Generator().manual_seed(seed)
+    found = sample_groups(policy, prompts, GROUP, max_tokens=MAX_TOKENS, generator=noise)
+    rows = Rows(found.prompt_ids, found.prompt_mask, found.completion_ids, mask=found.mask)
+    optimizer = make_optimizer(model, 3e-4)
+    for part in torch.arange(len(rows.mask)).view(steps, ROWS):
+        batch = rows.pick(part)
+        step(model, optimizer, -logprobs(model, batch).sum() / batch.mask.sum())
+
+
+def busiest(model: nn.Module, rows: Rows) -> list[float]:
+    """Of each layer's choices the share that goes to its busiest expert (1/8 if all are alike)."""
+    _, routes = score(model, rows)
+    return [float(each.flatten().bincount().max()) / each.numel() for each in routes]
+
+
+def recorded_arms() -> dict[str, list[dict]]:
+    """The recorded runs (`tools/record_experts.py`) by arm, in the order of their seeds."""
+    data = json.loads((DATA / "runs" / "experts.json").read_text(encoding="utf-8"))
+    arms: dict[str, list[dict]] = {}
+    for run in data["runs"]:
+        arms.setdefault(run["arm"], []).append(run)
+    return arms

@@ -1,0 +1,94 @@
+"""Predictions and quiz of extras/11."""
+
+from rlvr_helpers.exercises.questions import Choice, Prediction, Question
+
+PREDICTIONS = [
+    Prediction(
+        "changed_sets",
+        lesson="11",
+        question=(
+            "Eight experts that are exact copies, 8 updates on one rollout: which share of the"
+            " expert sets (one per token and layer) changes?"
+        ),
+        unit="%",
+    ),
+    Prediction(
+        "replay_gain",
+        lesson="11",
+        question=(
+            "Trained experts, 8 updates: by how much does the spread of the token log-ratios"
+            " shrink if each token is sent to its old experts?"
+        ),
+        unit="%",
+    ),
+]
+
+QUIZ = [
+    Question(
+        "why_it_jumps",
+        text=(
+            "A router's third expert overtakes its second by a hair. Why can the token's log-prob"
+            " jump?"
+        ),
+        choices=[
+            Choice(
+                "Another expert's output enters the sum with a weight far from 0.",
+                why="The weights of the chosen two add up to 1, so the second one is never small"
+                " because it is last. If the two experts differ, the output jumps.",
+                correct=True,
+            ),
+            Choice(
+                "The router's weights jump.",
+                why="They move by one small optimizer step. Only the choice is discontinuous.",
+            ),
+            Choice(
+                "The new expert has never been trained.",
+                why="It has: other tokens are sent to it. But it may compute something else.",
+            ),
+        ],
+    ),
+    Question(
+        "copies_replayed",
+        text=(
+            "All experts are exact copies. You replay the old expert sets before the first update."
+            " What happens to the ratios?"
+        ),
+        choices=[
+            Choice(
+                "Nothing: each is exactly 1, with replay and without.",
+                why="The weights of the two add up to 1, and both compute the same. Routing"
+                " matters only as far as experts differ.",
+                correct=True,
+            ),
+            Choice(
+                "They shrink, since routing noise is gone.",
+                why="Before an update there is no noise: every ratio is 1 already.",
+            ),
+            Choice(
+                "They grow, since tokens are sent to the wrong experts.",
+                why="The old sets are today's sets before the first update, and copies are alike.",
+            ),
+        ],
+    ),
+    Question(
+        "what_gspo_averages",
+        text="A few tokens of a completion jump because they are routed anew. What does GSPO see?",
+        choices=[
+            Choice(
+                "Their mean over the whole completion, divided by its length.",
+                why="GSPO's log-ratio is the mean over the tokens. Single jumps are diluted, not"
+                " removed.",
+                correct=True,
+            ),
+            Choice(
+                "Nothing: sequence ratios do not depend on routing.",
+                why="Every token's log-prob is in the mean, the jumps as well.",
+            ),
+            Choice(
+                "Their product, so the jumps add up.",
+                why="That is the raw product. GSPO takes its n-th root, so the sum is divided by"
+                " the length.",
+            ),
+        ],
+    ),
+]

@@ -1,0 +1,158 @@
+"""Extras/11: the mixture made of `tiny`, its routes recorded and replayed, and what was measured."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr_helpers.engine.packing import can_pack
+from rlvr_helpers.kit.recorded import recorded_drift
+from rlvr_helpers.lessons.l11_experts.experiment import (
+    AT,
+    MAX_TOKENS,
+    drift,
+    drift_rows,
+    logprobs,
+    make_experts,
+    measure,
+    recorded_arms,
+    recorded_routes,
+    routers,
+    score,
+    train_on_texts,
+)
+from rlvr_helpers.lessons.l11_experts.figures import changed_sets
+from rlvr_helpers.lessons.l11_experts.questions import QUIZ
+from rlvr_helpers.models import load_policy
+from rlvr_helpers.plots import to_svg
+from rlvr_helpers.ratios import sequence_ratios
+from rlvr_helpers.scoring import token_logprobs
+
+POLICY = load_policy("tiny")
+ROWS, ADVANTAGES = drift_rows(POLICY)
+SOME = ROWS.pick(torch.arange(16))
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """Experts that differ."""
+    return make_experts(POLICY, jitter=0.5)
+
+
+def test_the_rows_are_those_of_the_drift_recording():
+    with torch.no_grad():
+        found = logprobs(POLICY.model, ROWS)
+    recorded = recorded_drift()
+    assert torch.allclose(found, recorded.logp_old, atol=1e-4)
+    assert ROWS.mask.shape[1] <= MAX_TOKENS and torch.equal(ADVANTAGES, recorded.advantages)
+
+
+def test_copies_compute_what_the_dense_model_does(noisy):
+    with torch.no_grad():
+        dense = logprobs(POLICY.model, SOME)
+        assert torch.allclose(logprobs(make_experts(POLICY), SOME), dense, atol=1e-4)
+        assert (logprobs(noisy, SOME) - dense).abs().max() > 0.1
+
+
+def test_a_mixture_is_packed_unless_it_has_a_window(noisy):
+    assert can_pack(noisy)
+    with torch.no_grad():
+        assert torch.allclose(logprobs(noisy, SOME), token_logprobs(noisy, *SOME), atol=1e-4)
+    windowed = copy.copy(noisy)
+    windowed.config = copy.deepcopy(noisy.config)
+    windowed.config.sliding_window = 8
+    assert not can_pack(windowed)
+
+
+def test_a_seed_gives_the_same_mixture():
+    one, same, other = (make_experts(POLICY, 0.3, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_replaying_todays_routes_changes_nothing_and_others_do(noisy):
+    before, routes = score(noisy, SOME)
+    others = [(route + 1) % 8 for route in routes]
+    with torch.no_grad():
+        assert torch.allclose(logprobs(noisy, SOME, routes), before, atol=1e-5)
+        assert (logprobs(noisy, SOME, others) - before).abs().max() > 0.1
+        # nothing stays behind
+        assert torch.equal(logprobs(noisy, SOME), before)
+
+
+def test_hooks_go_even_after_an_error(noisy):
+    with pytest.raises(RuntimeError), recorded_routes(noisy):
+        raise RuntimeError
+    assert not any(router._forward_hooks for router in routers(noisy))
+
+
+def test_what_has_moved_is_counted_token_by_token(noisy):
+    logp_old, routes_old = score(noisy, SOME)
+    still = measure(noisy, SOME, logp_old, routes_old)
+    assert not still.changed.any() and still.log_ratios.abs().max() < 1e-5
+    # Send every token elsewhere in one layer, as if it had been there before.
+    elsewhere = [routes_old[0], (routes_old[1] + 1) % 8, *routes_old[2:]]
+    moved = measure(noisy, SOME, logp_old, [each.sort(dim=1).values for each in elsewhere])
+    assert moved.changed.float().mean(dim=1).tolist() == [0, 1, 0, 0] and moved.any_layer.all()
+    assert moved.replayed.abs().max() > 0.1 and moved.log_ratios.abs().max() < 1e-5
+
+
+def test_the_drift_is_that_of_the_updates(noisy):
+    model = copy.deepcopy(noisy)
+    logp_old, _ = score(model, ROWS)
+    (updates, moved), *more = drift(model, ROWS, ADVANTAGES, at=(2,))
+    assert updates == 2 and not more and moved.changed.any()
+    with torch.no_grad():
+        found = logprobs(model, ROWS)
+    for row in (0, 17, 63):
+        own = moved.log_ratios[moved.row == row]
+        expected = (found - logp_old)[row][ROWS.mask[row].bool()]
+        assert torch.allclose(own, expected, atol=1e-5)
+    log_s = sequence_ratios(found, logp_old, ROWS.mask).log()
+    assert torch.allclose(moved.of_sequences(moved.log_ratios), log_s, atol=1e-5)
+
+
+def test_a_dense_model_has_no_routes():
+    _, moved = next(drift(copy.deepcopy(POLICY.model), ROWS, ADVANTAGES, at=(1,)))
+    assert moved.changed.shape == (0, int(ROWS.mask.sum())) and not moved.any_layer.any()
+    assert torch.equal(moved.log_ratios, moved.replayed)
+
+
+def test_training_on_texts_moves_routers_and_experts_the_same_way_each_time():
+    start, one, same = (make_experts(POLICY, jitter=0.3) for _ in range(3))
+    for model in (one, same):
+        train_on_texts(model, POLICY, steps=2)
+    pairs = zip(start.named_parameters(), one.parameters(), same.parameters(), strict=True)
+    for (name, before), after, again in pairs:
+        assert torch.equal(after, again) and not torch.equal(before, after), name
+
+
+def test_the_recorded_arms_have_the_same_seeds():
+    arms = recorded_arms()
+    assert set(arms) == {"dense", "alike", "trained"}
+    assert len({tuple(run["seed"] for run in runs) for runs in arms.values()}) == 1
+    for run in itertools.chain(*arms.values()):
+        assert run["updates"] == list(AT) and len(run["sd"]) == len(AT)
+    # copies cannot jump: replay is without effect
+    for run in arms["alike"]:
+        assert np.allclose(run["replayed"], run["sd"], rtol=0.02)
+
+
+def test_the_figure_counts_what_changed():
+    changed = np.zeros((4, 3), dtype=bool)
+    changed[1, 2] = True
+    figure = changed_sets({"1 update": changed, "8 updates": ~changed}, ["a", "b", "c"])
+    assert "1 update: 1 of 12 sets changed" in figure.alt
+    assert "8 updates: 11 of 12" in figure.alt and to_svg(figure)
+
+
+def test_the_quiz_of_copies_is_computed():
+    question = next(each for each in QUIZ if each.name == "copies_replayed")
+    copies = make_experts(POLICY)
+    before, routes = score(copies, SOME)
+    with torch.no_grad():
+        ratios = (logprobs(copies, SOME, routes) - before).exp()
+    assert torch.allclose(ratios, torch.ones_like(ratios), atol=1e-4)
+    assert next(c for c in question.choices if c.correct).text.startswith("Nothing")
