@@ -55,7 +55,7 @@ EXTRAS = [  # after the course, each for itself, in any order
         minutes=18,
         box="experts",
     ),
-    Lesson("12", "extras/12_scaling_up", "And on real hardware?", minutes=45, box="scaling"),
+    Lesson("12", "extras/12_scaling_up", "And on real hardware?", minutes=25, box="scaling"),
 ]
 # White on either is legible on a page of any colour: an image cannot know its theme.
 FILL = "#595959"

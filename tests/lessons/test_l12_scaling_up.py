@@ -1,7 +1,8 @@
-"""Lesson 12: its figures say the calculator's numbers, its exercises are the calculator's, its
-gradients are `train`'s."""
+"""Lesson 12: its figure says the calculator's numbers, its exercises are the calculator's, its
+gradients are `train`'s, its weights those of the ratio."""
 
 import importlib.util
+import json
 import re
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from rlvr_helpers.lessons.l12_scaling_up import figures
 from rlvr_helpers.lessons.l12_scaling_up.exercises import token_seconds, training_bytes
 from rlvr_helpers.lessons.l12_scaling_up.experiment import first_gradient, loss_beside_trl
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
+from rlvr_helpers.models import load_policy
 from rlvr_helpers.plots import show
 from rlvr_helpers.study.memory import (
     CARDS,
@@ -79,19 +81,6 @@ def test_the_bars_are_the_calculators_and_the_longer_is_the_peak(work):
 )
 def test_the_title_says_whether_it_fits_with_the_reserve(card, work, verdict):
     assert verdict in figures.cost_of_a_step("a model", LARGE, CARDS[card], work).alt
-
-
-def test_ways_to_fit_names_the_first_and_the_last_and_draws_every_peak():
-    ways = {"whole": WORK, "LoRA": replace(WORK, lora_rank=16), "many": LONG}
-    figure = figures.ways_to_fit("Qwen", LARGE, ways)
-    assert "Qwen peaks at 42 GiB (whole), and at 20 GiB (many)" in figure.alt
-    assert bar_ends(figure.axes[0]) == pytest.approx(
-        [memory_gib(LARGE, work) for work in ways.values()]
-    )
-    assert "cache 11.0" in figure.alt.partition("many: ")[2], (
-        "the cache is part of that peak, and activations are not"
-    )
-    assert "activations" not in figure.alt.partition("many: ")[2]
 
 
 @pytest.mark.parametrize("colors", [figures.MEMORY_COLORS, figures.SECONDS_COLORS])
@@ -216,6 +205,101 @@ def test_without_trl_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="trl is not installed"):
         loss_beside_trl(GRPO)
+
+
+# --- the sampler has rounded weights
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_rounded_rows_have_so_many_values_and_the_policy_stays(bits):
+    policy, start = make_tiny(), make_tiny()
+    copies = scaling.rounded(policy, bits).model.parameters()
+    for W, kept, was in zip(
+        copies, policy.model.parameters(), start.model.parameters(), strict=True
+    ):
+        assert torch.equal(kept, was)
+        if W.dim() < 2:
+            assert torch.equal(W, was)
+            continue
+        assert max(len(row.unique()) for row in W) <= 2**bits - 1
+        spacing = was.abs().amax(dim=1, keepdim=True).clamp(min=1e-9) / (2 ** (bits - 1) - 1)
+        assert ((W - was).abs() <= 0.5001 * spacing).all()
+
+
+def test_the_weights_by_hand():
+    trainer = torch.tensor([[1.0, 1.0, 5.0], [-1.0, -0.5, 9.0]])
+    sampler, mask = torch.zeros(2, 3), torch.tensor([[1, 1, 0], [1, 1, 0]])
+    e = torch.tensor([[1.0, 1.0, 0.0], [-1.0, -0.5, 0.0]]).exp()
+    product = torch.tensor([[2.0], [-1.5]]).exp()
+    wanted = {
+        "token_truncate": e,
+        "token_mask": e,
+        "sequence_truncate": product.clamp(max=3.0),
+        "sequence_mask": product * torch.tensor([[0.0], [1.0]]),
+    }
+    for mode in scaling.MODES:
+        found = scaling.gap_weights(trainer, sampler, mask, mode)
+        assert torch.allclose(found, wanted[mode]), mode
+    low = scaling.gap_weights(trainer, sampler, mask, "token_mask", low=0.5, high=2.0)
+    assert torch.allclose(low, torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.6065, 1.0]]), atol=1e-4)
+
+
+def trained(**stages):
+    policy = make_tiny()
+    settings = replace(SETTINGS, steps=2, minibatches=2, track_kl=False)
+    stages = scaling.stages_for_gap(**stages)
+    with scaling.meant_to_disagree():
+        records = list(train(policy, some_problems(), GRPO, settings, letters, stages=stages))
+    return records, torch.cat([p.detach().flatten() for p in policy.model.parameters()])
+
+
+def test_weights_of_one_change_nothing_and_others_do():
+    (_, plain), (_, ones) = trained(), trained(weights_of=lambda new, old, mask: mask.float())
+    assert torch.equal(plain, ones)
+    _, halves = trained(weights_of=lambda new, old, mask: mask * torch.rand(mask.shape))
+    assert not torch.equal(plain, halves)
+
+
+def test_the_samplers_log_probs_as_old_are_clipped_before_the_first_update():
+    records, _ = trained(bits=4, mode="sampler as old")
+    assert records[0].clip_fraction_first > 0
+    for mode in ("nothing", *scaling.MODES):
+        records, _ = trained(bits=4, mode=mode)
+        assert records[0].clip_fraction_first == 0 and records[0].sampler_gap > 0.01
+
+
+def test_the_recorded_runs_are_those_of_the_command():
+    kept = json.loads(scaling.RECORD.read_text(encoding="utf-8"))
+    assert TrainSettings(**kept["settings"]) == scaling.GAP_SETTINGS
+    assert kept["eval_count"] == scaling.EVAL_COUNT
+    found = [(run["seed"], run["bits"], run["mode"]) for run in scaling.recorded_gap()]
+    assert found == [(seed, *arm) for seed in range(3) for arm in scaling.ARMS]
+    accuracy = {arm: run["accuracy"] for arm, run in zip(found, kept["runs"], strict=True)}
+    orders = set()
+    for seed in range(3):
+        own, *four = (accuracy[seed, *arm] for arm in scaling.ARMS)
+        assert max(four) < own, "a 4-bit sampler: less in every seed"
+        orders.add(tuple(sorted(range(3), key=four.__getitem__)))
+    assert len(orders) > 1, "no order of the corrections that holds in every seed"
+
+
+def test_the_quiz_says_what_the_package_computes():
+    policy = load_policy("tiny")
+    rollout, logp = scaling.two_opinions(policy, scaling.rounded(policy, 4))
+    keep = rollout.mask.bool()
+    of = {
+        mode: scaling.gap_weights(logp, rollout.logprobs, rollout.mask, mode).expand(keep.shape)
+        for mode in scaling.MODES
+    }
+    assert of["token_truncate"][keep].mean() == pytest.approx(1, abs=0.03)
+    for mode in ("sequence_truncate", "sequence_mask"):
+        assert 0.4 < (of[mode][keep] < 0.1).float().mean() < 0.6, "which_mode_bites"
+    assert 0.9**25 == pytest.approx(0.07, abs=0.005)
+    eight, sixteen = (
+        seconds_parts(LARGE, replace(WORK, group_size=size), CARDS["A100 80GB"]) for size in (8, 16)
+    )
+    assert sixteen["generation"] < 1.1 * eight["generation"], "which_step_is_long"
+    assert sixteen["backward"] == pytest.approx(2 * eight["backward"], rel=0.05)
 
 
 # --- the course map

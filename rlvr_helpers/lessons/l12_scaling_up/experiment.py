@@ -1,31 +1,65 @@
-"""Lesson 12: one gradient by several ways of saving memory, and TRL's loss beside ours on the four
-rollouts.
+"""Lesson 12: one gradient by several ways of saving memory, TRL's loss beside ours on the four
+rollouts, and training with a sampler whose weights are rounded.
 
-Each gradient is that of all weights in one flat vector, with no clip of its norm.
+python -m rlvr_helpers.lessons.l12_scaling_up.experiment
+
+The command records the runs with the rounded sampler. Each gradient is that of all weights in one
+flat vector, with no clip of its norm.
 """
 
+import argparse
+import copy
+import json
 import math
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 
 import torch
 from huggingface_hub import constants
 from torch import Tensor, nn
 
 from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.clipping import clipped_objective
 from rlvr_helpers.engine.clock import Clock
+from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.engine.large import enable_gradient_checkpointing
+from rlvr_helpers.evaluation import evaluate
 from rlvr_helpers.kit.recorded import FourRollouts, four_rollouts
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO, Method
-from rlvr_helpers.minibatches import Learner, make_minibatches, update
+from rlvr_helpers.minibatches import (
+    Learner,
+    MiniBatch,
+    Update,
+    make_minibatches,
+    score_before_updates,
+    update,
+)
 from rlvr_helpers.models import Policy, load_policy
+from rlvr_helpers.paths import DATA
 from rlvr_helpers.problems import Problem, load_problems
+from rlvr_helpers.ratios import masked_log_ratios
 from rlvr_helpers.sampling import Rollout
 from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.study.memory import Card, Shape, Workload, cheapest_fit
+from rlvr_helpers.study.runs import provenance
 from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import Stages, problems_of_step, sample_step, train
+
+
+def way_to_train(shape: Shape, card: Card) -> str:
+    """The first of "all", "checkpoint" and "LoRA" that fits a card, or "no"."""
+    work = cheapest_fit(shape, Workload(), card)
+    if work is None:
+        return "no"
+    if work.lora_rank:
+        return "LoRA"
+    return "checkpoint" if work.gradient_checkpointing else "all"
 
 
 def first_gradient(
@@ -149,3 +183,172 @@ def no_telemetry() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_DISABLE_TELEMETRY = was
+
+
+# --- the sampler has rounded weights
+
+# Five rollouts of 8 updates. The rate does not fall, so that the arms separate sooner.
+GAP_SETTINGS = TrainSettings(steps=5, warmup_steps=1, decay_steps=None, track_kl=False)
+EVAL_COUNT = 200  # held-out problems
+# Bits of the sampler's weights (32: not rounded), and what is done about them.
+ARMS = [(32, "nothing"), (4, "nothing"), (4, "token_truncate"), (4, "sequence_mask")]
+# TRL's names.
+MODES = ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
+RECORD = DATA / "runs" / "rounded_sampler.json"
+
+
+@torch.no_grad()
+def rounded(policy: Policy, bits: int) -> Policy:
+    """A copy of the policy whose weight matrices have 2^bits - 1 values per row, evenly spaced."""
+    model = copy.deepcopy(policy.model)
+    largest = 2 ** (bits - 1) - 1
+    for W in model.parameters():
+        if W.dim() == 2:
+            # A row of zeros, such as that of a token that is never used, stays zero.
+            spacing = W.abs().amax(dim=1, keepdim=True).clamp(min=1e-9) / largest
+            W.copy_((W / spacing).round() * spacing)
+    return replace(policy, model=model)
+
+
+@torch.no_grad()
+def two_opinions(policy: Policy, sampler: Policy, seed: int = 0) -> tuple[Rollout, Tensor]:
+    """A rollout of the sampler (16 problems, 8 completions each), and the policy's log-probs of its
+    tokens, [B, T]."""
+    settings = TrainSettings(seed=seed)
+    batch = problems_of_step(load_problems("train"), 1, settings)
+    rollout = sample_step(sampler, batch, 1, settings)
+    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
+    return rollout, token_logprobs(policy.model, *ids, group_size=settings.group_size)
+
+
+def sample_rounded(
+    policy: Policy, batch: list[Problem], step: int, settings: TrainSettings, bits: int
+) -> Rollout:
+    """`sample_step` by the rounded copy of the policy as it is now."""
+    return sample_step(rounded(policy, bits), batch, step, settings)
+
+
+def gap_weights(
+    logp_trainer: Tensor,
+    logp_sampler: Tensor,
+    mask: Tensor,
+    mode: str,
+    low: float = 0.0,
+    high: float = 3.0,
+) -> Tensor:
+    """What each token's objective is multiplied by, since another model sampled it: [B, T] for
+    tokens, [B, 1] for sequences.
+
+    mode: as TRL's `vllm_importance_sampling_mode`. low, high: as its `clip_min` and `clip_max`.
+    """
+    log_ratios = masked_log_ratios(logp_trainer, logp_sampler, mask)
+    if mode.startswith("sequence"):
+        log_ratios = log_ratios.sum(dim=1, keepdim=True)
+    ratios = log_ratios.exp()
+    if mode.endswith("truncate"):
+        return ratios.clamp(low, high)
+    return torch.where((ratios >= low) & (ratios <= high), ratios, 0.0)
+
+
+def stages_for_gap(
+    bits: int = 32, mode: str = "nothing", weights_of: Callable | None = None
+) -> Stages:
+    """A step whose completions come from a sampler with rounded weights (32: as they are).
+
+    mode: "nothing"; "sampler as old", which takes the sampler's log-probs for the old ones; or a
+    mode of `gap_weights`. weights_of(logp_trainer, logp_sampler, mask): in the place of that mode.
+    """
+    sample = partial(sample_rounded, bits=bits) if bits < 32 else sample_step
+    if mode == "sampler as old":
+        return Stages(sample=sample, score_before=take_the_samplers)
+    if mode == "nothing" and weights_of is None:
+        return Stages(sample=sample)
+    weights_of = weights_of or partial(gap_weights, mode=mode)
+    return Stages(
+        sample=sample, score_before=score_all, update=partial(weighted_update, weights_of)
+    )
+
+
+def take_the_samplers(learner: Learner, minibatches: list[MiniBatch], first: bool) -> None:
+    """The old log-probs are those that the sampler reported."""
+    for minibatch in minibatches:
+        for micro in minibatch.micro:
+            micro.logp_old = micro.logp_sampler
+
+
+def score_all(learner: Learner, minibatches: list[MiniBatch], first: bool) -> None:
+    """The old log-probs are the trainer's, of the first mini-batch too."""
+    score_before_updates(learner, minibatches)
+
+
+def weighted_update(
+    weights_of: Callable, learner: Learner, minibatch: MiniBatch, clock: Clock, position: str
+) -> Update:
+    """One update by GRPO's objective, each token's multiplied by its weight."""
+    if not minibatch.micro:
+        return update(learner, minibatch, clock, position)
+    (micro,) = minibatch.micro
+    weights = weights_of(micro.logp_old, micro.logp_sampler, micro.mask)
+
+    def objective(ratios: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
+        return weights * clipped_objective(ratios, advantages, low, high)
+
+    loss = partial(policy_loss, objective=objective)
+    return update(replace(learner, loss=loss), minibatch, clock, position)
+
+
+@contextmanager
+def meant_to_disagree() -> Iterator[None]:
+    """Hides the warnings of `train` that sampler and trainer disagree."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def recorded_gap() -> list[dict]:
+    """The recorded runs, as `run_of` gives them."""
+    return json.loads(RECORD.read_text(encoding="utf-8"))["runs"]
+
+
+def run_of(bits: int, mode: str, seed: int) -> dict:
+    """Trains `tiny` by GRPO with a sampler of so many bits. What is kept of it."""
+    policy = load_policy("tiny")
+    settings = replace(GAP_SETTINGS, seed=seed)
+    stages = stages_for_gap(bits, mode)
+    with meant_to_disagree():
+        records = list(train(policy, load_problems("train"), GRPO, settings, stages=stages))
+    return {
+        "bits": bits,
+        "mode": mode,
+        "seed": seed,
+        "accuracy": evaluate(policy, load_problems("test")[:EVAL_COUNT], 64).accuracy,
+        "reward": [record.reward_mean for record in records],
+        "gap": [record.sampler_gap for record in records],
+        "clip_fraction_first": [record.clip_fraction_first for record in records],
+        "clip_fraction": [record.clip_fraction for record in records],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=RECORD)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    runs = []
+    for seed in range(options.seeds):
+        for bits, mode in ARMS:
+            runs.append(run_of(bits, mode, seed))
+            print(f"seed {seed}, {bits} bits, {mode}: {runs[-1]['accuracy']}", flush=True)
+            command = f"python -m {__spec__.name} --seeds {options.seeds}"
+            data = {
+                "runs": runs,
+                "eval_count": EVAL_COUNT,
+                "settings": asdict(GAP_SETTINGS),
+                "provenance": provenance("tiny", "tiny", command=command),
+            }
+            text = json.dumps(data, indent=1) + "\n"
+            write_whole(options.out, lambda file, text=text: file.write(text.encode()))
+
+
+if __name__ == "__main__":
+    main()

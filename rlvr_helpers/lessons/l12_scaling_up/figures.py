@@ -1,5 +1,4 @@
-"""Figures of lesson 12: where a model's memory goes, and what one step takes on a card. All of it
-is calculated."""
+"""The figure of lesson 12: what one step takes on a card. All of it is calculated."""
 
 from collections.abc import Mapping, Sequence
 
@@ -43,43 +42,6 @@ TRAINING = ("activations", "logits")
 BAR = 0.56
 # GiB, as in `memory.fits`.
 RESERVE = 1.5
-
-
-def ways_to_fit(
-    name: str, shape: Shape, ways: Mapping[str, Workload], memories: Sequence[float] = (12, 24, 40)
-) -> Figure:
-    """A stacked bar for each way of training: the memory at its peak, by part. Lines show where
-    cards end (GiB)."""
-    peaks = {way: memory_gib(shape, work) for way, work in ways.items()}
-    (first, most), (last, least) = list(peaks.items())[0], list(peaks.items())[-1]
-    title = f"{name} peaks at {most:.0f} GiB ({first}), and at {least:.0f} GiB ({last})"
-    fig, axes = house.figure(
-        1.9 + 0.34 * len(ways), title, left=1.85, right=0.75, top=0.28, bottom=1.1
-    )
-    ax = axes[0, 0]
-    # A bar for each way, with its sum at the right.
-    lines = []
-    seen = {}
-    beside = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
-    ax.set_xlim(0, 1.03 * max(*memories, *peaks.values()))
-    for i, (way, work) in enumerate(ways.items()):
-        parts = at_the_peak(counted(shape, work))
-        end = stack(ax, i, parts, colors=MEMORY_COLORS)
-        ax.text(1.1, i, f"{end:.1f}", color=house.INK, size=9.5, **beside)
-        sizes = ", ".join(f"{part} {size:.1f}" for part, size in parts.items())
-        lines.append(f"{way}: {end:.1f} GiB, {sizes}")
-        seen |= parts
-    house.rows_axis(ax, range(len(ways)), list(ways))
-    ax.set_ylim(len(ways) - 0.5, -0.5)
-    # Where the cards end.
-    for memory in memories:
-        ax.axvline(memory, color=house.INK, lw=1, ls=(0, (4, 2)), zorder=0)
-        name = f"a card of {memory:g}" if memory == memories[0] else f"{memory:g}"
-        above(ax, memory, name)
-    ax.set_xlabel("GiB at the peak, by calculation")
-    entries = [(part, None) for part in MEMORY_COLORS if part in seen]
-    key(ax, entries, MEMORY_COLORS, below=0.62, columns=4)
-    return house.finish(fig, "Memory at the peak of a training step, by part", lines)
 
 
 def above(ax: Axes, x: float, text: str, ha: str = "center", shift: float = 0) -> None:
@@ -164,13 +126,6 @@ def counted(shape: Shape, work: Workload) -> dict[str, float]:
     }
 
 
-def at_the_peak(parts: Mapping[str, float]) -> dict[str, float]:
-    """The parts that are there when memory is fullest, without those of sampling or those of
-    training."""
-    sampling = sum(parts[name] for name in SAMPLING) > sum(parts[name] for name in TRAINING)
-    return without(parts, TRAINING if sampling else SAMPLING)
-
-
 def without(parts: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
     """The parts that are not among the names."""
     return {name: size for name, size in parts.items() if name not in names}
@@ -187,12 +142,12 @@ def stack(ax: Axes, row: float, parts: Mapping[str, float], colors: Mapping[str,
 
 def key(
     ax: Axes,
-    entries: Sequence[tuple[str, str | None]],
+    entries: Sequence[tuple[str, str]],
     colors: Mapping[str, str],
     below: float,
     columns: int,
 ) -> None:
-    """Coloured squares with names (and values), in rows that begin `below` inches under the
+    """Coloured squares with names and values, in rows that begin `below` inches under the
     axes."""
     fig = ax.figure
     width, height = fig.get_size_inches()
@@ -213,7 +168,7 @@ def key(
         fig.text(
             (x + 0.17) / width,
             y / height,
-            f"{name} {value}" if value else name,
+            f"{name} {value}",
             color=house.INK,
             size=8.5,
             va="center",
