@@ -38,7 +38,7 @@ class Evaluation:
     truncated: list[bool]
     parts: dict[str, list[float]] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lists = [getattr(self, name) for name in VERDICTS]
         counts = {len(values) for values in [*lists, *self.parts.values()]}
         if len(counts) > 1 or 0 in counts:

@@ -49,7 +49,7 @@ class Method:
     objective: Callable[..., Tensor] | str | None = None
     clip_share: Callable[..., Tensor] | str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field, allowed in (
             ("advantage_scale", ADVANTAGE_SCALES),
             ("ratio_level", RATIO_LEVELS),

@@ -58,7 +58,7 @@ NUMBER = re.compile(
 )
 
 
-def _require_text(**values) -> None:
+def _require_text(**values: object) -> None:
     for name, value in values.items():
         if not isinstance(value, str):
             advice = (

@@ -70,7 +70,7 @@ class TrainSettings:
     # Minutes between checkpoints instead of steps: a large model's takes many gigabytes.
     checkpoint_minutes: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_types()
         self._check_sizes()
         self._check_optimizer()

@@ -226,7 +226,7 @@ def _still(number: int, question: Question) -> str:
     return f"<p>{number}. {html.escape(question.text)}</p><ul>{items}</ul>"
 
 
-def _asked(number: int, question: Question):
+def _asked(number: int, question: Question) -> object:
     """A question as radio buttons, with a line below that answers the choice."""
     import ipywidgets
 

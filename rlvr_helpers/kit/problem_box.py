@@ -15,7 +15,7 @@ class ProblemBox:
     """A text box: what several policies answer to a typed problem. policies: display name ->
     Policy."""
 
-    def __init__(self, policies: dict[str, Policy], question: str):
+    def __init__(self, policies: dict[str, Policy], question: str) -> None:
         self.policies = policies
         self.text = ipywidgets.Textarea(question, layout={"width": "620px", "height": "56px"})
         self.text.continuous_update = False
@@ -25,7 +25,7 @@ class ProblemBox:
         answers_at_once(self.text, self.button)
         self.answer()
 
-    def answer(self, _=None) -> None:
+    def answer(self, _: object = None) -> None:
         """Fills in what each policy answers."""
         question = self.text.value.strip()
         if not question:

@@ -70,7 +70,7 @@ class Comparison:
     calibrate: bool = False
     scorer: Callable[..., float | dict[str, float]] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names = [folder_name(method) for method in self.methods]
         for what, items in (("methods", names), ("seeds", self.seeds)):
             if not items or len(set(items)) < len(items):

@@ -11,7 +11,7 @@ from rlvr_helpers.engine.locks import one_owner
 from rlvr_helpers.methods import GSPO, Method
 from rlvr_helpers.models import Policy, load_policy
 from rlvr_helpers.problems import Problem, load_problems
-from rlvr_helpers.records import StepRecord
+from rlvr_helpers.records import Distribution, StepRecord
 from rlvr_helpers.study.comparison import Comparison, split_problems, start_policy
 from rlvr_helpers.study.runs import load_run, save_run
 from rlvr_helpers.train_settings import TrainSettings
@@ -104,7 +104,7 @@ def with_calibration(comparison: Comparison) -> Comparison:
     return replace(comparison, methods=tuple(methods))
 
 
-def exceeded_by(distribution, share: float) -> float:
+def exceeded_by(distribution: Distribution, share: float) -> float:
     """The epsilon that |x| exceeds in this share of a distribution, by bisection on its
     histogram."""
     low = 0.0

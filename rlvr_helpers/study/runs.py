@@ -70,7 +70,7 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def provenance(policy: str, problems: str, **more) -> dict:
+def provenance(policy: str, problems: str, **more: object) -> dict:
     """What a reader needs to judge a figure: policy, problems, date, hardware, versions and the
     command line."""
     name = Path(sys.argv[0])
@@ -129,7 +129,7 @@ def load_run(path: str | Path) -> Run:
     return Run(method, settings, records, provenance=data["provenance"])
 
 
-def rounded(value):
+def rounded(value: object) -> object:
     """The same nested data with floats of six significant digits, which keeps the files small."""
     if isinstance(value, float):
         return float(f"{value:.6g}")

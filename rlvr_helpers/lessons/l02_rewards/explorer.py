@@ -198,7 +198,7 @@ def reward_explorer() -> Explorer:
     text = ipywidgets.Textarea(ready[first][0], description="the completion", rows=5)
     gold = ipywidgets.Text(ready[first][1], description="the gold answer")
 
-    def write_example(change) -> None:
+    def write_example(change: dict) -> None:
         text.value, gold.value = ready[change["new"]]
 
     menu.observe(write_example, "value")  # before the explorer's own, which then draws the new text

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from rlvr_helpers.gradient import exact_gradient, score_function_gradient, surrogate_loss
@@ -65,13 +65,13 @@ def sampling_error(
     return math.sqrt(sum(squares) / repeats)
 
 
-def get_weights(model) -> Tensor:
+def get_weights(model: nn.Module) -> Tensor:
     """A copy of all weights as one vector."""
     return parameters_to_vector(model.parameters()).detach().clone()
 
 
 @torch.no_grad()
-def set_weights(model, weights: Tensor) -> None:
+def set_weights(model: nn.Module, weights: Tensor) -> None:
     """Copies a vector of all weights into the model."""
     parameters = list(model.parameters())
     for parameter, part in zip(

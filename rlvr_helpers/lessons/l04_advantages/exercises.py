@@ -129,7 +129,12 @@ def advantage_cases() -> list[Case]:
 
 
 def assembled(
-    rewards: Tensor, scale: str, mean=None, std=None, epsilon: float = 1e-4, silent: bool = True
+    rewards: Tensor,
+    scale: str,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    epsilon: float = 1e-4,
+    silent: bool = True,
 ) -> Tensor:
     """group_advantages with parts that can be exchanged, to make the mistakes."""
     size = rewards.shape[1]

@@ -26,7 +26,7 @@ def aggregate(per_token, mask, how, max_tokens, total_rows=None, total_tokens=No
 
 
 def aggregate_cases() -> list[Case]:
-    def case(label: str, lengths: list[int], width: int, *sizes, padding: float = 7.0) -> Case:
+    def case(label: str, lengths: list[int], width: int, *sizes: int, padding: float = 7.0) -> Case:
         mask = ragged_mask(lengths, width)
         values = torch.where(
             mask.bool(), random_numbers(len(lengths), width, seed=sum(lengths)), padding

@@ -1,5 +1,6 @@
 """Exercises of lesson 08: the updates on one rollout, and micro-batches that add up."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -42,7 +43,7 @@ class Table(torch.nn.Module):
     """A model as small as can be: logits for each position, [T, V], whatever the prompt. Called
     with row numbers it gives their log-probs, [len(rows), T]."""
 
-    def __init__(self, seed: int = 0):
+    def __init__(self, seed: int = 0) -> None:
         super().__init__()
         noise = torch.Generator().manual_seed(seed)
         self.logits = torch.nn.Parameter(
@@ -60,7 +61,12 @@ class Table(torch.nn.Module):
 
 
 def updates_case(
-    label: str, method: Method, minibatches: list[list[int]], epochs: int, rate: float, seed=0
+    label: str,
+    method: Method,
+    minibatches: list[list[int]],
+    epochs: int,
+    rate: float,
+    seed: int = 0,
 ) -> Case:
     """Plain gradient descent, so that the size of a gradient shows, which AdamW hides."""
     score = Table(seed)
@@ -232,7 +238,16 @@ def accumulated_cases() -> list[Case]:
 
 
 def accumulated(
-    method, new, old, advantages, mask, max_tokens, size, totals=None, weight=None, parts=None
+    method: Method,
+    new: Tensor,
+    old: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    max_tokens: int,
+    size: int,
+    totals: tuple[str, ...] | None = None,
+    weight: Callable | None = None,
+    parts: Callable | None = None,
 ) -> Tensor:
     """accumulated_loss with parts that can be exchanged, to make the mistakes."""
     whole = {"total_rows": len(mask), "total_tokens": int(mask.sum())}

@@ -20,9 +20,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.utils import ModelOutput
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.losses import PolicyLoss, policy_loss
@@ -49,7 +51,7 @@ SETTINGS = TrainSettings(
 # --- five functions of the trainer, each with a bug that people really make
 
 
-def mask_of_ones(*args) -> Rollout:
+def mask_of_ones(*args: object) -> Rollout:
     """The rollout with padding counted as generated."""
     rollout = sample_step(*args)
     return replace(rollout, mask=torch.ones_like(rollout.mask))
@@ -58,38 +60,33 @@ def mask_of_ones(*args) -> Rollout:
 class OneLater(torch.nn.Module):
     """A model whose logits stand one position too early: at t those that belong to t + 1."""
 
-    def __init__(self, model: torch.nn.Module):
+    def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, **inputs):
+    def forward(self, **inputs: Tensor) -> ModelOutput:
         out = self.model(**inputs)
         out.logits = out.logits.roll(-1, dims=1)
         return out
 
 
-def score_shifted(
-    model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size, *rest
-):
+def score_shifted(model: torch.nn.Module, *given: Any) -> tuple[Tensor, Tensor | None]:
     """Each token is scored by the logits of its own position, which have seen it already."""
-    return score_tokens(
-        OneLater(model), prompt_ids, prompt_mask, completion_ids, mask, temperature, 1, *rest
-    )
+    *rows, temperature, _group_size = given[:6]
+    return score_tokens(OneLater(model), *rows, temperature, 1, *given[6:])
 
 
-def score_at_one(
-    model, prompt_ids, prompt_mask, completion_ids, mask, temperature, group_size, *rest
-):
+def score_at_one(model: torch.nn.Module, *given: Any) -> tuple[Tensor, Tensor | None]:
     """Logits are not divided by the temperature at which was sampled."""
-    return score_tokens(
-        model, prompt_ids, prompt_mask, completion_ids, mask, 1.0, group_size, *rest
-    )
+    *rows, _temperature, group_size = given[:6]
+    return score_tokens(model, *rows, 1.0, group_size, *given[6:])
 
 
-def mean_over_width(method, logp_new, logp_old, advantages, mask, max_tokens, *rest) -> PolicyLoss:
+def mean_over_width(method: Method, *given: Any) -> PolicyLoss:
     """A row's sum is divided by the padded width instead of the row's own length."""
+    *rows, mask, _max_tokens = given[:5]
     method = replace(method, aggregation="constant")
-    return policy_loss(method, logp_new, logp_old, advantages, mask, mask.shape[1], *rest)
+    return policy_loss(method, *rows, mask, mask.shape[1], *given[5:])
 
 
 def as_one_group(rewards: Tensor) -> Tensor:
@@ -252,7 +249,10 @@ def suspects() -> None:
 
 
 def train_suspect(
-    letter: str, policy: Policy | None = None, problems: list[Problem] | None = None, **settings
+    letter: str,
+    policy: Policy | None = None,
+    problems: list[Problem] | None = None,
+    **settings: object,
 ) -> Iterator[StepRecord]:
     """Trains `tiny` with the bug of a letter ("healthy": with none); `settings` are changes to
     SETTINGS."""
@@ -272,7 +272,7 @@ def load_hunt(folder: Path = FOLDER) -> dict[str, list[StepRecord]]:
     return {name: load_run(folder / f"{name}.json").records for name in (HEALTHY, *LETTERS)}
 
 
-def record_hunt(folder: Path, order: Sequence[str] = LETTERS, **settings) -> dict[str, int]:
+def record_hunt(folder: Path, order: Sequence[str] = LETTERS, **settings: object) -> dict[str, int]:
     """Trains the six runs and saves them; the first letter gets the bug of `order[0]`, and so on.
     The key: suspect by letter.
 
