@@ -1,4 +1,4 @@
-"""Writes the links that need the repository's public address into README.md and docs/class.md.
+"""Writes the links that need the repository's public address: README.md, docs/class.md, the site.
 
     python -m rlvr_helpers.tools.public_links
 
@@ -13,7 +13,9 @@ from urllib.parse import quote, urlencode
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = "notebooks/00_start_here.ipynb"
-BLOCK = re.compile(r"(<!-- public links -->\n)(.*?)(<!-- end of public links -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"((?:<!-- public links -->|# public links)\n)(.*?)((?:<!--|#) end of public links)", re.DOTALL
+)
 
 
 def hosted(address: str) -> str:
@@ -34,7 +36,15 @@ def class_link(address: str) -> str:
     return f"For this repository: `https://YOUR-SERVER/hub/user-redirect/git-pull?{query}`\n"
 
 
-PAGES = {"README.md": hosted, "docs/class.md": class_link}
+def launch_buttons(address: str) -> str:
+    """For the site's settings: where its pages come from, and a button that opens one in Binder."""
+    return (
+        f"repository: {{url: {address}, branch: main}}\n"
+        "launch_buttons: {binderhub_url: https://mybinder.org, notebook_interface: jupyterlab}\n"
+    )
+
+
+PAGES = {"README.md": hosted, "docs/class.md": class_link, "docs/_config.yml": launch_buttons}
 
 
 def page_with_links(name: str, address: str) -> str:

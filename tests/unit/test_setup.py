@@ -363,6 +363,11 @@ def test_a_public_address_gives_links_to_binder_codespaces_and_nbgitpuller():
         "README.md", "https://git.example/course"
     )
     page = public_links.page_with_links("docs/class.md", "https://github.com/someone/course")
+    settings = yaml.safe_load(
+        public_links.page_with_links("docs/_config.yml", "https://github.com/someone/course")
+    )
+    assert settings["repository"]["url"] == "https://github.com/someone/course"
+    assert settings["launch_buttons"]["binderhub_url"] == "https://mybinder.org"
     assert (
         "git-pull?repo=https%3A%2F%2Fgithub.com%2Fsomeone%2Fcourse&urlpath=lab%2Ftree%2Fcourse%2Fnotebooks"
         in page
