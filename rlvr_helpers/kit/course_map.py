@@ -1,10 +1,12 @@
 """The map of the course: its lessons, and the pipeline from problems to a trained model with one
 lesson's box lit."""
 
+import os
 from typing import NamedTuple
 
 from IPython.display import HTML, Markdown
 
+from rlvr_helpers.paths import COURSE
 from rlvr_helpers.widgets.live import Still
 
 
@@ -142,11 +144,19 @@ def loop_picture() -> HTML:
     return _image(shapes, 92, alt=alt, font=12)
 
 
+def _beside(lesson: Lesson) -> str:
+    """The way to a lesson from the folder of the language; English ones lie above it."""
+    language = os.environ.get("RLVR_LANGUAGE", "")
+    file = f"{lesson.name}.ipynb"
+    here = not language or (COURSE / "notebooks" / language / file).exists()
+    return file if here else f"../{file}"
+
+
 def lesson_table() -> Markdown:
     """All lessons and extras as a table with links, for a notebook that lies in the lessons'
-    folder."""
+    folder, or in the folder of a language (RLVR_LANGUAGE) below it."""
     rows = [
-        f"| [{each.name}]({each.name}.ipynb) | {each.question} | {each.minutes} |"
+        f"| [{each.name}]({_beside(each)}) | {each.question} | {each.minutes} |"
         for each in LESSONS + EXTRAS
     ]
     return Markdown("\n".join(["| Notebook | Question | Minutes |", "| --- | --- | --- |", *rows]))
