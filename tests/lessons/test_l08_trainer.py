@@ -14,6 +14,7 @@ from small_policies import make_tiny, some_problems
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.engine.clock import Clock
+from rlvr_helpers.exercises.core import check
 from rlvr_helpers.lessons.l08_trainer import exercises as lesson_08
 from rlvr_helpers.lessons.l08_trainer import experiment as bug_hunt
 from rlvr_helpers.lessons.l08_trainer.experiment import (
@@ -391,6 +392,40 @@ def test_take_updates_is_what_the_trainer_does():
         2,
     )
     assert ours == pytest.approx(theirs, abs=1e-6) and len(set(map(abs, ours))) == 4
+
+
+def test_swapped_loops_are_told_with_old_log_probs_anew_for_each_mini_batch(capsys):
+    def swapped(score, optimizer, minibatches, advantages, mask, method, max_tokens, epochs):
+        losses = []
+        for rows in minibatches:
+            old = score(rows).detach()
+            for _ in range(epochs):
+                given = advantages[rows], mask[rows], max_tokens
+                loss = policy_loss(method, score(rows), old, *given).loss
+                optimizer.zero_grad()
+                loss.backward()
+                parameters = [p for group in optimizer.param_groups for p in group["params"]]
+                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                optimizer.step()
+                losses.append(loss.item())
+        return losses
+
+    assert check("take_updates", swapped) is False
+    assert "Likely: you repeat one mini-batch before the next, and score" in capsys.readouterr().out
+
+
+def test_rows_without_tokens_that_are_left_out_of_the_total_are_told(capsys):
+    def without_empty(method, new, old, advantages, mask, max_tokens, micro_rows):
+        totals = {"total_rows": int(mask.any(dim=1).sum()), "total_tokens": int(mask.sum())}
+        return sum(
+            policy_loss(
+                method, new[rows], old[rows], advantages[rows], mask[rows], max_tokens, **totals
+            ).loss
+            for rows in torch.arange(len(mask)).split(micro_rows)
+        )
+
+    assert check("accumulated_loss", without_empty) is False
+    assert "leaves out rows without tokens" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("method", [GRPO, DR_GRPO, GSPO, DAPO])

@@ -184,6 +184,17 @@ UPDATES_MISTAKES = {
         ),
         "you repeat one mini-batch before the next. The loop over passes is the outer one.",
     ),
+    "batch by batch, old log-probs at each": (
+        lambda score, opt, mb, a, m, method, n, epochs: [
+            loss
+            for rows in mb
+            for loss in take_updates(score, opt, [rows], a, m, method, n, epochs)
+        ],
+        (
+            "you repeat one mini-batch before the next, and score logp_old anew for each. Score all"
+            " rows once, before the loops. The loop over passes is the outer one."
+        ),
+    ),
     "losses of the last pass": (
         lambda score, opt, mb, *rest: take_updates(score, opt, mb, *rest)[-len(mb) :],
         "you give only the losses of the last pass: make the list before the loop over passes.",
@@ -298,8 +309,8 @@ ACCUMULATED_MISTAKES = {
     "no total of rows": (
         lambda *a: accumulated(*a, totals=("total_tokens",)),
         (
-            "total_rows is missing: where the loss is a mean over rows each micro-batch divides by"
-            " its own."
+            "total_rows is missing or leaves out rows without tokens. A mean over rows divides by"
+            " all rows of the whole."
         ),
     ),
     "totals and a mean": (

@@ -67,7 +67,10 @@ QUIZ = [
             Choice("At the mask", why="Padding that counts would change the lengths."),
             Choice(
                 "At the advantages",
-                why="Log-probs and entropy of step 1 are computed before any advantage is used.",
+                why=(
+                    "The gap is measured before any advantage is used. Wrong advantages can move"
+                    " the entropy, which is taken over groups with a signal, but never the gap."
+                ),
             ),
         ],
     ),

@@ -109,8 +109,8 @@ QUIZ = [
             Choice(
                 "GSPO is no better than GRPO",
                 why=(
-                    "Each with its usual range they can still differ. The control is about the"
-                    " cause of that, not about whether they do."
+                    "With GSPO's range tuned and GRPO's at 0.2 they can still differ. The control"
+                    " is about the cause of that, not about whether they do."
                 ),
             ),
         ],
