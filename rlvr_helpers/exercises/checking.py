@@ -21,6 +21,7 @@ from torch import Tensor
 
 # Seconds in which a function that runs too long is told to end.
 PATIENCE = 1.0
+CLOSE = "close (equal up to rounding)"
 
 
 class Call(Protocol):
@@ -286,7 +287,7 @@ def compare_items(
     for name, verdict in zip(names, verdicts, strict=True):
         if not verdict.correct:
             return Verdict(False, f"{name}: {verdict.text}", verdict.detail)
-    return Verdict(True, "exact" if all(v.text == "exact" for v in verdicts) else "close")
+    return Verdict(True, "exact" if all(v.text == "exact" for v in verdicts) else CLOSE)
 
 
 def compare_tensors(expected: Tensor, yours: Tensor, tolerance: float) -> Verdict:
@@ -305,7 +306,7 @@ def compare_tensors(expected: Tensor, yours: Tensor, tolerance: float) -> Verdic
     )
     incorrect = (distance > tolerance * (1 + a.abs())) | distance.isinf()
     if not incorrect.any():
-        return Verdict(True, "close" if distance.any() else "exact")
+        return Verdict(True, CLOSE if distance.any() else "exact")
     # How far apart they are, in words.
     if not expected.is_floating_point():
         text = f"{int(incorrect.sum())} of {incorrect.numel()} places differ"

@@ -59,10 +59,16 @@ def test_scoring_logits_is_what_scoring_by_the_model_is():
 
 
 def test_no_noise_of_the_exercise_lies_where_rounding_decides():
-    for case in registry()["pick_tokens"].cases()[:-1]:
+    for case in registry()["pick_tokens"].cases()[:-2]:
         logits, noise, temperature = case.args
         cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
         assert (cumulative - noise[:, None]).abs().min() > 1e-4, case.label
+
+
+def test_in_the_case_just_below_one_only_the_last_token_can_be_meant():
+    logits, noise, _ = registry()["pick_tokens"].cases()[-1].args
+    assert (logits.double().softmax(dim=-1).cumsum(dim=-1)[:, :-1] < noise[:, None] - 1e-4).all()
+    assert (logits.softmax(dim=-1).cumsum(dim=-1)[:, -1] < noise).any()
 
 
 # --- figures

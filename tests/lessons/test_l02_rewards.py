@@ -115,8 +115,8 @@ def test_the_game_pays_what_the_reward_pays_and_has_a_reason_for_each_text():
     [
         (0.3125, 0.94, 35.6, "solves more"),
         (0.0, 0.008, 28.2, "drops the tag"),
-        (0.0078, 0.76, 13.0, "guesses"),
-        (0.0156, 0.2, 48.3, "pads"),
+        (0.0078, 0.76, 13.0, "guesses without working"),
+        (0.0156, 0.2, 48.3, "adds useless words"),
         (0.1, 0.7, 24.0, "something else"),
     ],
 )

@@ -27,7 +27,7 @@ import pytest
 import torch
 
 from rlvr_helpers.exercises import check, hint, show_progress, solution
-from rlvr_helpers.exercises.checking import verdict_on
+from rlvr_helpers.exercises.checking import CLOSE, verdict_on
 from rlvr_helpers.exercises.core import (
     Case,
     Exercise,
@@ -295,7 +295,7 @@ def test_report_names_the_difference_and_the_first_wrong_row(double, capsys):
 
 def test_close_is_no_failure(double, capsys):
     said = said_about(lambda x: 2.00000001 * x, capsys, right=True)
-    assert "  a row: close; gradient close\n" in said
+    assert f"  a row: {CLOSE}; gradient {CLOSE}\n" in said
 
 
 def test_gradients_are_compared(double, capsys):
@@ -447,7 +447,7 @@ def test_unknown_name(call, double):
 nan, inf = float("nan"), float("inf")
 COMPARISONS = [
     (1.0, 1, "exact"),
-    (1.0, 1.0 + 1e-9, "close"),
+    (1.0, 1.0 + 1e-9, CLOSE),
     (1.0, 1.5, "expected 1, yours is 1.5"),
     (nan, nan, "exact"),
     (inf, 1.0, "expected inf, yours is 1"),
@@ -480,7 +480,7 @@ COMPARISONS = [
 @pytest.mark.parametrize(("expected", "yours", "text"), COMPARISONS)
 def test_comparison(expected, yours, text):
     verdict = verdict_on(expected, yours, 1e-6)
-    assert verdict.text == text and verdict.correct == (text in ("exact", "close"))
+    assert verdict.text == text and verdict.correct == (text in ("exact", CLOSE))
 
 
 def test_long_rows_are_shown_around_the_difference():

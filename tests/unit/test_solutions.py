@@ -305,3 +305,46 @@ def test_what_the_text_forbids_is_refused(name, capsys):
     function, words = FORBIDDEN[name]
     assert check(name, function) is False
     assert words in capsys.readouterr().out
+
+
+def split_in_five(text):
+    """Four tags, whichever they are, of which the first opens the reasoning."""
+    pieces = [piece.strip() for piece in re.split(r"</?(?:reasoning|answer)>", text)]
+    return float(
+        len(pieces) == 5
+        and text.strip().startswith("<reasoning>")
+        and not pieces[0] + pieces[2] + pieces[4]
+        and pieces[1] != ""
+        and pieces[3] != ""
+    )
+
+
+def no_clamp(logits, noise, temperature):
+    logp = (logits / temperature).log_softmax(dim=1)
+    tokens = torch.searchsorted(logp.exp().cumsum(dim=1), noise[:, None], right=True)
+    return tokens[:, 0], logp.gather(1, tokens)[:, 0]
+
+
+def first_sum_above(logits, noise, temperature):
+    p = (logits / temperature).softmax(dim=1)
+    tokens = (p.cumsum(dim=1) > noise[:, None]).int().argmax(dim=1)
+    return tokens, p.log().gather(1, tokens[:, None])[:, 0]
+
+
+def divided_in_bfloat16(logits, ids, mask, temperature):
+    logp = (logits[:, :-1] / temperature).float().log_softmax(dim=-1)
+    return logp.gather(-1, ids[..., None])[..., 0] * mask
+
+
+ONCE_RIGHT = [
+    ("format_reward", split_in_five, "a block that is never closed passes"),
+    ("pick_tokens", no_clamp, "your token can be V"),
+    ("pick_tokens", first_sum_above, "argmax gives token 0"),
+    ("logprobs_from_logits", divided_in_bfloat16, "divide by the temperature in bfloat16"),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "words"), ONCE_RIGHT)
+def test_answers_that_once_passed_are_refused_with_advice(name, function, words, capsys):
+    assert check(name, function) is False
+    assert words in capsys.readouterr().out

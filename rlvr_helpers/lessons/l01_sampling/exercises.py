@@ -31,6 +31,10 @@ def pick_cases() -> list[Case]:
         Case("temperature 0.5", (some_logits(5, 12, seed=1), noise, 0.5)),
         Case("temperature 2", (some_logits(5, 12, seed=2), noise, 2.0)),
         Case("noise 0 and a token with probability 0", (first_impossible, torch.zeros(2), 1.0)),
+        # the largest float32 below 1: above the rounded sum of some of the rows
+        Case(
+            "noise just below 1", (some_logits(40, 12, seed=2), torch.full((40,), 1 - 2**-24), 1.0)
+        ),
     ]
 
 
@@ -38,6 +42,13 @@ def scored(tokens: Tensor, logits: Tensor, temperature: float) -> tuple[Tensor, 
     """Tokens with their log-probs."""
     tokens = tokens.clamp(min=0, max=logits.shape[1] - 1)
     return tokens, F.log_softmax(logits / temperature, dim=-1).gather(1, tokens[:, None]).squeeze(1)
+
+
+def past_the_last(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens without the clamp. Raises RuntimeError where a sum ends below the noise."""
+    logp = F.log_softmax(logits, dim=-1)
+    tokens = (logp.exp().cumsum(dim=-1) <= noise[:, None]).sum(dim=-1)
+    return tokens, logp.gather(1, tokens[:, None]).squeeze(1)
 
 
 PICK_MISTAKES = {
@@ -91,6 +102,26 @@ PICK_MISTAKES = {
             "you take the first token whose cumulative probability is at least the noise. With"
             " noise 0 that is token 0 even if its probability is 0. It must be above the noise:"
             " count cumulative <= noise."
+        ),
+    ),
+    "a token past the last": (
+        lambda logits, noise, temperature: past_the_last(logits / temperature, noise),
+        (
+            "your token can be V, which is no token. A rounded sum can end just below the noise:"
+            " then take the last token, as .clamp(max=V - 1) does."
+        ),
+    ),
+    "token 0 above all sums": (
+        lambda logits, noise, temperature: scored(
+            (F.softmax(logits / temperature, dim=-1).cumsum(dim=-1) > noise[:, None])
+            .long()
+            .argmax(dim=-1),
+            logits,
+            temperature,
+        ),
+        (
+            "where no sum is above the noise, argmax gives token 0. A rounded sum can end just"
+            " below the noise: then take the last token."
         ),
     ),
     "cumulated over the rows": (
@@ -270,10 +301,12 @@ def logprobs_from_logits(logits, completion_ids, completion_mask, temperature=1.
 
 def logprob_cases() -> list[Case]:
     logits = some_logits(3, 5, 7, seed=3)
+    coarse = some_logits(3, 5, 7, seed=4).bfloat16()
     return [
         Case("temperature 1", (logits, IDS, MASK, 1.0)),
         Case("temperature 0.6", (logits, IDS, MASK, 0.6)),
-        Case("logits in bfloat16", (some_logits(3, 5, 7, seed=4).bfloat16(), IDS, MASK, 1.0)),
+        Case("logits in bfloat16", (coarse, IDS, MASK, 1.0)),
+        Case("the same at temperature 0.6", (coarse, IDS, MASK, 0.6)),
         Case("one token, one row", (some_logits(1, 2, 7, seed=5), IDS[:1, :1], MASK[:1, :1], 1.0)),
         Case("tokens of probability below 1e-40", (100 * logits, IDS, MASK, 1.0)),
     ]
@@ -375,6 +408,15 @@ LOGPROB_MISTAKES = {
         (
             "your log_softmax runs in bfloat16, which rounds too coarsely. Make the logits float32:"
             " logits.float()."
+        ),
+    ),
+    "divided in bfloat16": (
+        lambda logits, ids, mask, temperature: logprobs_from_logits(
+            logits / temperature, ids, mask, 1.0
+        ),
+        (
+            "you divide by the temperature in bfloat16, which rounds too coarsely. Make the logits"
+            " float32 first: logits.float() / temperature."
         ),
     ),
     "cut off from the model": (

@@ -423,6 +423,9 @@ def format_cases() -> list[Case]:
         "two answers": f"{THOUGHT} {ONE} {ONE}",
         "a tag that is never closed": f"{THOUGHT} <answer> 72",
         "answer inside the reasoning": f"<reasoning> 48 + 24 {ONE} </reasoning>",
+        "opened twice, never closed": "<reasoning> 48 + 24 <reasoning> <answer> 72 <answer>",
+        "closed by the other's tag": "<reasoning> 48 + 24 </answer> <answer> 72 </reasoning>",
+        "closed before it is opened": "<reasoning> 48 </reasoning> </answer> 72 <answer>",
     }
     return [Case(label, (text,)) for label, text in texts.items()]
 
@@ -431,11 +434,39 @@ TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
 TWO_BLOCKS = r"\s*<reasoning>.+?</reasoning>\s*<answer>.+?</answer>\s*"
 
 
+def found_tags(text: str) -> list[str]:
+    return re.findall(r"</?(?:reasoning|answer)>", text)
+
+
 def in_order(text: str) -> bool:
-    return re.findall(r"</?(?:reasoning|answer)>", text) == TAGS
+    return found_tags(text) == TAGS
+
+
+def five_pieces(text: str) -> bool:
+    """Whether some four tags cut the text into two blocks with nothing around them."""
+    pieces = [piece.strip() for piece in re.split(r"</?(?:reasoning|answer)>", text)]
+    return [piece != "" for piece in pieces] == [False, True, False, True, False]
 
 
 FORMAT_MISTAKES = {
+    "any four tags": (
+        lambda text: float(five_pieces(text)),
+        (
+            "you look at the five pieces and not at the tags. Any four tags give five pieces: an"
+            " answer before its reasoning passes, and blocks that are never closed."
+        ),
+    ),
+    "only the first tag": (
+        lambda text: float(five_pieces(text) and text.strip().startswith(TAGS[0])),
+        (
+            "you look at the first tag only, so a block that is never closed passes. Compare all"
+            " four: `re.findall(tag, text) == [...]`."
+        ),
+    ),
+    "blocks in any order": (
+        lambda text: float(five_pieces(text) and found_tags(text) in (TAGS, TAGS[2:] + TAGS[:2])),
+        "an answer before its reasoning passes. The reasoning block comes first.",
+    ),
     "only looks for the tags": (
         lambda text: float(all(tag in text for tag in TAGS)),
         (

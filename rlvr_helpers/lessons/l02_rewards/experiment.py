@@ -9,8 +9,8 @@ from rlvr_helpers.train_settings import TrainSettings
 SETTINGS = TrainSettings(steps=8, learning_rate=6e-5, decay_steps=None, track_kl=False)
 SOLVES = "solves more"
 NO_TAG = "drops the tag"
-GUESSES = "guesses"
-PADS = "pads"
+GUESSES = "guesses without working"
+PADS = "adds useless words"
 OTHER = "something else"
 WAYS = (SOLVES, NO_TAG, GUESSES, PADS, OTHER)
 
