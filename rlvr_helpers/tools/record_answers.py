@@ -1,6 +1,6 @@
 """Records how the answers to a few held-out problems change while `tiny` is trained (lesson 09).
 
-    python -m rlvr_helpers.tools.record_answers --out data/runs/tiny/answers.json
+    python -m rlvr_helpers.tools.record_answers --out data/rollouts/answers.json
 
 The file (read by the run explorer of lesson 09): one run per method with the settings of the nine
 runs and seed 0, and after each step the greedy answers.

@@ -164,7 +164,7 @@ def test_the_recorded_answers_are_judged_by_the_course_s_reward():
 
 
 def test_the_recorded_answers_belong_to_the_recorded_runs():
-    file = DATA / "runs" / "tiny" / "answers.json"
+    file = DATA / "rollouts" / "answers.json"
     recorded = json.loads(file.read_text())["rewards"]
     for name, runs in recorded_runs().items():
         first = [record.reward_mean for record in runs[0].records][:3]

@@ -139,7 +139,7 @@ def half_width(results: dict[str, list[Run]], level: str) -> float:
 def recorded_answers() -> dict:
     """What `tools/record_answers.py` recorded: texts, which of them are correct, and for each
     method [steps + 1][problems] numbers of texts."""
-    data = json.loads((DATA / "runs" / "tiny" / "answers.json").read_text(encoding="utf-8"))
+    data = json.loads((DATA / "rollouts" / "answers.json").read_text(encoding="utf-8"))
     correct = [
         [n for n, text in enumerate(data["texts"]) if correctness_reward(text, problem["answer"])]
         for problem in data["problems"]
