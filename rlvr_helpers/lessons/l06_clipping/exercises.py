@@ -62,6 +62,13 @@ OBJECTIVE_MISTAKES = {
             " one."
         ),
     ),
+    "Python's min": (
+        lambda q, a, low, high: min(q * a, clip(q, low, high) * a),
+        (
+            "Python's min compares two tensors as wholes. torch.minimum takes the smaller one at"
+            " each place."
+        ),
+    ),
     "no clip": (
         lambda q, a, low, high: q * a,
         "nothing is clipped: that is ratio times advantage.",

@@ -7,16 +7,17 @@ PREDICTIONS = [
         "largest_ratio",
         lesson="06",
         question=(
-            "GRPO trains with its rule and the range 0.8 to 1.2. What is the largest token ratio"
-            " that it reaches?"
+            "In a whole GRPO training with its rule and the range 0.8 to 1.2, what is the largest"
+            " token ratio?"
         ),
     ),
     Prediction(
         "clamp_end",
         lesson="06",
         question=(
-            "With the minimum, three runs end at 63, 56 and 38 percent held-out accuracy. Where"
-            " does one with the clamp alone end?"
+            "The model starts at 9 percent held-out accuracy, and each rollout is used for 16"
+            " updates. With the minimum, three runs end at 63, 56 and 38 percent. Where does one"
+            " with the clamp alone end?"
         ),
         unit="%",
     ),

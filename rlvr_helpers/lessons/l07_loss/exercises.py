@@ -102,6 +102,13 @@ AGGREGATE_MISTAKES = {
             " they are given."
         ),
     ),
+    "total rows ignored": (
+        lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, None, t),
+        (
+            'you use total_tokens but not total_rows: "sequence_mean" and "constant" divide by it'
+            " if it is given."
+        ),
+    ),
     "total tokens ignored": (
         lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r),
         'you use total_rows but not total_tokens: "token_mean" divides by it if it is given.',
@@ -288,6 +295,12 @@ def steeper(new: Tensor, mask: Tensor) -> Tensor:
     return new.detach() + (new - new.detach()) * mask.sum(dim=1, keepdim=True)
 
 
+def exchanged_kl(method: Method, new: Tensor, ref: Tensor, mask: Tensor, budget: int) -> Tensor:
+    """The method's KL term with the policy where the reference belongs."""
+    kl = method.kl_coef * losses.kl_estimate(ref, new, method.kl_kind)
+    return losses.aggregate(kl, mask, method.aggregation, budget)
+
+
 METHOD_MISTAKES = {
     "sign": (
         lambda *args: -method_loss(*args),
@@ -326,6 +339,22 @@ METHOD_MISTAKES = {
         (
             "the KL term is missing: if kl_coef is above 0, add kl_coef times kl_estimate to the"
             " per-token loss."
+        ),
+    ),
+    "old in place of the reference": (
+        lambda method, new, old, a, mask, n, ref=None: method_loss(
+            method, new, old, a, mask, n, None if ref is None else old
+        ),
+        "your KL term compares with logp_old. The reference's log-probs are logp_ref.",
+    ),
+    "KL exchanged": (
+        lambda method, new, old, a, mask, n, ref=None: (
+            method_loss(replace(method, kl_coef=0.0), new, old, a, mask, n)
+            + (0.0 if ref is None else exchanged_kl(method, new, ref, mask, n))
+        ),
+        (
+            "your KL term has its two log-probs exchanged: kl_estimate takes logp_new first, then"
+            " logp_ref."
         ),
     ),
     "KL subtracted": (

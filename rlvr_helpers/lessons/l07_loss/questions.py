@@ -77,8 +77,8 @@ QUIZ = [
             Choice(
                 "On average no pull to the reference: only noise is added.",
                 why=(
-                    "With the samples held fixed its gradient is that of -x, whose mean is 0. In"
-                    " the reward it works."
+                    "With the samples held fixed its gradient is that of -x, whose mean is 0."
+                    " Subtracted from the reward it works."
                 ),
                 correct=True,
             ),
