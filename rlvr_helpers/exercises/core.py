@@ -246,7 +246,7 @@ def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) ->
     if not correct:
         for mistake in likely_mistakes(exercise, expected, yours):
             print(f"Likely: {mistake.message}")
-        import_hint = "from rlvr_helpers.exercises import hint"
+        import_hint = "from rlvr_helpers import hint"
         print(
             f'There are {len(exercise.hints)} hints: hint("{exercise.name}"), after {import_hint}'
         )

@@ -72,6 +72,12 @@ SAMPLED_MISTAKES = {
             " for every arm."
         ),
     ),
+    "p of the taken arm everywhere": (
+        lambda logits, actions, advantages: (
+            advantages[:, None] * (taken(logits, actions) - logits.softmax(dim=0)[actions][:, None])
+        ).mean(dim=0),
+        "you subtract the p of the arm that was taken at every arm. Each arm k loses its own p_k.",
+    ),
     "only the taken arm's entry": (
         lambda logits, actions, advantages: (
             taken(logits, actions) * votes(logits, actions, advantages)

@@ -44,7 +44,7 @@ WORDS = {
         "sequence": "sequence ratio s",
         "product": "product of token ratios",
     },
-    "spread": "sd of the log {sd}",
+    "spread": "std of the log {sd}",
     "range": "90 % in {low} to {high}",
     "worth": (
         "Weighted by the product, {all} completions are worth {product}. Weighted by s, they are"

@@ -48,6 +48,6 @@ def spread_growth(
         )
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.set_xlabel("updates on this rollout")
-    ax.set_ylabel("sd of the log-ratio (nats)")
+    ax.set_ylabel("std of the log-ratio (nats)")
     lines = [f"{names[n]}: from {v[0]:.2g} to {v[-1]:#.2g}" for n, v in found.items()]
     return house.finish(fig, "Spread of log-ratios against updates on one rollout", lines)
