@@ -167,13 +167,13 @@ def test_nbgrader_gives_the_points_that_each_submission_deserves(tmp_path, monke
     )
 
     ids = [f"{each}-check" for each in ("clipped_objective", "clip_binds", "range_that_binds")]
-    deserved = {  # points of the three exercises, whose difficulties are 2, 2 and 3
-        "correct": [2, 2, 3],
+    deserved = {  # points of the three exercises, whose difficulties are 2, 1 and 3
+        "correct": [2, 1, 3],
         "wrong": [2, 0, 3],
         "empty": [0, 0, 0],
         "edited": [0, 0, 0],
         "hostile": [0, 0, 0],
-        "stuck": [0, 2, 3],
+        "stuck": [0, 1, 3],
     }
     for student in [*deserved, "killer"]:
         folder = tmp_path / "submitted" / student / name
@@ -185,5 +185,5 @@ def test_nbgrader_gives_the_points_that_each_submission_deserves(tmp_path, monke
         for student, points in deserved.items():
             found = [gradebook.find_grade(each, name, name, student) for each in ids]
             assert [grade.auto_score for grade in found] == points, student
-            assert [grade.max_score for grade in found] == [2, 2, 3]
+            assert [grade.max_score for grade in found] == [2, 1, 3]
         assert gradebook.find_submission(name, "killer").score == 0
