@@ -73,6 +73,14 @@ PAGE = """<!DOCTYPE html>
 """
 
 
+def svg_text(x: float, y: float, words: str, anchor: str = "middle", **more: str) -> str:
+    """Words at a place of a still picture. more: further attributes, such as fill="#767676"."""
+    given = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in more.items())
+    return (
+        f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}"{given}>{html.escape(words)}</text>'
+    )
+
+
 @dataclass(frozen=True)
 class Still:
     """The picture where no script runs: an SVG, its alternative text (at most 150 characters), its

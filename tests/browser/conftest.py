@@ -41,29 +41,34 @@ def lab(request, browser_path, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pages(browser_path, tmp_path_factory):
+def chromium(browser_path):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def pages(chromium, tmp_path_factory):
     """pages(HTML, ...) -> a page opened from disk with the network cut off; console errors are in
     `page.faults`."""
     folder = tmp_path_factory.mktemp("pages")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
 
-        def open_page(html: str, width: int = 1440, height: int = 790, **context):
-            made = browser.new_context(
-                viewport={"width": width, "height": height}, offline=True, **context
-            )
-            page, file = made.new_page(), folder / "page.html"
-            page.faults = faults_of(page)
-            page.on(
-                "request",
-                lambda asked: page.faults.append(asked.url) if "file:" not in asked.url else None,
-            )
-            file.write_text(html, encoding="utf-8")
-            page.goto(file.as_uri())
-            page.wait_for_function(
-                "[...document.querySelectorAll('[data-rlvr]')].some(place => place.rlvr)"
-            )
-            return page
+    def open_page(html: str, width: int = 1440, height: int = 790, **context):
+        made = chromium.new_context(
+            viewport={"width": width, "height": height}, offline=True, **context
+        )
+        page, file = made.new_page(), folder / "page.html"
+        page.faults = faults_of(page)
+        page.on(
+            "request",
+            lambda asked: page.faults.append(asked.url) if "file:" not in asked.url else None,
+        )
+        file.write_text(html, encoding="utf-8")
+        page.goto(file.as_uri())
+        page.wait_for_function(
+            "[...document.querySelectorAll('[data-rlvr]')].some(place => place.rlvr)"
+        )
+        return page
 
-        yield open_page
-        browser.close()
+    return open_page

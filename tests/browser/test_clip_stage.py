@@ -7,9 +7,8 @@ import os
 
 import pytest
 import torch
-from lab import CHROMIUM
 from live import OnPage
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.clipping import clip_binds
@@ -27,14 +26,6 @@ MORE_MB = 20.0
 RATIOS = [1e-6, 0.5, 0.7999, 0.8, 0.98, 0.9996, 1.0, 1.0003, 1.03, 1.2, 1.2001, 1.28, 3.0, 1e4]
 ADVANTAGES = [-2.47, -1e-6, 0.0, 1e-6, 0.5, 2.47]
 RANGES = [(3e-4, 4e-4), (0.02, 0.03), (0.2, 0.28), (0.9, 0.9)]
-
-
-@pytest.fixture(scope="module")
-def chromium(browser_path):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

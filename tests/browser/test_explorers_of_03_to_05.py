@@ -8,9 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from lab import CHROMIUM
 from live import accessible, contrasts, slider_values
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.gradient import exact_gradient, score_function_gradient
@@ -38,14 +37,6 @@ MOVES = {
 }
 MOST_MS = {"03": 4.0, "04": 4.0, "05": 10.0}  # lesson 05 at 128 tokens: 8,192 in all
 PLACE = "document.querySelector('[data-rlvr]').rlvr"
-
-
-@pytest.fixture(scope="module")
-def chromium(browser_path):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,7 @@ import itertools
 
 import pytest
 import torch
-from lab import CHROMIUM
 from live import OnPage, accessible, frame_times
-from playwright.sync_api import sync_playwright
 from test_clip_stage import CONTRASTS
 
 from rlvr_helpers.advantages import group_advantages
@@ -27,14 +25,6 @@ SIZES = {"wide": (1440, 790), "narrow": (732, 768)}
 MADE = {"votes": vote_explorer, "kl": kl_explorer}
 MOST_MS = 4.0
 MOST_HEIGHT = {"wide": 640, "narrow": 700}
-
-
-@pytest.fixture(scope="module")
-def chromium(browser_path):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

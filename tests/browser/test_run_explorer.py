@@ -5,9 +5,7 @@ import itertools
 import json
 
 import pytest
-from lab import CHROMIUM
 from live import PLACE, accessible, slider_values
-from playwright.sync_api import sync_playwright
 
 from rlvr_helpers.kit.recorded import recorded_runs
 from rlvr_helpers.lessons.l09_train_all_three.explorer import recorded_answers, run_explorer
@@ -22,14 +20,6 @@ def exported(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "run_explorer.html"
     path.write_text(run_explorer().page("The run explorer"), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium(browser_path):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

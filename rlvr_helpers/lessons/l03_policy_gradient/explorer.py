@@ -7,7 +7,6 @@ arms.counts               # how often each arm was taken; every value that chang
 """
 
 import math
-from html import escape
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ import traitlets
 
 from rlvr_helpers.gradient import exact_gradient
 from rlvr_helpers.kit.language import translated
-from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 
 ARMS = ["24", "51", "12", "25"]
 LOGITS = [0.0, 1.0, 0.5, -0.5]
@@ -97,12 +96,12 @@ def still() -> Still:
         back = math.copysign(8, push)
         parts += [
             f'<rect x="{x - 28}" y="{160 - height:.0f}" width="56" height="{height:.0f}"/>',
-            _text(x, 152 - height, f"{p:.0%}"),
-            _text(x, 178, f"“{name}”"),
+            svg_text(x, 152 - height, f"{p:.0%}"),
+            svg_text(x, 178, f"“{name}”"),
             f'<path d="M{x} 250V{tip + back:.0f}" stroke="{colour}" stroke-width="4"/>',
             f'<path d="M{x - 6} {tip + back:.0f}L{x} {tip:.0f}L{x + 6} {tip + back:.0f}Z"'
             f' fill="{colour}"/>',
-            _text(x, 285, f"{push:+.3f}".replace("-", "−")),
+            svg_text(x, 285, f"{push:+.3f}".replace("-", "−")),
         ]
     parts.append(f'<path d="M20 250H{WIDTH - 20}M20 160H{WIDTH - 20}" stroke="{INK}"/>')
     size = f'width="{WIDTH}" height="300" viewBox="0 0 {WIDTH} 300"'
@@ -110,7 +109,3 @@ def still() -> Still:
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
     long = WORDS["long"].format(p=f"{probabilities[0]:.2f}", up=f"{gradient[0]:.2f}")
     return Still(svg, WORDS["alt"], WIDTH, height=300, description=long)
-
-
-def _text(x: float, y: float, words: str) -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(words)}</text>'

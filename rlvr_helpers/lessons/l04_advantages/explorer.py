@@ -7,7 +7,6 @@ answers.baseline = 2.0    # every value that a reader changes is a trait
 """
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.kit.language import translated
 from rlvr_helpers.kit.recorded import RecordedGroup, recorded_group
 from rlvr_helpers.rewards import extract_answer
-from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 
 INK = "#767676"
 BLUE = "#0072B2"
@@ -112,8 +111,8 @@ def still(rewards: Sequence[int]) -> Still:
         colour = BLUE if advantage > 0 else ORANGE
         parts += [
             f'<rect x="{x - 22}" y="{top:.0f}" width="44" height="{height:.0f}" fill="{colour}"/>',
-            _text(x, 24, f"reward {reward}"),
-            _text(x, 200, f"{advantage:+.2f}".replace("-", "−")),
+            svg_text(x, 24, f"reward {reward}"),
+            svg_text(x, 200, f"{advantage:+.2f}".replace("-", "−")),
         ]
     size = f'width="{WIDTH}" height="215" viewBox="0 0 {WIDTH} 215"'
     font = f'font-family="sans-serif" font-size="13" fill="{INK}"'
@@ -126,7 +125,3 @@ def still(rewards: Sequence[int]) -> Still:
     return Still(
         svg, WORDS["alt"].format(**given), WIDTH, 215, description=WORDS["long"].format(**given)
     )
-
-
-def _text(x: float, y: float, words: str) -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(words)}</text>'

@@ -5,7 +5,6 @@ ratios                    # as a cell's last line it shows itself
 ratios.length = 512       # every value that a reader changes is a trait
 """
 
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import traitlets
 
 from rlvr_helpers.kit.language import translated
 from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
-from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 
 UNIT = 5e-4  # nats: log-ratios travel as whole numbers
 LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512)  # 0: as recorded
@@ -122,18 +121,14 @@ def still(drift: RecordedDrift) -> Still:
         steps = "".join(f"H{WIDTH * i / BINS:.0f}V{y:.0f}" for i, y in enumerate(heights))
         parts += [
             f'<path d="M0 {floor}{steps}H{WIDTH}V{floor}Z" fill="{COLOURS[kind]}"/>',
-            _text(0, floor - LANE + 22, WORDS["kinds"][kind], "start"),
+            svg_text(0, floor - LANE + 22, WORDS["kinds"][kind], "start"),
         ]
     for ratio in (0.01, 0.1, 1, 10, 100):
         x = WIDTH * (np.log(ratio) / half + 1) / 2
         anchor = {0.01: "start", 100: "end"}.get(ratio, "middle")
-        parts.append(_text(x, 3 * LANE + 18, f"{ratio:g}", anchor))
+        parts.append(svg_text(x, 3 * LANE + 18, f"{ratio:g}", anchor))
     size = f'width="{WIDTH}" height="300" viewBox="0 0 {WIDTH} 300"'
     font = f'font-family="sans-serif" font-size="13" fill="{INK}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
     long = WORDS["long"].format(n=UPDATE, **{kind: x.std() for kind, x in logs.items()})
     return Still(svg, WORDS["alt"].format(n=UPDATE), WIDTH, 300, description=long)
-
-
-def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(words)}</text>'

@@ -6,7 +6,6 @@ stage.clip_high = 0.28       # every value that a reader changes is a trait
 """
 
 import base64
-import html
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +18,7 @@ from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
 from rlvr_helpers.paths import DATA
-from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, value
+from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, svg_text, value
 from rlvr_helpers.widgets.words import CLIP_STAGE
 
 UNIT = 1e-5  # nats: the log-ratios are whole numbers of it, as they were recorded
@@ -207,22 +206,16 @@ def still(drift: RecordedDrift) -> Still:
             parts.append(
                 f'<path d="{spots}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
             )
-        parts.append(_text(14, side * LANE + 15, words["lanes"][side], "start", "bold"))
+        lane = words["lanes"][side]
+        parts.append(svg_text(14, side * LANE + 15, lane, "start", font_weight="bold"))
     for edge, anchor in ((-low, "end"), (high, "start")):
         x = _x(edge)
         parts.append(_path([(x, 22), (x, FLOOR + 20)], f'stroke="{INK}" stroke-width="2"'))
-        parts.append(
-            _text(
-                x + (6 if anchor == "start" else -6),
-                FLOOR + 32,
-                f"{np.exp(edge):.1f}",
-                anchor,
-                "bold",
-            )
-        )
+        x += 6 if anchor == "start" else -6
+        parts.append(svg_text(x, FLOOR + 32, f"{np.exp(edge):.1f}", anchor, font_weight="bold"))
     parts.append(_path([(14, FLOOR), (WIDTH - 14, FLOOR)], f'stroke="{INK}"'))
-    parts += [_text(_x(np.log(q)), FLOOR + 16, name, "middle") for q, name in TICKS]
-    parts.append(_text(14, FLOOR + 50, words["axis"], "start"))
+    parts += [svg_text(_x(np.log(q)), FLOOR + 16, name, "middle") for q, name in TICKS]
+    parts.append(svg_text(14, FLOOR + 50, words["axis"], "start"))
     size = f'width="{WIDTH}" height="{FLOOR + 58}" viewBox="0 0 {WIDTH} {FLOOR + 58}"'
     font = f'font-family="sans-serif" font-size="12" fill="{INK}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
@@ -270,11 +263,3 @@ def _piled(x: np.ndarray, y: np.ndarray, mine: np.ndarray) -> np.ndarray:
 
 def _path(points: list[tuple[float, float]], style: str) -> str:
     return f'<path d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in points)}" {style}/>'
-
-
-def _text(x: float, y: float, words: str, anchor: str, weight: str = "normal") -> str:
-    words = html.escape(words)
-    return (
-        f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}"'
-        f' font-weight="{weight}">{words}</text>'
-    )

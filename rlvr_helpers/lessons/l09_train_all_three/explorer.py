@@ -5,7 +5,6 @@ run                          # as a cell's last line it shows itself
 run.step = 16                # every value that a reader changes is a trait
 """
 
-import html
 import json
 import math
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from rlvr_helpers.plots.histograms import shares_in_bins
 from rlvr_helpers.records import LEVELS, Distribution, StepRecord
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.study.runs import Run
-from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 from rlvr_helpers.widgets.words import RUN_EXPLORER
 
 UNIT = 1e-3  # of a share in a histogram
@@ -204,9 +203,9 @@ def still(results: dict[str, list[Run]]) -> Still:
 
     # The axes, then a line per run.
     parts = [f'<path d="M{LEFT} 20V{FLOOR}H{x(steps):.0f}" fill="none" stroke="#767676"/>']
-    parts += [_text(LEFT - 6, y(share) + 4, f"{share:.0%}", "end") for share in (0, 0.5, 1)]
-    parts += [_text(x(step), FLOOR + 17, str(step), "middle") for step in range(0, steps + 1, 8)]
-    parts.append(_text((LEFT + x(steps)) / 2, FLOOR + 35, RUN_EXPLORER["step"], "middle"))
+    parts += [svg_text(LEFT - 6, y(share) + 4, f"{share:.0%}", "end") for share in (0, 0.5, 1)]
+    parts += [svg_text(x(step), FLOOR + 17, str(step), "middle") for step in range(0, steps + 1, 8)]
+    parts.append(svg_text((LEFT + x(steps)) / 2, FLOOR + 35, RUN_EXPLORER["step"], "middle"))
     ends = []
     for place, (name, runs) in enumerate(results.items()):
         look, dash = LOOKS.get(name, ("ink", ""))
@@ -215,16 +214,11 @@ def still(results: dict[str, list[Run]]) -> Still:
             points = [f"{x(step):.1f} {y(share):.1f}" for step, share in found if share is not None]
             style = f'fill="none" stroke="{COLOURS[look]}" stroke-dasharray="{dash}"'
             parts.append(f'<path d="M{"L".join(points)}" stroke-width="2" {style}/>')
-        parts.append(_text(x(steps) + 8, 34 + 18 * place, name, "start", COLOURS[look]))
+        parts.append(svg_text(x(steps) + 8, 34 + 18 * place, name, "start", fill=COLOURS[look]))
         ends += [run.final.accuracy for run in runs if run.final]
     size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
-    font = 'font-family="sans-serif" font-size="12"'
+    font = 'font-family="sans-serif" font-size="12" fill="#767676"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
     low, high = (f"{100 * end:.3g}" for end in (min(ends, default=0), max(ends, default=0)))
     alt = RUN_EXPLORER["alt"].format(runs=sum(map(len, results.values())), low=low, high=high)
     return Still(svg, alt, WIDTH, height=HEIGHT, description=RUN_EXPLORER["long"])
-
-
-def _text(x: float, y: float, words: str, anchor: str, colour: str = "#767676") -> str:
-    place = f'x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" fill="{colour}"'
-    return f"<text {place}>{html.escape(words)}</text>"
