@@ -7,6 +7,7 @@ import ctypes
 import dis
 import inspect
 import numbers
+import os
 import sys
 import textwrap
 import threading
@@ -123,7 +124,12 @@ def fill_in(
         leaves = {i: args[i].requires_grad_() for i in (gradient_of, *constants)}
         for i, leaf in leaves.items():
             args[i] = leaf.clone()
-    value = function(*args, **kwargs)
+    recursion_limit = sys.getrecursionlimit()
+    try:
+        value = function(*args, **kwargs)
+    finally:
+        # At once: with a low limit neither what follows nor the waiting thread could go on.
+        sys.setrecursionlimit(recursion_limit)
     if gradient_of is not None:
         gradient, *others = weighted_gradients(value, list(leaves.values()))
         outcome.leaks = any(other is not None and other.any() for other in others)
@@ -145,10 +151,13 @@ def run_limited(work: Callable[[], None], seconds: float) -> BaseException | Non
     One is a regular expression that backtracks for ever.
     """
     ended = []
-    finished = threading.Event()
-    recursion_limit = sys.getrecursionlimit()
+    waiting = threading.Lock()
+    finished = threading.Lock()
+    waiting.acquire()
+    finished.acquire()
 
     def guarded() -> None:
+        waiting.acquire()
         try:
             work()
             ended.append(None)
@@ -156,27 +165,29 @@ def run_limited(work: Callable[[], None], seconds: float) -> BaseException | Non
         except BaseException as error:
             ended.append(error)
         finally:
-            # Put back here, since with a low limit the waiting thread could not continue.
-            sys.setrecursionlimit(recursion_limit)
-            finished.set()
+            finished.release()
 
     thread = threading.Thread(target=guarded, daemon=True)
+    # Short waits on Windows, so that the kernel can be interrupted there too.
+    step = min(0.1, seconds) if os.name == "nt" else seconds
     try:
         thread.start()
         end = time.monotonic() + seconds
-        # Short waits, so that Windows can interrupt the kernel too.
-        while not finished.wait(min(0.1, seconds)) and time.monotonic() < end:
+        # Let work() begin, and wait in one call: should it set a low recursion limit, no further
+        # line of this deeper thread could run before the limit is put back.
+        waiting.release()
+        while not finished.acquire(timeout=step) and time.monotonic() < end:
             pass
     finally:
         end = time.monotonic() + PATIENCE
         # Raise TimeUp in the thread, again and again in case a bare `except` swallows it.
-        while thread.ident and not finished.is_set() and time.monotonic() < end:
+        while thread.ident and not ended and time.monotonic() < end:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(thread.ident), ctypes.py_object(TimeUp)
             )
-            finished.wait(0.05)
-        # Ask the Event: in Python 3.11 an interrupted join takes a running thread for ended.
-        if finished.is_set():
+            finished.acquire(timeout=0.05)
+        # Ask what it left: in Python 3.11 an interrupted join takes a running thread for ended.
+        if ended:
             thread.join()
     return ended[0] if ended else TimeUp()
 
