@@ -1,4 +1,4 @@
-"""The experiment of lesson 00: answers whose first word may not be one of a few."""
+"""The experiment of lesson 00: answers whose first word must not be one of a few."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,20 @@ from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
 from rlvr_helpers.sampling import encode_prompts, sample_groups
 
+# The tag that an answer starts with. The word after it is what lesson 00 calls the first word.
 OPENING = "<reasoning>"
-MAX_TOKENS = 64
+MAX_TOKENS = 64  # of a whole answer, the tag and its first word included
 
 
 def greedy_answers(
     policy: Policy, problems: list[Problem], forbidden: Sequence[str] = ()
 ) -> list[str]:
-    """What the policy answers, one text per problem, always by its likeliest words.
+    """The policy's greedy answers, one text per problem.
 
-    forbidden: words that the reasoning may not begin with; the likeliest other word takes their
+    forbidden: words that the reasoning must not begin with. The likeliest other word takes their
         place. Raises ValueError on a word that the policy does not know.
     """
-    # the likeliest word that is allowed
+    # Find the likeliest allowed word for each problem.
     vocabulary = policy.tokenizer.get_vocab()
     unknown = [word for word in forbidden if word not in vocabulary]
     if unknown:
@@ -30,7 +31,7 @@ def greedy_answers(
     probabilities[:, [vocabulary[word] for word in forbidden]] = 0.0
     words = policy.tokenizer.convert_ids_to_tokens(probabilities.argmax(dim=-1).tolist())
 
-    # the rest, begun with that word
+    # Let the policy write the rest after it.
     starts = [f"{OPENING} {word}" for word in words]
     prompts = [
         format_prompt(policy, problem.question) + start
@@ -43,8 +44,8 @@ def greedy_answers(
 def first_words(
     policy: Policy, problems: list[Problem], digits: str = "a number"
 ) -> dict[str, float]:
-    """The probability of each first word of the reasoning, its mean over the problems, likeliest
-    first. All numbers together count as one word, named `digits`."""
+    """Mean probability over the problems of each first word of the reasoning, likeliest first. All
+    numbers together count as one word, named `digits`."""
     mean = _first(policy, problems).mean(dim=0).tolist()
     names = policy.tokenizer.convert_ids_to_tokens(list(range(len(mean))))
     shares: dict[str, float] = {}
@@ -59,6 +60,7 @@ def _first(policy: Policy, problems: list[Problem]) -> Tensor:
     """The distribution of the first word of the reasoning, [P, V]."""
     prompts = [format_prompt(policy, problem.question) + OPENING for problem in problems]
     ids, mask = encode_prompts(policy, prompts)
+    # Prompts are padded on the left, so position 0 is at each row's first real token.
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
     logits = policy.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
     return logits[:, -1].softmax(dim=-1)

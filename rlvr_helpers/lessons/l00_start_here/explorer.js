@@ -1,6 +1,6 @@
 // One group, step by step: eight answers, their marks, their advantages, and the first word before
-// and after one update. Every update was made by the package, for each of the 256 ways to mark the
-// eight; here one is looked up. Words: words.py.
+// and after one update. The package made an update for each of the 256 ways to mark the eight. Here
+// one is looked up. Words: words.py.
 
 const STAGES = ["sample", "reward", "advantage", "update"];
 const WIDE = { word: 56, from: 62, to: 262, height: 48 }; // pixels of the bars

@@ -17,7 +17,8 @@ from rlvr_helpers.widgets.live import LiveExplorer, Still, value
 from rlvr_helpers.widgets.words import ONE_GROUP
 
 OPENING = "<reasoning> "
-INK = "#767676"
+INK = "#767676"  # reads on white and on black
+# Blue and orange of the Okabe-Ito palette, which colour-blind readers tell apart.
 UP = "#0072B2"
 DOWN = "#D55E00"
 LONGEST = 88  # characters of an answer in the still picture
@@ -57,7 +58,7 @@ def group_data(recorded: dict) -> dict:
 
 def still(data: dict) -> Still:
     """The answers with their marks, and the first word before and after the update."""
-    # the answers
+    # Write the question, then a line per answer.
     question = ONE_GROUP["question"].format(**data)
     shapes = [f'<text x="4" y="16" font-weight="bold">{escape(question)}</text>']
     y = 44
@@ -69,7 +70,8 @@ def still(data: dict) -> Still:
         shapes.append(f'<text x="62" y="{y}">{escape(text)}</text>')
         y += 22
 
-    # the first word, before and after
+    # Write each first word's share before and after the update. The recording has an update for
+    # each of the 256 ways to mark the answers: bit i of its number is mark i.
     after = data["after"][sum(reward << i for i, reward in enumerate(data["rewards"]))]
     told = []
     for word, old, new in zip(data["words"], data["before"], after, strict=True):

@@ -21,6 +21,7 @@ PREDICTIONS = [
 ]
 
 QUIZ = [
+    # Advantages compare within a group. They do not punish a bad one.
     Question(
         "all_incorrect",
         text="All eight answers of a group are incorrect. What does the update do to them?",
@@ -40,6 +41,7 @@ QUIZ = [
             ),
         ],
     ),
+    # The reward pays for the result and never for the reasoning.
     Question(
         "lucky_guess",
         text="An answer hits the correct number by a guess, and half of its group is incorrect."
@@ -60,6 +62,7 @@ QUIZ = [
             ),
         ],
     ),
+    # Greedy accuracy can jump while the probabilities move slowly.
     Question(
         "greedy_jump",
         text="After five steps most greedy answers were correct, and most sampled ones were not."

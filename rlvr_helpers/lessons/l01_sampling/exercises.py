@@ -18,11 +18,12 @@ def pick_tokens(logits, noise, temperature):
     """One token a row, and its log-prob: two tensors [B]."""
     logp = F.log_softmax(logits / temperature, dim=-1)
     tokens = (logp.exp().cumsum(dim=-1) <= noise[:, None]).sum(dim=-1)
-    tokens = tokens.clamp(max=logits.shape[1] - 1)  # a rounded sum may end below the noise
+    tokens = tokens.clamp(max=logits.shape[1] - 1)  # a rounded sum can end below the noise
     return tokens, logp.gather(1, tokens[:, None]).squeeze(1)
 
 
 def pick_cases() -> list[Case]:
+    # Spread over the line from 0 to 1, so that rows pick early and late tokens.
     noise = torch.tensor([0.02, 0.27, 0.47, 0.71, 0.96])
     four = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(5, 4)
     first_impossible = torch.tensor([[-torch.inf, 1.0, 0.0], [0.0, -torch.inf, 1.0]])
@@ -31,7 +32,7 @@ def pick_cases() -> list[Case]:
         Case("temperature 0.5", (some_logits(5, 12, seed=1), noise, 0.5)),
         Case("temperature 2", (some_logits(5, 12, seed=2), noise, 2.0)),
         Case("noise 0 and a token with probability 0", (first_impossible, torch.zeros(2), 1.0)),
-        # the largest float32 below 1: above the rounded sum of some of the rows
+        # The largest float32 below 1. In some of the 40 rows the rounded sum ends below it.
         Case(
             "noise just below 1", (some_logits(40, 12, seed=2), torch.full((40,), 1 - 2**-24), 1.0)
         ),
@@ -45,13 +46,14 @@ def scored(tokens: Tensor, logits: Tensor, temperature: float) -> tuple[Tensor, 
 
 
 def past_the_last(logits: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens without the clamp. Raises RuntimeError where a sum ends below the noise."""
+    """Tokens without the clamp. Raises RuntimeError if a sum ends below the noise."""
     logp = F.log_softmax(logits, dim=-1)
     tokens = (logp.exp().cumsum(dim=-1) <= noise[:, None]).sum(dim=-1)
     return tokens, logp.gather(1, tokens[:, None]).squeeze(1)
 
 
 PICK_MISTAKES = {
+    # The temperature.
     "temperature forgotten": (
         lambda logits, noise, temperature: pick_tokens(logits, noise, 1.0),
         "you do not use the temperature. Divide the logits by it before the softmax.",
@@ -72,6 +74,7 @@ PICK_MISTAKES = {
             " sampled from."
         ),
     ),
+    # Which token the noise picks.
     "own random numbers": (
         lambda logits, noise, temperature: scored(
             torch.multinomial(F.softmax(logits / temperature, dim=-1), 1).squeeze(1),
@@ -151,6 +154,7 @@ PICK_MISTAKES = {
             " sampling."
         ),
     ),
+    # The form of the result, and noise for each row.
     "probabilities": (
         lambda logits, noise, temperature: [
             f(x)
@@ -189,6 +193,7 @@ PICK_MISTAKES = {
 
 # --- mask_after_end
 
+# Token ids. A policy can sample the pad token like any other.
 PAD, END, OTHER_END = 0, 1, 8
 
 
@@ -218,6 +223,7 @@ def ends(ids: Tensor, end_ids: tuple[int, ...]) -> Tensor:
 
 
 MASK_MISTAKES = {
+    # Which token ends a row, and whether it counts.
     "without the end token": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=1) == 0).long(),
         (
@@ -247,6 +253,7 @@ MASK_MISTAKES = {
             " torch.isin takes them all."
         ),
     ),
+    # Rows: their direction, and those without an end token.
     "counted over the rows": (
         lambda ids, end_ids: (ends(ids, end_ids).cumsum(dim=0) - ends(ids, end_ids) == 0).long(),
         (
@@ -272,6 +279,7 @@ MASK_MISTAKES = {
             " all 1."
         ),
     ),
+    # The form of the result.
     "0 and 1 exchanged": (
         lambda ids, end_ids: 1 - mask_after_end(ids, end_ids),
         "your mask is turned round: 1 is for what was sampled, 0 for what stands after the end.",
@@ -288,12 +296,13 @@ MASK_MISTAKES = {
 
 # --- logprobs_from_logits
 
+# Three completions of 4, 2 and 3 tokens. The ids behind them are padding.
 IDS = torch.tensor([[3, 1, 4, 1], [5, 2, 0, 0], [6, 5, 3, 0]])
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
 
 
 def logprobs_from_logits(logits, completion_ids, completion_mask, temperature=1.0):
-    """Log-prob of each completion token in nats, [B, T], float32; 0 where the mask is 0."""
+    """Log-prob of each completion token in nats, [B, T], float32. 0 where the mask is 0."""
     logp = F.log_softmax(logits[:, :-1].float() / temperature, dim=-1)
     of_tokens = logp.gather(-1, completion_ids[..., None]).squeeze(-1)
     return torch.where(completion_mask.bool(), of_tokens, 0.0)
@@ -308,6 +317,7 @@ def logprob_cases() -> list[Case]:
         Case("logits in bfloat16", (coarse, IDS, MASK, 1.0)),
         Case("the same at temperature 0.6", (coarse, IDS, MASK, 0.6)),
         Case("one token, one row", (some_logits(1, 2, 7, seed=5), IDS[:1, :1], MASK[:1, :1], 1.0)),
+        # The softmax underflows here, and log 0 is -inf.
         Case("tokens of probability below 1e-40", (100 * logits, IDS, MASK, 1.0)),
     ]
 
@@ -318,6 +328,7 @@ def gathered(scores: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 LOGPROB_MISTAKES = {
+    # The position and the temperature.
     "not shifted": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(
             logits.roll(-1, 1), ids, mask, temperature
@@ -347,6 +358,7 @@ LOGPROB_MISTAKES = {
         ),
         "you divide the log-probs by the temperature. Divide the logits, before the softmax.",
     ),
+    # What is returned.
     "padding kept": (
         lambda logits, ids, mask, temperature: logprobs_from_logits(
             logits, ids, torch.ones_like(mask), temperature
@@ -401,6 +413,7 @@ LOGPROB_MISTAKES = {
         ).sum(dim=1),
         "you add up each row. One log-prob for each token is asked for, [B, T].",
     ),
+    # Precision and gradient: the values are nearly or fully right.
     "low precision": (
         lambda logits, ids, mask, temperature: gathered(
             F.log_softmax(logits[:, :-1] / temperature, dim=-1), ids, mask

@@ -1,6 +1,7 @@
-// The sampler: the line from 0 to 1 in pieces, one for each word; the noise as a needle that chooses
-// one; the sentence, word by word, and the branches that were left. Log-probs come from Python:
-// recorded for some beginnings, and by the kernel for every other one. Words: words.py.
+// The sampler. The line from 0 to 1 is cut in pieces, one for each word, and the noise is a needle
+// that chooses one. Below stand the sentence, word by word, and the branches that were left.
+// Log-probs come from Python. For some beginnings they are recorded, and the kernel computes them
+// for every other one. Words: words.py.
 
 const LINE = { from: 10, to: 990, top: 34, height: 44 }; // pixels
 const NAMED = 0.012; // pieces from this share on are drawn one by one
@@ -50,7 +51,7 @@ function explorer(root, values, data, words) {
   const word = (token) => data.vocabulary[token];
   const ended = (prefix) => data.ends.includes(prefix.at(-1)) || prefix.length >= data.budget;
 
-  /** What the model says after the sentence so far; undefined where nobody has asked it. */
+  /** What the model says after the sentence so far, undefined if it has not been asked. */
   const now = () => {
     const prefix = values.get("prefix").join(" ");
     const [asked, logprobs] = values.get("more");
@@ -65,7 +66,7 @@ function explorer(root, values, data, words) {
     return { probabilities, token, start, p: probabilities[token] };
   };
 
-  // steps
+  // What the buttons do: take a word, go back, finish the sentence.
   const next = () => {
     const found = picked();
     if (!found) return;
@@ -91,7 +92,7 @@ function explorer(root, values, data, words) {
     run.start();
   };
 
-  // parts
+  // The parts of the page, from the controls to the list of branches.
   const button = (text, onclick) => html("button", { type: "button", onclick }, text);
   const nextButton = button(words.next, () => next());
   const finishButton = button(words.finish, finish);
@@ -180,7 +181,7 @@ function explorer(root, values, data, words) {
     if (focused >= 0) sentence.children[Math.min(focused, shown.length - 1)]?.focus();
   }
 
-  /** Pieces in the order of the vocabulary; the rare ones between them share one grey piece. */
+  /** Pieces in the order of the vocabulary. The rare ones between them share one grey piece. */
   function drawPieces({ probabilities, token }) {
     const drawn = [];
     let start = 0;

@@ -20,7 +20,7 @@ from rlvr_helpers.sampling import pick_tokens
 from rlvr_helpers.widgets.live import LiveExplorer, Still, value
 from rlvr_helpers.widgets.words import SAMPLER
 
-UNIT = 0.001  # nats
+UNIT = 0.001  # nats: log-probs travel to the page as whole numbers of it
 NOISE = 0.62  # that the explorer opens with
 INK = "#767676"
 BLUE = "#0072B2"
@@ -51,7 +51,7 @@ class Sampler(LiveExplorer):
         self.observe(self.ask, "prefix")
 
     def ask(self, _: object = None) -> None:
-        """Asks the model what comes after the sentence, where that was not recorded."""
+        """Asks the model what comes after the sentence, unless that was recorded."""
         name = " ".join(map(str, self.prefix))
         if name not in self.known:
             row = next_logprobs(self.policy, self.prompt_ids, self.prefix)[-1]
@@ -91,6 +91,7 @@ def recorded_nodes(policy: Policy, four: FourRollouts) -> list[tuple[str, str]]:
     it."""
     found = {}
     for row, length in zip(four.completion_ids.tolist(), four.lengths.tolist(), strict=True):
+        # Nothing follows the last token, so it begins nothing.
         tokens = row[: length - 1]
         logprobs = next_logprobs(policy, four.prompt_ids[0], tokens)
         for t in range(1, length):
@@ -100,13 +101,14 @@ def recorded_nodes(policy: Policy, four: FourRollouts) -> list[tuple[str, str]]:
 
 def packed(logprobs: Tensor) -> str:
     """Log-probs [V] as base64 of 16-bit whole numbers of UNIT."""
+    # 16 bits reach down to -32.768 nats, a probability of 6e-15.
     whole = (logprobs / UNIT).round().clamp(min=-32768)
     return base64.b64encode(whole.numpy().astype(np.int16).tobytes()).decode()
 
 
 def still(logprobs: Tensor, vocabulary: list[str]) -> Still:
     """The number line after the first tag, and the needle where the explorer opens."""
-    # the pieces
+    # Draw the eight likeliest words as pieces of the line, each with its name if it fits.
     p = logprobs.exp()
     starts = p.cumsum(dim=0) - p
     shapes = []
@@ -121,7 +123,7 @@ def still(logprobs: Tensor, vocabulary: list[str]) -> Still:
             label = escape(vocabulary[token])
             shapes.append(f'<text x="{x + width / 2:.0f}" y="59">{label}</text>')
 
-    # the needle and the axis
+    # Draw the needle and the axis.
     at = 10 + 740 * NOISE
     shapes.append(f'<path d="M{at:.0f} 78V24l-7 -12h14l-7 12" stroke="{INK}" stroke-width="2"/>')
     shapes.append(f'<path d="M10 80h740" stroke="{INK}"/>')

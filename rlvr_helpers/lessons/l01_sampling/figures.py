@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rlvr_helpers.evaluation import wilson_interval
 from rlvr_helpers.plots import house
 
-# groups with 0, 1, 2, and 3 or more correct answers
+# Groups with 0, 1, 2, and 3 or more correct answers.
 COLORS = ("#9a9a9a", "#5BA3D0", "#0072B2", "#00609A")
 NAMES = ("none correct", "1 correct", "2 correct", "3 or more")
 
@@ -20,7 +20,7 @@ def groups_by_correct(correct: Mapping[int, Sequence[int]], group_size: int) -> 
 
     correct: number of operations -> correct answers of each group.
     """
-    # the shares, and those with some correct answer
+    # Take the share of each kind of group, and of those with some correct answer.
     shares = {
         n: np.bincount(np.minimum(counts, 3), minlength=4) / len(counts)
         for n, counts in correct.items()
@@ -33,7 +33,7 @@ def groups_by_correct(correct: Mapping[int, Sequence[int]], group_size: int) -> 
         f" operations, in {solved[last]} at {last}"
     )
 
-    # a bar for each number of operations
+    # Draw a bar for each number of operations, with its interval beside it.
     fig, axes = house.figure(2.85, title, left=1.15, right=1.35, top=0.25, bottom=0.5)
     ax = axes[0, 0]
     lines = []
@@ -51,7 +51,7 @@ def groups_by_correct(correct: Mapping[int, Sequence[int]], group_size: int) -> 
             f" interval {about})"
         )
 
-    # names and axes
+    # Name the segments and the axes.
     _name_segments(ax, shares[first])
     house.rows_axis(ax, range(len(correct)), [f"{n} operations" for n in sorted(correct)])
     ax.set_ylim(len(correct) - 0.5, -0.5)
@@ -62,7 +62,7 @@ def groups_by_correct(correct: Mapping[int, Sequence[int]], group_size: int) -> 
 
 
 def _bar(ax: Axes, y: int, shares: np.ndarray) -> None:
-    """One bar in four colours; a share above 7 % says its number."""
+    """One bar in four colours. A share above 7 % has its number on it."""
     start = 0.0
     for share, color in zip(shares, COLORS, strict=True):
         ax.barh(y, share, left=start, height=0.66, color=color)

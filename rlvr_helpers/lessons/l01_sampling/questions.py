@@ -18,6 +18,7 @@ PREDICTIONS = [
 ]
 
 QUIZ = [
+    # A score belongs to the temperature that it is computed at.
     Question(
         "colder",
         text="At temperature 1 a token has probability 0.6, the only other one 0.4. You sample at"
@@ -38,6 +39,7 @@ QUIZ = [
             ),
         ],
     ),
+    # The cumulative probability must pass the noise, in the order of the vocabulary.
     Question(
         "which_noise",
         text="The pieces of A, B and C are 0.5, 0.3 and 0.2 long, in this order. Which noise picks"
@@ -52,6 +54,7 @@ QUIZ = [
             Choice("0.8", why="The piece of B ends before 0.8. There the piece of C begins."),
         ],
     ),
+    # The shift by one: logits predict the token after their position.
     Question(
         "first_token",
         text="A prompt has 26 tokens, counted from 0. Which logits score the first token of the"
