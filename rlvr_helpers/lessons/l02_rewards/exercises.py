@@ -1,4 +1,4 @@
-r"""Exercises of lesson 02: rewards."""
+"""Exercises of lesson 02: rewards."""
 
 import re
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from rlvr_helpers.exercises.core import Case, Exercise, named
 from rlvr_helpers.kit.recorded import four_rollouts
 from rlvr_helpers.rewards import parse_number
 
+# The two blocks of a good completion, from which the cases are made.
 THOUGHT = "<reasoning> 48 + 24 = 72. </reasoning>"
 ONE = "<answer> 72 </answer>"
 
@@ -15,8 +16,7 @@ ONE = "<answer> 72 </answer>"
 
 
 def extract_answer(text: str) -> str | None:
-    """What stands in the answer tag, stripped; None without a closed tag, or where blocks
-    disagree."""
+    """What stands in the answer tag, stripped. None if no tag is closed or blocks disagree."""
     pieces = text.split("<answer>")[1:]
     if any("</answer>" not in piece for piece in pieces[:-1]):
         return None  # a tag opens inside an open one
@@ -27,16 +27,19 @@ def extract_answer(text: str) -> str | None:
 
 def extraction_cases() -> list[Case]:
     texts = {
+        # One block, or none.
         "one closed tag, over three lines": f"{THOUGHT} <answer>\n72 clips\n</answer>",
         "no tag": "So it is 72.",
         "a tag that is never closed": f"{THOUGHT} <answer> 72",
         "an empty tag": "<answer> </answer>",
         "a word with a capital letter": "<answer> Cat </answer>",
+        # Several blocks: they must agree, as numbers if they can be read, else as texts.
         "two tags, 72 and 73": f"{ONE} or <answer> 73 </answer>",
         "two tags, 72 and 72": f"{ONE} and {ONE}",
         "two tags, 72 and $72.00": f"{ONE} <answer> $72.00 </answer>",
         "two tags, cat and dog": "<answer> cat </answer> <answer> dog </answer>",
         "a second tag that never closes": f"{ONE} <answer> 73",
+        # A tag that opens inside an open one spoils the whole text.
         "an opening tag in an open tag": f"I put it in <answer> tags: {ONE}",
         "an opening tag in an open tag, then a good one": (
             "<answer> 23 <answer> 24 </answer> <answer> 24 </answer>"
@@ -55,6 +58,7 @@ def agreeing(blocks: list[str], read: Callable[[str], str | None] = parse_number
 
 
 EXTRACTION_MISTAKES = {
+    # Which block is taken, and what counts as one.
     "greedy across two blocks": (
         lambda text: next(iter(blocks_in(text, inside=".*")), None),
         (
@@ -97,6 +101,7 @@ EXTRACTION_MISTAKES = {
         ),
         "you return the block with the white space around it: .strip() it.",
     ),
+    # When blocks agree.
     "blocks compared as texts": (
         lambda text: extract_answer(text) and agreeing(blocks_in(text), read=str),
         (
@@ -104,6 +109,7 @@ EXTRACTION_MISTAKES = {
             " block`."
         ),
     ),
+    # "cat" picks the only case with two blocks that hold no number.
     "two unreadable blocks agree": (
         lambda text: blocks_in(text)[0] if "cat" in text else extract_answer(text),
         (
@@ -111,6 +117,7 @@ EXTRACTION_MISTAKES = {
             " or block`."
         ),
     ),
+    # A tag that opens inside an open one.
     "an opening tag inside a block": (
         lambda text: agreeing(blocks_in(text)),
         (
@@ -125,6 +132,7 @@ EXTRACTION_MISTAKES = {
             " return None."
         ),
     ),
+    # What is returned.
     "an empty tag is None": (
         lambda text: extract_answer(text) or None,
         (
@@ -160,6 +168,7 @@ def answers_match(predicted: str | None, gold: str) -> bool:
 
 def match_cases() -> list[Case]:
     pairs = {
+        # The ways to write a number.
         "the same": ("72", "72"),
         "another number": ("73", "72"),
         "idle zeros": ("072.0", "72"),
@@ -168,19 +177,25 @@ def match_cases() -> list[Case]:
         "a percent sign": ("72%", "72"),
         "a unit in words": ("72 clips per day", "72"),
         "a minus": ("-72", "72"),
+        # The gold number is in the text, and the text states another one or two.
         "two numbers, the first is right": ("72 or 73", "72"),
         "two numbers, the last is right": ("not 72 but 73", "73"),
         "1072 contains 72": ("1072", "72"),
+        # Points and commas are read as in English.
         "a point is a decimal point": ("1.080", "1080"),
         "a comma that groups no thousands": ("1,08", "108"),
+        # Values that a tolerance or a float takes for equal.
         "nearly": ("72.0000000001", "72"),
         "17 digits": ("9007199254740993", "9007199254740992"),
+        # Texts that eval, float or Decimal reads, and the rules do not.
         "a sum": ("70 + 2", "72"),
         "an exponent": ("1e3", "1000"),
         "Arabic digits": ("٧٢", "72"),
+        # No number at all.
         "words on both sides": ("cat", "cat"),
         "nothing": ("", "72"),
         "no answer": (None, "72"),
+        # Almost a number: one sign more or less than the rules allow.
         "a line break at the end": ("72\n", "72"),
         "a space in front": (" 72", "72"),
         "a point without decimals": ("72.", "72"),
@@ -190,12 +205,13 @@ def match_cases() -> list[Case]:
     return [Case(label, pair) for label, pair in pairs.items()]
 
 
+# The pattern of the reference. Mistakes exchange parts of it.
 PLAIN = r"([+-]?)\$?([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?(?: ?%|(?: [a-z]+)*)"
 
 
 def value(text: str | None, pattern: str = PLAIN, how: Callable = re.fullmatch) -> Decimal | None:
-    """The number of a text by the rules of the exercise, with parts that can be exchanged, to make
-    the mistakes."""
+    """The number of a text by the rules of the exercise. Its parts can be exchanged to make the
+    mistakes."""
     found = how(pattern, text or "")
     return Decimal("".join(found.groups(default="")).replace(",", "")) if found else None
 
@@ -204,6 +220,7 @@ def number(text: str | None, read: Callable) -> float | Decimal | None:
     """What `read` makes of a text without signs, None if it raises."""
     try:
         return read(re.sub("[$%]", "", text))
+    # What float, Decimal and eval raise on a text that is no number.
     except (ArithmeticError, ValueError, TypeError, SyntaxError, NameError):
         return None
 
@@ -213,6 +230,7 @@ def equal(one: object, other: object) -> bool:
 
 
 MATCH_MISTAKES = {
+    # How values are compared.
     "texts compared": (
         lambda predicted, gold: predicted == gold,
         (
@@ -257,6 +275,7 @@ MATCH_MISTAKES = {
             " pattern accepted."
         ),
     ),
+    # A part of the text is taken for all of it.
     "substring": (
         lambda predicted, gold: answers_match(predicted, gold) or gold in (predicted or ""),
         (
@@ -291,6 +310,7 @@ MATCH_MISTAKES = {
             " (re.fullmatch)."
         ),
     ),
+    # Texts are read that state no number, or another one.
     "all commas dropped": (
         lambda predicted, gold: answers_match(
             (predicted or "").replace(",", ""), gold.replace(",", "")
@@ -372,6 +392,7 @@ MATCH_MISTAKES = {
             " [a-z]+)*`."
         ),
     ),
+    # Texts that state a number are refused, and texts without one match or raise.
     "no unit accepted": (
         lambda predicted, gold: answers_match(predicted, gold) and " " not in predicted,
         (
@@ -399,8 +420,8 @@ MATCH_MISTAKES = {
 
 
 def format_reward(text: str) -> float:
-    """1.0 for one reasoning block, then one answer block, neither blank, only white space around;
-    else 0.0."""
+    """1.0 for one reasoning block, then one answer block, neither blank, only white space around.
+    Else 0.0."""
     tag = r"</?(?:reasoning|answer)>"
     if re.findall(tag, text) != ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]:
         return 0.0
@@ -410,16 +431,20 @@ def format_reward(text: str) -> float:
 
 def format_cases() -> list[Case]:
     texts = {
+        # The shape that is asked for.
         "as asked": f"{THOUGHT} {ONE}",
         "on several lines": f"\n<reasoning>\n48 + 24\n= 72.\n</reasoning>\n{ONE}\n",
+        # A block is missing, blank or in the wrong order.
         "no tags": "72",
         "no reasoning": ONE,
         "answer first": f"{ONE} {THOUGHT}",
         "blank reasoning": f"<reasoning> </reasoning> {ONE}",
         "blank answer": f"{THOUGHT} <answer> </answer>",
+        # Something stands around the blocks.
         "text before": f"Sure. {THOUGHT} {ONE}",
         "text between": f"{THOUGHT} so {ONE}",
         "text after": f"{THOUGHT} {ONE} Done.",
+        # Tags that do not make two blocks.
         "two answers": f"{THOUGHT} {ONE} {ONE}",
         "a tag that is never closed": f"{THOUGHT} <answer> 72",
         "answer inside the reasoning": f"<reasoning> 48 + 24 {ONE} </reasoning>",
@@ -449,6 +474,7 @@ def five_pieces(text: str) -> bool:
 
 
 FORMAT_MISTAKES = {
+    # Only the tags are looked at, or only the pieces between them.
     "any four tags": (
         lambda text: float(five_pieces(text)),
         (
@@ -481,6 +507,7 @@ FORMAT_MISTAKES = {
             " text around the blocks."
         ),
     ),
+    # The pattern allows too much or too little.
     "search instead of fullmatch": (
         lambda text: float(bool(re.search(TWO_BLOCKS, text, re.DOTALL))),
         (
@@ -533,6 +560,7 @@ FORMAT_MISTAKES = {
             " block blank."
         ),
     ),
+    # What is returned.
     "partial credit": (
         lambda text: sum(
             0.5

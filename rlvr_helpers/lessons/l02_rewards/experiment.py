@@ -26,6 +26,7 @@ def what_it_learnt(records: Sequence[StepRecord]) -> str:
         raise ValueError("there are no records: train first, for one step at least")
     first = records[0]
     last = records[-1]
+    # Solving comes first: a model that solves more can also have changed its length or form.
     if last.accuracy >= first.accuracy + 0.1:
         return SOLVES
     if mean_length(last) >= 1.5 * mean_length(first):

@@ -21,6 +21,7 @@ from rlvr_helpers.widgets.explorer import Explorer
 from rlvr_helpers.widgets.live import LiveExplorer, Still, value
 from rlvr_helpers.widgets.words import PAY_OR_NOT
 
+# Green and orange of the Okabe-Ito palette, which colour-blind readers tell apart.
 PAYS = "#009E73"
 REFUSES = "#D55E00"
 LONGEST = 60  # characters of a text that are shown
@@ -72,7 +73,7 @@ class PayOrNot(LiveExplorer):
 
 
 def pay_or_not() -> PayOrNot:
-    """Ten texts; what is paid is what `correctness_reward` pays."""
+    """The game on ten texts. `correctness_reward` decides which of them pay."""
     texts = [
         {"text": text, "gold": gold, "pays": int(correctness_reward(text, gold)), "why": why}
         for text, gold, why in GAME
@@ -102,6 +103,7 @@ def examples() -> dict[str, tuple[str, str]]:
     """Ready examples: what the menu says -> (completion, gold answer)."""
     four = four_rollouts()
     return {
+        # What stands in the tag: one number, two, or none that can be read.
         "as asked": (in_tags("72"), "72"),
         "72 or 73": (in_tags("72 or 73"), "72"),
         "not 72 but 73": (in_tags("not 72 but 73"), "73"),
@@ -113,6 +115,7 @@ def examples() -> dict[str, tuple[str, str]]:
         r"\boxed{72}": (in_tags(r"\boxed{72}"), "72"),
         "70 + 2": (in_tags("70 + 2"), "72"),
         "72.0000000001": (in_tags("72.0000000001"), "72"),
+        # The tags themselves.
         "no tags": ("48 + 24 = 72. So it is 72.", "72"),
         "tag never closed": ("<reasoning> 48 + 24 = 72. </reasoning> <answer> 72", "72"),
         "two tags that agree": (in_tags("72") + " <answer> $72.00 </answer>", "72"),
@@ -126,13 +129,16 @@ def examples() -> dict[str, tuple[str, str]]:
 
 
 def verdicts(text: str, gold: str) -> list[tuple[str, str, bool | None]]:
-    """What each reader makes of a completion: (reader, what it sees, whether it pays; None: it only
-    reads)."""
+    """What each reader makes of a completion: (reader, what it sees, whether it pays or None if it
+    only reads)."""
+    # Let each reader read.
     answer = extract_answer(text)
     last = lenient_answer(text)
     number = None if answer is None else parse_number(answer)
     formatted = format_reward(text) == 1.0
     strict = correctness_reward(text, gold) == 1.0
+
+    # Say what each one saw, from the form to the loosest reward.
     return [
         (
             "format_reward",
@@ -149,6 +155,7 @@ def verdicts(text: str, gold: str) -> list[tuple[str, str, bool | None]]:
 
 def reading_table(text: str, gold: str) -> Picture:
     """The readers and their verdicts as a table of fixed size."""
+    # Make a row of each verdict, and a sentence for readers who do not see the table.
     rows = []
     words = []
     for reader, seen, pays in verdicts(text, gold):
@@ -160,6 +167,8 @@ def reading_table(text: str, gold: str) -> Picture:
         )
         rows.append(f'<tr style="{ROW}">{"".join(cells)}</tr>')
         words.append(f"{reader}: {seen}{', ' + verdict if verdict else ''}")
+
+    # Fix the size, so that the page does not jump while one types.
     width = sum(WIDTHS)
     height = HEIGHT * len(rows)
     table = (

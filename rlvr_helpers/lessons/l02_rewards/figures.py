@@ -15,7 +15,7 @@ def paid_and_right(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
 
     Both are of the sampled completions, one point per step.
     """
-    # what became of each run, in words
+    # Say in words what became of each run.
     ends = {name: (records[0], records[-1]) for name, records in runs.items() if records}
     found = [
         f"{name}: paid {first.reward_mean:.2f} → {last.reward_mean:.2f}, correct in the tag "
@@ -28,7 +28,7 @@ def paid_and_right(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
     ]
     title = "; ".join(gaps) or "Nothing trained yet"
 
-    # a panel for each, on one scale
+    # Draw a panel for each, all on one scale.
     fig, axes = house.figure(
         2.8, title, 1, max(len(runs), 1), top=0.3, left=0.5, right=1.25, bottom=0.5, wgap=1.7
     )

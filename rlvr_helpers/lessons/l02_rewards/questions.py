@@ -16,6 +16,7 @@ PREDICTIONS = [
 ]
 
 QUIZ = [
+    # The best of a group is pushed up, even if it is no answer.
     Question(
         "half_a_point",
         text="A text without a readable answer earns half a point. In a group of eight one text is"
@@ -36,6 +37,7 @@ QUIZ = [
             ),
         ],
     ),
+    # Two answers that differ are no answer.
     Question(
         "second_try",
         text="The known answer is 24. Why is <answer> 25 </answer> <answer> 24 </answer> not paid?",
@@ -55,6 +57,7 @@ QUIZ = [
             ),
         ],
     ),
+    # What is paid can rise while the skill stays as it was.
     Question(
         "format_or_maths",
         text="Strict accuracy rises from 12 to 72 %, lenient accuracy goes from 78 to 74 %. What"
