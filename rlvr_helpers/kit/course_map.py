@@ -11,8 +11,11 @@ from rlvr_helpers.widgets.live import Still
 
 
 class Lesson(NamedTuple):
-    """One notebook: its number, path without ending, the question it answers, minutes, and its box
-    on the map."""
+    """One notebook.
+
+    name:    its path below `notebooks`, without ending
+    box:     the word in its box on the map
+    """
 
     number: str
     name: str
@@ -62,32 +65,34 @@ EXTRAS = [  # after the course, each for itself, in any order
 # White on either is legible on a page of any colour: an image cannot know its theme.
 FILL = "#595959"
 LIT = "#0072B2"
-INK = "#767676"  # of lines
+# The lines between the boxes.
+INK = "#767676"
 STYLE = 'font-family="sans-serif" text-anchor="middle" fill="#ffffff"'
 
 
 def course_map(lesson: str = "") -> HTML:
-    """The pipeline as a small drawing, 764 pixels wide; `lesson` is the box that is lit. An extra
-    ("12") is drawn in a second row.
+    """The pipeline as a small drawing, 764 pixels wide, in which the box of `lesson` is lit. An
+    extra ("12") is drawn in a second row.
 
     Raises ValueError on a lesson that does not exist.
     """
     found = {each.number: each for each in LESSONS + EXTRAS}
     if lesson and lesson not in found:
         raise ValueError(f"no lesson {lesson!r}: choose from {', '.join(found)}")
-    # the row of lessons, with an arrow from each to the next
+    # The row of lessons, with an arrow from each to the next.
     shapes = []
     for i, each in enumerate(LESSONS):
         shapes.append(_box(4 + i * 76, 6, each, lit=lesson))
     for i in range(len(LESSONS) - 1):
         shapes.append(_arrow(f"M{71 + i * 76} 26h7m-3 -3l3 3l-3 3"))
-    # the second row, for an extra
+    # The second row, for an extra.
     height = 52
     if lesson in [each.number for each in EXTRAS]:
         x = 4 + 76 * (len(LESSONS) - 1)
         shapes.append(_arrow(f"M{x + 33} 47v13m-3 -3l3 3l3 -3"))
         shapes.append(_box(x, 62, found[lesson], lit=lesson))
         height = 108
+    # What the drawing says, as text.
     alt = "The course: " + ", ".join(each.box for each in LESSONS)
     alt += f". You are in {lesson} {found[lesson].box}." if lesson else "."
     return _image(shapes, height, alt=alt, font=11)
@@ -115,6 +120,7 @@ def _image(shapes: list[str], height: int, alt: str, font: int) -> HTML:
     return HTML(Still(svg, alt, 764, height=height).html)
 
 
+# The stages of a training step, and what each does.
 LOOP = [
     ("sample", "8 answers to each problem"),
     ("reward", "1 if correct, else 0"),
@@ -126,6 +132,7 @@ LOOP = [
 def loop_picture() -> HTML:
     """The loop of a training step as a small drawing, 764 pixels wide: sample, reward, advantage,
     update, and again."""
+    # A box for each stage, with an arrow to the next.
     shapes = []
     for i, (name, what) in enumerate(LOOP):
         x = 4 + i * 194
@@ -136,6 +143,7 @@ def loop_picture() -> HTML:
         )
     for i in range(len(LOOP) - 1):
         shapes.append(_arrow(f"M{176 + i * 194} 29h18m-5 -4l5 4l-5 4"))
+    # The way back, below the boxes.
     shapes.append(_arrow("M671 54v16H89v-14m-4 5l4 -5l4 5"))
     again = "the next step samples from the changed model"
     shapes.append(f'<rect x="235" y="60" width="290" height="22" rx="4" fill="{FILL}"/>')
@@ -145,7 +153,8 @@ def loop_picture() -> HTML:
 
 
 def _beside(lesson: Lesson) -> str:
-    """The way to a lesson from the folder of the language; English ones lie above it."""
+    """The path of a lesson from the folder of the language. A lesson that is not translated is the
+    English one in the folder above."""
     language = os.environ.get("RLVR_LANGUAGE", "")
     file = f"{lesson.name}.ipynb"
     here = not language or (COURSE / "notebooks" / language / file).exists()
@@ -153,8 +162,8 @@ def _beside(lesson: Lesson) -> str:
 
 
 def lesson_table() -> Markdown:
-    """All lessons and extras as a table with links, for a notebook that lies in the lessons'
-    folder, or in the folder of a language (RLVR_LANGUAGE) below it."""
+    """All lessons and extras as a table with links. They work in the lessons' folder and in the
+    folder of a language (RLVR_LANGUAGE) below it."""
     rows = [
         f"| [{each.name}]({_beside(each)}) | {each.question} | {each.minutes} |"
         for each in LESSONS + EXTRAS

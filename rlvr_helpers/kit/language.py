@@ -1,7 +1,7 @@
-"""The course in another language: texts that Python shows are looked up by their English.
+"""The course in another language: each text that Python shows is looked up by its English.
 
-The variable RLVR_LANGUAGE names the language ("zh"); its texts stand in data/locale/<language>.po.
-Without it everything is English, and so is each text that has no translation yet.
+The variable RLVR_LANGUAGE names the language ("zh"). Its texts stand in data/locale/<language>.po.
+Without the variable everything is English. A text without a translation stays English.
 """
 
 import os
@@ -27,17 +27,19 @@ def translated(value: T) -> T:
 
 
 def with_texts(value: T, change: Callable[[str], str]) -> T:
-    """The same value with each text in it changed. Names that code uses stay: the keys of a dict,
-    and a dataclass's fields in NAMES."""
+    """The same value with each text in it changed. Names that code uses stay as they are: the keys
+    of a dict, and a dataclass's fields in NAMES."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
         return {key: with_texts(text, change) for key, text in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(with_texts(item, change) for item in value)
+    # An exercise, a prediction or a question: its fields, without those that are names.
     if is_dataclass(value):
         own = [field.name for field in fields(value) if field.name not in NAMES]
         return replace(value, **{name: with_texts(getattr(value, name), change) for name in own})
+    # Numbers, functions and None hold no text.
     return value
 
 
@@ -51,7 +53,7 @@ def _texts(language: str) -> dict[str, str]:
             f"RLVR_LANGUAGE is {language!r}: choose from {known}, or unset it for English"
         )
 
-    # late: only a translated course needs babel, which JupyterLab brings
+    # Imported here: only a translated course needs babel, which JupyterLab brings.
     from babel.messages.pofile import read_po
 
     with file.open("rb") as stream:

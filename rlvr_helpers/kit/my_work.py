@@ -25,11 +25,10 @@ def to_copy(folder: Path) -> list[Path]:
 
 
 def copy_notebooks() -> None:
-    """Copies the notebooks that are not in `my_work` yet, and says what it did. Nothing there is
-    ever replaced.
+    """Copies the notebooks that are not in `my_work` yet, and says what it did. It never replaces
+    a file there.
 
-    Raises ValueError without the course's notebooks, and OSError that says what to do if `my_work`
-    cannot be written.
+    Raises ValueError without the course's notebooks, and OSError if `my_work` cannot be written.
     """
     source = COURSE / "notebooks"
     folder = my_work_folder()
@@ -37,7 +36,7 @@ def copy_notebooks() -> None:
         raise ValueError(
             "the course's notebooks are not here: get the whole repository, not only the package"
         )
-    # Copy what is missing.
+    # Copy only what is missing.
     new = [path for path in to_copy(source) if not (folder / path.relative_to(source)).exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,6 +49,7 @@ def copy_notebooks() -> None:
             " variable RLVR_MY_WORK to a folder that you can write to, then start JupyterLab"
             " again",
         ) from error
+    # Count the notebooks, not the page of references.
     copied = sum(path.suffix == ".ipynb" for path in new)
     there = len(notebooks_in(folder)) - copied
     print(f"my_work: {copied} notebooks copied, {there} were there and stay as they are.")
@@ -57,12 +57,13 @@ def copy_notebooks() -> None:
 
 
 def _copy(path: Path, mine: Path) -> None:
-    """Copies a file whole or not at all, so that half a file is never taken for a notebook. A
-    notebook is copied without its outputs, since they would give the answers away."""
+    """Copies a file whole or not at all."""
     text = path.read_text(encoding="utf-8")
+    # Stored outputs would give the answers away.
     if path.suffix == ".ipynb":
         text = _without_outputs(text)
     mine.parent.mkdir(exist_ok=True)
+    # A rename happens at once, so an interrupted copy leaves only the part.
     part = mine.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.rename(mine)

@@ -12,12 +12,13 @@ from rlvr_helpers.widgets.explorer import answers_at_once
 
 
 class ProblemBox:
-    """A text box: what several policies answer to a typed problem. policies: display name ->
+    """What several policies answer to a problem that the reader types. policies: display name ->
     Policy."""
 
     def __init__(self, policies: dict[str, Policy], question: str) -> None:
         self.policies = policies
         self.text = ipywidgets.Textarea(question, layout={"width": "620px", "height": "56px"})
+        # Not at every key: only a finished text is sent to the kernel.
         self.text.continuous_update = False
         self.button = ipywidgets.Button(description="Answer", button_style="primary")
         self.button.on_click(self.answer)
@@ -38,8 +39,9 @@ class ProblemBox:
         self.out.value = "<br>".join(lines)
 
     def show(self) -> None:
-        """Shows the box; without a kernel the first problem and its answers stand as text."""
+        """Shows the box. Without a kernel the problem and its answers stand there as text."""
         box = ipywidgets.VBox([self.text, self.button, self.out])
+        # What a saved notebook shows, as HTML and without any tags.
         still = f"<p>{html.escape(self.text.value)}</p><p>{self.out.value}</p>"
         plain = html.unescape(
             re.sub(r"<[^>]+>", "", still.replace("<br>", "\n").replace("</p>", "\n"))
@@ -48,11 +50,11 @@ class ProblemBox:
 
 
 def _answer(policy: Policy, question: str) -> str:
-    """As HTML: the answer and the words that the policy cannot read, or why there is none
-    (ipywidgets swallows errors)."""
+    """As HTML: the answer and the words that the policy cannot read, or why there is none."""
     try:
         unknown = unknown_words(policy, question)
         note = f" <i>(cannot read: {html.escape(', '.join(unknown))})</i>" if unknown else ""
         return html.escape(answer(policy, question)).replace("\n", "<br>") + note
+    # ipywidgets swallows what a callback raises, so the reason is shown in the box.
     except Exception as error:
         return f"<i>no answer: {html.escape(str(error) or type(error).__name__)}</i>"

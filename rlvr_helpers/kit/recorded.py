@@ -22,8 +22,8 @@ from rlvr_helpers.study.runs import Run, load_run
 
 @dataclass(frozen=True)
 class FourRollouts:
-    """Four completions of one question: B = 4 rows in the order of `kinds`, T positions,
-    right-padded.
+    """Four completions of one question, right-padded: B = 4 rows in the order of `kinds`, T
+    positions.
 
     prompt_ids, prompt_mask:  [B, Tp], the same prompt in every row
     completion_ids, mask:     [B, T]. The mask is 1 up to and including the end token.
@@ -62,7 +62,9 @@ def four_rollouts() -> FourRollouts:
     """Reads the four recorded rollouts."""
     data = json.loads((DATA / "rollouts" / "four.json").read_text(encoding="utf-8"))
     rows = data["rollouts"]
+    # The prompt is stored once, since it is the same in every row.
     prompt_ids = torch.tensor(data["prompt_ids"]).expand(len(rows), -1)
+    # Rows are stored without padding: the lengths of the ids give the mask.
     return FourRollouts(
         question=data["question"],
         answer=data["answer"],
@@ -131,6 +133,7 @@ class RecordedDrift:
 def recorded_drift() -> RecordedDrift:
     """Reads the recorded drift."""
     data = json.loads((DATA / "rollouts" / "drift.json").read_text(encoding="utf-8"))
+    # Log-ratios are stored as whole numbers of 1e-5 nats.
     return RecordedDrift(
         log_ratios=torch.stack([_rectangle(rows) for rows in data["log_ratios"]]) * 1e-5,
         mask=_rectangle([[1] * n for n in data["lengths"]]),
@@ -173,6 +176,7 @@ class RecordedGroup:
 def recorded_group() -> RecordedGroup:
     """Reads the recorded group."""
     data = json.loads((DATA / "rollouts" / "group.json").read_text(encoding="utf-8"))
+    # The prompt is stored once, and rows without padding.
     prompt_ids = torch.tensor(data["prompt_ids"]).expand(len(data["ids"]), -1)
 
     def over_updates(steps: list) -> Tensor:
@@ -195,12 +199,13 @@ def recorded_group() -> RecordedGroup:
 
 
 def recorded_runs(policy: str = "tiny") -> dict[str, list[Run]]:
-    """The recorded runs of a comparison by method, with seeds in order.
+    """The recorded runs of a comparison by method, with seeds in order. `run_comparison` returns
+    the same, so tables and plots take both.
 
-    `run_comparison` returns the same, so tables and plots take both. Raises ValueError that lists
-    what is recorded.
+    Raises ValueError that lists what is recorded.
     """
     folder = DATA / "runs" / policy
+    # Every folder with runs in it is the name of a policy.
     there = sorted(
         path.name for path in (DATA / "runs").iterdir() if any(path.glob("*-seed*.json"))
     )

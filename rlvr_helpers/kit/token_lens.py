@@ -28,9 +28,12 @@ from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.widgets.live import Finite, LiveExplorer, refuse, value
 from rlvr_helpers.widgets.words import TOKEN_LENS
 
-UNIT = 1e-5  # nats: log-probs travel as whole numbers
+# Log-probs (in nats) and probabilities travel as whole numbers of these, which are short as text.
+UNIT = 1e-5
 PROBABILITY = 1e-5
-SHOWN = 8  # alternatives of a token
+# Pieces of the number line that a token is shown with, its own included.
+SHOWN = 8
+# A method's CSS variable and dashes, as in every figure.
 COLOURS = {"GRPO": ("--grpo", ""), "Dr. GRPO": ("--dr-grpo", "6 2"), "GSPO": ("--gspo", "2 2")}
 
 Recorded = Rollout | RecordedGroup | FourRollouts
@@ -39,12 +42,12 @@ Recorded = Rollout | RecordedGroup | FourRollouts
 class TokenLens(LiveExplorer):
     """The lens. Its traits are what a reader changes in the page.
 
-    token:   [completion, place] of the chosen one, from 0
+    token:   [completion, position] of the chosen one, from 0
     update:  how many updates have been made
     method:  a method's name, or "all"
     rewards: one for each completion
     shows:   "push", or "change" (what the update did)
-    Setting one to a value that does not fit the rollout raises a TraitError that names what fits.
+    A value that does not fit the rollout raises a TraitError that names what fits.
     """
 
     script = Path(__file__).with_name("token_lens.js")
@@ -100,20 +103,21 @@ def token_lens(
 ) -> TokenLens:
     """The lens over one group of a rollout.
 
-    rewards:    [B] or [P, G]; a recorded rollout brings its own
-    policy:     gives the words of a `Rollout`'s tokens and, without `logprobs`, their log-probs as
-                it is now
-    logprobs:   [B, T] tensors, the first as sampled, then after each update; or such a list for
+    rewards:    [B] or [P, G], by default those of a recorded rollout
+    policy:     gives the words of a `Rollout`'s tokens and, without `logprobs`, their log-probs now
+    logprobs:   [B, T] tensors, the first as sampled, then after each update, or such a list for
                 each method's name
     group:      which group of the rollout, from 0
-    max_tokens: the budget, for the method "Dr. GRPO"; the width of the rollout if it is not given
+    max_tokens: the budget of "Dr. GRPO", by default the width of the rollout
     Raises ValueError on rewards or log-probs that do not fit, and on a `Rollout` without rewards
-    and policy.
+    or policy.
     """
+    # The rows of the group, their rewards, and log-probs at each moment.
     rows = _rows_of(rollout, group)
     mask = rollout.mask[rows].cpu()
     rewards = _rewards(rollout, rewards)[rows]
     by_method = _by_method(rollout, logprobs, policy)
+    # What the page needs, as JSON.
     data = {
         **_text(rollout, rows, policy, question, answer),
         "rewards": rewards,
@@ -124,6 +128,7 @@ def token_lens(
             name: _coded([step[rows] for step in steps], mask) for name, steps in by_method.items()
         },
     }
+    # The four rollouts have names, and moments that are no single updates.
     if isinstance(rollout, FourRollouts):
         data["moments"] = list(rollout.logprobs)
         data["names"] = [f"{row + 1}" for row in range(len(mask))]
@@ -133,6 +138,7 @@ def token_lens(
 
 def _lens(data: dict, method: Method, moments: Sequence[Tensor], mask: Tensor) -> TokenLens:
     """The lens as it opens, after half of the updates that were recorded."""
+    # With few moments it opens before the first update.
     update = len(moments) // 2 if len(moments) > 3 else 0
     still = still_of(data, method, moments[update], old=moments[0], mask=mask)
     return TokenLens(
@@ -169,8 +175,8 @@ def what_else(
     """The lens in its simplest form: how likely each token was, what else could have been said, and
     the noise that chose.
 
-    noise: [B, T], the uniform numbers that chose the tokens; a recorded rollout brings its own.
-    Without them the lens shows the piece of the line in which each must have fallen.
+    noise: [B, T], the uniform numbers that chose the tokens, by default those of a recorded
+        rollout. Without them the lens shows the piece of the line in which each must have fallen.
     """
     rows = _rows_of(rollout, group)
     mask = rollout.mask[rows].cpu()
@@ -181,6 +187,7 @@ def what_else(
     own = probabilities.gather(1, taken[:, None]).squeeze(1).log()
     logprobs = torch.zeros(mask.shape, dtype=own.dtype).masked_scatter(keep, own)
     words, alternatives = _alternatives(probabilities, taken, policy)
+    # What the page needs, as JSON.
     rewards = getattr(rollout, "rewards", torch.zeros(len(rollout.mask)))[rows]
     data = {
         **_text(rollout, rows, policy, question, answer),
@@ -198,6 +205,7 @@ def what_else(
     if noise is not None:
         data["noise"] = [round(x, 6) for x in noise[rows].cpu()[keep].tolist()]
     still = still_of(data, None, logprobs, old=logprobs, mask=mask)
+    # Begin with the least likely token of all.
     least = (-logprobs.masked_fill(~keep, 0)).flatten().argmax().item()
     token = [least // mask.shape[1], least % mask.shape[1]]
     return TokenLens(data, TOKEN_LENS, still, rewards=data["rewards"], token=token)
@@ -213,25 +221,25 @@ def _text(
             "give the policy as third argument: its tokenizer turns the rollout's token ids into"
             " words"
         )
+    # The words: recorded, or decoded token by token.
     if tokens is None:
         ids = rollout.completion_ids[rows].tolist()
         lengths = rollout.lengths[rows].tolist()
         tokens = [[_word(policy, i) for i in row[:n]] for row, n in zip(ids, lengths, strict=True)]
     else:
         tokens = tokens[rows]
+    # The question: given, recorded, or the whole prompt.
     if not question:
         prompt = rollout.prompt_ids[rows][0][rollout.prompt_mask[rows][0].bool()]
         question = getattr(rollout, "question", "") or policy.tokenizer.decode(
             prompt, skip_special_tokens=True
         )
-    return {
-        "question": question,
-        "answer": answer or getattr(rollout, "answer", "?"),
-        "rows": tokens,
-    }
+    answer = answer or getattr(rollout, "answer", "?")
+    return {"question": question, "answer": answer, "rows": tokens}
 
 
 def _word(policy: Policy, token: int) -> str:
+    """A token as text. A line break and an empty token become visible."""
     return policy.tokenizer.decode([token]).replace("\n", "↵") or "␣"
 
 
@@ -258,6 +266,7 @@ def _by_method(
     policy: Policy | None,
 ) -> dict[str, list[Tensor]]:
     """Log-probs [B, T] at each moment, by a method's name or, where all share them, under "*"."""
+    # Those that were recorded, else as sampled and as the policy is now.
     if logprobs is None and isinstance(rollout, RecordedGroup):
         logprobs = {name: list(steps) for name, steps in rollout.logprobs.items()}
     if logprobs is None and isinstance(rollout, FourRollouts):
@@ -265,6 +274,7 @@ def _by_method(
     if logprobs is None:
         logprobs = [rollout.logprobs, _score(rollout, policy)] if policy else [rollout.logprobs]
     by_method = dict(logprobs) if isinstance(logprobs, Mapping) else {"*": list(logprobs)}
+    # Log-probs of another rollout would be drawn under the wrong tokens.
     for steps in by_method.values():
         for step in steps:
             if step.shape != rollout.mask.shape:
@@ -296,22 +306,19 @@ def _coded(steps: Sequence[Tensor], mask: Tensor) -> list[list[list[int]]]:
 
 
 def _method(method: Method) -> dict:
-    """What the page needs of a method. JSON has no infinity: a range without an end is a very large
-    one."""
+    """What the page needs of a method."""
     colour, dash = COLOURS.get(method.name, ("--line", "8 2 2 2"))
+    # JSON has no infinity: a range without an end is a very large one.
     limits = {"clip_low": min(method.clip_low, 1e9), "clip_high": min(method.clip_high, 1e9)}
     choices = ("name", "advantage_scale", "ratio_level", "aggregation")
-    return {
-        **{name: getattr(method, name) for name in choices},
-        **limits,
-        "colour": colour,
-        "dash": dash,
-    }
+    chosen = {name: getattr(method, name) for name in choices}
+    return {**chosen, **limits, "colour": colour, "dash": dash}
 
 
 @torch.no_grad()
 def _distributions(rollout: Recorded, rows: slice, policy: Policy) -> Tensor:
-    """The next-token distribution at every place of the completions, [G, T, V]."""
+    """The next-token distribution at every position of the completions, [G, T, V]."""
+    # Prompts and completions in one rectangle. Padding takes no position.
     prompt = rollout.prompt_ids[rows]
     prompt_mask = rollout.prompt_mask[rows]
     mask = torch.cat([prompt_mask, rollout.mask[rows]], dim=1)
@@ -321,6 +328,7 @@ def _distributions(rollout: Recorded, rows: slice, policy: Policy) -> Tensor:
     logits = policy.model(
         **{name: x.to(policy.device) for name, x in given.items()}, use_cache=False
     ).logits
+    # The logits before the first completion token up to those before the last.
     return logits[:, prompt.shape[1] - 1 : -1].double().softmax(dim=-1).cpu()
 
 
@@ -329,21 +337,22 @@ def _alternatives(
 ) -> tuple[list[str], list[list[list[int]]]]:
     """For each token the likeliest others and itself: [word, start, length] of their pieces of the
     number line."""
+    # A piece starts where those of all words before it in the vocabulary end.
     starts = probabilities.cumsum(dim=1) - probabilities
     words: dict[int, int] = {}
     found = []
     for p, start, own in zip(probabilities, starts, taken.tolist(), strict=True):
         likely = [i for i in p.topk(SHOWN).indices.tolist() if p[i] >= 0.001 and i != own]
         pieces = sorted([own, *likely[: SHOWN - 1]])
-        place = [words.setdefault(i, len(words)) for i in pieces]
+        index = [words.setdefault(i, len(words)) for i in pieces]
         whole = [[round(x[i].item() / PROBABILITY) for i in pieces] for x in (start, p)]
-        found.append([list(piece) for piece in zip(place, *whole, strict=True)])
+        found.append([list(piece) for piece in zip(index, *whole, strict=True)])
     return [_word(policy, i) for i in words], found
 
 
 def _undecided(data: dict, logprobs: Tensor) -> list[int]:
-    """The token to begin with: the least likely one of the first completion with a reward above the
-    mean."""
+    """The token to begin with: the least likely one of the first completion whose reward is above
+    the mean."""
     mean = sum(data["rewards"]) / len(data["rewards"])
     row = next((row for row, reward in enumerate(data["rewards"]) if reward > mean), 0)
     return [row, int(logprobs[row, : len(data["rows"][row])].argmin())]

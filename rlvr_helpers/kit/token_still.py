@@ -13,15 +13,19 @@ from rlvr_helpers.ratios import masked_log_ratios
 from rlvr_helpers.widgets.live import Still
 from rlvr_helpers.widgets.words import TOKEN_LENS
 
+# Blue and orange, which colour-blind readers can tell apart. The ink is legible on any page.
 UP = "#0072B2"
 DOWN = "#D55E00"
 INK = "#767676"
 
 
 def still_of(data: dict, method: Method | None, now: Tensor, old: Tensor, mask: Tensor) -> Still:
-    """The text with its tints as an SVG in which every letter has the same width."""
+    """The text with its tints as an SVG. Every letter has the same width, so that lines can be
+    broken without measuring."""
+    # How strongly each token is tinted, relative to the strongest.
     push = _pushes(data, method, now, old=old, mask=mask) if method else _surprises(now)
     top = max(push.abs().max().item(), 1e-9)
+    # The question, then each completion, broken into lines of 750 pixels.
     shapes = [f'<text x="4" y="16" font-weight="bold">{escape(data["question"][:100])}</text>']
     y = 42
     for row, tokens in enumerate(data["rows"]):
@@ -36,21 +40,22 @@ def still_of(data: dict, method: Method | None, now: Tensor, old: Tensor, mask: 
             shapes.append(_chip(x, y, width, token=token, strength=strength))
             x += width + 2
         y += 26
+    # The picture with its words. Without a method it is the simple lens of lesson 01.
     style = f'font-family="monospace" font-size="12" fill="{INK}"'
     height = round(y - 6)
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" '
         f'viewBox="0 0 760 {height}" {style}>{"".join(shapes)}</svg>'
     )
-    words = TOKEN_LENS
     kind = "" if method else "_simple"
     given = {"rows": len(data["rows"]), "method": method.name if method else ""}
-    alt = words[f"alt{kind}"].format(**given)
-    return Still(svg, alt, 760, height=height, description=words[f"still{kind}"])
+    alt = TOKEN_LENS[f"alt{kind}"].format(**given)
+    return Still(svg, alt, 760, height=height, description=TOKEN_LENS[f"still{kind}"])
 
 
 def _chip(x: float, y: float, width: float, token: str, strength: float) -> str:
     colour = UP if strength > 0 else DOWN
+    # A square root, so that a tenth of the strongest can still be seen.
     alpha = 0.08 + 0.42 * math.sqrt(abs(strength)) if strength else 0
     box = (
         f'<rect x="{x:.0f}" y="{y - 13:.0f}" width="{width:.0f}" height="17" fill="{colour}"'
@@ -60,20 +65,21 @@ def _chip(x: float, y: float, width: float, token: str, strength: float) -> str:
 
 
 def _pushes(data: dict, method: Method, now: Tensor, old: Tensor, mask: Tensor) -> Tensor:
-    """The gradient of the method's objective on every token's log-prob, [G, T]; see
-    `token_lens.js`."""
+    """The gradient of the method's objective on every token's log-prob, [G, T]. `judge` of
+    `token_lens.js` computes the same."""
     log_ratios = masked_log_ratios(now, old, mask).double()
-    advantages = group_advantages(torch.tensor([data["rewards"]]), method.advantage_scale)[0][
-        :, None
-    ].double()
+    rewards = torch.tensor([data["rewards"]])
+    advantages = group_advantages(rewards, method.advantage_scale)[0][:, None].double()
     lengths = mask.sum(dim=1, keepdim=True)
     if method.ratio_level == "sequence":
         log_ratios = (log_ratios.sum(dim=1, keepdim=True) / lengths).expand_as(log_ratios)
     ratios = log_ratios.exp()
+    # The weight up to a factor, since only relative strengths are drawn.
     weight = 1 / lengths if method.aggregation == "sequence_mean" else torch.ones_like(lengths)
     binds = clip_binds(ratios, advantages, method.clip_low, clip_high=method.clip_high)
     return torch.where(binds | ~mask.bool(), 0.0, weight * ratios * advantages)
 
 
 def _surprises(logprobs: Tensor) -> Tensor:
+    """How unlikely each token was, 0 to 1. 5 nats and more are the strongest tint."""
     return (-logprobs / 5).clamp(max=1)
