@@ -20,6 +20,8 @@ def score_function_gradient(logits, actions, advantages):
 def sampled_cases() -> list[Case]:
     many = torch.randint(0, 5, (40,), generator=torch.Generator().manual_seed(0))
     return [
+        # These advantages add up to 0, so the softmax's normaliser cancels. In the next case it
+        # does not.
         Case(
             "four samples of four arms",
             (
@@ -52,6 +54,7 @@ def votes(logits: Tensor, actions: Tensor, advantages: Tensor) -> Tensor:
 
 
 SAMPLED_MISTAKES = {
+    # The sign, or a factor.
     "sum in place of mean": (
         lambda logits, actions, advantages: votes(logits, actions, advantages).sum(dim=0),
         "you add the samples up. Divide by their number, or more samples would mean a longer step.",
@@ -63,6 +66,7 @@ SAMPLED_MISTAKES = {
             " expected reward."
         ),
     ),
+    # What stands for the score.
     "no normaliser": (
         lambda logits, actions, advantages: (advantages[:, None] * taken(logits, actions)).mean(
             dim=0
@@ -93,6 +97,7 @@ SAMPLED_MISTAKES = {
         ),
         "you differentiate p, not log p. Sampling already takes each arm with its probability.",
     ),
+    # How advantages and scores are joined.
     "means multiplied": (
         lambda logits, actions, advantages: (
             advantages.mean()
@@ -112,6 +117,7 @@ SAMPLED_MISTAKES = {
             " advantages[:, None]."
         ),
     ),
+    # The form of the result.
     "one number": (
         lambda logits, actions, advantages: votes(logits, actions, advantages).mean(),
         (
@@ -146,6 +152,7 @@ def loss_cases() -> list[Case]:
     return [
         case("no padding", [4, 4, 4], 4, seed=0, advantages=[1.0, -0.5, -0.5]),
         case("ragged lengths", [5, 2, 3, 1], 6, seed=1, advantages=[0.5, 0.5, -0.5, -0.5]),
+        # A square, in which advantages along the tokens raise no error.
         case("as many rows as tokens", [3, 2, 3], 3, seed=2, advantages=[2.0, -1.0, 0.25]),
         case("an empty row", [3, 0], 4, seed=3, advantages=[0.7, 1.1]),
     ]
@@ -156,6 +163,7 @@ def of_rows(logp: Tensor, mask: Tensor) -> Tensor:
 
 
 LOSS_MISTAKES = {
+    # The sign and the padding.
     "sign forgotten": (
         lambda logp, advantages, mask: -surrogate_loss(logp, advantages, mask),
         (
@@ -167,6 +175,7 @@ LOSS_MISTAKES = {
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, torch.ones_like(mask)),
         "you do not use the mask: the numbers in the padding belong to no token.",
     ),
+    # What the sum is divided by.
     "mean over padding": (
         lambda logp, advantages, mask: surrogate_loss(logp, advantages, mask) / mask.shape[1],
         (
@@ -200,6 +209,7 @@ LOSS_MISTAKES = {
         lambda logp, advantages, mask: -advantages * of_rows(logp, mask),
         "you return a number for each row. The loss is one number: their mean.",
     ),
+    # What the advantages are multiplied with.
     "probability instead of log-probability": (
         lambda logp, advantages, mask: -(advantages * of_rows(logp, mask).exp()).mean(),
         (

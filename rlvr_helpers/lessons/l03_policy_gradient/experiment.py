@@ -1,7 +1,7 @@
 """Lesson 03: the gradient against the truth, on four arms and on one problem of `tiny`.
 
-A direction and the weights are flat vectors of all weights. `set_weights` copies into the model, so
-the vector that is given stays what it is.
+A direction and the weights are flat vectors of all weights. `set_weights` copies into the model and
+leaves the given vector as it is.
 """
 
 import math
@@ -18,7 +18,7 @@ from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups
 from rlvr_helpers.scoring import token_logprobs
 
-ROWS = 128  # that go through the model at once
+ROWS = 128  # completions that go through the model at once
 
 
 class Estimate(NamedTuple):
@@ -54,6 +54,7 @@ def sampling_error(
 ) -> float:
     """Root mean square distance between the exact gradient and its estimates from `count` samples
     each, A = R - baseline."""
+    # All ways to choose A get the same samples, so only A makes the difference.
     generator = torch.Generator().manual_seed(seed)
     exact = exact_gradient(logits, rewards)
     probabilities = logits.softmax(dim=0)
@@ -91,7 +92,7 @@ def sample_answers(
 
 
 def score_rows(policy: Policy, rollout: Rollout, rows: Tensor) -> Tensor:
-    """Log-probs of some completions of a rollout of one prompt, [rows, T]; the prompt is read
+    """Log-probs of some completions of a rollout of one prompt, [rows, T]. The prompt is read
     once."""
     ids = (
         rollout.prompt_ids[rows],
@@ -117,7 +118,7 @@ def surrogate_gradient(policy: Policy, rollout: Rollout, advantages: Tensor) -> 
 
 
 def completion_gradients(policy: Policy, rollout: Rollout) -> Tensor:
-    """The gradient of each completion's log-prob as a row, [B, weights]; all of one prompt."""
+    """The gradient of each completion's log-prob as a row, [B, weights]. All answer one prompt."""
     parameters = list(policy.model.parameters())
     logps = score_rows(policy, rollout, torch.arange(len(rollout.mask))).sum(dim=1)
     rows = [torch.autograd.grad(logp, parameters, retain_graph=True) for logp in logps]
@@ -130,6 +131,7 @@ def surrogate_slope(
 ) -> Estimate:
     """Mean of A * (slope of each completion's log-prob along the direction): what the surrogate
     predicts, from log-probs at the weights h on either side."""
+    # Score at the weights on both sides of the start, a part of the rows at a time.
     start = get_weights(policy.model)
     sides = []
     for sign in (1, -1):
@@ -172,6 +174,7 @@ def line_search(
     """Counts right answers after steps of several lengths along a direction of length 1, each from
     the same start, to which the model is put back at the end."""
     start = get_weights(policy.model)
+    # `finally` also runs when the caller stops before the last step.
     try:
         for step in steps:
             set_weights(policy.model, start + step * direction)

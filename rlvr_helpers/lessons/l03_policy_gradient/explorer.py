@@ -3,7 +3,7 @@ weights.
 
 arms = four_arms()
 arms                      # as a cell's last line it shows itself
-arms.counts               # how often each arm was taken; every value that changes is a trait
+arms.counts               # how often each arm was taken, a trait like every value that changes
 """
 
 import math
@@ -16,6 +16,7 @@ from rlvr_helpers.gradient import exact_gradient
 from rlvr_helpers.kit.language import translated
 from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 
+# Four answers to one problem, of which the first is correct. Another one is likelier.
 ARMS = ["24", "51", "12", "25"]
 LOGITS = [0.0, 1.0, 0.5, -0.5]
 REWARDS = [1.0, 0.0, 0.0, 0.0]
@@ -33,6 +34,7 @@ WORDS = {
     "arm": "“{name}”",
     "probability": "probability",
     "bar": "Probability of {name}",
+    # The two rows of arrows, and what one can press.
     "row_last": "push of the last sample on each weight",
     "row_mean": "mean push of {n} samples (solid), exact gradient (hollow)",
     "rewards": "Reward of each answer (press to change)",
@@ -45,6 +47,7 @@ WORDS = {
     "step": "step along the mean",
     "clear": "forget samples",
     "reset": "Reset",
+    # What the last sample did, and how far the mean has come.
     "nothing": "No answer has been taken yet.",
     "taken": "“{name}” was taken. Its reward is {reward}, its probability {p}.",
     "silent": "“{name}” was taken. Its reward is 0, so it pushes nothing.",
@@ -52,6 +55,7 @@ WORDS = {
     "rest": "The others get {list}: minus {reward} times their own probability.",
     "after_one": "After 1 sample the mean is {off} away from the exact gradient.",
     "after": "After {n} samples the mean is {off} away from the exact gradient.",
+    # The still picture in words.
     "alt": "Probabilities of four answers as bars, and below them the exact gradient as arrows.",
     "long": (
         "The answer with reward 1 has the probability {p} and is pushed up by {up}; the other three"
@@ -78,15 +82,17 @@ class FourArms(LiveExplorer):
 
 
 def four_arms(**values: object) -> FourArms:
-    """The four arms of the lesson; keywords set the explorer's traits."""
+    """The four arms of the lesson. Keywords set the explorer's traits."""
     return FourArms(data={"arms": ARMS}, words=WORDS, still=still(), **values)
 
 
 def still() -> Still:
-    """Bars and exact gradient at the start; it reads on white and on black."""
+    """Bars and exact gradient at the start. It reads on white and on black."""
     logits = torch.tensor(LOGITS, dtype=torch.float64)
     probabilities = logits.softmax(dim=0).tolist()
     gradient = exact_gradient(logits, torch.tensor(REWARDS, dtype=torch.float64)).tolist()
+
+    # Draw each answer's probability as a bar, and its push as an arrow below.
     parts = []
     for k, (name, p, push) in enumerate(zip(ARMS, probabilities, gradient, strict=True)):
         x = 80 + 150 * k

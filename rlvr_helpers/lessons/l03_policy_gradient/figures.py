@@ -11,7 +11,7 @@ from rlvr_helpers.evaluation import wilson_interval
 from rlvr_helpers.lessons.l03_policy_gradient.experiment import StepResult
 from rlvr_helpers.plots import house
 
-# neither is a method's; both read on white and on black
+# Colours of no method. Both read on white and on black.
 ACCENT = "#A65AA0"
 SECOND = "#B07A00"
 DASHES = (0, (4, 1.5))
@@ -19,8 +19,9 @@ PUSHES = ("#0072B2", SECOND, ACCENT, house.INK)
 
 
 def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -> Figure:
-    """Error of the sampled gradient against the number of samples, a line for each way to choose A;
-    at least 2 counts."""
+    """Error of the sampled gradient against the number of samples, a line for each way to choose A.
+    Needs at least 2 counts."""
+    # Fit a slope to each line on log scales: the title says what it means.
     slopes = {
         name: float(np.polyfit(np.log(counts), np.log(line), 1)[0]) for name, line in errors.items()
     }
@@ -28,6 +29,8 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
     title = f"With 4 times as many samples the error is {4**-slope:.1f} times smaller"
     fig, axes = house.figure(3.0, title, left=0.8, right=1.3, bottom=0.55)
     ax = axes[0, 0]
+
+    # Draw a line for each way.
     ends = []
     for (name, line), color, dash in zip(
         errors.items(), (ACCENT, SECOND), ("-", DASHES), strict=False
@@ -42,6 +45,8 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
     )
     ax.set_xticks(list(counts), [f"{count:,}" for count in counts])
     ax.xaxis.set_minor_locator(NullLocator())
+
+    # Name each line at its end, apart where ends are close.
     low, high = (np.log10(limit) for limit in ax.get_ylim())
     ends.sort()
     for (_, name, color), y in zip(
@@ -67,12 +72,13 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
 
 
 def step_curve(search: Sequence[StepResult], slope: float) -> Figure:
-    """Share of correct answers after one step, against its length, on a linear axis, beside the
-    straight line that the gradient predicts.
+    """Share of correct answers after one step, against its length, beside the straight line that
+    the gradient predicts.
 
-    search: results of `line_search`, the first at step 0; slope: predicted gain for a step of
-        length 1.
+    search: results of `line_search`, the first at step 0
+    slope:  predicted gain for a step of length 1
     """
+    # Take the shares with their intervals.
     steps = np.array([result.step for result in search])
     rates = np.array([result.rate for result in search])
     bounds = [wilson_interval(result.right, result.count) for result in search]
@@ -82,10 +88,14 @@ def step_curve(search: Sequence[StepResult], slope: float) -> Figure:
         f"{house.percent(rates[best], 2)} correct after a step of {steps[best]:g},"
         f" {house.percent(rates[-1], 2)} after one of {steps[-1]:g}"
     )
+
+    # Draw what was counted.
     fig, axes = house.figure(2.9, title, left=0.8, right=1.3, bottom=0.55)
     ax = axes[0, 0]
     ax.fill_between(steps, low, high, color=ACCENT, alpha=0.25, lw=0)
     ax.plot(steps, rates, color=ACCENT, lw=1.8, marker="o", ms=4)
+
+    # Draw what the gradient predicts, as far as it stays inside the axes.
     top = 0.1 * np.ceil(10 * max(high.max(), 0.3))
     straight = np.linspace(0, min((top - rates[0]) / max(slope, 1e-9), steps[-1]), 2)
     ax.plot(straight, rates[0] + slope * straight, color=house.INK, linestyle=DASHES, lw=1.5)
@@ -108,12 +118,16 @@ def overlap_arrows(
     """For each completion, how far the push of every weighted completion moves its log-prob, as
     arrows: step * weights[i] * overlaps[i][j].
 
-    overlaps: [B, B] products of the gradients of their log-probs; names: what each is called.
+    overlaps: [B, B] products of the gradients of their log-probs
+    names:    what each completion is called
     """
+    # Work out how far each completion pushes each.
     moves = step * np.asarray(weights, dtype=float)[:, None] * np.asarray(overlaps, dtype=float)
     pushing = [i for i, weight in enumerate(weights) if weight]
     total = moves.sum(axis=0)
     title = f"{int((total > 0).sum())} of {len(names)} become likelier; each arrow is a push by one"
+
+    # Draw a colour of arrows for each completion that pushes, side by side.
     fig, axes = house.figure(3.3, title, left=0.8, right=1.5, bottom=0.75)
     ax = axes[0, 0]
     offsets = np.linspace(-0.22, 0.22, len(pushing)) if len(pushing) > 1 else [0.0]
@@ -127,6 +141,8 @@ def overlap_arrows(
     reach = 1.15 * max(np.abs(moves).max(), 1e-9)
     ax.axhline(0, color=house.INK, lw=0.8)
     ax.set(xlim=(-0.5, len(names) - 0.5), ylim=(min(0, 1.3 * moves.min()), reach))
+
+    # Write under each completion what becomes of it in all.
     labels = [
         f"{name.replace(' and ', chr(10) + 'and ')}\n{change:+.3f}".replace("-", "−")
         for name, change in zip(names, total, strict=True)
@@ -140,8 +156,9 @@ def overlap_arrows(
 
 
 def pass_rate_curve(rates: Sequence[float], count: int) -> Figure:
-    """Share of right answers in each step's `count` samples, with Wilson's 95 % intervals; at least
-    1 step."""
+    """Share of right answers in each step's `count` samples, with Wilson's 95 % intervals. Needs
+    at least 1 step."""
+    # Wilson's interval takes a count, so the rates become counts again.
     steps = np.arange(1, len(rates) + 1)
     low, high = np.array([wilson_interval(round(rate * count), count) for rate in rates]).T
     title = (

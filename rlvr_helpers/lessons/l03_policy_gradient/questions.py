@@ -1,4 +1,4 @@
-"""What lesson 03 asks: predictions and the quiz."""
+"""Predictions and quiz of lesson 03."""
 
 from rlvr_helpers.exercises.questions import Choice, Prediction, Question
 
@@ -32,6 +32,7 @@ PREDICTIONS = [
 ]
 
 QUIZ = [
+    # A reward of 0 pushes nothing, not even down.
     Question(
         "all_rewards_zero",
         text=(
@@ -57,6 +58,7 @@ QUIZ = [
             ),
         ],
     ),
+    # The size of a reward is a factor of the step.
     Question(
         "reward_of_ten",
         text=(
@@ -79,6 +81,7 @@ QUIZ = [
             ),
         ],
     ),
+    # The surrogate's gradient means something, its value does not.
     Question(
         "loss_and_progress",
         text="In training the share of correct answers rises. What does the surrogate loss do?",
