@@ -4,6 +4,7 @@ improvement, a run that learns."""
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -45,21 +46,7 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
     )
     ax.set_xticks(list(counts), [f"{count:,}" for count in counts])
     ax.xaxis.set_minor_locator(NullLocator())
-
-    # Name each line at its end, apart where ends are close.
-    low, high = (np.log10(limit) for limit in ax.get_ylim())
-    ends.sort()
-    for (_, name, color), y in zip(
-        ends, house.spread([e[0] for e in ends], (high - low) / 12, low, high), strict=True
-    ):
-        ax.annotate(
-            name,
-            (1.02, 10**y),
-            xycoords=ax.get_yaxis_transform(),
-            va="center",
-            color=color,
-            size=9.5,
-        )
+    _name_ends(ax, ends)
     facts = [
         f"{name}: " + ", ".join(f"{e:.3g} with {n}" for n, e in zip(counts, line, strict=True))
         for name, line in errors.items()
@@ -69,6 +56,16 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
         "Error of the sampled gradient against the number of samples, both on log scales",
         facts,
     )
+
+
+def _name_ends(ax: Axes, ends: list[tuple[float, str, str]]) -> None:
+    """Names each line beside its end on a log axis: (log10 of its last value, name, colour)."""
+    low, high = (np.log10(limit) for limit in ax.get_ylim())
+    ends = sorted(ends)
+    heights = house.spread([end[0] for end in ends], (high - low) / 12, low, high=high)
+    style = {"xycoords": ax.get_yaxis_transform(), "va": "center", "size": 9.5}
+    for (_, name, color), y in zip(ends, heights, strict=True):
+        ax.annotate(name, (1.02, 10**y), color=color, **style)
 
 
 def step_curve(search: Sequence[StepResult], slope: float) -> Figure:
