@@ -248,33 +248,34 @@ def read_completions(
     )
 
 
-def wilson_interval(right: int, total: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson's score interval for a share of right/total (E. B. Wilson 1927): honest also near 0
+def wilson_interval(correct: int, total: int, z: float = Z_95) -> tuple[float, float]:
+    """Wilson's score interval for a share of correct/total (E. B. Wilson 1927): honest also near 0
     and 1."""
-    if not 0 <= right <= total or total < 1:
+    if not 0 <= correct <= total or total < 1:
         raise ValueError(
-            f"right must lie between 0 and total, and total be at least 1, not {right} of {total}"
+            f"correct must lie between 0 and total, and total be at least 1, not {correct} of"
+            f" {total}"
         )
-    share = right / total
+    share = correct / total
     scale = 1 + z**2 / total
     centre = (share + z**2 / (2 * total)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def pass_at_k(samples: int, right: int, k: int) -> float:
-    """Probability that at least one of k samples is right, estimated without bias from `right` of
-    `samples` right ones.
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """Probability that at least one of k samples is correct, estimated without bias from
+    `correct` of `samples` ones.
 
-    1 - C(samples - right, k) / C(samples, k) (M. Chen et al., arXiv 2107.03374, eq. 1). Raises
+    1 - C(samples - correct, k) / C(samples, k) (M. Chen et al., arXiv 2107.03374, eq. 1). Raises
     ValueError if k > samples.
     """
-    if not (1 <= k <= samples and 0 <= right <= samples):
+    if not (1 <= k <= samples and 0 <= correct <= samples):
         raise ValueError(
-            f"need 1 <= k <= samples and 0 <= right <= samples, not k={k}, samples={samples},"
-            f" right={right}"
+            f"need 1 <= k <= samples and 0 <= correct <= samples, not k={k}, samples={samples},"
+            f" correct={correct}"
         )
-    return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
+    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
 def mean_pass_at_k(evaluation: Evaluation, samples: int, k: int) -> float:

@@ -206,19 +206,19 @@ def split_rows(rows: Tensor, rollout: Rollout, settings: TrainSettings) -> list[
     waiting = []
     widest = 0
     for group in rows.view(-1, size).tolist():
-        places = prompts[group[0]] + sum(lengths[row] for row in group)
-        if waiting and max(widest, places) * (len(waiting) + 1) > budget:
+        positions = prompts[group[0]] + sum(lengths[row] for row in group)
+        if waiting and max(widest, positions) * (len(waiting) + 1) > budget:
             parts.append((torch.tensor(waiting).flatten(), size))
             waiting = []
             widest = 0
-        if places > budget:
+        if positions > budget:
             parts += [
                 (torch.tensor(part), len(part))
                 for part in split_group(group, prompts, lengths, budget=budget)
             ]
         else:
             waiting = [*waiting, group]
-            widest = max(widest, places)
+            widest = max(widest, positions)
     return [*parts, (torch.tensor(waiting).flatten(), size)] if waiting else parts
 
 
@@ -228,13 +228,13 @@ def split_group(
     """The rows of a group in parts that hold at most `budget` tokens, the prompt once each; at
     least one row a part."""
     parts = [[]]
-    places = prompts[group[0]]
+    positions = prompts[group[0]]
     for row in group:
-        if parts[-1] and places + lengths[row] > budget:
+        if parts[-1] and positions + lengths[row] > budget:
             parts = [*parts, []]
-            places = prompts[row]
+            positions = prompts[row]
         parts[-1].append(row)
-        places += lengths[row]
+        positions += lengths[row]
     return parts
 
 

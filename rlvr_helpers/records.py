@@ -63,9 +63,9 @@ class Distribution:
         def below(x: float) -> float:
             if width <= 0:
                 return float(self.low < x)
-            place = min(max((x - self.low) / width, 0.0), float(BINS))
-            whole = int(place)
-            part = (place - whole) * self.counts[whole] if whole < BINS else 0.0
+            position = min(max((x - self.low) / width, 0.0), float(BINS))
+            whole = int(position)
+            part = (position - whole) * self.counts[whole] if whole < BINS else 0.0
             return (sum(self.counts[:whole]) + part) / self.count
 
         return below(low) + 1 - below(high)
@@ -189,7 +189,7 @@ def summarise(
 ) -> StepRecord:
     """The record of a step: what a practitioner watches, under its standard name."""
     lengths = rollout.lengths.float().cpu()
-    right = torch.tensor(verdict.strict)
+    correct = torch.tensor(verdict.strict)
     last_pass = updates[-len(minibatches) :]
     micro = [m for minibatch in minibatches for m in minibatch.micro]
     watched = [m for m in micro if m.logp_ref is not None]
@@ -204,8 +204,8 @@ def summarise(
         lenient_accuracy=verdict.lenient_accuracy,
         format_rate=verdict.format_rate,
         length_mean=lengths.mean().item(),
-        length_right=lengths[right].mean().item() if right.any() else None,
-        length_wrong=lengths[~right].mean().item() if not right.all() else None,
+        length_right=lengths[correct].mean().item() if correct.any() else None,
+        length_wrong=lengths[~correct].mean().item() if not correct.all() else None,
         truncated=rollout.truncated.float().mean().item(),
         clip_unit=method.clip_unit,
         clip_fraction=mean_or_none([u.clip_fraction for u in updates]),

@@ -152,13 +152,13 @@ def parse_number(text: str) -> str | None:
     values = set()
     for side in set(text.split("=")):
         words = side.split()
-        places = [place for place, word in enumerate(words) if not _is_dress(word)]
+        positions = [position for position, word in enumerate(words) if not _is_dress(word)]
         # equal ones too: "5 of 5" is no 5, and "100 100" may be 100100
-        if len(places) > 1:
+        if len(positions) > 1:
             return None
-        for place in places:
-            changed = _neighbours_change(words[:place], words[place + 1 :])
-            values.add(None if changed else _word_value(words[place]))
+        for position in positions:
+            changed = _neighbours_change(words[:position], words[position + 1 :])
+            values.add(None if changed else _word_value(words[position]))
         if len(values) > 1:
             return None
     value = values.pop() if values else None
@@ -285,14 +285,14 @@ def answer_and_tags_reward(text: str, gold: str) -> float:
     that occurs. It pays for tags without an answer, which is why that comparison's gain was mostly
     format."""
     answer = extract_answer(text)
-    right = (
+    correct = (
         2.0
         if answer is not None and answer.strip() == gold
         else 1.5
         if answers_match(answer, gold)
         else 0.0
     )
-    return right + 0.2 * sum(tag in text for tag in FORMAT)
+    return correct + 0.2 * sum(tag in text for tag in FORMAT)
 
 
 REWARDS = {"correctness": correctness_reward, "answer_and_tags": answer_and_tags_reward}

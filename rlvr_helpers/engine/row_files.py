@@ -28,7 +28,7 @@ def read_rows(path: Path, make: Callable[[dict], object], expected: str) -> list
             f" {expected}"
         )
     made = []
-    place = "row" if path.suffix == ".parquet" else "line"
+    unit = "row" if path.suffix == ".parquet" else "line"
     read = {".csv": _csv, ".parquet": _parquet}.get(path.suffix, _json_lines)
     for number, row in read(path):
         try:
@@ -37,7 +37,7 @@ def read_rows(path: Path, make: Callable[[dict], object], expected: str) -> list
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise ValueError(
-                f'{path.name}, {place} {number} is no problem: expected {{"question": text,'
+                f'{path.name}, {unit} {number} is no problem: expected {{"question": text,'
                 f' "answer": text}} ({what})'
             ) from error
     if not made:

@@ -212,9 +212,9 @@ def layer_bytes(shape: Shape, side: int) -> int:
     return norms + inputs + attention + 4 * 2 * shape.mlp
 
 
-def cache_bytes(shape: Shape, places: float) -> float:
+def cache_bytes(shape: Shape, positions: float) -> float:
     """Bytes of the 16-bit keys and values of so many places; a group's prompt is kept once."""
-    return 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim * places
+    return 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim * positions
 
 
 def memory_parts(shape: Shape, work: Workload) -> dict[str, float]:
@@ -288,11 +288,11 @@ def seconds_parts(
     read = (weights + cache_bytes(shape, work.prompts * seen)) / bandwidth
     compute = work.prompts * work.group_size * (weights + pair * seen) / rate
 
-    places = work.prompts * work.row
+    positions = work.prompts * work.row
     updates = work.updates_per_token
     full = work.lora_rank is None
-    product = places * weights / rate
-    attention = places * pair * work.side / rate
+    product = positions * weights / rate
+    attention = positions * pair * work.side / rate
     again = product + attention if work.gradient_checkpointing else 0
     moved = 3 * 4 + 2 * (MOMENTS_8_BIT if work.eight_bit_optimizer else MOMENTS)
     return {

@@ -53,9 +53,9 @@ def _row(name: str, run: Run) -> Row:
         return tuple(100 * end for end in interval)
 
     def scored(verdicts: list[bool]) -> tuple[float, tuple[float, float]]:
-        right = sum(verdicts)
+        correct = sum(verdicts)
         n = len(verdicts)
-        return 100 * right / n, percent(wilson_interval(right, n))
+        return 100 * correct / n, percent(wilson_interval(correct, n))
 
     strict = (*scored(run.start.strict), *scored(run.final.strict))
     gain = percent(gain_interval(run.start.strict, run.final.strict))

@@ -21,7 +21,7 @@ from rlvr_helpers.lessons.l02_rewards.explorer import (
     reward_explorer,
     verdicts,
 )
-from rlvr_helpers.lessons.l02_rewards.figures import paid_and_right
+from rlvr_helpers.lessons.l02_rewards.figures import paid_and_correct
 from rlvr_helpers.plots.answers import strict_lenient_format
 from rlvr_helpers.rewards import (
     answers_match,
@@ -46,9 +46,9 @@ def lines_of(figure: Figure) -> list[list[list[float]]]:
     return [[list(line.get_ydata()) for line in ax.lines] for ax in figure.axes]
 
 
-def test_paid_and_right_draws_the_reward_and_the_strict_accuracy(records):
+def test_paid_and_correct_draws_the_reward_and_the_strict_accuracy(records):
     leaky = [replace(record, reward_mean=0.5 + record.step / 100) for record in records]
-    figure = paid_and_right({"leaky": leaky, "strict": records})
+    figure = paid_and_correct({"leaky": leaky, "strict": records})
     expected = [
         [[r.accuracy for r in these], [r.reward_mean for r in these]] for these in (leaky, records)
     ]
@@ -63,16 +63,16 @@ def test_paid_and_right_draws_the_reward_and_the_strict_accuracy(records):
 
 
 @pytest.mark.parametrize("runs", [{}, {"leaky": []}])
-def test_paid_and_right_without_records(runs):
-    assert "Nothing trained yet" in paid_and_right(runs).alt
-    plots.show(paid_and_right(runs))
+def test_paid_and_correct_without_records(runs):
+    assert "Nothing trained yet" in paid_and_correct(runs).alt
+    plots.show(paid_and_correct(runs))
 
 
 @pytest.mark.parametrize("paid, limits", [(1.4, (0, 1.4)), (0.5, (0, 1)), (-0.3, (-0.3, 1))])
-def test_paid_and_right_of_one_step_and_of_rewards_beyond_the_scale(records, paid, limits):
+def test_paid_and_correct_of_one_step_and_of_rewards_beyond_the_scale(records, paid, limits):
     one = [replace(records[0], reward_mean=paid)]
-    assert paid_and_right({"bonus": one}).axes[0].get_ylim() == limits
-    plots.show(paid_and_right({"bonus": one}))
+    assert paid_and_correct({"bonus": one}).axes[0].get_ylim() == limits
+    plots.show(paid_and_correct({"bonus": one}))
 
 
 def test_strict_lenient_format_is_a_mean_over_runs(records):

@@ -155,7 +155,7 @@ def test_only_wrong_answers_are_heard(monkeypatch):
 
     monkeypatch.setattr(experiment, "policy_loss", watched)
     optimizer = torch.optim.SGD(policy.model.parameters(), lr=0.0)
-    experiment.update_on_wrong(policy, optimizer, GRPO, rollout, wrong)
+    experiment.update_on_incorrect(policy, optimizer, GRPO, rollout, wrong)
     assert seen[0].tolist() == [-1.0, 0.0] * 4
 
 

@@ -75,8 +75,8 @@ def _bar(ax: Axes, y: int, shares: np.ndarray) -> None:
 
 def _name_segments(ax: Axes, shares: np.ndarray) -> None:
     """Names what the colours of the first bar mean, above it."""
-    places = shares.cumsum() - shares / 2
-    apart = house.spread(list(places), 0.13, 0.05, 1.02)
-    for name, place in zip(NAMES, apart, strict=True):
+    middles = shares.cumsum() - shares / 2
+    apart = house.spread(list(middles), 0.13, 0.05, 1.02)
+    for name, height in zip(NAMES, apart, strict=True):
         style = {"ha": "center", "size": 8.5, "color": house.INK}
-        ax.annotate(name, (place, 1), (0, 5), ("data", "axes fraction"), "offset points", **style)
+        ax.annotate(name, (height, 1), (0, 5), ("data", "axes fraction"), "offset points", **style)

@@ -9,7 +9,7 @@ from rlvr_helpers.plots.answers import PAID, TRUE, _labelled_lines
 from rlvr_helpers.records import StepRecord
 
 
-def paid_and_right(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
+def paid_and_correct(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
     """A panel for each reward function (a name -> the records of one run): the mean reward, strict
     accuracy, and the gap between them shaded.
 

@@ -36,12 +36,12 @@ class StepResult(NamedTuple):
     """What a step of this length did: right answers among `count` sampled ones."""
 
     step: float
-    right: int
+    correct: int
     count: int
 
     @property
     def rate(self) -> float:
-        return self.right / self.count
+        return self.correct / self.count
 
 
 def sampling_error(

@@ -247,10 +247,10 @@ ADVANTAGE_MISTAKES = {
 # --- problem_weight
 
 
-def problem_weight(right, group_size, scale="std"):
-    """Sum of |A| over a group in which `right` of `group_size` answers have reward 1 and the others
+def problem_weight(correct, group_size, scale="std"):
+    """Sum of |A| over a group: `correct` of its `group_size` answers have reward 1, the others
     0."""
-    rewards = torch.tensor([[1.0] * right + [0.0] * (group_size - right)])
+    rewards = torch.tensor([[1.0] * correct + [0.0] * (group_size - correct)])
     return advantages.group_advantages(rewards, scale).abs().sum().item()
 
 
@@ -266,53 +266,53 @@ def weight_cases() -> list[Case]:
     ]
 
 
-def of_group(right: int, group_size: int, scale: str) -> Tensor:
+def of_group(correct: int, group_size: int, scale: str) -> Tensor:
     """The advantages of a group, [G]."""
-    return group_advantages(numbers([[1.0] * right + [0.0] * (group_size - right)]), scale)[0]
+    return group_advantages(numbers([[1.0] * correct + [0.0] * (group_size - correct)]), scale)[0]
 
 
 WEIGHT_MISTAKES = {
     "signs cancel": (
-        lambda right, group_size, scale="std": 0.0,
+        lambda correct, group_size, scale="std": 0.0,
         (
             "your weight is 0: advantages of a group always sum to 0. Take the absolute value"
             " before the sum."
         ),
     ),
     "mean instead of sum": (
-        lambda right, group_size, scale="std": (
-            problem_weight(right, group_size, scale) / group_size
+        lambda correct, group_size, scale="std": (
+            problem_weight(correct, group_size, scale) / group_size
         ),
         "you average |A| over the group. The weight of a problem is the sum.",
     ),
     "only the right answers": (
-        lambda right, group_size, scale="std": problem_weight(right, group_size, scale) / 2,
+        lambda correct, group_size, scale="std": problem_weight(correct, group_size, scale) / 2,
         "you count half of it: the wrong answers pull as much as the right ones push.",
     ),
     "scale ignored": (
-        lambda right, group_size, scale="std": problem_weight(right, group_size),
+        lambda correct, group_size, scale="std": problem_weight(correct, group_size),
         "you divide by the std whatever `scale` says: pass `scale` on to group_advantages.",
     ),
     "the mean alone taken off": (
-        lambda right, group_size, scale="std": problem_weight(right, group_size, "none"),
+        lambda correct, group_size, scale="std": problem_weight(correct, group_size, "none"),
         "you take off the mean and do no more. Pass `scale` on to group_advantages.",
     ),
     "biased std": (
-        lambda right, group_size, scale="std": (
-            problem_weight(right, group_size, scale)
+        lambda correct, group_size, scale="std": (
+            problem_weight(correct, group_size, scale)
             * (group_size / (group_size - 1)) ** (0.5 * (scale == "std"))
         ),
         "your std divides by G; the unbiased one divides by G - 1.",
     ),
     "the length": (
-        lambda right, group_size, scale="std": of_group(right, group_size, scale).norm().item(),
+        lambda correct, group_size, scale="std": of_group(correct, group_size, scale).norm().item(),
         (
             "you give the length of A as a vector, the root of the sum of squares. The weight is"
             " the sum of |A|."
         ),
     ),
     "a tensor": (
-        lambda right, group_size, scale="std": of_group(right, group_size, scale).abs().sum(),
+        lambda correct, group_size, scale="std": of_group(correct, group_size, scale).abs().sum(),
         "you return a tensor. Its .item() is the number that is asked for.",
     ),
 }

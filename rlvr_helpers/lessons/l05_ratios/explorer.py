@@ -92,14 +92,14 @@ def drift_data(drift: RecordedDrift) -> dict:
     whole = torch.round(drift.log_ratios[:, keep].double() / UNIT).long()  # [U, tokens]
     flat = [token for row in drift.tokens for token in row]
     vocabulary = sorted(set(flat))
-    place = {token: i for i, token in enumerate(vocabulary)}
+    ids = {token: i for i, token in enumerate(vocabulary)}
     return {
         "lengths": drift.lengths.tolist(),
         "lengths_made": list(LENGTHS),
         "unit": UNIT,
         "steps": torch.cat([whole[:1], whole.diff(dim=0)]).tolist(),
         "vocabulary": vocabulary,
-        "tokens": [place[token] for token in flat],
+        "tokens": [ids[token] for token in flat],
     }
 
 

@@ -92,14 +92,14 @@ def rollout_data(drift: RecordedDrift) -> dict:
     steps = torch.cat([whole[:1], whole.diff(dim=0)])
     flat = [token for row in drift.tokens for token in row]
     vocabulary = sorted(set(flat))
-    place = {token: i for i, token in enumerate(vocabulary)}
+    ids = {token: i for i, token in enumerate(vocabulary)}
     return {
         "lengths": drift.lengths.tolist(),
         "rewards": drift.rewards.tolist(),
         "group_size": drift.group_size,
         "questions": drift.questions,
         "vocabulary": vocabulary,
-        "tokens": [place[token] for token in flat],
+        "tokens": [ids[token] for token in flat],
         "updates": drift.updates,
         "unit": UNIT,
         "log_ratios": packed(steps.flatten().tolist()),
@@ -197,11 +197,11 @@ def still(drift: RecordedDrift) -> Still:
     for side, (ink, mine) in enumerate(((BLUE, a > 0), (ORANGE, a < 0))):
         held = np.minimum(d, high) if side == 0 else np.maximum(d, -low)
         parts += [_path(_slope(side, low, high), f'fill="none" stroke="{ink}" stroke-width="2"')]
-        places = [_x(d), _height(side, held)]
-        lifted = _piled(places[0], places[1], mine)
+        points = [_x(d), _height(side, held)]
+        lifted = _piled(points[0], points[1], mine)
         for colour, some in ((INK, mine & stopped), (ink, mine & ~stopped)):
             spots = "".join(
-                f"M{x:.0f} {y:.0f}h0" for x, y in zip(places[0][some], lifted[some], strict=True)
+                f"M{x:.0f} {y:.0f}h0" for x, y in zip(points[0][some], lifted[some], strict=True)
             )
             parts.append(
                 f'<path d="{spots}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'

@@ -53,7 +53,7 @@ def side_by_side(
     len(methods) * (updates / BETWEEN + 1)` points."""
     for seed in range(seeds):
         runs = [
-            wrong_answers_only(
+            incorrect_answers_only(
                 policy, problems, held_out, method=method, seed=seed, updates=updates
             )
             for method in methods
@@ -62,7 +62,7 @@ def side_by_side(
             yield from points
 
 
-def wrong_answers_only(
+def incorrect_answers_only(
     policy: Policy,
     problems: list[Problem],
     held_out: list[Problem],
@@ -76,31 +76,31 @@ def wrong_answers_only(
         policy.model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0
     )
     yield LengthPoint(
-        method.name, seed, 0, length=mean_wrong_length(policy, held_out[:MEASURED], seed)
+        method.name, seed, 0, length=mean_incorrect_length(policy, held_out[:MEASURED], seed)
     )
     for step in range(updates):
         start = (seed * updates + step) * PROMPTS
         batch = [problems[(start + i) % len(problems)] for i in range(PROMPTS)]
-        rollout, wrong = sample_and_judge(policy, batch, noise=1_000_003 * (seed + 1) + step)
-        update_on_wrong(policy, optimizer, method, rollout=rollout, wrong=wrong)
+        rollout, incorrect = sample_and_judge(policy, batch, noise=1_000_003 * (seed + 1) + step)
+        update_on_incorrect(policy, optimizer, method, rollout=rollout, incorrect=incorrect)
         if (step + 1) % BETWEEN == 0:
             yield LengthPoint(
                 method.name,
                 seed,
                 step + 1,
-                length=mean_wrong_length(policy, held_out[:MEASURED], seed),
+                length=mean_incorrect_length(policy, held_out[:MEASURED], seed),
             )
 
 
-def update_on_wrong(
+def update_on_incorrect(
     policy: Policy,
     optimizer: torch.optim.Optimizer,
     method: Method,
     rollout: Rollout,
-    wrong: Tensor,
+    incorrect: Tensor,
 ) -> None:
     """One optimizer step that says "these were wrong" and nothing else."""
-    advantages = torch.where(wrong, -1.0, 0.0)
+    advantages = torch.where(incorrect, -1.0, 0.0)
     ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
     logp = token_logprobs(policy.model, *ids, group_size=rollout.group_size)
     loss = policy_loss(
@@ -130,11 +130,13 @@ def sample_and_judge(policy: Policy, batch: list[Problem], noise: int) -> tuple[
     return rollout, torch.tensor(rewards, device=rollout.mask.device) == 0
 
 
-def mean_wrong_length(policy: Policy, batch: list[Problem], seed: int) -> float:
+def mean_incorrect_length(policy: Policy, batch: list[Problem], seed: int) -> float:
     """Mean tokens of the wrong answers, the same noise each time; the budget where every answer is
     right."""
-    rollout, wrong = sample_and_judge(policy, batch, noise=seed)
-    return rollout.lengths[wrong].double().mean().item() if wrong.any() else float(MAX_TOKENS)
+    rollout, incorrect = sample_and_judge(policy, batch, noise=seed)
+    return (
+        rollout.lengths[incorrect].double().mean().item() if incorrect.any() else float(MAX_TOKENS)
+    )
 
 
 def change_of_length(lengths: list[float]) -> str:

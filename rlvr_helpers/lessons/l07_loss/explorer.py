@@ -114,8 +114,8 @@ def kl_explorer(**values: object) -> KlBars:
 
 def _humps(*humps: tuple[float, float, float]) -> np.ndarray:
     """A distribution over TOKENS tokens: humps of a centre, a width and a height on low ground."""
-    places = np.arange(TOKENS)
-    heights = [high * np.exp(-(((places - at) / wide) ** 2) / 2) for at, wide, high in humps]
+    positions = np.arange(TOKENS)
+    heights = [high * np.exp(-(((positions - at) / wide) ** 2) / 2) for at, wide, high in humps]
     ground = 0.01 + sum(heights)
     return np.round(ground / ground.sum(), 6)
 

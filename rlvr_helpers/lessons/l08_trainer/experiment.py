@@ -160,12 +160,12 @@ def width_sign(record: StepRecord, healthy: StepRecord) -> str:
 def group_sign(record: StepRecord, healthy: StepRecord) -> str:
     groups = SETTINGS.prompts_per_step
     size = SETTINGS.group_size
-    right = round(record.accuracy * groups * size)
+    correct = round(record.accuracy * groups * size)
     return (
-        f"compared over the whole batch no group is ever without signal, although {right} right"
-        f" answers can stand in at most {min(right, groups)} of {groups} groups, so that at least"
-        f" {max(0, groups - right)} have none; here the share without signal at step 1 is"
-        f" {record.no_signal:.0%}"
+        f"compared over the whole batch no group is ever without signal, although {correct}"
+        f" correct answers can stand in at most {min(correct, groups)} of {groups} groups, so that"
+        f" at least {max(0, groups - correct)} have none; here the share without signal at step 1"
+        f" is {record.no_signal:.0%}"
     )
 
 

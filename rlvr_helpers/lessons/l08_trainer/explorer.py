@@ -87,7 +87,7 @@ class Hunt:
         self.planted = read_key(self.folder)
         self.lost = dict.fromkeys(LETTERS, 0)
         self.hinted = set()
-        self.wrong = set()
+        self.missed = set()
         self.found = set()
 
     def guess(self, **numbers: int | None) -> None:
@@ -96,8 +96,8 @@ class Hunt:
             verdict = check_guess(letter, number, self.records, planted=self.planted)
             if verdict:
                 self.found.add(letter)
-            elif number in SUSPECTS and (letter, number) not in self.wrong:
-                self.wrong.add((letter, number))
+            elif number in SUSPECTS and (letter, number) not in self.missed:
+                self.missed.add((letter, number))
                 self.lost[letter] += letter not in self.found
         print(f"score: {self.score} of {POINTS * len(LETTERS)}")
 

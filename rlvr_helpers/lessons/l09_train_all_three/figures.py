@@ -21,8 +21,8 @@ def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> F
     """
     names = list(dict.fromkeys(row.method for row in rows))
     rows = sorted(rows, key=lambda row: (names.index(row.method), row.seed))
-    places = [i + 0.7 * names.index(row.method) for i, row in enumerate(rows)]
-    bottom = places[-1] if rows else 1.0
+    heights = [i + 0.7 * names.index(row.method) for i, row in enumerate(rows)]
+    bottom = heights[-1] if rows else 1.0
     fig, axes = house.figure(
         1.45 + 0.22 * bottom,
         title or _finals_title(rows),
@@ -35,14 +35,14 @@ def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> F
         wgap=0.6,
     )
     for ax, kind in zip(axes[0], ("strict", "lenient"), strict=True):
-        for row, y in zip(rows, places, strict=True):
+        for row, y in zip(rows, heights, strict=True):
             _before_after(ax, y, row, kind=kind)
         house.heading(ax, f"{kind} accuracy")
-        house.rows_axis(ax, places, [_label(row) for row in rows] if kind == "strict" else None)
+        house.rows_axis(ax, heights, [_label(row) for row in rows] if kind == "strict" else None)
         ax.set(xlim=(0, 1), ylim=(bottom + 0.7, -0.7))
         house.percent_axis(ax.xaxis, 0.25)
     for name in names:
-        mine = [y for row, y in zip(rows, places, strict=True) if row.method == name]
+        mine = [y for row, y in zip(rows, heights, strict=True) if row.method == name]
         _name_beside(axes[0, 0], name, float(np.mean(mine)))
     house.note(
         fig,
