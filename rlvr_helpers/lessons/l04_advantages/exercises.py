@@ -40,6 +40,7 @@ def signal_cases() -> list[Case]:
 
 
 SIGNAL_MISTAKES = {
+    # When rewards count as equal.
     "only all wrong": (
         lambda rewards: (rewards == 0).all(dim=1),
         (
@@ -72,6 +73,7 @@ SIGNAL_MISTAKES = {
         lambda rewards: rewards.amax(dim=1) - rewards.amin(dim=1) < 1e-6,
         "you allow a tolerance. Compare the largest reward with the smallest, exactly.",
     ),
+    # Which rewards are compared, and the form of the result.
     "the other way round": (
         lambda rewards: rewards.amax(dim=1) != rewards.amin(dim=1),
         "you mark the groups that do have a signal. True is for those whose rewards are all equal.",
@@ -121,6 +123,7 @@ def advantage_cases() -> list[Case]:
             for scale in ("std", "none", "leave_one_out")
         ),
         Case("equal rewards in float32, std", (torch.tensor(EQUAL), "std")),
+        # At this size subtracting the mean leaves a rounding error that is no longer small.
         *(
             Case(f"large equal rewards, {scale}", (1001 * torch.tensor(EQUAL), scale))
             for scale in ("none", "leave_one_out")
@@ -155,6 +158,7 @@ def leaving_out(rewards: Tensor, scale: str, result: Tensor) -> Tensor:
 
 
 ADVANTAGE_MISTAKES = {
+    # The mean and the std.
     "mean over the batch": (
         lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean()),
         (
@@ -189,6 +193,7 @@ ADVANTAGE_MISTAKES = {
             " verl add 1e-4."
         ),
     ),
+    # The sign, and groups of equal rewards.
     "the other sign": (
         lambda rewards, scale="std": -group_advantages(rewards, scale),
         "your signs are reversed: a reward above the mean has a positive advantage, R - mean.",
@@ -204,6 +209,7 @@ ADVANTAGE_MISTAKES = {
             " exactly 0."
         ),
     ),
+    # What `scale` changes.
     "always divided by the std": (
         lambda rewards, scale="std": group_advantages(rewards),
         (
@@ -248,8 +254,7 @@ ADVANTAGE_MISTAKES = {
 
 
 def problem_weight(correct, group_size, scale="std"):
-    """Sum of |A| over a group: `correct` of its `group_size` answers have reward 1, the others
-    0."""
+    """Sum of |A| over a group: `correct` of its `group_size` rewards are 1, the others 0."""
     rewards = torch.tensor([[1.0] * correct + [0.0] * (group_size - correct)])
     return advantages.group_advantages(rewards, scale).abs().sum().item()
 
@@ -272,6 +277,7 @@ def of_group(correct: int, group_size: int, scale: str) -> Tensor:
 
 
 WEIGHT_MISTAKES = {
+    # What is added up.
     "signs cancel": (
         lambda correct, group_size, scale="std": 0.0,
         (
@@ -289,6 +295,7 @@ WEIGHT_MISTAKES = {
         lambda correct, group_size, scale="std": problem_weight(correct, group_size, scale) / 2,
         "you count half of it: the wrong answers pull as much as the right ones push.",
     ),
+    # What `scale` changes.
     "scale ignored": (
         lambda correct, group_size, scale="std": problem_weight(correct, group_size),
         "you divide by the std whatever `scale` says: pass `scale` on to group_advantages.",
@@ -304,6 +311,7 @@ WEIGHT_MISTAKES = {
         ),
         "your std divides by G; the unbiased one divides by G - 1.",
     ),
+    # Another measure, or another type.
     "the length": (
         lambda correct, group_size, scale="std": of_group(correct, group_size, scale).norm().item(),
         (

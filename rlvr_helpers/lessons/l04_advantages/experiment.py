@@ -18,8 +18,8 @@ from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import sample_groups
 from rlvr_helpers.scoring import token_logprobs
 
-PROBLEMS = 8
-GROUP = 8
+PROBLEMS = 8  # per rollout
+GROUP = 8  # answers to each
 MAX_TOKENS = 64
 LEARNING_RATE = 1e-4
 STEPS = 16
@@ -47,15 +47,15 @@ def race(arm: str, seed: int, steps: int = STEPS) -> Iterator[float]:
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(problems), generator=generator).tolist()
     for step in range(steps):
+        # Sample a group of answers to each of the next problems.
         chosen = [problems[i] for i in order[PROBLEMS * step : PROBLEMS * (step + 1)]]
-        # sample a group of answers to each problem
         prompts = [format_prompt(policy, problem.question) for problem in chosen]
         rollout = sample_groups(policy, prompts, GROUP, MAX_TOKENS, generator=generator)
         golds = [problem.answer for problem in chosen for _ in range(GROUP)]
         scored = zip(rollout.texts, golds, strict=True)
         rewards = torch.tensor([correctness_reward(text, gold) for text, gold in scored])
         yield rewards.mean().item()
-        # one update
+        # Take one update on them.
         ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
         logp = token_logprobs(policy.model, *ids, group_size=GROUP)
         weights = ARMS[arm](rewards.reshape(PROBLEMS, GROUP)).flatten()

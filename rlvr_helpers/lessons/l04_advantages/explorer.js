@@ -25,7 +25,7 @@ const lengthOf = (xs) => Math.sqrt(dot(xs, xs));
 /** The gradient of the mean reward where each answer has one weight and all are equally likely. */
 const exactGradient = (rewards) => rewards.map((r) => (r - mean(rewards)) / rewards.length);
 
-/** The update of one group; group: which answers were sampled. */
+/** The update of one group. `group` says which answers were sampled. */
 function updateOf(group, rewards, kind, baseline) {
   const advantages = advantagesOf(group.map((k) => rewards[k]), kind, baseline);
   const update = rewards.map(() => -mean(advantages) / rewards.length);
@@ -134,7 +134,7 @@ function drawColumn({ bar, spot, text, x }, reward, advantage) {
   say(text, advantage ? number(advantage, 2, true) : "0");
 }
 
-/** The baseline as a line that can be dragged; in a group's mode a drag makes it a fixed one. */
+/** The baseline as a line that can be dragged. In a group's mode a drag makes it a fixed one. */
 function buildBaseline(c, picture) {
   const grip = svg("g", { class: "baseline" });
   grip.append(svg("rect", { x: LEFT, width: WIDTH - LEFT, y: -7, height: 14, class: "wide" }));

@@ -24,12 +24,14 @@ ORANGE = "#D55E00"
 WIDTH = 640
 
 WORDS = {
+    # The answers above.
     "question": "{question} Correct: {answer}.",
     "picture": "Rewards with the baseline, and the advantages",
     "hover": "Press an answer to flip its reward. Drag the line to move the baseline.",
     "text": "{n}: {text}",
     "flip": "Answer {n}, {says}: reward {reward}. Press to flip it.",
     "none": "none",
+    # The controls and the axes.
     "kind": "A =",
     "kinds": {
         "fixed": "R − b",
@@ -43,6 +45,7 @@ WORDS = {
     "baseline_is": "baseline {b}",
     "reward_axis": "reward",
     "advantage_axis": "advantage",
+    # The cloud of updates.
     "cloud": "200 updates, each from 8 answers drawn from these (equally likely)",
     "along": (
         "Right is along the exact gradient (thin arrow). The thick arrow is the expected update."
@@ -53,6 +56,7 @@ WORDS = {
         " by {scatter} times its length."
     ),
     "silent": "All rewards are equal: the exact gradient is 0. What you see is noise.",
+    # The still picture in words.
     "alt": "Eight answers to one problem, {right} correct, with their advantages as bars.",
     "long": (
         "With the mean as baseline, the {right} correct answers have the advantage {plus}, the"
@@ -77,7 +81,7 @@ class EightAnswers(LiveExplorer):
 
 
 def eight_answers(**values: object) -> EightAnswers:
-    """The recorded group of eight answers; keywords set the explorer's traits."""
+    """The recorded group of eight answers. Keywords set the explorer's traits."""
     group = recorded_group()
     words = {**WORDS, "question": question_of(group)}
     rewards = [int(reward) for reward in group.rewards.tolist()]
@@ -101,9 +105,10 @@ def answers_of(group: RecordedGroup) -> list[dict[str, str]]:
 
 
 def still(rewards: Sequence[int]) -> Still:
-    """The advantages with the group's mean as baseline; it reads on white and on black."""
+    """The advantages with the group's mean as baseline. It reads on white and on black."""
     advantages = group_advantages(torch.tensor([rewards], dtype=torch.float64), "none")[0].tolist()
     parts = [f'<path d="M20 130H{WIDTH - 20}" stroke="{INK}"/>']
+    # Draw each advantage as a bar, up or down from the line, under its reward.
     for k, (reward, advantage) in enumerate(zip(rewards, advantages, strict=True)):
         x = 60 + 74 * k
         height = 100 * abs(advantage)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rlvr_helpers.lessons.l04_advantages.experiment import LATE, late
 from rlvr_helpers.plots import house
 
-# of the arms of the race, none a method's; all read on white and on black
+# Of the arms of the race, in colours of no method. All read on white and on black.
 ARM_STYLES = (
     {"color": "#A65AA0", "linestyle": "-"},
     {"color": "#B07A00", "linestyle": (0, (5, 1.5))},
@@ -20,16 +20,19 @@ ARM_STYLES = (
 def race_curves(
     recorded: Mapping[str, Sequence[Sequence[float]]], live: Mapping[str, Sequence[float]]
 ) -> Figure:
-    """Share of correct answers in each rollout. Bold: mean over the recorded runs of an arm; thin:
-    each of them; dots: the run that was made live.
+    """Share of correct answers in each rollout. Bold is the mean over an arm's recorded runs, thin
+    is each of them, and dots are the run made live.
 
-    recorded: arm -> for each run its shares; live: arm -> the shares of one run, which may have
-        been cut short.
+    recorded: arm -> for each run its shares
+    live:     arm -> the shares of one run, which can have been cut short
     """
+    # Say in the title where the recorded runs end.
     means = {arm: float(np.mean(late(runs))) for arm, runs in recorded.items()}
     seeds = len(next(iter(recorded.values())))
     found = ", ".join(f"{_minus(arm)} {house.percent(mean, 2)}" for arm, mean in means.items())
     title = f"Correct in the last {LATE} rollouts, mean of {seeds} recorded runs: {found}"
+
+    # Draw each arm: its runs, their mean, and the live run.
     fig, axes = house.figure(3.3, title, left=0.75, right=1.1)
     ax = axes[0, 0]
     ends = []
@@ -44,10 +47,12 @@ def race_curves(
         ends.append((float(mean[-1]), _minus(arm), style["color"]))
     ax.set(xlim=(0.5, len(mean) + 0.5), ylim=(0, 0.7), xlabel="rollout", ylabel="correct")
     house.percent_axis(ax.yaxis, 0.1)
+
+    # Name each arm beside the end of its mean.
     ends.sort()
     heights = house.spread([end[0] for end in ends], 0.06, 0, high=0.7)
+    where = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 9.5}
     for (_, arm, color), y in zip(ends, heights, strict=True):
-        where = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 9.5}
         ax.text(1.02, y, arm, color=color, **where)
     house.note(fig, "Bold: mean of the recorded runs. Thin: each of them. Dots: your run.")
     lines = [
@@ -62,35 +67,32 @@ def _minus(text: str) -> str:
 
 
 def no_signal_curves(shares: Mapping[str, Sequence[Sequence[float]]], window: int = 4) -> Figure:
-    """Share of groups without a signal over training, a mean over each `window` steps. Thin: a run;
-    bold: a method.
+    """Share of groups without a signal over training, a mean over each `window` steps. Thin lines
+    are runs, bold ones methods.
 
-    shares: method -> for each run its shares, one a step.
+    shares: method -> for each run its shares, one per step
     """
-    blocks = {
-        name: [_block_means(run, window) for run in runs if len(run)]
-        for name, runs in shares.items()
-    }
-    blocks = {
-        name: [run[: min(map(len, runs))] for run in runs] for name, runs in blocks.items() if runs
-    }
-    means = {name: np.mean(runs, axis=0) for name, runs in blocks.items()}
+    # Average each run over blocks of steps, and each method over its runs.
+    blocks = _blocks(shares, window)
+    means = {name: runs.mean(axis=0) for name, runs in blocks.items()}
     title = _no_signal_title(means, window)
     fig, axes = house.figure(
         3.3, title, left=0.75, right=house.label_width({name: [] for name in means} or {"": []})
     )
+
+    # Draw each point in the middle of its block.
     ax = axes[0, 0]
     last = 1.0
     for name, runs in blocks.items():
-        style = {**house.STYLES.get(name, house.OTHER)}
-        places = window * (np.arange(len(means[name])) + 0.5) + 0.5
-        for run in runs:
-            ax.plot(
-                places, run, lw=0.8, alpha=0.45, color=style["color"], linestyle=style["linestyle"]
-            )
-        ax.plot(places, means[name], lw=2, ms=4.5, **style)
-        last = max(last, places[-1])
-    top = 0.25 * math.ceil(4 * max([0.25, *(max(run) for runs in blocks.values() for run in runs)]))
+        style = house.STYLES.get(name, house.OTHER)
+        thin = {"color": style["color"], "linestyle": style["linestyle"], "lw": 0.8, "alpha": 0.45}
+        middles = window * (np.arange(runs.shape[1]) + 0.5) + 0.5
+        ax.plot(middles, runs.T, **thin)
+        ax.plot(middles, means[name], lw=2, ms=4.5, **style)
+        last = max(last, middles[-1])
+
+    # Fit the axes, and name each method beside the end of its mean.
+    top = 0.25 * math.ceil(4 * max([0.25, *(runs.max() for runs in blocks.values())]))
     ax.set(
         xlim=(0, last + window / 2),
         ylim=(0, top),
@@ -111,8 +113,19 @@ def no_signal_curves(shares: Mapping[str, Sequence[Sequence[float]]], window: in
     return house.finish(fig, f"Share of groups without a signal, in steps of {window}", lines)
 
 
+def _blocks(shares: Mapping[str, Sequence[Sequence[float]]], window: int) -> dict[str, np.ndarray]:
+    """Method -> means of its runs over blocks of steps, [runs, blocks]. A method's runs are cut to
+    the shortest, and runs without a step are left out."""
+    found = {}
+    for name, all_runs in shares.items():
+        runs = [_block_means(run, window) for run in all_runs if len(run)]
+        if runs:
+            found[name] = np.array([run[: min(map(len, runs))] for run in runs])
+    return found
+
+
 def _block_means(run: Sequence[float], window: int) -> np.ndarray:
-    """Means over consecutive blocks of `window`; a shorter rest at the end counts as a block."""
+    """Means over consecutive blocks of `window`. A shorter rest at the end counts as a block."""
     return np.array([np.mean(run[i : i + window]) for i in range(0, len(run), window)])
 
 

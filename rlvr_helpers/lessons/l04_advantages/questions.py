@@ -1,4 +1,4 @@
-"""What lesson 04 asks: predictions and the quiz."""
+"""Predictions and quiz of lesson 04."""
 
 from rlvr_helpers.exercises.questions import Choice, Prediction, Question
 
@@ -30,6 +30,7 @@ PREDICTIONS = [
 ]
 
 QUIZ = [
+    # Equal rewards carry no signal.
     Question(
         "all_eight_wrong",
         text="All eight answers of a group are wrong. What are their advantages under GRPO?",
@@ -52,6 +53,7 @@ QUIZ = [
             ),
         ],
     ),
+    # The rare result has the large advantage.
     Question(
         "seven_of_eight",
         text="Seven of eight answers are correct. Which one has the largest |A| under GRPO?",
@@ -71,6 +73,7 @@ QUIZ = [
             ),
         ],
     ),
+    # The mean takes away what all rewards share.
     Question(
         "plus_five",
         text='You add 5 to every reward of every group. What changes with scale="none"?',
