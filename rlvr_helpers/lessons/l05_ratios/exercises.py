@@ -7,6 +7,7 @@ from rlvr_helpers.exercises.core import Case, Exercise, named
 
 
 def ratio_cases() -> list[Case]:
+    # Numbers in the padding show whether the mask is used, NaN whether it is used early enough.
     return [
         Case("no padding", batch([4, 4], 4, seed=0, spread=0.3, padding=[0.0])),
         Case(
@@ -21,13 +22,14 @@ def ratio_cases() -> list[Case]:
 
 
 def token_ratios(logp_new, logp_old, mask):
-    """exp(logp_new - logp_old) where the mask is 1, and 1 elsewhere; [B, T]. logp_old carries no
+    """exp(logp_new - logp_old) where the mask is 1, and 1 elsewhere, [B, T]. logp_old carries no
     gradient."""
     log_ratios = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0)
     return log_ratios.exp()
 
 
 TOKEN_MISTAKES = {
+    # The gradient of the old log-probs, and the mask.
     "old log-probs not detached": (
         lambda new, old, mask: torch.where(mask.bool(), new - old, 0.0).exp(),
         "a gradient flows into the old log-probs. They are a constant: logp_old.detach().",
@@ -61,6 +63,7 @@ TOKEN_MISTAKES = {
             " before exp."
         ),
     ),
+    # What is made of the two log-probs.
     "upside down": (
         lambda new, old, mask: 1 / token_ratios(new, old, mask),
         "your ratio is upside down: the new probability stands above, the old one below.",
@@ -89,7 +92,7 @@ TOKEN_MISTAKES = {
 
 
 def sequence_ratios(logp_new, logp_old, mask):
-    """exp of the mean of logp_new - logp_old over each row's own tokens; [B]. logp_old carries no
+    """exp of the mean of logp_new - logp_old over each row's own tokens, [B]. logp_old carries no
     gradient."""
     log_ratios = torch.where(mask.bool(), logp_new - logp_old.detach(), 0.0)
     return (log_ratios.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp()
@@ -100,6 +103,7 @@ SEQUENCE_MISTAKES = {
         lambda new, old, mask: sequence_ratios(new, old, mask) / sequence_ratios(old, old, mask),
         "a gradient flows into the old log-probs. They are a constant: logp_old.detach().",
     ),
+    # What is averaged, and over how many tokens.
     "sum instead of mean": (
         lambda new, old, mask: token_ratios(new, old, mask).prod(dim=1),
         (
@@ -136,6 +140,7 @@ SEQUENCE_MISTAKES = {
             " that is exp(0) = 1."
         ),
     ),
+    # What is made of the mean, and rows without tokens.
     "no exp": (
         lambda new, old, mask: sequence_ratios(new, old, mask).log(),
         "you give the mean difference of the log-probs, the log of the ratio: exp is missing.",
@@ -159,6 +164,7 @@ SEQUENCE_MISTAKES = {
             " torch.where(mask.bool(), difference, 0.0)."
         ),
     ),
+    # Right values with another gradient or shape.
     "gradient n times too large": (
         lambda new, old, mask: (
             sequence_ratios(new.detach(), old, mask) * token_ratios(new, new, mask).prod(dim=1)
@@ -188,7 +194,7 @@ SEQUENCE_MISTAKES = {
 
 
 def gspo_token_ratios(logp_new, logp_old, mask):
-    """sg(s[i]) * exp(l - sg(l)) where the mask is 1, and 1 elsewhere; [B, T]."""
+    """sg(s[i]) * exp(l - sg(l)) where the mask is 1, and 1 elsewhere, [B, T]."""
     log_ratios = torch.where(mask.bool(), logp_new - logp_old, 0.0).detach()
     s = (log_ratios.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)).exp()
     one = torch.where(mask.bool(), logp_new - logp_new.detach(), 0.0).exp()
@@ -196,6 +202,7 @@ def gspo_token_ratios(logp_new, logp_old, mask):
 
 
 GSPO_MISTAKES = {
+    # What carries the gradient.
     "s carries a gradient": (
         lambda new, old, mask: torch.where(
             mask.bool(),
@@ -223,6 +230,7 @@ GSPO_MISTAKES = {
             " second l."
         ),
     ),
+    # The value of each factor.
     "old log-probs in exp": (
         lambda new, old, mask: (
             gspo_token_ratios(new, old, mask) * token_ratios(new.detach(), old, mask)
@@ -243,6 +251,7 @@ GSPO_MISTAKES = {
             " over the row's tokens."
         ),
     ),
+    # The padding.
     "padding left in": (
         lambda new, old, mask: (
             sequence_ratios(new, old, mask).detach()[:, None] * (new - new.detach()).exp()
@@ -278,6 +287,7 @@ GSPO_MISTAKES = {
     ),
 }
 
+# The gradient by logp_new is compared, and none should flow into logp_old.
 COMMON = {"lesson": "05", "cases": ratio_cases, "gradient_of": 0, "constants": (1,)}
 
 EXERCISES = [

@@ -2,7 +2,7 @@
 the gradient on a toy in which everything is enumerated.
 
 A toy policy writes `length` words, each one of two, from a softmax of its own at every place. The
-old policy has random logits; the new one has moved away from it by a normal `drift` in each logit.
+old policy has random logits. The new one has moved away from it by a normal `drift` in each logit.
 A text is right when at least half of its words are the first one, and A is its reward less the old
 policy's mean reward. The true gradient of the new policy's expected A is known exactly, and so are
 the mean and the variance of what one sample from the old policy says about it.
@@ -22,7 +22,8 @@ from rlvr_helpers.scoring import token_logprobs
 
 GROUP = 8
 WORDS = 2
-WEIGHTS = {  # log-ratios of the tokens, [texts, length] -> the weight of each token's gradient
+# Log-ratios of the tokens, [texts, length] -> the weight of each token's gradient.
+WEIGHTS = {
     "none": torch.ones_like,
     "token": torch.exp,
     "sequence": lambda d: d.mean(dim=1, keepdim=True).exp().expand_as(d),
@@ -34,8 +35,11 @@ def bias_and_noise(length: int, drift: float, toys: int = 20) -> dict[str, tuple
     """For each of WEIGHTS: how far the mean gradient is from the true one, and the standard
     deviation of one sample's gradient, both as multiples of the true gradient's length and averaged
     over `toys` random toys."""
+    # Write down all texts and their rewards.
     texts = torch.tensor(list(itertools.product(range(WORDS), repeat=length)))
     rewards = (2 * (texts == 0).sum(dim=1) >= length).double()
+
+    # Average over toys with random old logits.
     total = {name: torch.zeros(2, dtype=torch.float64) for name in WEIGHTS}
     for toy in range(toys):
         noise = torch.Generator().manual_seed(toy)
@@ -49,15 +53,23 @@ def bias_and_noise(length: int, drift: float, toys: int = 20) -> dict[str, tuple
 def _one_toy(
     texts: Tensor, rewards: Tensor, old: Tensor, new: Tensor
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Bias and noise in one toy. texts [N, length]: all there are; old, new: logits [length,
-    WORDS]."""
-    # [N, length]
+    """Bias and noise in one toy.
+
+    texts:    [N, length], all there are
+    rewards:  [N]
+    old, new: logits [length, WORDS]
+    """
+    # Score all texts under both policies.
     logp_old, logp_new = (x.log_softmax(dim=1).gather(1, texts.T).T for x in (old, new))
     p_old = logp_old.sum(dim=1).exp()
     p_new = logp_new.sum(dim=1).exp()
+
+    # Compute the true gradient: the mean over all texts as the new policy writes them.
     advantages = rewards - (p_old * rewards).sum()
     grad_logp = torch.nn.functional.one_hot(texts, WORDS) - new.softmax(dim=1)  # [N, length, WORDS]
     true = torch.einsum("n,n,ntw->tw", p_new, advantages, grad_logp)
+
+    # Compare it with the weighted gradient of a text that the old policy wrote.
     found = {}
     for name, weight in WEIGHTS.items():
         sample = (advantages[:, None] * weight(logp_new - logp_old))[..., None] * grad_logp

@@ -45,7 +45,7 @@ function drawTokens({ ordered, rows }, longest) {
   return made;
 }
 
-/** The log-ratios of every completion; length 0: as they were recorded. */
+/** The log-ratios of every completion. With length 0 they are as recorded. */
 function completions(drift, made, update, length) {
   const d = drift.logRatios[update];
   if (!length) return drift.rows.map(([start, n]) => d.subarray(start, start + n));
@@ -83,7 +83,7 @@ function worth(logs) {
   return sum(weights) ** 2 / sum(weights.map((w) => w * w));
 }
 
-/** The share of each bin from -half to half; what lies beyond is in the end bins. */
+/** The share of each bin from -half to half. What lies beyond is in the end bins. */
 function sharesOf(logs, half) {
   const counts = new Array(BINS).fill(0);
   for (const x of logs) {

@@ -15,7 +15,7 @@ from rlvr_helpers.kit.language import translated
 from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
 from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 
-UNIT = 5e-4  # nats: log-ratios travel as whole numbers
+UNIT = 5e-4  # nats: log-ratios travel to the page as whole numbers of it
 LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512)  # 0: as recorded
 UPDATE = 8  # that the explorer opens with
 COLOURS = {"token": "#0072B2", "sequence": "#009E73", "product": "#767676"}
@@ -26,6 +26,7 @@ BINS = 81
 LARGEST = 100.0  # the still's axis ends at it and at 1 over it
 
 WORDS = {
+    # The controls.
     "picture": "Histograms of token ratios, sequence ratios and products of token ratios",
     "update": "Updates",
     "one_update": "after 1",
@@ -37,6 +38,7 @@ WORDS = {
     "zoom": "Axis",
     "zooms": {"far": "1/100 to 100", "near": "1/2 to 2"},
     "reset": "Reset",
+    # What stands on the histograms.
     "axis": "ratio, on one log scale for all three (height: root of the share)",
     "kinds": {
         "token": "token ratio",
@@ -45,6 +47,7 @@ WORDS = {
     },
     "spread": "std of the log {sd}",
     "range": "90 % in {low} to {high}",
+    # What is said below them.
     "worth": (
         "Weighted by the product, {all} completions are worth {product}. Weighted by s, they are"
         " worth {sequence}."
@@ -55,6 +58,7 @@ WORDS = {
         "Completions of this length are made of recorded tokens in random order, so their tokens"
         " do not drift together."
     ),
+    # The still picture in words.
     "alt": "Histograms of token ratios, sequence ratios and products after {n} updates, one axis.",
     "long": (
         "After {n} updates the logs have these standard deviations: tokens {token:.3f}, sequences"
@@ -68,7 +72,7 @@ class ThreeRatios(LiveExplorer):
     """Three histograms over one rollout of 64 completions.
 
     update:     0 to 16, updates on the recorded rollout
-    length:     tokens of each completion, one of LENGTHS; 0: as recorded
+    length:     tokens of each completion, one of LENGTHS (0: as recorded)
     completion: the chosen one, from 1
     zoom:       "far" (an axis from 1/100 to 100) or "near" (from 1/2 to 2)
     """
@@ -81,7 +85,7 @@ class ThreeRatios(LiveExplorer):
 
 
 def three_ratios(**values: object) -> ThreeRatios:
-    """The drift recording as three histograms; keywords set the explorer's traits."""
+    """The drift recording as three histograms. Keywords set the explorer's traits."""
     drift = recorded_drift()
     return ThreeRatios(data=drift_data(drift), words=WORDS, still=still(drift), **values)
 
@@ -104,7 +108,8 @@ def drift_data(drift: RecordedDrift) -> dict:
 
 
 def still(drift: RecordedDrift) -> Still:
-    """The three histograms after UPDATE updates; it reads on white and on black."""
+    """The three histograms after UPDATE updates. It reads on white and on black."""
+    # Make the logs of the three ratios.
     log_ratios = drift.log_ratios[UPDATE - 1].double()
     totals = log_ratios.sum(dim=1)
     logs = {
@@ -112,6 +117,8 @@ def still(drift: RecordedDrift) -> Still:
         "sequence": (totals / drift.lengths).numpy(),
         "product": totals.numpy(),
     }
+
+    # Draw a histogram in each lane, its heights as roots so that small shares are seen.
     half = np.log(LARGEST)
     parts = []
     for lane, (kind, values) in enumerate(logs.items()):
@@ -123,6 +130,8 @@ def still(drift: RecordedDrift) -> Still:
             f'<path d="M0 {floor}{steps}H{WIDTH}V{floor}Z" fill="{COLOURS[kind]}"/>',
             svg_text(0, floor - LANE + 22, WORDS["kinds"][kind], "start"),
         ]
+
+    # Write the axis.
     for ratio in (0.01, 0.1, 1, 10, 100):
         x = WIDTH * (np.log(ratio) / half + 1) / 2
         anchor = {0.01: "start", 100: "end"}.get(ratio, "middle")

@@ -14,6 +14,7 @@ def spread_growth(
     token: Sequence[float], sequence: Sequence[float], product: Sequence[float]
 ) -> Figure:
     """Standard deviations of three log-ratios after 0, 1, 2 ... updates on one rollout."""
+    # Say in the title how far each kind has spread at last.
     found = {"token": token, "sequence": sequence, "product": product}
     names = {
         "token": "token ratio",
@@ -26,26 +27,21 @@ def spread_growth(
         f"After {last} update{'s' * (last != 1)} token ratios spread {ends['token']:#.2g}, sequence"
         f" ratios {ends['sequence']:#.2g}, products {ends['product']:#.2g}"
     )
+
+    # Draw a line for each kind.
     fig, axes = house.figure(2.9, title, left=0.6, right=2.0, bottom=0.5)
     ax = axes[0, 0]
     for name, values in found.items():
         house.line(ax, range(len(values)), values, lw=2, color=COLORS[name])
-    ax.set_xlim(0, max(last, 1))
-    ax.set_ylim(0, 1.05 * max(max(ends.values()), 1e-6))
-    gap = 1.05 * max(max(ends.values()), 1e-6) * 0.085
+    top = 1.05 * max(max(ends.values()), 1e-6)
+    ax.set(xlim=(0, max(last, 1)), ylim=(0, top))
+
+    # Name each line beside its end, with its last value.
     ordered = sorted(ends, key=ends.get)
-    for name, y in zip(
-        ordered, house.spread([ends[n] for n in ordered], gap, 0, ax.get_ylim()[1]), strict=True
-    ):
-        ax.text(
-            1.02,
-            y,
-            f"{names[name]} {ends[name]:#.2g}",
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            color=COLORS[name],
-            size=9.5,
-        )
+    heights = house.spread([ends[name] for name in ordered], 0.085 * top, 0, high=top)
+    style = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 9.5}
+    for name, y in zip(ordered, heights, strict=True):
+        ax.text(1.02, y, f"{names[name]} {ends[name]:#.2g}", color=COLORS[name], **style)
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.set_xlabel("updates on this rollout")
     ax.set_ylabel("std of the log-ratio (nats)")

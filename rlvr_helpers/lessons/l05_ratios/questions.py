@@ -1,4 +1,4 @@
-"""What lesson 05 asks: predictions and the quiz."""
+"""Predictions and quiz of lesson 05."""
 
 from rlvr_helpers.exercises.questions import Choice, Prediction, Question
 
@@ -23,6 +23,7 @@ PREDICTIONS = [
 ]
 
 QUIZ = [
+    # On policy the two kinds of ratios do the same.
     Question(
         "after_one_update",
         text=(
@@ -45,6 +46,7 @@ QUIZ = [
             ),
         ],
     ),
+    # A mean narrows with the length, a product widens.
     Question(
         "four_times_as_long",
         text=(
@@ -67,6 +69,7 @@ QUIZ = [
             ),
         ],
     ),
+    # A ratio of a tensor to itself has no gradient.
     Question(
         "not_detached",
         text="logp_old is the same tensor as logp_new and is not detached. What happens?",
