@@ -1,4 +1,4 @@
-// Four probability bars. A sampled arm pushes its own weight up and the others down; the mean of
+// Four probability bars. A sampled arm pushes its own weight up and the others down. The mean of
 // all pushes so far stands beside the exact gradient.
 
 const LEFT = 48; // pixels left of the columns
@@ -28,13 +28,13 @@ function exactGradient(p, rewards) {
   return p.map((pk, k) => pk * (rewards[k] - expected));
 }
 
-/** The mean push of samples; counts[k]: how often arm k was taken. */
+/** The mean push of samples. counts[k] says how often arm k was taken. */
 function meanPush(p, rewards, counts) {
   const pushes = p.map((_, arm) => pushOf(p, rewards, arm));
   return p.map((_, k) => sum(counts.map((n, arm) => n * pushes[arm][k])) / (sum(counts) || 1));
 }
 
-/** Logits that give one arm a probability; the others keep their shares of the rest. */
+/** Logits that give one arm a probability. The others keep their shares of the rest. */
 function withProbability(logits, k, wanted) {
   const p = softmax(logits);
   const rest = (1 - wanted) / (1 - p[k]);
@@ -52,7 +52,7 @@ function armAt(p, noise) {
 
 const columnAt = (k) => LEFT + (k + 0.5) * COLUMN;
 
-/** An arrow from a zero line: up in blue, down in orange; a short one has no head. */
+/** An arrow from a zero line: up in blue, down in orange. A short one has no head. */
 function arrow(place, x, { middle, reach, most }, push) {
   const length = -clamp(push / most, -1.12, 1.12) * reach;
   const way = Math.sign(length);

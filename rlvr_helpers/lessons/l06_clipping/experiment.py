@@ -108,6 +108,7 @@ def recorded_largest_ratios() -> list[float]:
 
 def _grpo_runs(stage: dict, rule: str) -> list[dict]:
     """The recorded runs of a rule with GRPO's ratio and range, in the order of their seeds."""
+    # Without a rule there is no range, and the record says None.
     ranges = [[GRPO.clip_low, GRPO.clip_high], [None, None]]
     return sorted(
         (
@@ -125,11 +126,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+
+    # Train each rule on each seed.
     found = {rule: [] for rule in RULES}
     for seed in range(SEEDS):
         for rule in RULES:
             found[rule].append(accuracies(rule, seed))
             print(f"seed {seed}, {rule}: {found[rule][-1]}", flush=True)
+
+    # Write the accuracies with what is needed to repeat them.
     data = {
         "accuracy": found,
         "eval_count": EVAL_COUNT,

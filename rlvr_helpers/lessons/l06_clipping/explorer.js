@@ -33,7 +33,7 @@ const wentWrong = (q, a, low, high) => (a > 0 && q < 1 - low) || (a < 0 && q > 1
 /** The log-ratios of the two edges of a range. */
 const edgesOf = (v) => [Math.log(1 - v.clip_low), Math.log(1 + v.clip_high)];
 
-/** The ratio at which a push ends: an edge, or null where nothing ends it. */
+/** The ratio at which a push ends: an edge, or null if nothing ends it. */
 function endOfPush(rule, a, low, high) {
   if (rule === "none") return null;
   return a > 0 ? 1 + high : 1 - low;
@@ -41,7 +41,7 @@ function endOfPush(rule, a, low, high) {
 
 // ---------------------------------------------------------------- the data
 
-/** Whole numbers from base64: zigzag, seven bits a byte, the last byte of each below 128. */
+/** Whole numbers from base64: zigzag, seven bits per byte, the last byte of each below 128. */
 function* wholeNumbers(text) {
   let z = 0;
   let factor = 1;
@@ -178,7 +178,7 @@ const edgeText = (q) => String(Number(q.toFixed(4)));
 /** One end of a range: 0.2, 0.0003. */
 const epsText = (eps) => String(Number(eps.toPrecision(2)));
 
-/** "0.2/0.28"; one number where both are equal. */
+/** "0.2/0.28", or one number if both are equal. */
 const spanText = (low, high) => (low === high ? epsText(low) : `${epsText(low)}/${epsText(high)}`);
 
 const EPSILONS = [4, 3, 2, 1]
@@ -195,7 +195,7 @@ function mostOf(rollout, d, unit) {
   return [0.01, 0.99].map((share) => all[Math.round(share * (all.length - 1))]);
 }
 
-/** The state of the stage now; parts draw themselves from it. */
+/** The state of the stage now. Parts draw themselves from it. */
 function stateOf(c) {
   const v = { ...c.values.values };
   const advantages = c.rollout.advantages[v.advantage_scale];
@@ -218,7 +218,7 @@ function stateOf(c) {
   return { v, d, advantages, most, ...chosen, ...nearestArm(c.data.record.arms, v) };
 }
 
-/** Sets several values; a dot that was pulled goes back to its place, and a guess is over. */
+/** Sets several values. A dot that was pulled goes back, and a guess is over. */
 function setUp(c, changes) {
   const all = { moved: null, guess: null, predicting: false, ...changes };
   for (const [name, value] of Object.entries(all)) c.values.set(name, value);
@@ -337,7 +337,7 @@ function buildStage(c) {
 
 /** Takes the size that the page leaves, and draws the axis when it has changed. */
 function fitStage(scene) {
-  // Before it stands in the page it has no size.
+  // It has no size until it is in the page.
   const [width, height] = [scene.frame.clientWidth || 600, scene.frame.clientHeight || 300];
   if (scene.places?.width === width && scene.places?.height === height) return;
   scene.places = placesFor(width, height);
@@ -415,7 +415,7 @@ function drawRatioAxis(group, { middle, half, floor, x }) {
   }
 }
 
-/** The two edges of the range, to drag; and how far ratios went in the recorded training. */
+/** The two edges of the range, to drag, and how far ratios went in the recorded training. */
 function buildRange(c) {
   const { above, frame } = c.scene;
   const edges = ["clip_low", "clip_high"].map((name) => buildEdge(c, name, frame));
@@ -489,7 +489,7 @@ function buildEdge(c, name, frame) {
   };
 }
 
-/** The end of a range (a distance from 1) at a place of the axis; usual values draw it in. */
+/** The end of a range (a distance from 1) at a place of the axis. Usual values draw it in. */
 function snapped(places, x, side) {
   const eps = side * (Math.exp(places.logRatio(x)) - 1);
   const near = SNAPS.find((usual) => Math.abs(places.x(Math.log(1 + side * usual)) - x) <= SNAP);
@@ -554,13 +554,13 @@ function inkOf(c) {
   return c.ink;
 }
 
-/** Tokens are small dots of one size; a whole completion is a dot that grows with its length. */
+/** Tokens are small dots of one size. A whole completion is a dot that grows with its length. */
 function bySize(c, indices, whole) {
   if (!whole) return [[2.1, indices]];
   return indices.map((i) => [2 + 0.45 * Math.sqrt(c.rollout.lengths[c.rollout.rows[i]]), [i]]);
 }
 
-/** Arrows uphill, along the slope; their length grows with the square root of the push. */
+/** Arrows uphill, along the slope. Their length grows with the square root of the push. */
 function drawArrows(context, indices, { shown, cast, places }, ink) {
   const steep = places.rise / places.half;
   const tip = (i) => {
@@ -617,7 +617,7 @@ function drawTrails(c, context, indices, ink) {
   context.globalAlpha = 1;
 }
 
-/** The token whose dot is nearest to a place, within 9 pixels; -1 if there is none. */
+/** The token whose dot is nearest to a place, within 9 pixels, or -1. */
 function nearestDot(c, x, y) {
   const { shown } = c.scene;
   let [best, at] = [81, -1];
@@ -629,7 +629,7 @@ function nearestDot(c, x, y) {
   return at;
 }
 
-/** A dot can be chosen and pulled; the one under the pointer lights up in the text. */
+/** A dot can be chosen and pulled. The one under the pointer lights up in the text. */
 function watchPointer(c) {
   const { canvas } = c.scene;
   let pulled = false;
@@ -654,7 +654,7 @@ function watchPointer(c) {
   });
 }
 
-/** The log-ratio at a place of the axis; an edge of the range draws it in. */
+/** The log-ratio at a place of the axis. An edge of the range draws it in. */
 function pulledTo(c, x) {
   const { places } = c.scene;
   const edges = [...edgesOf(c.values.values), 0];
@@ -662,7 +662,7 @@ function pulledTo(c, x) {
   return Number((near ?? places.logRatio(x)).toFixed(5));
 }
 
-/** The chosen dot as a handle, with its token beside it; it shows its push as a thick arrow. */
+/** The chosen dot as a handle, with its token beside it. It shows its push as a thick arrow. */
 function buildChosenDot(c) {
   const { above, frame } = c.scene;
   const arrow = svg("path", { class: "push" });
@@ -763,7 +763,7 @@ function pointAt(c, token) {
   c.redraw();
 }
 
-/** Tints a token by its push; it is struck through where the rule stops it. */
+/** Tints a token by its push, and strikes it through if the rule stops it. */
 function dressToken(c, span, i, { v, a, d }) {
   const { cast } = c.scene;
   const stopped = !v.predicting && cast.stopped[i] === 1;
@@ -808,7 +808,7 @@ function turnTo(c, by) {
 
 // ---------------------------------------------------------------- the chosen token's account
 
-/** q, A and both terms of the minimum, with the one that counts; or the question of the guess. */
+/** q, A and both terms of the minimum, with the one that counts, or the question of the guess. */
 function buildAccount(c) {
   const lines = ["ratio", "advantage", "plain", "clipped", "push"].map((name) => {
     const value = html("td", {});
@@ -1021,7 +1021,7 @@ function drawNumbers({ words }, table, arm) {
   );
 }
 
-/** The recorded ranges with their seeds' last accuracies; a click sets the range. */
+/** The recorded ranges with their seeds' last accuracies. A click sets the range. */
 function drawRanges(c, place, { v, nearest, rivals }) {
   const one = (arm) => {
     const { clip_low, clip_high } = arm;

@@ -8,6 +8,7 @@ stage.clip_high = 0.28       # every value that a reader changes is a trait
 import base64
 import json
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from rlvr_helpers.paths import DATA
 from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, svg_text, value
 from rlvr_helpers.widgets.words import CLIP_STAGE
 
-UNIT = 1e-5  # nats: the log-ratios are whole numbers of it, as they were recorded
+UNIT = 1e-5  # nats: the recorded log-ratios are whole numbers of it
 UPDATE = 8  # that the stage opens with
 TOP = 1.0  # of the axis of accuracy
 
@@ -63,7 +64,7 @@ class ClipStage(LiveExplorer):
 
 
 def clip_stage(**values: object) -> ClipStage:
-    """The stage over the drift recording and the recorded trainings; keywords set its traits."""
+    """The stage over the drift recording and the recorded trainings. Keywords set its traits."""
     drift = recorded_drift()
     values = {"chosen": first_token(drift), "predicting": True, **values}
     data = {"rollout": rollout_data(drift), "record": recorded_trainings(), "presets": presets()}
@@ -107,9 +108,10 @@ def rollout_data(drift: RecordedDrift) -> dict:
 
 
 def packed(numbers: Iterable[int]) -> str:
-    """Whole numbers as base64, seven bits per byte; 0, -1, 1, -2 become 0, 1, 2, 3 (zigzag)."""
+    """Whole numbers as base64, seven bits per byte. 0, -1, 1, -2 become 0, 1, 2, 3 (zigzag)."""
     found = bytearray()
     for number in numbers:
+        # Small numbers of either sign take one byte. An eighth bit says that another byte follows.
         rest = -2 * number - 1 if number < 0 else 2 * number
         while rest >= 128:
             found.append(rest % 128 + 128)
@@ -121,8 +123,11 @@ def packed(numbers: Iterable[int]) -> str:
 def recorded_trainings() -> dict:
     """What `tools/record_clip_stage.py` recorded, by arm: the seeds that all arms have, in order.
 
-    accuracy: after each rollout; stopped: mean over the rollouts; largest_ratio: of the whole run.
+    accuracy:      after each rollout
+    stopped:       share of places at which the rule ended the push, mean over the rollouts
+    largest_ratio: of the whole run
     """
+    # Measure each run, and collect the runs of each arm.
     data = json.loads((DATA / "runs" / "clip_stage.json").read_text(encoding="utf-8"))
     arms = {}
     for run in sorted(data["runs"], key=lambda run: run["seed"]):
@@ -133,6 +138,8 @@ def recorded_trainings() -> dict:
             "largest_ratio": float(f"{max(run['largest_ratio']):.4g}"),
         }
         arms.setdefault(key, []).append(measured)
+
+    # Cut all arms to the seeds that they share.
     names = ("rule", "unit", "clip_low", "clip_high")
     shared = min(len(seeds) for seeds in arms.values())
     return {
@@ -163,73 +170,76 @@ def tokens_after(drift: RecordedDrift, update: int) -> tuple[np.ndarray, np.ndar
 
 # --- the picture where no script runs, with the measures of explorer.js ---------------------------
 
-SOFT = 0.01
-FAR = 4.0
-WIDTH = 700
+SOFT = 0.01  # log-ratios below it lie on an almost linear stretch of the axis
+FAR = 4.0  # log-ratio at the ends of the axis
+WIDTH = 700  # pixels, as LANE, RISE and FLOOR
 LANE = 140
-RISE = 38
+RISE = 38  # from ratio 1 to the ends of a slope
 FLOOR = 2 * LANE
 INK = "#767676"
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
-TICKS = [
-    (1 / 16, "1/16"),
-    (1 / 4, "1/4"),
-    (1 / 2, "1/2"),
-    (0.98, "0.98"),
-    (1, "1"),
-    (1.02, "1.02"),
-    (2, "2"),
-    (16, "16"),
-]
+TICKS = ("1/16", "1/4", "1/2", "0.98", "1", "1.02", "2", "16")
 
 
 def still(drift: RecordedDrift) -> Still:
-    """GRPO's range over the tokens after UPDATE updates; it reads on white and on black."""
-    words = CLIP_STAGE
+    """GRPO's range over the tokens after UPDATE updates. It reads on white and on black."""
+    # Find the tokens that the rule stops.
     d, a = tokens_after(drift, UPDATE)
     low = -np.log1p(-GRPO.clip_low)
     high = np.log1p(GRPO.clip_high)
     ratios = torch.from_numpy(np.exp(d))
     advantages = torch.from_numpy(a)
     stopped = clip_binds(ratios, advantages, GRPO.clip_low, clip_high=GRPO.clip_high).numpy()
-    parts = []
-    for side, (ink, mine) in enumerate(((BLUE, a > 0), (ORANGE, a < 0))):
-        held = np.minimum(d, high) if side == 0 else np.maximum(d, -low)
-        parts += [_path(_slope(side, low, high), f'fill="none" stroke="{ink}" stroke-width="2"')]
-        points = [_x(d), _height(side, held)]
-        lifted = _piled(points[0], points[1], mine)
-        for colour, some in ((INK, mine & stopped), (ink, mine & ~stopped)):
-            spots = "".join(
-                f"M{x:.0f} {y:.0f}h0" for x, y in zip(points[0][some], lifted[some], strict=True)
-            )
-            parts.append(
-                f'<path d="{spots}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
-            )
-        lane = words["lanes"][side]
-        parts.append(svg_text(14, side * LANE + 15, lane, "start", font_weight="bold"))
+
+    # Draw a lane for each sign, the edges of the range across both, and the axis below.
+    parts = [
+        *_lane(0, d, a > 0, stopped=stopped, edges=(low, high)),
+        *_lane(1, d, a < 0, stopped=stopped, edges=(low, high)),
+    ]
     for edge, anchor in ((-low, "end"), (high, "start")):
         x = _x(edge)
         parts.append(_path([(x, 22), (x, FLOOR + 20)], f'stroke="{INK}" stroke-width="2"'))
         x += 6 if anchor == "start" else -6
         parts.append(svg_text(x, FLOOR + 32, f"{np.exp(edge):.1f}", anchor, font_weight="bold"))
     parts.append(_path([(14, FLOOR), (WIDTH - 14, FLOOR)], f'stroke="{INK}"'))
-    parts += [svg_text(_x(np.log(q)), FLOOR + 16, name, "middle") for q, name in TICKS]
-    parts.append(svg_text(14, FLOOR + 50, words["axis"], "start"))
+    for name in TICKS:
+        parts.append(svg_text(_x(np.log(float(Fraction(name)))), FLOOR + 16, name, "middle"))
+    parts.append(svg_text(14, FLOOR + 50, CLIP_STAGE["axis"], "start"))
     size = f'width="{WIDTH}" height="{FLOOR + 58}" viewBox="0 0 {WIDTH} {FLOOR + 58}"'
     font = f'font-family="sans-serif" font-size="12" fill="{INK}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
     given = {"n": UPDATE, "stopped": int(stopped.sum()), "all": f"{len(d):,}"}
-    return Still(
-        svg,
-        words["alt"].format(**given),
-        WIDTH,
-        height=FLOOR + 58,
-        description=words["long"].format(**given),
-    )
+    alt, long = (CLIP_STAGE[name].format(**given) for name in ("alt", "long"))
+    return Still(svg, alt, WIDTH, height=FLOOR + 58, description=long)
+
+
+def _lane(
+    side: int, d: np.ndarray, mine: np.ndarray, stopped: np.ndarray, edges: tuple[float, float]
+) -> list[str]:
+    """The slope of a lane, its dots (grey if the rule stops them) and its name.
+
+    side: 0 for A > 0, 1 for A < 0. mine: the tokens of this lane. edges: see `_slope`.
+    """
+    # Draw the slope, which is flat beyond the edge.
+    ink = (BLUE, ORANGE)[side]
+    low, high = edges
+    parts = [_path(_slope(side, low, high), f'fill="none" stroke="{ink}" stroke-width="2"')]
+
+    # Pile the dots on it. Each is a line of length 0 with round ends.
+    held = np.minimum(d, high) if side == 0 else np.maximum(d, -low)
+    xs = _x(d)
+    ys = _piled(xs, _height(side, held), mine)
+    for colour, some in ((INK, mine & stopped), (ink, mine & ~stopped)):
+        spots = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in zip(xs[some], ys[some], strict=True))
+        style = f'stroke="{colour}" stroke-width="4" stroke-linecap="round"'
+        parts.append(f'<path d="{spots}" {style}/>')
+    name = CLIP_STAGE["lanes"][side]
+    return [*parts, svg_text(14, side * LANE + 15, name, "start", font_weight="bold")]
 
 
 def _bend(d: np.ndarray | float) -> np.ndarray | float:
+    """A log-ratio on the axis, from -1 to 1: nearly linear below SOFT, like a log above."""
     return np.clip(np.arcsinh(np.divide(d, SOFT)) / np.arcsinh(FAR / SOFT), -1, 1)
 
 
@@ -238,11 +248,12 @@ def _x(d: np.ndarray | float) -> np.ndarray | float:
 
 
 def _height(side: int, d: np.ndarray | float) -> np.ndarray | float:
-    """Height of the slope at a log-ratio; side 0 rises, side 1 falls."""
+    """Height of the slope at a log-ratio. Side 0 rises, side 1 falls."""
     return side * LANE + 0.64 * LANE + (-1, 1)[side] * RISE * _bend(d)
 
 
 def _slope(side: int, low: float, high: float) -> list[tuple[float, float]]:
+    """Corners of the objective: flat above `high` on side 0, below -`low` on side 1."""
     ends = (
         [(-FAR, -FAR), (high, high), (FAR, high)]
         if side == 0
@@ -254,6 +265,7 @@ def _slope(side: int, low: float, high: float) -> list[tuple[float, float]]:
 def _piled(x: np.ndarray, y: np.ndarray, mine: np.ndarray) -> np.ndarray:
     """Heights of dots that rest on each other, where several share a place."""
     lifted = y.copy()
+    # Count the dots in each column of 4 pixels. High piles are pressed together to fit the lane.
     piles = {}
     for i in np.flatnonzero(mine):
         below = piles[round(x[i] / 4)] = piles.get(round(x[i] / 4), -1) + 1

@@ -16,20 +16,24 @@ LOOKS = {
     "minimum": {"color": house.color_of("GRPO"), "linestyle": "-"},
 }
 
-Arms = Mapping[str, Sequence[Sequence[float]]]  # rule -> accuracies from rollout 0 on, a seed each
+# Rule -> for each seed its accuracies, before training and after each rollout.
+Arms = Mapping[str, Sequence[Sequence[float]]]
 
 
 def arms(regimes: Mapping[str, Arms], yours: Sequence[float] = ()) -> Figure:
     """A panel per regime: held-out accuracy against rollouts, thin a seed, bold the mean.
 
-    yours: accuracies of a run of the clamp in the last regime after each rollout, drawn as dots.
+    yours: accuracies of a run of the clamp in the last regime after each rollout, drawn as dots
     """
+    # Draw a panel for each regime.
     title = "Three rules in two regimes: means over the seeds after the last rollout"
     fig, axes = house.figure(
         3.1, title, 1, len(regimes), left=0.6, right=1.25, top=0.4, bottom=0.7, wgap=1.3
     )
     for ax, (name, found) in zip(axes[0], regimes.items(), strict=True):
         _panel(ax, name, found)
+
+    # Add the learner's own run to the last one.
     rollouts = range(1, len(yours) + 1)
     look = {"color": LOOKS["clamp"]["color"], "clip_on": False}
     axes[0, -1].plot(rollouts, yours, "o", ms=4, gid="yours", **look)
@@ -55,6 +59,8 @@ def _ends(found: Arms) -> dict[str, str]:
 
 
 def _panel(ax: Axes, name: str, found: Arms) -> None:
+    """Draws one regime: each seed thin, each rule's mean bold, with its name beside its end."""
+    # Draw the lines.
     for rule, seeds in found.items():
         for accuracies in seeds:
             ax.plot(accuracies, lw=0.8, alpha=0.5, **LOOKS[rule])
@@ -64,17 +70,12 @@ def _panel(ax: Axes, name: str, found: Arms) -> None:
     ax.set(xlim=(0, longest - 1), ylim=(0, 1), xlabel="rollout")
     ax.xaxis.set_major_locator(MultipleLocator(2))
     house.percent_axis(ax.yaxis, 0.5)
-    last = [(rule, float(_mean(seeds)[-1])) for rule, seeds in found.items()]
-    last.sort(key=lambda end: end[1])
-    heights = house.spread([end for _, end in last], 0.09, 0.0, high=1.0)
+
+    # Name each rule beside the end of its mean.
+    last = {rule: float(_mean(seeds)[-1]) for rule, seeds in found.items()}
+    rules = sorted(last, key=last.get)
+    heights = house.spread([last[rule] for rule in rules], 0.09, 0.0, high=1.0)
     ends = _ends(found)
-    for (rule, _), height in zip(last, heights, strict=True):
-        ax.text(
-            1.03,
-            height,
-            ends[rule],
-            transform=ax.get_yaxis_transform(),
-            color=LOOKS[rule]["color"],
-            va="center",
-            size=9,
-        )
+    style = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 9}
+    for rule, height in zip(rules, heights, strict=True):
+        ax.text(1.03, height, ends[rule], color=LOOKS[rule]["color"], **style)

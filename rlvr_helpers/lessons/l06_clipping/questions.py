@@ -24,6 +24,7 @@ PREDICTIONS = [
 ]
 
 QUIZ = [
+    # Outside the range is not enough: the side must fit the sign of the advantage.
     Question(
         "wrong_and_likelier",
         text=(
@@ -52,6 +53,7 @@ QUIZ = [
             ),
         ],
     ),
+    # A mean of log-ratios stays near 0.
     Question(
         "range_of_a_sequence",
         text="Why does GSPO need a much smaller range than GRPO?",
@@ -77,6 +79,7 @@ QUIZ = [
             ),
         ],
     ),
+    # The clip takes a push away and holds nothing.
     Question(
         "above_the_range",
         text=(
