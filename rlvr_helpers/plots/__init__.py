@@ -1,5 +1,4 @@
-"""Figures of training runs: pure functions from records and numbers to a matplotlib Figure, without
-pyplot.
+"""Figures of training runs: functions that make a matplotlib Figure from records and numbers.
 
     from rlvr_helpers import plots
 

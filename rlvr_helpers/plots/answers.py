@@ -11,12 +11,9 @@ from rlvr_helpers.records import StepRecord
 # These are no method's colours. Each can be read on white and on black.
 # What the reward function paid, or the lenient reader accepts.
 PAID = {"color": "#B07A00", "linestyle": (0, (6, 1.5))}
-
-
 # What the strict reader accepts.
 TRUE = {"color": "#A65AA0", "linestyle": "-"}
-
-
+# What has the tags, whatever its answer.
 FORMAT = {"color": "#767676", "linestyle": (0, (2, 1))}
 
 
@@ -79,7 +76,7 @@ def _labelled_lines(
             ends.append((ys[-1], name, style["color"]))
     ax.set_ylim(0, top)
     ax.set_xlim(min([*steps, 1]), max([*steps, 2]))
-    # Names at the ends, apart by a line of text.
+    # Names at the ends, a line of text apart: 13 points, in units of the axis.
     gap = top * 13 / (72 * ax.get_position().height * ax.figure.get_figheight())
     ends.sort()
     for (y, name, color), shown_y in zip(

@@ -22,19 +22,22 @@ def accuracy_curves(
     """Held-out accuracy against rollouts (x="steps") or generated tokens (x="tokens").
 
     A thin line is a seed. The bold one is the mean over seeds where all have an evaluation. At the
-    right stands the end of the mean with the Wilson interval of one evaluation. what: "strict" or
-    "lenient". Step 0 is the first record's `start_eval`.
+    right stands the end of the mean with the Wilson interval of one evaluation. Step 0 is the first
+    record's `start_eval`.
+    what: "strict" or "lenient"
     """
     if x not in ("steps", "tokens") or what not in ("strict", "lenient"):
         raise ValueError(
             f'x must be "steps" or "tokens", what "strict" or "lenient", not {x!r} and {what!r}'
         )
+    # Methods without an evaluation are left out.
     curves = {
         name: curve for name, seeds in runs.items() if (curve := _Accuracy.of(seeds, what)).mean
     }
     fig, axes = house.figure(
         3.8, title or _accuracy_title(curves, x), left=0.8, right=0.95 + house.label_width(runs)
     )
+    # The curves, their axes, and the intervals beside them.
     ax = axes[0, 0]
     end = _draw_accuracy(ax, curves, x)
     ax.set(
@@ -82,7 +85,7 @@ def _draw_accuracy(ax: Axes, curves: Mapping[str, "_Accuracy"], x: str) -> float
 def clip_fraction_curves(runs: Runs, title: str | None = None) -> Figure:
     """Clip fraction against step, in a panel for methods that count tokens and one for methods that
     count sequences."""
-    # Which methods count what.
+    # The methods that count tokens, and those that count sequences.
     unit_of = {
         name: r.clip_unit for name, seeds in runs.items() for records in seeds for r in records[:1]
     }
@@ -91,6 +94,7 @@ def clip_fraction_curves(runs: Runs, title: str | None = None) -> Figure:
         for unit in ("tokens", "sequences")
     }
     by_unit = {unit: those for unit, those in by_unit.items() if those} or {"tokens": {}}
+    # The title names the largest share of each method.
     found = [
         f"{_highest(those, 'clip_fraction', house.percent)} of {unit}"
         for unit, those in by_unit.items()
@@ -185,9 +189,9 @@ def _draw_seeds(
     steps = sorted(set.intersection(*map(set, by_seed)))
     means = [house.mean_of([values[step] for values in by_seed]) for step in steps]
     house.line(ax, steps, means, lw=2, **style)
-    return (
-        house.finite(means) or [y for values in by_seed for y in house.finite(values.values())]
-    )[-1]
+    # Seeds without a common step still have an end of their own.
+    known = house.finite(means) or [y for each in by_seed for y in house.finite(each.values())]
+    return known[-1]
 
 
 def _changes(runs: Runs, field: str, form: Callable) -> str:
@@ -231,22 +235,17 @@ class _Accuracy:
 
     @classmethod
     def of(cls, seeds: Sequence[Sequence[StepRecord]], what: str) -> "_Accuracy":
-        # (step, tokens, share) of each seed, from its start to its last evaluation.
+        """The points of each seed, from its start to its last evaluation, and their mean."""
+        field = "accuracy" if what == "strict" else "lenient_accuracy"
         points = []
         problems = 0
         for records in seeds:
-            found = [(0, 0, r.start_eval) for r in records[:1]] + [
-                (r.step, r.total_tokens, r.eval) for r in records
-            ]
+            found = [(0, 0, r.start_eval) for r in records[:1]]
+            found += [(r.step, r.total_tokens, r.eval) for r in records]
             found = [(step, tokens, e) for step, tokens, e in found if e is not None]
-            points.append(
-                [
-                    (s, t, e.accuracy if what == "strict" else e.lenient_accuracy)
-                    for s, t, e in found
-                ]
-            )
-            problems = len(found[-1][2].strict) if found else problems
-        points = [seed for seed in points if seed]
+            if found:
+                points.append([(step, tokens, getattr(e, field)) for step, tokens, e in found])
+                problems = len(found[-1][2].strict)
         by_step = [{point[0]: point for point in seed} for seed in points]
         # The mean over seeds at the steps that all of them have.
         common = sorted(set.intersection(*map(set, by_step))) if by_step else []
@@ -258,10 +257,13 @@ class _Accuracy:
 
     @property
     def interval(self) -> tuple[float, float]:
+        """The Wilson interval of one evaluation at the last mean."""
         return wilson_interval(round(self.mean[-1][2] * self.problems), self.problems)
 
     def describe(self) -> str:
-        (low, high), (step, tokens, end) = self.interval, self.mean[-1]
+        """The numbers as text, for the alternative text."""
+        low, high = self.interval
+        step, tokens, end = self.mean[-1]
         return (
             f"from {house.percent(self.mean[0][2])} to {house.percent(end)} at step {step:.0f}"
             f" ({tokens:,.0f} tokens), mean of {len(self.seeds)} seed{'s' * (len(self.seeds) > 1)};"
@@ -271,10 +273,11 @@ class _Accuracy:
 
 
 def _accuracy_title(curves: Mapping[str, _Accuracy], x: str) -> str:
-    """When each method first reached the highest round share that all end above; else from where to
-    where each went."""
+    """When each method first reached the highest round share that all end above. If one of them
+    began above it, from where to where each went."""
     if not curves:
         return "No held-out evaluations yet"
+    # The round share: the highest multiple of 10 % that every mean reaches at the end.
     mark = math.floor(10 * min(curve.mean[-1][2] for curve in curves.values()) + 1e-9) / 10
     if mark <= max(curve.mean[0][2] for curve in curves.values()):
         ends = [
@@ -285,6 +288,7 @@ def _accuracy_title(curves: Mapping[str, _Accuracy], x: str) -> str:
             "Held-out accuracy, start to end:"
             f" {', '.join(end.replace(' ', house.NO_BREAK) for end in ends)}"
         )
+    # The point at which each method first reached it.
     first = {
         name: next(point for point in curve.mean if point[2] >= mark)
         for name, curve in curves.items()
@@ -306,21 +310,15 @@ def _accuracy_title(curves: Mapping[str, _Accuracy], x: str) -> str:
 def _final_intervals(ax: Axes, curves: Mapping[str, _Accuracy]) -> None:
     """Draws the ends of the curves beside the axes, with intervals and labels that do not
     collide."""
+    # One column of the margin for each method: its interval as a bar, its end as a marker.
+    outside = {"transform": ax.get_yaxis_transform(), "clip_on": False}
     for i, (name, curve) in enumerate(curves.items()):
-        beside = {
-            "transform": ax.get_yaxis_transform(),
-            "clip_on": False,
-            "color": house.color_of(name),
-        }
+        beside = {**outside, "color": house.color_of(name)}
         x = 1.04 + 0.035 * i
         ax.plot([x] * 2, curve.interval, lw=1.6, solid_capstyle="butt", **beside)
-        ax.plot(
-            [x],
-            [curve.mean[-1][2]],
-            marker=house.STYLES.get(name, house.OTHER)["marker"],
-            ms=5,
-            **beside,
-        )
+        marker = house.STYLES.get(name, house.OTHER)["marker"]
+        ax.plot([x], [curve.mean[-1][2]], marker=marker, ms=5, **beside)
+    # Names and values, right of all columns.
     ends = [
         (name, curve.mean[-1][2], f"{name} {house.percent(curve.mean[-1][2])}")
         for name, curve in curves.items()

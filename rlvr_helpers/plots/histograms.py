@@ -32,9 +32,11 @@ def ratio_distributions(
     A row shares its axes, and what lies far out is cut off. Seeds are pooled with equal weight.
     steps: by default the first, middle and last that every run has
     """
+    # The methods that have runs, and the steps to show.
     names = [name for name in methods if any(runs.get(name, ()))]
     if steps is None:
         steps = _early_middle_late({name: runs[name] for name in names})
+    # Two rows, one per level. The methods' names stand over the upper one.
     fig, axes = house.figure(
         5.3,
         title or _ratio_title(runs, names),
@@ -115,6 +117,7 @@ def _half_width(distributions: Sequence[Distribution], methods: Sequence[Method]
         max(abs(d.quantiles[LEVELS.index(0.01)]), abs(d.quantiles[LEVELS.index(0.99)]))
         for d in distributions
     ]
+    # Both ends of each range lie well inside, and the median of the tails ignores a stray run.
     ranges = [2.5 * eps for m in methods for eps in (m.clip_low, m.clip_high) if math.isfinite(eps)]
     return max([1e-6, 1.2 * float(np.median(tails or [0.0])), *ranges])
 
@@ -135,6 +138,7 @@ def shares_in_bins(distributions: Sequence[Distribution], half: float) -> np.nda
 
 def shares_outside(distributions: Sequence[Distribution], method: Method) -> tuple[float, float]:
     """Shares of the ratios below and above a method's clip range, averaged over distributions."""
+    # A range that reaches down to ratio 0 has no lower end in logs.
     low = math.log(1 - method.clip_low) if method.clip_low < 1 else -math.inf
     high = math.log1p(method.clip_high)
     parts = [
@@ -152,6 +156,7 @@ def _ridges(ax: Axes, heights: Sequence[np.ndarray | None], half: float, color: 
         ax.axhline(base, color=house.INK, lw=0.6, alpha=0.6)
         if height is not None:
             top = base + 0.92 * height
+            # The later, the stronger the colour.
             face = to_rgba(color, 0.2 + 0.5 * (i + 1) / len(heights))
             ax.stairs(top, edges, baseline=base, fill=True, facecolor=face, edgecolor=color, lw=0.8)
 
@@ -218,6 +223,7 @@ def _describe_ratios(
 
 def _ratio_title(runs: Runs, names: Sequence[str]) -> str:
     """How much wider tokens spread than sequences, over all steps and methods."""
+    # The mean standard deviation of log-ratios at each level.
     records = [r for name in names for seed in runs[name] for r in seed]
     token, sequence = (
         house.mean_of([d.std for r in records if (d := getattr(r, f"{level}_log_ratio"))])

@@ -1,5 +1,4 @@
-"""The house style of every figure: size, fixed margins, ink, one colour per method, alternative
-text, output.
+"""The house style of every figure: size, margins, ink, one colour per method, alternative text.
 
 A figure starts with `figure(height, title)` and ends with `finish(fig, what, lines)`, which writes
 its alternative text as `fig.alt`. Every figure can be read on white and on black. There is no
@@ -88,6 +87,7 @@ def figure(
     axes = fig.subplots(rows, cols, squeeze=False)
     for ax in axes.flat:
         _dress(ax)
+    # The title, above the axes and at the left edge of the figure.
     at = 0.1 / WIDTH, 1 - 0.08 / height
     fig.text(*at, "\n".join(lines), color=INK, size=10.5, weight="bold", va="top")
     return fig, axes
@@ -96,6 +96,7 @@ def figure(
 def _even_lines(title: str) -> list[str]:
     """The title in as few lines as 70 columns allow, all of about the same length."""
     lines = textwrap.wrap(title, 70)
+    # The narrowest width that needs no more lines.
     return next(
         even for width in range(20, 71) if len(even := textwrap.wrap(title, width)) == len(lines)
     )
@@ -115,6 +116,7 @@ def finish(fig: Figure, what: str, lines: Sequence[str]) -> Figure:
     """Sets the figure's alternative text: what is drawn, the title (the finding) and the
     numbers."""
     title = fig.texts[0].get_text().replace("\n", " ")
+    # A line that repeats the title is left out, and signs become words for a screen reader.
     fig.alt = f"{what}. {title}. {'. '.join(line for line in lines if line != title)}."
     fig.alt = (
         fig.alt.replace(NO_BREAK, " ")
@@ -188,8 +190,8 @@ def spread_labels(ax: Axes, ends: Sequence[tuple[str, float, str]], x: float = 1
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending values, moved as little as possible (least squares) to be `gap` apart and between
-    low and high."""
+    """Ascending values, moved as little as possible to be `gap` apart and between low and high:
+    isotonic regression by pooling adjacent violators."""
     # Blocks of values without their gaps. Neighbours are merged until the means ascend.
     blocks: list[list[float]] = []
     for i, value in enumerate(values):
@@ -197,6 +199,7 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
         while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
     means = [float(np.mean(block)) for block in blocks for _ in block]
+    # The gaps put back, and all of them kept within the ends.
     return [
         max(low, min(mean, high - (len(values) - 1) * gap)) + i * gap
         for i, mean in enumerate(means)
@@ -210,6 +213,7 @@ def line(ax: Axes, xs: Sequence[float], ys: Sequence[float | None], **style: obj
     if not known.any():
         return
     ax.plot(xs, y, **style)
+    # A line of a single point is not drawn.
     alone = known[1:-1] & ~known[:-2] & ~known[2:]
     if alone.any():
         ax.plot(
@@ -245,9 +249,8 @@ class Picture:
 
 
 def show(figure: Figure, caption: str = "") -> Picture:
-    """A figure as an <img> of fixed size, 100 pixels per inch, with its alternative text.
-    JupyterLab drops that text from ordinary image outputs. Put it last in a cell, or `display`
-    it."""
+    """A figure as an <img> of fixed size, 100 pixels per inch, with its alternative text, which
+    JupyterLab drops from ordinary image outputs. Put it last in a cell, or `display` it."""
     width, height = (round(100 * inches) for inches in figure.get_size_inches())
     data = base64.b64encode(to_svg(figure)).decode()
     image = (

@@ -29,6 +29,7 @@ def dashboard(
     name: what the title calls the run, by default the method. Keys and headings name only what the
         run has measured.
     """
+    # The evaluations so far, as (step, evaluation). Step 0 is before training.
     last = records[-1] if records else None
     evals = [(0, r.start_eval) for r in records[:1] if r.start_eval]
     evals += [(r.step, r.eval) for r in records if r.eval]
@@ -124,8 +125,10 @@ def _dashboard_ratios(ax: Axes, last: StepRecord | None, method: Method | None, 
     level = method.ratio_level if method else "token"
     found = getattr(last, f"{level}_log_ratio") if last else None
     eps = [e for e in ((method.clip_low, method.clip_high) if method else ()) if 0 < e < math.inf]
+    # Four times the range, so that its two ends always stand in the same place.
     half = 4 * max(eps, default=0.15)
     house.heading(ax, f"{level} ratios, {'clip range' if eps else 'no clip'}", size=9)
+    # Square roots of shares, so that the tails show.
     if found:
         heights = np.sqrt(histograms.shares_in_bins([found], half))
         ax.stairs(

@@ -15,11 +15,11 @@ def reward_curve(
     method: Method | None = None,
     name: str | None = None,
 ) -> Figure:
-    """The mean reward of each step (line) and held-out accuracy (dots); `records` may be empty.
+    """The mean reward of each step (line) and held-out accuracy (dots). `records` can be empty.
 
     name: what the title calls the run, by default the method.
     """
-    # what there is to show
+    # What there is to show.
     label = name or (method.name if method else "Training")
     step = records[-1].step if records else 0
     now = f"reward {records[-1].reward_mean:.2f}" if records else "waiting for the first step"
@@ -27,7 +27,7 @@ def reward_curve(
     evals += [(r.step, r.eval.accuracy) for r in records if r.eval]
     title = f"{label}, step {step} of {total_steps}: {now}"
 
-    # the line, the dots and their names
+    # The line and the dots.
     fig, axes = house.figure(2.3, title, left=0.5, right=1.6, bottom=0.5, title_lines=1)
     ax = axes[0, 0]
     color = house.color_of(method.name if method and method.name in house.STYLES else "GRPO")
@@ -37,6 +37,7 @@ def reward_curve(
     ax.set(xlim=(0, max(total_steps, 1)), ylim=(0, 1), xlabel="step")
     ax.set_yticks([0, 0.5, 1])
     ax.xaxis.get_major_locator().set_params(integer=True)
+    # The names of both at their right ends.
     ends = [("GRPO", records[-1].reward_mean, "— reward, practice")] if records else []
     ends += [("GRPO", evals[-1][1], "● correct, held out")] if evals else []
     house.spread_labels(ax, ends)
