@@ -125,7 +125,7 @@ def _dashboard_ratios(ax: Axes, last: StepRecord | None, method: Method | None, 
     level = method.ratio_level if method else "token"
     found = getattr(last, f"{level}_log_ratio") if last else None
     eps = [e for e in ((method.clip_low, method.clip_high) if method else ()) if 0 < e < math.inf]
-    # Four times the range, so that its two ends always stand in the same place.
+    # Four times the range, so that its ends stand at about the same place for every method.
     half = 4 * max(eps, default=0.15)
     house.heading(ax, f"{level} ratios, {'clip range' if eps else 'no clip'}", size=9)
     # Square roots of shares, so that the tails show.

@@ -1,5 +1,4 @@
-"""What moves in the notebooks: the live dashboard, the problem box, and sliders over the figures of
-`plots`.
+"""What moves in the notebooks: the live dashboard, and sliders over the figures of `plots`.
 
 A lesson's own explorers are imported from its room.
 """

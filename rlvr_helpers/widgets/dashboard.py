@@ -21,16 +21,15 @@ from rlvr_helpers.methods import Method
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.widgets.explorer import answers_at_once
 
-SECONDS_BETWEEN_PICTURES = 2.0  # a picture takes about 0.1 s, which training would rather have
-FEW = 4  # steps of a run where the variable RLVR_FAST is set, as in browser tests
+# A picture takes about 0.1 s, which is taken from training.
+SECONDS_BETWEEN_PICTURES = 2.0
+# Steps of a run if the variable RLVR_FAST is set, as in browser tests.
+FEW = 4
 
 
 def progress_bar(steps: Iterable, total: int, label: str) -> Iterator:
-    """Passes on `steps` under a progress bar with the time left: for an experiment that needs no
-    dashboard.
-
-    Interrupting the kernel ends it and keeps what there is.
-    """
+    """Passes on `steps` under a progress bar with the time left, for an experiment that needs no
+    dashboard. Interrupting the kernel ends it and keeps what there is."""
     bar = tqdm(_few(steps), total=total, desc=label)
     try:
         yield from bar
@@ -45,7 +44,7 @@ def _few(steps: Iterable) -> Iterable:
 
 
 class TrainingDashboard:
-    """A live picture of training with a progress bar, the time left and a Stop button that keeps
+    """A live picture of training with a progress bar, the time left, and a Stop button that keeps
     what was learnt.
 
         dashboard = TrainingDashboard(total_steps=30, method=GRPO)
@@ -54,8 +53,8 @@ class TrainingDashboard:
     Interrupting the kernel does what Stop does. At the end the live picture is replaced by a still
     one, so that the saved notebook shows it without a kernel.
 
-    name: what the titles call the run, by default the method. simple: only the reward is shown
-    until the button "All panels" is pressed.
+    name:   what the titles call the run, by default the method
+    simple: shows only the reward until the button "All panels" is pressed
     """
 
     def __init__(
@@ -69,14 +68,16 @@ class TrainingDashboard:
         self.method = method
         self.name = name
         self.simple = simple
+        # The records of each run, by its label. A comparison makes several runs side by side.
         self._label = name or (method.name if method else "")
-        # a comparison makes several side by side
         self._runs: dict[str, list[StepRecord]] = {self._label: []}
-        self.taken = 0  # records of all runs
+        # Records of all runs, and how many of them came from the files of finished runs.
+        self.taken = 0
+        self.read_back = 0
         self.stopped = False
-        self.read_back = 0  # steps that came from the files of finished runs
         self._started = time.monotonic()
         self._drawn = 0.0
+        # The controls above the picture. Below it stand the completions of one held-out problem.
         self.bar = ipywidgets.IntProgress(max=total_steps, layout={"width": "320px"})
         self.stop_button = ipywidgets.Button(
             description="Stop", tooltip="Stop after this step and keep what was learnt"
@@ -84,7 +85,7 @@ class TrainingDashboard:
         self.stop_button.on_click(self.stop)
         self.status = ipywidgets.HTML("Starting: the first rollout is being sampled.")
         self.image = ipywidgets.HTML()
-        self.completions = ipywidgets.HTML()  # of one held-out problem, before training and now
+        self.completions = ipywidgets.HTML()
         self.all_button = ipywidgets.Button(description="All panels")
         self.all_button.on_click(self.show_all)
         buttons = [self.stop_button, *([self.all_button] if simple else [])]
@@ -93,7 +94,7 @@ class TrainingDashboard:
         answers_at_once(self.stop_button, self.all_button)
 
     def stop(self, _: object = None) -> None:
-        """Asks for a stop; the step under way is finished first."""
+        """Asks for a stop. The step under way is finished first."""
         self.stopped = True
         self.status.value = "Stopping after this step."
 
@@ -106,7 +107,8 @@ class TrainingDashboard:
         """Passes on records (of `train`) or progress (of `run_comparison`) and shows them as they
         come."""
         handle = display(self.box, display_id=True)
-        few = _few(steps) if self.method else steps  # a comparison is shortened where it is planned
+        # A comparison is shortened where it is planned.
+        few = _few(steps) if self.method else steps
         try:
             with finishing_steps(self.stop):
                 for item in few:
@@ -114,7 +116,8 @@ class TrainingDashboard:
                     yield item
                     if self.stopped:
                         break
-        except KeyboardInterrupt:  # the second one
+        # The second interrupt: the first one only asks for a stop.
+        except KeyboardInterrupt:
             self.stopped = True
         finally:
             if hasattr(steps, "close"):
@@ -122,14 +125,16 @@ class TrainingDashboard:
             self._finish(handle)
 
     def show(self, item: object) -> None:
-        """Takes one record, or one `Progress` of a comparison, into the picture. Of runs that go on
-        side by side one is shown until it ends."""
+        """Takes one record, or one `Progress` of a comparison, into the picture. Of runs side by
+        side, one is shown until it ends."""
+        # To which run the record belongs.
         record = getattr(item, "record", item)
         label = self._label
         run_steps = getattr(item, "run_steps", self.total_steps)
         if hasattr(item, "method"):
             label = f"{item.method.name}, seed {item.seed}"
         self._runs[label] = [*self._runs.get(label, ()), record]
+        # Show this run if it is the one shown, or if that one has ended.
         if label == self._label or len(self.records) in (0, run_steps):
             self._label = label
             self.method = getattr(item, "method", self.method)
@@ -138,28 +143,25 @@ class TrainingDashboard:
         self.read_back += getattr(item, "read_back", False)
         self.bar.value = self.taken
         self.status.value = html.escape(self._status_line())
-        if (
-            time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES
-            or self.bar.value == self.total_steps
-        ):
+        # A new picture, if the last one is old enough or this is the end.
+        is_old = time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES
+        if is_old or self.taken >= self.total_steps:
             self.image.value = plots.show(self._figure()).html
             self.completions.value = self._completions().html
             self._drawn = time.monotonic()
 
     @property
     def records(self) -> list[StepRecord]:
-        """Those of the run that is shown."""
+        """The records of the run that is shown."""
         return self._runs.get(self._label, [])
 
     def _status_line(self) -> str:
+        """The step, the last reward, and the time left if all steps take as long."""
         spent = time.monotonic() - self._started
-        done = self.taken
-        left = spent / done * (self.total_steps - done)
+        left = spent / self.taken * (self.total_steps - self.taken)
+        step = f"step {self.taken} of {self.total_steps}"
         reward = self.records[-1].reward_mean
-        return (
-            f"{self._label}: step {done} of {self.total_steps}, reward {reward:.2f}, {left:.0f} s"
-            " left"
-        )
+        return f"{self._label}: {step}, reward {reward:.2f}, {left:.0f} s left"
 
     def _figure(self) -> Figure:
         draw = plots.reward_curve if self.simple else plots.dashboard
@@ -172,15 +174,12 @@ class TrainingDashboard:
         """Puts a still picture in the place of the live one."""
         seconds = time.monotonic() - self._started
         word = "Stopped" if self.stopped else "Done"
-        line = (
-            f"{word} after {self.bar.value} of {self.total_steps} steps, {seconds:.0f} s. What was"
-            " learnt is kept."
-        )
+        steps = f"{self.bar.value} of {self.total_steps} steps"
+        line = f"{word} after {steps}, {seconds:.0f} s. What was learnt is kept."
+        # The time says nothing about steps that were read from a file.
         if self.read_back:
-            line = (
-                f"{word}: {self.bar.value} of {self.total_steps} steps, {self.read_back} of them"
-                " read back from finished runs."
-            )
+            line = f"{word}: {steps}, {self.read_back} of them read back from finished runs."
+        # The last picture and the completions, or only the line if there was no step.
         still = line
         if self.records:
             still = plots.show(self._figure(), caption=line)

@@ -1,14 +1,12 @@
-"""An explorer: sliders, toggles and text fields over one figure, with Reset and a still picture
-where widgets are absent.
+"""An explorer: sliders, toggles and text fields over one figure, and a still picture without them.
 
     def draw(temperature: float, top_p: float) -> Figure: ...
 
-    Explorer(draw, temperature=ipywidgets.FloatSlider(1.0, min=0.1, max=2.0),
-    top_p=ipywidgets.FloatSlider(...))
+    Explorer(draw, temperature=ipywidgets.FloatSlider(...), top_p=ipywidgets.FloatSlider(...))
 
-`draw` gets every control's value by name and returns a figure of `plots` (always of one size: give
-its title a fixed number of lines) or a `Picture`. It reads nothing but its arguments and what its
-closure holds, since callbacks may run on a second thread while the next cell rebinds names.
+`draw` gets every control's value by name. It returns a `Picture`, or a figure of `plots` that keeps
+its size: give its title a fixed number of lines. It must read only its arguments and what its
+closure holds, since callbacks can run on a second thread while the next cell rebinds names.
 ipywidgets swallows what a callback raises, so tests drive `update`.
 """
 
@@ -20,6 +18,7 @@ from matplotlib.figure import Figure
 from rlvr_helpers import plots
 from rlvr_helpers.plots import Picture
 
+# The usual width of a control, and of its label.
 LABELS = {"description_width": "170px"}
 WIDE = {"width": "560px"}
 
@@ -29,20 +28,19 @@ def answers_at_once(*controls: ipywidgets.Widget) -> None:
     once they are ready.
 
     JupyterLab sends all of it to one thread of the kernel. ipykernel 7.4 hands it on to the thread
-    that last published for the control, at first the one that runs cells: there a Stop would wait
-    for the end of the run, and a click could overtake the text typed before it. Without that note
-    it stays where JupyterLab sends it.
+    that last published for the control, at first the one that runs cells. There a Stop would wait
+    for the end of the run, and a click could overtake the text typed before it.
     """
+    # Without this note the message stays on the thread to which JupyterLab sends it.
     for control in controls:
         getattr(control.comm, "__dict__", {}).pop("_reply_subshell_id", None)
 
 
 class Explorer:
-    """Controls over a picture; as a cell's last line it shows itself. controls: by the name of
-    `draw`'s argument.
+    """Controls over a picture. As a cell's last line it shows itself.
 
-    wide: whether the controls get the explorer's usual width (set False where they bring a layout
-        of their own).
+    controls: by the name of `draw`'s argument
+    wide:     whether the controls get the usual width. False if they bring a layout of their own.
     """
 
     def __init__(
@@ -60,12 +58,14 @@ class Explorer:
             description="Reset", tooltip="Back to the first values"
         )
         self.reset_button.on_click(self.reset)
+        # Every control draws the picture anew.
         for control in controls.values():
             control.observe(self.update, "value")
             if wide:
                 control.style = LABELS
                 control.layout = WIDE
         self.box = ipywidgets.VBox([*controls.values(), self.reset_button, self.image])
+        # The first picture. `_paused` is True while `set` changes several controls.
         self._paused = False
         self.update()
         answers_at_once(*controls.values(), self.reset_button)
@@ -76,7 +76,7 @@ class Explorer:
         return {name: control.value for name, control in self.controls.items()}
 
     def set(self, **values: object) -> None:
-        """Sets several controls and draws once, also when a control that is set calls `set` for
+        """Sets several controls and draws once, even if a control that is set calls `set` for
         others."""
         outer = self._paused
         self._paused = True
@@ -88,7 +88,7 @@ class Explorer:
         self.update()
 
     def reset(self, _: object = None) -> None:
-        """Puts every control back to where it was at first."""
+        """Gives every control its first value."""
         self.set(**self._initial)
 
     def update(self, _: object = None) -> None:

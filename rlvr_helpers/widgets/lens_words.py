@@ -1,6 +1,7 @@
 """The words of the token lens, see `words.py`."""
 
 TOKEN_LENS = {
+    # The controls.
     "question": "{question} (answer: {answer})",
     "method": "method",
     "all": "all three",
@@ -13,20 +14,20 @@ TOKEN_LENS = {
     "play": "Play",
     "stop": "Stop",
     "reset": "Reset",
-    # beside a completion
+    # Beside a completion.
     "completion": "Completion {row}, {tokens} tokens",
     "reward": "R = {reward}",
     "flip": "Reward of completion {row} is {reward}. Press to flip it.",
     "advantage": "A = {a}",
     "length": "{tokens} tokens",
-    # a token, as a screen reader says it
+    # A token, as a screen reader says it.
     "token": "{token}: token {place} of {length} in completion {row}, probability {p}.",
     "says": "{method}: {way}, {share} of the gradient.",
     "pushed_up": "pushed up",
     "pushed_down": "pushed down",
     "no_push": "no push",
     "clip_binds": "the clip binds",
-    # the chain
+    # The chain: the calculation of one token, term by term.
     "chain": "The calculation of the chosen token",
     "chosen": "“{token}”, token {place} of {length} in completion {row}",
     "terms": {
@@ -45,7 +46,8 @@ TOKEN_LENS = {
         "gradient": "gradient",
         "did": "probability",
     },
-    "means": {  # where several methods stand beside each other
+    # What a term is, for several methods side by side.
+    "means": {
         "R": "reward",
         "mean": "of the group",
         "A": "advantage",
@@ -61,6 +63,7 @@ TOKEN_LENS = {
         "gradient": "on its log-prob",
         "did": "after the update",
     },
+    # What a term is, with its numbers, for one method.
     "formulas": {
         "R": "reward of this completion",
         "mean": "of the {size} rewards of the group",
@@ -85,7 +88,7 @@ TOKEN_LENS = {
         "did_last": "now {before}; this is the last update recorded",
         "did_flipped": "not recorded with these rewards",
     },
-    # what else it could have said
+    # What else the model could have said.
     "alternatives": "What else it could have said",
     "after": "After “{before}”",
     "nothing": "the start",
@@ -98,7 +101,7 @@ TOKEN_LENS = {
         "“{token}” has the piece from {start} to {end}, {p} of the line, a surprise of {surprise}"
         " nats: there the noise fell."
     ),
-    # the legend
+    # The legend.
     "key_up_push": "pushed up",
     "key_down_push": "pushed down (stronger: larger share)",
     "key_up_change": "likelier after this update",
@@ -110,7 +113,7 @@ TOKEN_LENS = {
         "the stronger the tint, the less likely the token was. "
         "Choose a token to see what else it could have said."
     ),
-    # where no script runs
+    # Where no script runs.
     "alt": (
         "A group of {rows} completions as text, each token tinted by what the next update of"
         " {method} does to it."

@@ -1,18 +1,20 @@
-"""A live explorer: JavaScript that needs no kernel, over data from Python, linked to traits that
-Python reads and sets.
+"""A live explorer: JavaScript over data from Python, linked to traits that Python reads and sets.
 
     class Lens(LiveExplorer):
-        script = Path(__file__).with_name("lens.js")       # defines `explorer(root, values, data,
-        words)` and `style` update = value(traitlets.Int(0))                    # what the reader
-        changes; Python sees it
+        # defines `explorer(root, values, data, words)` and `style`
+        script = Path(__file__).with_name("lens.js")
+        # what the reader changes
+        update = value(traitlets.Int(0))
 
     Lens(data={...}, words=WORDS["lens"], still=picture)
 
-A cell shows it as one HTML output: an `<img>`, which is all that an untrusted notebook or GitHub
-shows, and a script that puts the live explorer in its place wherever scripts run: in JupyterLab,
-and in exported HTML with no kernel and no network. Inside a notebook the output finds the kernel's
-model of the explorer by its id and follows it. So a saved notebook never holds a widget whose model
-is gone. Inside other widgets (`ipywidgets.VBox([lens])`) it is an ordinary widget.
+A cell shows it as one HTML output: an `<img>` and a script. The image is all that an untrusted
+notebook or GitHub shows. The script puts the live explorer in its place wherever scripts run, in
+JupyterLab and in exported HTML, with no kernel and no network.
+
+Inside a notebook the output finds the kernel's model of the explorer by its id and follows it. So a
+saved notebook never holds a widget whose model is gone. Inside other widgets
+(`ipywidgets.VBox([lens])`) it is an ordinary widget.
 """
 
 import base64
@@ -30,8 +32,10 @@ import traitlets
 from rlvr_helpers.widgets.explorer import answers_at_once
 
 SHARED = Path(__file__).with_name("rlvr.js")
-LONGEST_ALT = 150  # characters: a screen reader reads it in one breath
+# Characters, which a screen reader reads in one breath.
+LONGEST_ALT = 150
 
+# What makes a widget of an explorer's script.
 WIDGET_TAIL = """
 export default {
   initialize: ({ model }) => announce(model),
@@ -43,6 +47,7 @@ export default {
   },
 };
 """
+# What puts the explorer into the page of a cell's output: its data, and the id of its place.
 PAGE_TAIL = """
 const given = %s;
 for (const place of document.querySelectorAll('[data-rlvr="%s"]:not([data-live])')) {
@@ -50,6 +55,7 @@ for (const place of document.querySelectorAll('[data-rlvr="%s"]:not([data-live])
   meet(given.id, mount(place, explorer, { ...given, style }));
 }
 """
+# A page of its own, which follows the reader's light or dark theme.
 PAGE = """<!DOCTYPE html>
 <html lang="{language}">
 <head>
@@ -74,7 +80,7 @@ PAGE = """<!DOCTYPE html>
 
 
 def svg_text(x: float, y: float, words: str, anchor: str = "middle", **more: str) -> str:
-    """Words at a place of a still picture. more: further attributes, such as fill="#767676"."""
+    """Words in a still picture. more: further attributes, such as fill="#767676"."""
     given = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in more.items())
     return (
         f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}"{given}>{html.escape(words)}</text>'
@@ -83,9 +89,12 @@ def svg_text(x: float, y: float, words: str, anchor: str = "middle", **more: str
 
 @dataclass(frozen=True)
 class Still:
-    """The picture where no script runs: an SVG, its alternative text (at most 150 characters), its
-    size in pixels, and a long description, which stands below it as text. Raises ValueError on a
-    longer alternative text."""
+    """The picture where no script runs.
+
+    svg:         the drawing, `width` by `height` pixels
+    alt:         the alternative text. Raises ValueError above 150 characters.
+    description: a longer text, shown below the picture
+    """
 
     svg: str
     alt: str
@@ -101,6 +110,7 @@ class Still:
 
     @property
     def html(self) -> str:
+        """The picture as an `<img>`, and the description as a paragraph."""
         source = base64.b64encode(self.svg.encode()).decode()
         image = (
             f'<img alt="{html.escape(self.alt)}" width="{self.width}" height="{self.height}" '
@@ -110,7 +120,7 @@ class Still:
 
 
 class Finite(traitlets.Float):
-    """A float that is neither NaN nor infinite; `traitlets.Float` lets NaN pass its ends."""
+    """A float that is neither NaN nor infinite. `traitlets.Float` lets NaN pass its ends."""
 
     info_text = "a finite number"
 
@@ -132,11 +142,11 @@ def value(trait: traitlets.TraitType) -> traitlets.TraitType:
 
 
 def as_json(data: object) -> str:
-    """Compact JSON that may stand in a script of a page. Raises ValueError on NaN and infinity,
+    """Compact JSON that can stand in a script of a page. Raises ValueError on NaN and infinity,
     which JSON lacks."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
-        "</", "<\\/"
-    )
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    # "</script>" inside a text would end the script.
+    return text.replace("</", "<\\/")
 
 
 class LiveExplorer(anywidget.AnyWidget):
@@ -145,6 +155,7 @@ class LiveExplorer(anywidget.AnyWidget):
 
     script: Path
     parts: tuple[Path, ...] = ()
+    # What the page gets: the joined script, its data and words, and which traits it can change.
     _esm = traitlets.Unicode().tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
@@ -154,6 +165,7 @@ class LiveExplorer(anywidget.AnyWidget):
     def __init__(self, data: dict, words: dict, still: Still, **values: object) -> None:
         self.still = still
         names = sorted(self.trait_names(value=True))
+        # By this id a stored output finds its model again.
         own = uuid.uuid4().hex[:12]
         source = self.source() + WIDGET_TAIL
         super().__init__(
@@ -163,11 +175,11 @@ class LiveExplorer(anywidget.AnyWidget):
 
     @classmethod
     def source(cls) -> str:
-        """The shared module and the explorer's own files, joined, without indentation to save
-        space."""
+        """The shared module and the explorer's own files, joined."""
         joined = "\n".join(
             path.read_text(encoding="utf-8") for path in (SHARED, *cls.parts, cls.script)
         )
+        # Without indentation: every output of a notebook stores it.
         return re.sub(r"\n\s+", "\n", joined)
 
     @property

@@ -1,6 +1,7 @@
 """The words of the clip stage, see `words.py`."""
 
 CLIP_STAGE = {
+    # The names of the picture, and the text where no script runs.
     "title": "The clip stage",
     "stage": "The stage",
     "alt": (
@@ -16,6 +17,7 @@ CLIP_STAGE = {
         "Dots: tokens (or completions) after updates without a rule. Arrows: the push of the next"
         " update, uphill. Flat ground gives none: grey. Drag the edges, or any dot."
     ),
+    # The controls.
     "presets": "Set up as",
     "rule": "Rule",
     "rule_none": "none",
@@ -33,6 +35,7 @@ CLIP_STAGE = {
     "play": "Play",
     "pause": "Pause",
     "trails": "trails",
+    # The sentence above the lanes.
     "after": {"one": "After 1 update", "many": "After {n} updates"},
     "count": {
         "none": "{after} nothing stops a push.",
@@ -42,6 +45,7 @@ CLIP_STAGE = {
         ),
     },
     "count_hidden": "Your guess first: where does the push of this token end?",
+    # The two lanes of dots, their axis and its edges.
     "lanes": [
         "A > 0: better than its group, pushed up",
         "A < 0: worse than its group, pushed down",
@@ -52,6 +56,7 @@ CLIP_STAGE = {
     "edge_clip_high": "Upper edge of the range",
     "edge_value": "ratio {q}, epsilon {eps}",
     "reached": "▼ largest in training by this rule",
+    # The chosen dot and its completion.
     "dot": "Chosen token",
     "dot_value": "{token}, ratio {q}",
     "tag": {"token": "“{token}”  ρ = {q}", "sequence": "s = {q}", "product": "∏ρ = {q}"},
@@ -68,6 +73,7 @@ CLIP_STAGE = {
         "right": "Completion {n} of {all}: correct",
         "wrong": "Completion {n} of {all}: incorrect",
     },
+    # The calculation of the chosen dot, line by line.
     "lines": {
         "ratio": "{q}",
         "advantage": "A",
@@ -94,6 +100,7 @@ CLIP_STAGE = {
         "product": "gradient on each log-prob",
     },
     "push_zero": "the objective is flat",
+    # What happens to the dot: by the rule, by where its ratio is, and by the sign of A.
     "says": {
         "none": {
             "up": "No rule: it is pushed up at every ratio.",
@@ -128,6 +135,7 @@ CLIP_STAGE = {
             ),
         },
     },
+    # The guess: where does the push end?
     "predict": "Guess another",
     "answer": "This is my guess",
     "skip": "Skip",
@@ -169,6 +177,7 @@ CLIP_STAGE = {
             " either side."
         ),
     },
+    # The recorded runs of the rule that is chosen.
     "training": "What training did",
     "arm": "with “{rule}”, {unit}{range}.",
     "range_of": ", range {span}",

@@ -9,6 +9,7 @@ from rlvr_helpers.widgets.stage_words import CLIP_STAGE
 
 __all__ = ["CLIP_STAGE", "KL_BARS", "ONE_GROUP", "PAY_OR_NOT", "SAMPLER", "TOKEN_LENS", "VOTES"]
 
+# Lesson 00: eight answers to one problem, from sampling to the update.
 ONE_GROUP = {
     "question": "{question} (answer: {answer})",
     "stage": "step",
@@ -19,6 +20,7 @@ ONE_GROUP = {
         "update": "4 update",
     },
     "reset": "Marks as they were",
+    # Every answer begins with this tag. Its first word is what the update moves.
     "opening": "<reasoning>",
     "verdicts": ["incorrect", "correct"],
     "mark": "Answer {row} is marked {verdict}. Press to change it.",
@@ -52,6 +54,7 @@ ONE_GROUP = {
     ),
 }
 
+# Lesson 01: the number line that a random number falls on.
 SAMPLER = {
     "question": "{question} (answer: {answer})",
     "sentence": "The sentence so far",
@@ -83,6 +86,7 @@ SAMPLER = {
     ),
 }
 
+# Lesson 07: how hard the loss pushes each token.
 VOTES = {
     "alt": "The four rollouts as text, over each token a bar: how hard the loss pushes it.",
     "still": (
@@ -102,6 +106,7 @@ VOTES = {
     "about": "{n} tokens, A = {a}",
     "end": "End of the answer {name}",
     "tokens": "{n} tokens",
+    # What a screen reader says of a token.
     "heard": "{word}, vote {vote} thousandths",
     "heard_cut": "{word}, cut off",
     "sums": (
@@ -119,6 +124,7 @@ VOTES = {
     },
 }
 
+# Lesson 07: a policy of twenty tokens beside its reference.
 KL_BARS = {
     "alt": "A policy as twenty bars, and a reference with two humps as ticks over them.",
     "still": (
@@ -164,6 +170,7 @@ KL_BARS = {
     },
 }
 
+# Lesson 02: the reader judges ten texts before the reward does.
 PAY_OR_NOT = {
     "rule": "Which of these completions does the reward pay? Beside each stands the known answer.",
     "row": "Text {row}: pay or not?",
@@ -177,6 +184,7 @@ PAY_OR_NOT = {
     "still": "Live in JupyterLab once its cell has run: pay each text or not, and read why.",
 }
 
+# Lesson 09: recorded runs, step by step.
 RUN_EXPLORER = {
     "alt": "Held-out accuracy of {runs} runs against training steps, {low} to {high} % at the end.",
     "long": (
@@ -200,6 +208,7 @@ RUN_EXPLORER = {
     "hide": "Show or hide {name}",
     "play": "Play",
     "pause": "Pause",
+    # The names of the drawings, for a screen reader.
     "curves": "{quantity} against steps",
     "cursor": "Step on the curves",
     "none": "not measured",
@@ -222,5 +231,6 @@ RUN_EXPLORER = {
     "no_answers": "These runs kept no answers.",
 }
 
+# Each explorer finds its words in the reader's language.
 _SHOWN = {name: words for name, words in globals().items() if name.isupper()}
 globals().update(translated(_SHOWN))
