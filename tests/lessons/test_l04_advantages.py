@@ -7,6 +7,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.exercises import check
 from rlvr_helpers.lessons.l04_advantages import experiment as lab
 from rlvr_helpers.lessons.l04_advantages import figures
 from rlvr_helpers.lessons.l04_advantages.exercises import problem_weight
@@ -49,6 +50,23 @@ def test_the_quiz_is_answered_by_the_package():
     assert torch.equal(group_advantages(rewards + 5, "none"), group_advantages(rewards, "none"))
     whys = [choice.why for question in QUIZ for choice in question.choices if choice.correct]
     assert "-2.47, against +0.35" in whys[1]
+
+
+WHOLE_BATCH = {
+    "one mean for all rows": lambda r, scale="std": (r - r.mean()) / (r.std() + 1e-4),
+    "one mean for all rows, nothing divided": lambda r, scale="std": r - r.mean(),
+    "the std of all rewards": lambda r, scale="std": (
+        (r - r.mean(dim=1, keepdim=True)) / (r.std() + 1e-4)
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WHOLE_BATCH)
+def test_a_mean_or_std_of_the_whole_batch_is_named(mistake, capsys):
+    """Also where `scale` and the rounding are not thought of yet."""
+    assert check("group_advantages", WHOLE_BATCH[mistake]) is False
+    likely = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Likely")]
+    assert mistake.split(",")[0] in likely[0]
 
 
 # --- the race

@@ -427,7 +427,7 @@ def _(rewards):
 # --- group_advantages
 
 
-@wrong("group_advantages", "mean over the batch")
+@wrong("group_advantages", "mean over the batch|mean and std over the batch")
 def _(rewards, scale="std"):
     centred = rewards - rewards.mean()
     if scale == "std":

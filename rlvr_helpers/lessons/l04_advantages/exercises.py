@@ -166,6 +166,12 @@ ADVANTAGE_MISTAKES = {
             " keepdim=True."
         ),
     ),
+    "mean and std over the batch": (
+        lambda rewards, scale="std": assembled(
+            rewards, scale, mean=rewards.mean(), std=rewards.std(), silent=False
+        ),
+        "you use one mean for all rows. Take mean and std of each row: dim=1, keepdim=True.",
+    ),
     "mean over the prompts": (
         lambda rewards, scale="std": assembled(rewards, scale, mean=rewards.mean(dim=0)),
         "your mean runs down the columns (dim=0), over different prompts. A group is a row: dim=1.",
@@ -178,6 +184,10 @@ ADVANTAGE_MISTAKES = {
             "your std divides by G. The unbiased one divides by G - 1, which is what torch.std does"
             " by default."
         ),
+    ),
+    "std over the batch": (
+        lambda rewards, scale="std": assembled(rewards, scale, std=rewards.std()),
+        "you divide by the std of all rewards. Take the std of each row: dim=1, keepdim=True.",
     ),
     "no epsilon": (
         lambda rewards, scale="std": assembled(rewards, scale, epsilon=0.0, silent=scale != "std"),
