@@ -203,7 +203,9 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
             results.setdefault(runs[number].method.name, []).append(runs[number])
 
 
-def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord, bool] | Run]:
+def run_case(
+    task: tuple[Comparison, Method, int], trainer: Callable[..., Iterator[StepRecord]] = train
+) -> Iterator[tuple[StepRecord, bool] | Run]:
     """One run: each record and whether it was read back from a finished run, and at last the run as
     it is saved.
 
@@ -212,11 +214,11 @@ def run_case(task: tuple[Comparison, Method, int]) -> Iterator[tuple[StepRecord,
     folder = task[0].folder(*task[1:])
     finished = folder and (folder / "run.json").exists()  # it is read only
     with one_owner(None if finished else folder):
-        yield from _run_case(*task)
+        yield from _run_case(*task, trainer)
 
 
 def _run_case(
-    comparison: Comparison, method: Method, seed: int
+    comparison: Comparison, method: Method, seed: int, trainer: Callable[..., Iterator[StepRecord]]
 ) -> Iterator[tuple[StepRecord, bool] | Run]:
     folder = comparison.folder(method, seed)
     run = comparison.new_run(method, seed)
@@ -239,7 +241,7 @@ def _run_case(
         if folder
         else {}
     )
-    for record in train(
+    for record in trainer(
         policy,
         problems,
         method,

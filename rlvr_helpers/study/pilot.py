@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ def calibrate_clip_range(
     problems: list[Problem] | None = None,
     reward: Callable[[str, str], float] | None = None,
     scorer: Callable[..., float | dict[str, float]] | None = None,
+    trainer: Callable[..., Iterator[StepRecord]] = train,
 ) -> tuple[float, float, list[StepRecord]]:
     """A clip range for a method from a pilot without the clip, on training problems: (clip_low,
     clip_high, records).
@@ -39,7 +40,7 @@ def calibrate_clip_range(
     pilot = replace(method, clip_low=math.inf, clip_high=math.inf)
     policy = load_policy(policy) if isinstance(policy, str) else policy
     problems = problems or load_problems("train", policy.problems)
-    steps = train(policy, problems, pilot, settings=settings, reward=reward, scorer=scorer)
+    steps = trainer(policy, problems, pilot, settings=settings, reward=reward, scorer=scorer)
     records = list(steps)
     level = "token_log_ratio" if method.ratio_level == "token" else "sequence_log_ratio"
     found = [
@@ -58,17 +59,21 @@ def calibrate_clip_range(
 PILOT_OF = ("policy", "problems", "reward", "scorer", "lora_rank", "compute", "faults")
 
 
-def run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
+def run_pilot(
+    comparison: Comparison, trainer: Callable[..., Iterator[StepRecord]] = train
+) -> tuple[float, float, list[StepRecord]]:
     """`calibrate_clip_range` for a comparison's policy, problems and settings: eight steps of GSPO
     without the clip. With an `out` folder the pilot is kept there in `pilot.json`, so that a
     comparison goes on with the range that it had."""
     folder = Path(comparison.out) if comparison.out is not None else None
     finished = folder and (folder / "pilot.json").exists()
     with one_owner(None if finished else folder):
-        return _run_pilot(comparison)
+        return _run_pilot(comparison, trainer)
 
 
-def _run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
+def _run_pilot(
+    comparison: Comparison, trainer: Callable[..., Iterator[StepRecord]]
+) -> tuple[float, float, list[StepRecord]]:
     file = Path(comparison.out) / "pilot.json" if comparison.out is not None else None
     settings = replace(comparison.settings, steps=8, seed=1000)
     mine = comparison.new_run(GSPO, settings.seed)
@@ -83,7 +88,7 @@ def _run_pilot(comparison: Comparison) -> tuple[float, float, list[StepRecord]]:
         return run.method.clip_low, run.method.clip_high, run.records
     policy, (problems, _) = start_policy(comparison), split_problems(comparison)
     low, high, records = calibrate_clip_range(
-        policy, GSPO, settings, problems=problems, **comparison.pays
+        policy, GSPO, settings, problems=problems, trainer=trainer, **comparison.pays
     )
     if file:
         run = replace(mine, settings=settings, records=records)

@@ -30,7 +30,7 @@ _LARGE = {
     "eval_every": 20,
     "checkpoint_minutes": 5.0,
 }
-SETTINGS = {
+RECIPES = {
     "tiny": TrainSettings(),
     "smollm2-135m": TrainSettings(
         steps=100, prompts_per_step=32, learning_rate=1e-5, max_tokens=96, **_LARGE
@@ -44,7 +44,7 @@ def like(policy: str) -> str:
     """The known policy whose settings and problems suit a policy: itself; for a folder that
     `save_policy` made, the one that it was made from; for another folder `tiny` where the model in
     it is as small, else Qwen2.5-0.5B."""
-    if policy in SETTINGS:
+    if policy in RECIPES:
         return policy
     if (kept := kept_prompt(policy)) and kept["like"]:
         return kept["like"]
@@ -57,9 +57,9 @@ def own_settings(policy: str) -> TrainSettings:
     policy.json changes.
 
     Raises ValueError on a policy.json whose settings make no run."""
-    kept = kept_prompt(policy) if policy not in SETTINGS else None
+    kept = kept_prompt(policy) if policy not in RECIPES else None
     try:
-        return replace(SETTINGS[like(policy)], **(kept["settings"] if kept else {}))
+        return replace(RECIPES[like(policy)], **(kept["settings"] if kept else {}))
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"policy.json in {Path(policy).name!r} has settings that make no run ({error}):"

@@ -41,7 +41,7 @@ from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import make_optimizer, score_before_updates, score_rewards, update
 
 SETTINGS = TrainSettings(prompts_per_step=1, epochs=16, minibatches=1, learning_rate=5e-6)
-METHODS = (GRPO, DR_GRPO, GSPO)
+THREE = (GRPO, DR_GRPO, GSPO)
 UNIT = 1e-5  # nats
 # Chosen by eye among 800 groups: two correct answers of different length, a guess, misread
 # problems, a missing tag, and one that rambles until its budget ends.
@@ -122,7 +122,7 @@ def main() -> None:
         "ids": ids,
         "noise": [[round(x, 7) for x in row] for row in noise],
         "logprobs": {
-            m.name: coded(logprobs_over_updates(m, rollout, rewards), lengths) for m in METHODS
+            m.name: coded(logprobs_over_updates(m, rollout, rewards), lengths) for m in THREE
         },
         "provenance": provenance(
             "tiny",

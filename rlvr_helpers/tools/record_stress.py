@@ -34,7 +34,7 @@ from rlvr_helpers.study.runs import provenance, rounded
 OTHER_SEEDS = 3
 UPDATES = (8, 16, 32, 64)
 RATES = (1, 2, 4)
-METHODS = ("GRPO", "Dr. GRPO", "GSPO")
+THREE = ("GRPO", "Dr. GRPO", "GSPO")
 CLOSE = ("GRPO", "GSPO", "GRPO 0.02/0.03", "GRPO 0.0003/0.0004")  # arms that are compared closely
 SETTLING = ("GRPO", "GSPO", "GRPO 0.0003/0.0004")
 LONG = 128
@@ -63,7 +63,7 @@ def plan() -> Iterator[Cell]:
     for seed in range(OTHER_SEEDS):
         for updates in UPDATES:
             for rate in RATES:
-                for arm in METHODS:
+                for arm in THREE:
                     yield Cell(arm, updates=updates, rate=rate, seed=seed)
     for seed in range(OTHER_SEEDS):
         for arm in SETTLING:

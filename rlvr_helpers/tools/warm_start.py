@@ -17,7 +17,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -113,7 +113,12 @@ def supervised_loss(policy: Policy, problems: list[Problem]) -> Tensor:
     )
 
 
-def warm_start(policy: Policy, problems: list[Problem], settings: WarmStart) -> Iterator[float]:
+def warm_start(
+    policy: Policy,
+    problems: list[Problem],
+    settings: WarmStart,
+    loss_of: Callable[[Policy, list[Problem]], Tensor] = supervised_loss,
+) -> Iterator[float]:
     """Trains the policy's model in place, epoch after epoch through the shuffled problems. Yields
     the loss of each step.
 
@@ -137,7 +142,7 @@ def warm_start(policy: Policy, problems: list[Problem], settings: WarmStart) -> 
         waiting = waiting[settings.batch :]
         # Loss and gradient.
         with autocast(policy.device, policy.compute_dtype):
-            loss = supervised_loss(policy, batch)
+            loss = loss_of(policy, batch)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
         if not (loss.isfinite() and norm.isfinite()):

@@ -147,19 +147,23 @@ def test_weights_go_out_and_in(policy):
 
 
 @pytest.fixture
-def answers(policy, problems, monkeypatch):
+def answers(policy, problems):
     """12 completions of one prompt by a random policy; a text is right when its length is even."""
-    monkeypatch.setattr(lab, "correctness_reward", lambda text, gold: float(len(text) % 2 == 0))
-    rollout, rewards = lab.sample_answers(policy, problems[0].question, "1", 12, seed=0)
+
+    def even(text, gold):
+        return float(len(text) % 2 == 0)
+
+    rollout, rewards = lab.sample_answers(
+        policy, problems[0].question, "1", 12, seed=0, reward=even
+    )
     assert 0 < rewards.mean() < 1
     return rollout, rewards
 
 
-def test_gradient_of_parts_is_that_of_the_whole(policy, answers, monkeypatch):
+def test_gradient_of_parts_is_that_of_the_whole(policy, answers):
     rollout, rewards = answers
     whole = lab.surrogate_gradient(policy, rollout, rewards - rewards.mean())
-    monkeypatch.setattr(lab, "ROWS", 5)
-    parts = lab.surrogate_gradient(policy, rollout, rewards - rewards.mean())
+    parts = lab.surrogate_gradient(policy, rollout, rewards - rewards.mean(), rows_at_once=5)
     assert torch.allclose(whole, parts, atol=1e-5 * float(whole.norm())) and whole.norm() > 0
 
 
@@ -179,7 +183,7 @@ def test_estimate_is_mean_and_standard_error():
     assert value == 3.0 and error == pytest.approx(math.sqrt(14 / 3 / 4))
 
 
-def test_counted_slope_divides_by_both_sides(policy, monkeypatch):
+def test_counted_slope_divides_by_both_sides(policy):
     """A stand-in that is right on every second text ahead and on none behind: 0.5 over 2 h."""
     middle = lab.get_weights(policy.model)
     direction = torch.ones_like(middle) / math.sqrt(len(middle))
@@ -188,30 +192,29 @@ def test_counted_slope_divides_by_both_sides(policy, monkeypatch):
         ahead = (lab.get_weights(policy.model) - middle).mean() > 0
         return None, (torch.arange(count) % 2).float() * ahead
 
-    monkeypatch.setattr(lab, "sample_answers", sample)
-    slope = lab.counted_slope(policy, "a prompt", "1", direction, h=0.1, count=8)
+    slope = lab.counted_slope(policy, "a prompt", "1", direction, h=0.1, count=8, sample=sample)
     assert slope.value == pytest.approx(2.5)
     assert torch.equal(lab.get_weights(policy.model), middle)
 
 
-def test_line_search_starts_each_step_anew_and_puts_the_model_back(policy, monkeypatch):
+def test_line_search_starts_each_step_anew_and_puts_the_model_back(policy):
     start, seen = lab.get_weights(policy.model), []
 
     def sample(policy, prompt, gold, count, seed):
         seen.append((lab.get_weights(policy.model) - start).norm().item())
         return None, torch.ones(count)
 
-    monkeypatch.setattr(lab, "sample_answers", sample)
     direction = torch.zeros_like(start)
     direction[0] = 1.0
-    found = list(lab.line_search(policy, "a prompt", "1", direction, [0, 0.1, 0.5], count=4))
+    search = {"count": 4, "sample": sample}
+    found = list(lab.line_search(policy, "a prompt", "1", direction, [0, 0.1, 0.5], **search))
     assert seen == pytest.approx([0, 0.1, 0.5]) and [(r.step, r.rate) for r in found] == [
         (0, 1.0),
         (0.1, 1.0),
         (0.5, 1.0),
     ]
     assert torch.equal(lab.get_weights(policy.model), start)
-    stopped = lab.line_search(policy, "a prompt", "1", direction, [0.1, 0.5], count=4)
+    stopped = lab.line_search(policy, "a prompt", "1", direction, [0.1, 0.5], **search)
     next(stopped)
     stopped.close()  # as an interrupt does
     assert torch.equal(lab.get_weights(policy.model), start)

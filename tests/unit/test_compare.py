@@ -241,22 +241,20 @@ def test_differences_are_paired_by_seed_whatever_their_order():
     assert "by seed +5.0, -30.0" in text and ", ".join(f"{p:.2f}" for p in p_values) in text
 
 
-def test_train_and_held_out_problems_go_where_they_belong(monkeypatch):
+def test_train_and_held_out_problems_go_where_they_belong():
     seen = []
 
     def spy(policy, problems, method, settings, *rest, eval_problems=None, **more):
         seen.append((problems, eval_problems))
         return iter(())
 
-    monkeypatch.setattr(runs_of, "train", spy)
-    monkeypatch.setattr(pilot, "train", spy)
     train_set, test_set = load_problems("train"), load_problems("test")
     assert {p.question for p in train_set}.isdisjoint(p.question for p in test_set)
-    list(runs_of.run_case((small(), GRPO, 0)))
+    list(runs_of.run_case((small(), GRPO, 0), trainer=spy))
     with pytest.raises(ValueError, match="no group of the pilot had a signal"):
-        pilot.run_pilot(small())
+        pilot.run_pilot(small(), trainer=spy)
     with pytest.raises(ValueError, match="no group of the pilot had a signal"):
-        calibrate_clip_range()
+        calibrate_clip_range(trainer=spy)
     assert seen == [(train_set, test_set[:8]), (train_set, None), (train_set, None)]
     held_back = runs_of.split_problems(replace(small(), eval_split="train"))
     assert held_back == (train_set[8:], train_set[:8])

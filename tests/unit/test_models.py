@@ -44,7 +44,7 @@ from rlvr_helpers.models import (
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.rewards import format_reward
 from rlvr_helpers.sampling import answer, encode_prompts, sample_groups
-from rlvr_helpers.study.recipes import SETTINGS, own_settings, problems_for, settings_for, this_card
+from rlvr_helpers.study.recipes import RECIPES, own_settings, problems_for, settings_for, this_card
 
 
 def greedy_texts(policy, problems):
@@ -309,7 +309,7 @@ def test_a_folder_has_the_settings_of_the_policy_that_it_was_made_from(tmp_path)
     policy = make_tiny()
     policy.like, policy.settings = "smollm2-135m", {"max_tokens": 33}
     folder = str(save_policy(policy, tmp_path / "warm"))
-    assert own_settings(folder) == replace(SETTINGS["smollm2-135m"], max_tokens=33)
+    assert own_settings(folder) == replace(RECIPES["smollm2-135m"], max_tokens=33)
     assert settings_for(folder).max_tokens == 33 and settings_for(folder).learning_rate == 1e-5
     again = load_policy(folder)
     assert (again.like, again.settings) == ("smollm2-135m", {"max_tokens": 33})

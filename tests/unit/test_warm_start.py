@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rlvr_helpers.models import FORMAT_REQUEST, format_prompt, load_policy, make_policy, save_policy
 from rlvr_helpers.problems import Equation, Problem, WorkedProblem, load_problems
 from rlvr_helpers.rewards import correctness_reward, format_reward
-from rlvr_helpers.study.recipes import SETTINGS, own_settings, problems_for
+from rlvr_helpers.study.recipes import RECIPES, own_settings, problems_for
 from rlvr_helpers.tools import warm_start as tool
 from rlvr_helpers.tools.make_tiny import build_tokenizer
 from rlvr_helpers.tools.warm_start import (
@@ -176,15 +176,14 @@ def test_the_same_seed_gives_the_same_run():
     assert one != three and not torch.equal(first, third)
 
 
-def test_every_problem_has_its_turn_in_a_pass(small, monkeypatch):
+def test_every_problem_has_its_turn_in_an_epoch(small):
     problems, seen = load_problems("train", "two_step")[:6], []
-    true_loss = tool.supervised_loss
-    monkeypatch.setattr(
-        tool,
-        "supervised_loss",
-        lambda policy, batch: seen.extend(batch) or true_loss(policy, batch),
-    )
-    assert len(list(warm_start(small, problems, replace(FAST, steps=6)))) == 6
+
+    def watched(policy, batch):
+        seen.extend(batch)
+        return tool.supervised_loss(policy, batch)
+
+    assert len(list(warm_start(small, problems, replace(FAST, steps=6), watched))) == 6
     by_question = [
         sorted(problem.question for problem in part) for part in (problems, seen[:6], seen[6:])
     ]
@@ -306,7 +305,7 @@ def test_the_command_trains_on_train_measures_on_test_and_saves(
     assert not torch.equal(weights(start), weights(warm))
     warm = str(tmp_path / "warm")
     assert problems_for(warm) == "two_step"
-    assert own_settings(warm) == replace(SETTINGS["tiny"], max_tokens=8), (
+    assert own_settings(warm) == replace(RECIPES["tiny"], max_tokens=8), (
         "its own budget; the rest by its size"
     )
 
@@ -316,7 +315,7 @@ def test_a_warm_started_model_keeps_the_settings_of_the_one_it_began_with(folder
     file.write_text(json.dumps(json.loads(file.read_text()) | {"like": "smollm2-135m"}))
     assert command(folder, tmp_path / "warm") == 0
     warm = str(tmp_path / "warm")
-    assert own_settings(warm) == replace(SETTINGS["smollm2-135m"], max_tokens=8)
+    assert own_settings(warm) == replace(RECIPES["smollm2-135m"], max_tokens=8)
 
 
 def test_a_folder_with_a_model_is_left_alone(folder, tmp_path, capsys):

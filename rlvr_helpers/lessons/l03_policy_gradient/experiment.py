@@ -5,7 +5,7 @@ leaves the given vector as it is.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -82,13 +82,18 @@ def set_weights(model: nn.Module, weights: Tensor) -> None:
 
 
 def sample_answers(
-    policy: Policy, prompt: str, gold: str, count: int, seed: int
+    policy: Policy,
+    prompt: str,
+    gold: str,
+    count: int,
+    seed: int,
+    reward: Callable[[str, str], float] = correctness_reward,
 ) -> tuple[Rollout, Tensor]:
     """`count` completions of one prompt and their rewards, [count]. One seed gives all weights the
     same noise."""
     generator = torch.Generator().manual_seed(seed)
     rollout = sample_groups(policy, [prompt], count, max_tokens=64, generator=generator)
-    return rollout, torch.tensor([correctness_reward(text, gold) for text in rollout.texts])
+    return rollout, torch.tensor([reward(text, gold) for text in rollout.texts])
 
 
 def score_rows(policy: Policy, rollout: Rollout, rows: Tensor) -> Tensor:
@@ -103,12 +108,14 @@ def score_rows(policy: Policy, rollout: Rollout, rows: Tensor) -> Tensor:
     return token_logprobs(policy.model, *ids, group_size=len(rows))
 
 
-def surrogate_gradient(policy: Policy, rollout: Rollout, advantages: Tensor) -> Tensor:
+def surrogate_gradient(
+    policy: Policy, rollout: Rollout, advantages: Tensor, rows_at_once: int = ROWS
+) -> Tensor:
     """The direction in which the surrogate says that the expected reward grows: minus its gradient,
     as one vector."""
     parameters = list(policy.model.parameters())
     total = torch.zeros_like(get_weights(policy.model))
-    for rows in torch.arange(len(advantages)).split(ROWS):
+    for rows in torch.arange(len(advantages)).split(rows_at_once):
         loss = surrogate_loss(
             score_rows(policy, rollout, rows), advantages[rows], rollout.mask[rows]
         )
@@ -150,6 +157,7 @@ def counted_slope(
     h: float = 0.01,
     count: int = 1024,
     seed: int = 100,
+    sample: Callable[..., tuple[Rollout, Tensor]] = sample_answers,
 ) -> Estimate:
     """Slope of the pass rate along the direction by counting right answers at the weights h on
     either side (with the same noise). No log-prob and no gradient is used."""
@@ -157,7 +165,7 @@ def counted_slope(
     sides = []
     for sign in (1, -1):
         set_weights(policy.model, start + sign * h * direction)
-        sides.append(sample_answers(policy, prompt, gold, count=count, seed=seed)[1])
+        sides.append(sample(policy, prompt, gold, count=count, seed=seed)[1])
     set_weights(policy.model, start)
     return Estimate.of((sides[0] - sides[1]) / (2 * h))
 
@@ -170,6 +178,7 @@ def line_search(
     steps: Sequence[float],
     count: int = 512,
     seed: int = 200,
+    sample: Callable[..., tuple[Rollout, Tensor]] = sample_answers,
 ) -> Iterator[StepResult]:
     """Counts right answers after steps of several lengths along a direction of length 1, each from
     the same start, to which the model is put back at the end."""
@@ -178,7 +187,7 @@ def line_search(
     try:
         for step in steps:
             set_weights(policy.model, start + step * direction)
-            rewards = sample_answers(policy, prompt, gold, count=count, seed=seed)[1]
+            rewards = sample(policy, prompt, gold, count=count, seed=seed)[1]
             yield StepResult(step, int(rewards.sum()), count)
     finally:
         set_weights(policy.model, start)

@@ -7,13 +7,13 @@ seeds=3):
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from rlvr_helpers.losses import policy_loss
+from rlvr_helpers.losses import PolicyLoss, policy_loss
 from rlvr_helpers.methods import Method
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
@@ -98,12 +98,13 @@ def update_on_incorrect(
     method: Method,
     rollout: Rollout,
     incorrect: Tensor,
+    loss_of: Callable[..., PolicyLoss] = policy_loss,
 ) -> None:
     """One optimizer step that says "these were wrong" and nothing else."""
     advantages = torch.where(incorrect, -1.0, 0.0)
     ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
     logp = token_logprobs(policy.model, *ids, group_size=rollout.group_size)
-    loss = policy_loss(
+    loss = loss_of(
         method, logp, logp.detach(), advantages=advantages, mask=rollout.mask, max_tokens=MAX_TOKENS
     ).loss
     optimizer.zero_grad()
