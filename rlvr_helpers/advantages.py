@@ -10,7 +10,7 @@ def group_advantages(rewards: Tensor, scale: str = "std") -> Tensor:
     """Advantages within each group, [P, G] -> [P, G]: P prompts, G completions of each.
 
     "std":           (R - mean) / (std + 1e-4), with the unbiased std (GRPO, arXiv 2402.03300, sec.
-                     4.1.2; GSPO eq. 6)
+                     4.1.2, and GSPO eq. 6)
     "none":          R - mean (Dr. GRPO, arXiv 2503.20783, sec. 3.2)
     "leave_one_out": R - mean of the other G - 1 (RLOO, arXiv 2402.14740), which is G / (G - 1)
         times "none"
@@ -24,6 +24,7 @@ def group_advantages(rewards: Tensor, scale: str = "std") -> Tensor:
             "rewards must be [prompts, group size] with a group size of at least 2, not"
             f" {list(rewards.shape)}: an advantage compares answers to the same prompt"
         )
+    # Compare each answer with its group.
     rewards = rewards.detach()
     if not rewards.is_floating_point():
         rewards = rewards.float()
@@ -39,6 +40,7 @@ def group_advantages(rewards: Tensor, scale: str = "std") -> Tensor:
         advantages = centred * (size / (size - 1))
     else:
         raise ValueError(f'scale must be "std", "none" or "leave_one_out", not {scale!r}')
+    # A group without a difference teaches nothing, whatever rounding says.
     return advantages.masked_fill(groups_without_signal(rewards)[:, None], 0.0)
 
 

@@ -103,8 +103,9 @@ class Checkpoints:
         write_whole(self.start_file, lambda file: torch.save(reference.state_dict(), file))
 
     def save(self, learner: Learner, records: list[StepRecord]) -> None:
-        """Saves the run after a step. Raises OSError that says what to do. Then the checkpoint
+        """Saves the run after a step. Raises OSError that says what to do. If so, the checkpoint
         before stays as it was."""
+        # Everything that the next step depends on.
         state = {
             "identity": self.identity,
             "model": trained_state(learner.model),

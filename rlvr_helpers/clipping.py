@@ -42,9 +42,9 @@ def clip_binds(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: f
 def range_that_binds(ratios: Tensor, advantages: Tensor, share: float) -> Tensor:
     """The clip range eps, the same above and below, that binds on `share` of the places, [].
 
-    The clip binds where the ratio has gone further than eps the way its advantage pushes it: (q -
-    1) sign(A) > eps. So eps is the 1 - share quantile of these overshoots, and 0 where fewer went
-        the pushed way. Broadcasts as above.
+    The clip binds where the ratio has gone further than eps the way its advantage pushes it:
+    (q - 1) sign(A) > eps. So eps is the 1 - share quantile of these overshoots, and 0 if fewer went
+    the pushed way. Broadcasts as above.
     """
     overshoots = (ratios - 1) * advantages.sign()
     return torch.quantile(overshoots, 1 - share).clamp(min=0)

@@ -57,14 +57,16 @@ def main(arguments: list[str] | None = None) -> int:
         if options.corrections:
             print(presets.describe_corrections(tuple(options.without)))
             return 0
+        # Whatever a user can cause ends in one sentence, not in a traceback.
         comparison = comparison_of(options)
         results = run_with_progress_bar(comparison, tracker_of(options))
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; the same command continues from here", file=sys.stderr)
         return 130
+    # The table, on the screen and in a file.
     text = format_table(table_rows(results)) + "\n\n" + format_differences(results)
     print(text)
     (Path(options.out) / "table.txt").write_text(text + "\n", encoding="utf-8")
@@ -94,6 +96,7 @@ def add_what(add: Callable) -> None:
         help='a method of your own, as "name=GSPO wide,ratio_level=sequence,clip_low=0.2"; what is'
         " left out is as in GRPO",
     )
+    # How many runs, how long, and how they are measured.
     add("--seeds", help="how many seeds, from 0, as 3, or the seeds themselves, as 4,5,6")
     add("--steps", type=int)
     add(
@@ -101,6 +104,7 @@ def add_what(add: Callable) -> None:
         type=int,
         help="held-out problems that are evaluated; default: 200, all of gsm8k, or the preset's",
     )
+    # Ready-made comparisons, and changes to them.
     add("--preset", choices=("original", "fair"), help="see rlvr_helpers/study/presets.py")
     add(
         "--without",
@@ -121,6 +125,7 @@ def add_what(add: Callable) -> None:
 
 def add_how(add: Callable) -> None:
     """The options that say how it is run, and where its results go."""
+    # Where it runs and how, which does not change what is compared.
     add("--out", help="folder for runs, checkpoints and models; also where to continue")
     add(
         "--workers",
@@ -137,6 +142,7 @@ def add_how(add: Callable) -> None:
         choices=tuple(DTYPES),
         help="of matrix products; default: what suits the device",
     )
+    # What is shown besides the table.
     add("--track", choices=tuple(TRACKERS), help="also into this tracker, if it is installed")
     add(
         "--corrections",
@@ -217,6 +223,7 @@ def read_settings(pairs: list[str]) -> dict:
             known = ", ".join(TrainSettings.__dataclass_fields__)
             raise ValueError(f"--set {pair}: there is no setting {name!r}; there are {known}")
         try:
+            # A value is read as Python writes it, and never run.
             changes[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             raise ValueError(f"--set {pair}: {value!r} is no number, True, False or None") from None
@@ -239,6 +246,7 @@ def run_with_progress_bar(
     comparison: Comparison, tracker: Callable | None = None
 ) -> dict[str, list[Run]]:
     """Runs a comparison with a progress bar, and a line in `log.txt` for each step."""
+    # The log stands beside the results.
     out = Path(comparison.out)
     out.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(out / "log.txt", encoding="utf-8")
@@ -253,6 +261,7 @@ def run_with_progress_bar(
             tqdm(total=total, unit="step") as bar,
             finishing_steps(lambda: bar.write(STOPPING)) as interrupted,
         ):
+            # Show each step in the bar, in the log and in the tracker.
             trackers = [] if tracker is None else [tracker]
             for progress in tracked(run_comparison(comparison, results), *trackers):
                 record = progress.record
@@ -261,7 +270,8 @@ def run_with_progress_bar(
                     f"{progress.method.name} seed {progress.seed}: reward {record.reward_mean:.2f}"
                 )
                 log.info("%s seed %d %s", progress.method.name, progress.seed, summary(record))
-                if interrupted():  # the generator's end saves what is not saved yet
+                # The generator's end saves what is not saved yet.
+                if interrupted():
                     raise KeyboardInterrupt
     finally:
         log.removeHandler(handler)

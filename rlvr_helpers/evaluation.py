@@ -15,9 +15,10 @@ from rlvr_helpers.problems import Problem
 from rlvr_helpers.rewards import Score, as_scorer, score_completion
 from rlvr_helpers.sampling import Rollout, sample_groups
 
-Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
-
-
+# Two-sided 95 % quantile of the normal distribution.
+Z_95 = 1.959963984540054
+# Completions of the held-out problem that is read.
+READ_AT_ONCE = 4
 VERDICTS = ("strict", "lenient", "formatted", "lengths", "truncated")
 
 
@@ -25,10 +26,13 @@ VERDICTS = ("strict", "lenient", "formatted", "lengths", "truncated")
 class Evaluation:
     """One verdict for each problem (or for each of k samples of it), in the order of the problems.
 
-    strict: correct, as the scorer says; by default by the answer tag. lenient: the last number
-        counts if the tag is missing. formatted: both blocks in order. lengths: tokens. truncated:
-        cut off by the budget. parts: the numbers that a scorer of your own named. Lists of the same
-        length.
+    strict:    correct, as the scorer says (by default, what the answer tag says)
+    lenient:   correct if the last number counts where the tag is missing
+    formatted: both blocks in order
+    lengths:   tokens
+    truncated: cut off by the budget
+    parts:     the numbers that a scorer of your own named
+    All lists have the same length.
     """
 
     strict: list[bool]
@@ -39,6 +43,7 @@ class Evaluation:
     parts: dict[str, list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # As many verdicts of each kind, and of each part that the scorer named.
         lists = [getattr(self, name) for name in VERDICTS]
         counts = {len(values) for values in [*lists, *self.parts.values()]}
         if len(counts) > 1 or 0 in counts:
@@ -66,7 +71,7 @@ class Evaluation:
         return wilson_interval(sum(self.strict), len(self.strict))
 
     def to_dict(self) -> dict:
-        """Plain lists of 0 and 1 for a JSON file; `Evaluation.from_dict` reads them."""
+        """Plain lists of 0 and 1 for a JSON file. `Evaluation.from_dict` reads them."""
         data = {name: [int(value) for value in getattr(self, name)] for name in VERDICTS}
         return data | ({"parts": asdict(self)["parts"]} if self.parts else {})
 
@@ -93,7 +98,7 @@ def score_rollout(
 def judge(
     rollout: Rollout, problems: list[Problem], scores: list[Score] | None = None
 ) -> Evaluation:
-    """The verdicts on a rollout. scores: from `score_rollout`; None: those of the reader of
+    """The verdicts on a rollout. scores: from `score_rollout`. None: those of the reader of
     numbers."""
     scores = score_rollout(as_scorer(), rollout, problems) if scores is None else scores
     return Evaluation(
@@ -133,12 +138,13 @@ def evaluate(
 
     batch_size: answers that are made at once. None: 256 on a CPU; on a GPU all of them, or half of
         that, and so on, until they fit its memory.
-    scorer: what is correct (`rewards.as_scorer`); None: the number in the answer tag.
+    scorer: what is correct (`rewards.as_scorer`). None: the number in the answer tag.
     """
     if not problems:
         raise ValueError("there are no problems to evaluate on: give at least one")
     if samples < 1:
         raise ValueError(f"samples must be at least 1 a problem, not {samples}")
+    # A GPU's memory decides how many answers are made at once.
     if batch_size is None and policy.device.type == "cuda":
         answer = partial(evaluate, scorer=scorer)
         return evaluate_at_once(
@@ -181,6 +187,7 @@ def evaluate_at_once(
 ) -> Evaluation:
     """`evaluate` in the largest batches that fit the memory: all answers at once, else half of
     them, and so on. Each try draws the same noise."""
+    # Remember the noise, for the case that a try has to be repeated.
     drawn = generator.get_state() if generator else None
     size = len(problems) * samples
     while True:
@@ -194,15 +201,13 @@ def evaluate_at_once(
                 generator=generator,
                 batch_size=size,
             )
+        # Too large: take half of it, with the same noise.
         except torch.OutOfMemoryError:
             if size <= samples:
                 raise
             size = max(samples, size // 2)
             if generator:
                 generator.set_state(drawn)
-
-
-READ_AT_ONCE = 4  # completions of the held-out problem that is read
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,7 @@ def read_completions(
         temperature=temperature,
         generator=generator,
     )
+    # What the scorer says of each.
     scores = score_rollout(as_scorer(scorer=scorer), rollout, [problem])
     return Reading(
         problem.question,
@@ -258,6 +264,7 @@ def wilson_interval(correct: int, total: int, z: float = Z_95) -> tuple[float, f
         )
     share = correct / total
     scale = 1 + z**2 / total
+    # The centre is drawn towards 1/2, and more so for few problems.
     centre = (share + z**2 / (2 * total)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
     return max(0.0, centre - half), min(1.0, centre + half)
@@ -300,28 +307,34 @@ class Paired:
 
 
 def mcnemar(first: list[bool], second: list[bool]) -> Paired:
-    """Exact McNemar test on paired verdicts (Q. McNemar 1947): a statement about these two
-    checkpoints on these problems, not about two methods. Raises ValueError where the lists differ
-    in length."""
+    """Exact McNemar test on paired verdicts (Q. McNemar 1947). It is a statement about these two
+    checkpoints on these problems, not about two methods. Raises ValueError if the lists differ in
+    length."""
     if len(first) != len(second):
         raise ValueError(
             f"paired verdicts must be on the same problems, not {len(first)} and {len(second)} of"
             " them"
         )
+    # Only the problems on which the two differ say anything.
     only_first = sum(a and not b for a, b in zip(first, second, strict=True))
     only_second = sum(b and not a for a, b in zip(first, second, strict=True))
     n = only_first + only_second
     least = min(only_first, only_second)
+    # By chance each of them would fall to either side with probability 1/2.
     tail = sum(math.comb(n, i) for i in range(least + 1)) / 2**n
     return Paired(only_first, only_second, min(1.0, 2 * tail))
 
 
 def gain_interval(before: list[bool], after: list[bool], z: float = Z_95) -> tuple[float, float]:
-    """95 % interval of the gain in share, after less before, on the same problems: the paired Wald
-    interval with half a problem added to each of the four cells, which keeps it honest for few
-    changes (A. Agresti and Y. Min 2005). Raises ValueError where the lists differ in length."""
+    """95 % interval of the gain in share, after less before, on the same problems.
+
+    It is the paired Wald interval with half a problem added to each of the four cells, which keeps
+    it honest for few changes (A. Agresti and Y. Min 2005). Raises ValueError if the lists differ in
+    length.
+    """
     pairs = mcnemar(before, after)
     n = len(before) + 2
+    # Half a problem more in each cell, so n grows by two.
     lost = pairs.only_first + 0.5
     gained = pairs.only_second + 0.5
     gain = (gained - lost) / n
@@ -330,43 +343,18 @@ def gain_interval(before: list[bool], after: list[bool], z: float = Z_95) -> tup
 
 
 # Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom.
-T_95 = (
-    12.706,
-    4.303,
-    3.182,
-    2.776,
-    2.571,
-    2.447,
-    2.365,
-    2.306,
-    2.262,
-    2.228,
-    2.201,
-    2.179,
-    2.160,
-    2.145,
-    2.131,
-    2.120,
-    2.110,
-    2.101,
-    2.093,
-    2.086,
-    2.080,
-    2.074,
-    2.069,
-    2.064,
-    2.060,
-    2.056,
-    2.052,
-    2.048,
-    2.045,
-    2.042,
-)
+T_95 = [
+    float(quantile)
+    for quantile in """
+    12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262 2.228 2.201 2.179 2.160 2.145 2.131
+    2.120 2.110 2.101 2.093 2.086 2.080 2.074 2.069 2.064 2.060 2.056 2.052 2.048 2.045 2.042
+    """.split()
+]
 
 
 def t_interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean and 95 % t-interval of a few values, for example of one difference for each seed; NaN
-    bounds for one value."""
+    """Mean and 95 % t-interval of a few values, for example of one difference per seed. One value
+    has NaN bounds."""
     n = len(values)
     if n == 0:
         raise ValueError("there are no values to average: give at least one")
@@ -374,5 +362,6 @@ def t_interval(values: list[float]) -> tuple[float, float, float]:
     if n == 1:
         return mean, math.nan, math.nan
     sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
+    # With few seeds the t-quantile is far wider than the normal one.
     half = (T_95[n - 2] if n <= len(T_95) + 1 else Z_95) * sd / math.sqrt(n)
     return mean, mean - half, mean + half

@@ -24,8 +24,8 @@ def score_function_gradient(logits: Tensor, actions: Tensor, advantages: Tensor)
     """Estimate of that gradient from n sampled arms: mean over i of A[i] * d log p[actions[i]] / d
     logits, [K].
 
-    actions [n]: the arm of each sample; advantages [n]. For a softmax the score d log p_a / d
-    logit_k is 1 - p_k where k = a, else -p_k. This is REINFORCE (R. J. Williams, Machine Learning
+    actions [n]: the arm of each sample. advantages: [n]. For a softmax the score d log p_a /
+    d logit_k is 1 - p_k where k = a, else -p_k. This is REINFORCE (R. J. Williams, Machine Learning
     8, 1992).
     """
     scores = torch.nn.functional.one_hot(actions, len(logits)) - logits.detach().softmax(dim=0)
@@ -33,13 +33,13 @@ def score_function_gradient(logits: Tensor, actions: Tensor, advantages: Tensor)
 
 
 def surrogate_loss(logp: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-    """-mean over rows of A[i] * log-prob of completion i, []; its gradient is minus the policy
+    """-mean over rows of A[i] * log-prob of completion i, []. Its gradient is minus the policy
     gradient's estimate.
 
     logp [B, T]: log-probs of the sampled tokens in nats, whose sum over a row's tokens is the
     completion's log-prob. advantages [B] are constants for the gradient. What stands where the mask
     [B, T] is 0 has no effect. As a number the loss means little: minimise it for its gradient
-    (Williams 1992; as a loss: J. Schulman et al., 1707.06347, eq. 2).
+    (Williams 1992, and as a loss J. Schulman et al., arXiv 1707.06347, eq. 2).
     """
     if logp.shape != mask.shape or advantages.shape != mask.shape[:1]:
         raise ValueError(

@@ -12,9 +12,14 @@ from rlvr_helpers.ratios import sequence_ratios, token_ratios
 
 
 class PolicyLoss(NamedTuple):
-    """loss [] to be minimised; ratios [B, T] or [B]; clip_fraction [] of tokens or sequences (the
-    method's `clip_unit`) on which the clip binds, None for an objective without a clip share; kl []
-    to the reference, aggregated as the loss is, None without a reference."""
+    """What a batch gives to be minimised, and what is recorded of it.
+
+    loss:          [], to be minimised
+    ratios:        [B, T] or [B]
+    clip_fraction: [], the share of tokens or sequences (the method's `clip_unit`) on which the clip
+                   binds. None for an objective without a clip share
+    kl:            [] to the reference, aggregated as the loss is. None without a reference
+    """
 
     loss: Tensor
     ratios: Tensor
@@ -30,7 +35,7 @@ def aggregate(
     total_rows: int | None = None,
     total_tokens: int | None = None,
 ) -> Tensor:
-    """One number from per-token values [B, T]; only places where the mask [B, T] is 1 count.
+    """One number from per-token values [B, T]. Only places where the mask [B, T] is 1 count.
 
     "sequence_mean": mean over rows of each row's mean (GRPO, arXiv 2402.03300, eq. 3)
     "constant":      sum / (rows * max_tokens), max_tokens being the budget, not the padded width
@@ -38,8 +43,8 @@ def aggregate(
     "token_mean":    sum / number of tokens (DAPO, arXiv 2503.14476, eq. 8)
 
     A micro-batch gives the rows and tokens of its whole optimizer batch as `total_rows` and
-    `total_tokens`: then the micro-batches add up to the batch. Rows without tokens add 0 and count
-        as rows.
+    `total_tokens`. Then the micro-batches add up to the batch. Rows without tokens add 0 and count
+    as rows.
     """
     if per_token.shape != mask.shape or mask.dim() != 2:
         raise ValueError(
@@ -48,9 +53,11 @@ def aggregate(
         )
     if max_tokens < 1:
         raise ValueError(f"max_tokens must be the generation budget, at least 1, not {max_tokens}")
+    # What is masked has no effect, not even NaN.
     keep = mask.bool()
     values = torch.where(keep, per_token, 0.0)
     rows = len(mask) if total_rows is None else total_rows
+    # Three ways to weigh tokens against each other.
     if how == "sequence_mean":
         return (values.sum(dim=1) / keep.sum(dim=1).clamp(min=1)).sum() / max(rows, 1)
     if how == "constant":
@@ -68,11 +75,10 @@ def aggregate(
 
 
 def kl_estimate(logp: Tensor, logp_ref: Tensor, kind: str = "k3") -> Tensor:
-    """Estimate of KL(policy || reference) in nats at each sampled token, from x = logp_ref - logp;
-    same shape.
+    """Estimate of KL(policy || reference) in nats at each sampled token, from x = logp_ref - logp.
 
-    "k1": -x     "k2": x^2 / 2     "k3": e^x - x - 1   (J. Schulman, "Approximating KL divergence";
-        GRPO eq. 4 is k3)
+    "k1": -x     "k2": x^2 / 2     "k3": e^x - x - 1
+    (J. Schulman, "Approximating KL divergence". GRPO eq. 4 is k3.) Same shape.
     """
     x = logp_ref.detach() - logp
     if kind == "k1":
@@ -98,10 +104,12 @@ def policy_loss(
 ) -> PolicyLoss:
     """The loss of GRPO, Dr. GRPO, GSPO and relatives, differentiable in logp_new.
 
-    logp_new, logp_old, logp_ref, mask: [B, T]; advantages: [B]. `total_rows`, `total_tokens`: see
-    `aggregate`. objective(ratios, advantages, clip_low, clip_high): what is maximised, in the place
-    of the method's. Raises ValueError on shapes that do not fit, and on a KL coefficient without
-    logp_ref.
+    logp_new, logp_old, logp_ref, mask: [B, T]
+    advantages:               [B]
+    total_rows, total_tokens: see `aggregate`
+    objective(ratios, advantages, clip_low, clip_high): what is maximised, in the place of the
+                              method's
+    Raises ValueError on shapes that do not fit, and on a KL coefficient without logp_ref.
     """
     check_shapes(method, advantages, mask, logp_ref)
     # Ratios and advantages, for each token or for each sequence.
@@ -119,7 +127,7 @@ def policy_loss(
     per_token = -values if values.dim() == 2 else -values[:, None].expand(mask.shape)
     sizes = (method.aggregation, max_tokens, total_rows, total_tokens)
     loss = aggregate(per_token, mask, *sizes)
-    # The KL term, and the share that is clipped.
+    # The KL term.
     kl = None
     if logp_ref is not None:
         x = (torch.where(mask.bool(), logp, 0.0) for logp in (logp_new, logp_ref))
@@ -129,11 +137,17 @@ def policy_loss(
     share = None
     if clips is not None:
         counted = mask.bool() if of_tokens else mask.bool().any(dim=1)
-        given = total_tokens if of_tokens else total_rows
-        total = given if given is not None else mask.bool().sum() if of_tokens else len(mask)
         binds = clips(ratios.detach(), advantages, mask) & counted
-        share = binds.sum() / torch.as_tensor(total, device=mask.device).clamp(min=1)
+        share = share_of(binds, counted, total_tokens if of_tokens else total_rows)
     return PolicyLoss(loss, ratios, share, kl=kl)
+
+
+def share_of(binds: Tensor, counted: Tensor, total: int | None) -> Tensor:
+    """The share, [], of tokens [B, T] or of sequences [B] on which the clip binds. total: of how
+    many, in the whole batch. None: of these tokens, or of these rows, empty ones included."""
+    if total is None:
+        total = counted.sum() if counted.dim() == 2 else len(counted)
+    return binds.sum() / torch.as_tensor(total, device=counted.device).clamp(min=1)
 
 
 def check_shapes(method: Method, advantages: Tensor, mask: Tensor, logp_ref: Tensor | None) -> None:

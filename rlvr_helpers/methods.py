@@ -3,7 +3,7 @@ become one number.
 
     from rlvr_helpers.methods import GRPO, DR_GRPO, GSPO
 
-The trainer knows no method by name; it reads these choices.
+The trainer knows no method by name. It reads these choices.
 """
 
 from collections.abc import Callable
@@ -29,13 +29,13 @@ class Method:
     ratio_level:     a ratio for each token, or one for each sequence (`ratios`)
     clip_low/high:   the ratio may fall to 1 - clip_low and rise to 1 + clip_high (`clipping`)
     aggregation:     see `losses.aggregate`
-    kl_coef:         weight of the KL to the start model in the loss; 0 needs no reference log-probs
+    kl_coef:         weight of the KL to the start model in the loss. 0 needs no reference log-probs
     objective:       one of your own in the place of the clipped one: a function of ratios,
                      advantages and mask that gives what is maximised on each token (or sequence, at
                      that level). A function, or its name as "module:function". The clip range has
                      no effect then
     clip_share:      of such an objective: a function of the same three that is True where it stops
-                     the gradient; None: no clip share is recorded
+                     the gradient. None: no clip share is recorded
     """
 
     name: str
@@ -50,6 +50,7 @@ class Method:
     clip_share: Callable[..., Tensor] | str | None = None
 
     def __post_init__(self) -> None:
+        # Choices that exist, and numbers that make sense.
         for field, allowed in (
             ("advantage_scale", ADVANTAGE_SCALES),
             ("ratio_level", RATIO_LEVELS),
@@ -65,6 +66,7 @@ class Method:
                 f"clip_low, clip_high and kl_coef must be 0 or more, not {self.clip_low},"
                 f" {self.clip_high}, {self.kl_coef}"
             )
+        # An objective of your own, and its clip share.
         if self.clip_share is not None and self.objective is None:
             raise ValueError("clip_share belongs to an objective of your own: give that too")
         for own in (self.objective, self.clip_share):
@@ -87,7 +89,7 @@ class Method:
         return as_function(self.objective, "objective"), share
 
     def to_dict(self) -> dict:
-        """Plain numbers and texts; a function by its name. `Method(**data)` reads them."""
+        """Plain numbers and texts, a function by its name. `Method(**data)` reads them."""
         data = {own.name: getattr(self, own.name) for own in fields(self)}
         for name in ("objective", "clip_share"):
             if data[name] is None:
@@ -103,14 +105,14 @@ class Method:
 
 
 # GSPO's range was found by the pilot of `compare.calibrate_clip_range` on `tiny`, whose completions
-# have some 30 tokens, at a learning rate of 4e-5 (0.017/0.023; at 5e-5 it gives 0.029/0.039); the
-# paper's (below) is for far longer completions.
+# have some 30 tokens, at a learning rate of 4e-5. There it gives 0.017/0.023, at 5e-5 0.029/0.039.
+# The paper's (below) is for far longer completions.
 GRPO = Method("GRPO", "std", "token", clip_low=0.2, clip_high=0.2, aggregation="sequence_mean")
 DR_GRPO = Method("Dr. GRPO", "none", "token", clip_low=0.2, clip_high=0.2, aggregation="constant")
 GSPO = Method("GSPO", "std", "sequence", clip_low=0.02, clip_high=0.03, aggregation="sequence_mean")
 
 # Relatives that the same four choices give. RLOO (arXiv 2402.14740) proper has no clip and one
-# update a rollout; at ratio 1 this is its gradient divided by the token budget. DAPO (arXiv
+# update per rollout. At ratio 1 this is its gradient divided by the token budget. DAPO (arXiv
 # 2503.14476): its loss, without its sampling.
 RLOO = Method("RLOO", "leave_one_out", "token", clip_low=0.2, clip_high=0.2, aggregation="constant")
 DAPO = Method("DAPO loss", "std", "token", clip_low=0.2, clip_high=0.28, aggregation="token_mean")
@@ -120,15 +122,15 @@ METHODS = {"grpo": GRPO, "dr_grpo": DR_GRPO, "gspo": GSPO, "rloo": RLOO, "dapo":
 # What the papers themselves use, and why.
 PAPER_SETTINGS = {
     # 2402.03300, sec. 4.2: a KL term, since a learned reward model can be led astray. It made one
-    # update a rollout.
+    # update per rollout.
     "grpo": replace(GRPO, kl_coef=0.04),
     # 2503.20783, sec. 3.2: no division by std or length, each of which weights questions or answers
-    # unevenly; no KL term, since a rule checks the answers.
+    # unevenly. No KL term, since a rule checks the answers.
     "dr_grpo": DR_GRPO,
     # 2507.18071, sec. 5.1: the ratio of a long completion, a geometric mean over its tokens, hardly
-    # leaves 1, so the range is small; four mini-batches a rollout, a mixture of experts of 30 B.
+    # leaves 1, so the range is small. Four mini-batches per rollout, a mixture of experts of 30 B.
     "gspo": replace(GSPO, clip_low=3e-4, clip_high=4e-4),
-    # 2503.14476, sec. 3.1: a higher upper bound, so that unlikely tokens may grow; a mean over
+    # 2503.14476, sec. 3.1: a higher upper bound, so that unlikely tokens can grow. A mean over
     # tokens, so that long completions count for what they are.
     "dapo": DAPO,
 }
@@ -148,6 +150,7 @@ def method_from_text(text: str) -> Method:
     """
     known = [own.name for own in fields(Method)]
     changes = {}
+    # Read each choice once, as text.
     for pair in filter(str.strip, text.split(",")):
         key, equals, value = (part.strip() for part in pair.partition("="))
         if key not in known or not equals or not value or key in changes:
@@ -158,6 +161,7 @@ def method_from_text(text: str) -> Method:
         changes[key] = value
     if "name" not in changes:
         raise ValueError(f"--method {text!r}: give it a name, as name=GSPO wide")
+    # Those that are numbers become numbers.
     for key in NUMBERS & changes.keys():
         try:
             changes[key] = float(changes[key])

@@ -1,7 +1,6 @@
 """A rollout, cut into the rows of each optimizer step, and that step: scored in micro-batches, then
 one update."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from rlvr_helpers.engine.large import (
     LossScaler,
     autocast,
     enable_gradient_checkpointing,
-    lora_layers,
     make_optimizer,
+    make_reference,
     training_mode,
     without_lora,
 )
@@ -32,8 +31,8 @@ from rlvr_helpers.train_settings import TrainSettings
 
 @dataclass
 class MicroBatch:
-    """Rows that go through the model at once, cut to their own width, with what the loss needs.
-    `group_size` is above 1 where the rows are whole groups, whose prompts are then read once."""
+    """Rows that go through the model at once, cut to their own width, with what the loss needs. If
+    `group_size` is above 1, the rows are whole groups, and each prompt is read once."""
 
     prompt_ids: Tensor
     prompt_mask: Tensor
@@ -42,8 +41,11 @@ class MicroBatch:
     advantages: Tensor
     group_size: int
     temperature: float
-    logp_sampler: Tensor  # as decoding saw them: a diagnostic only
-    compute_dtype: torch.dtype = torch.float32  # of matrix multiplications, as in sampling
+    # As decoding saw them. Only a diagnostic.
+    logp_sampler: Tensor
+    # Of matrix multiplications, as in sampling.
+    compute_dtype: torch.dtype = torch.float32
+    # Filled in by `score_before_updates` or the first `update`.
     logp_old: Tensor | None = None
     logp_ref: Tensor | None = None
     entropy: Tensor | None = None
@@ -59,7 +61,7 @@ class MicroBatch:
         """Log-probs and entropies of the completion tokens under a model, [B, T] each."""
         ids = self.prompt_ids, self.prompt_mask, self.completion_ids, self.mask
         with autocast(self.mask.device, self.compute_dtype):
-            # the first update of a rollout has not been scored before: it gives the entropy too
+            # The first update of a rollout has not been scored before. It gives the entropy too.
             more = (True,) if torch.is_grad_enabled() and self.entropy is None else ()
             return score(model, *ids, self.temperature, self.group_size, *more)
 
@@ -68,7 +70,7 @@ class MicroBatch:
 class Learner:
     """What is trained, and by what. What travels together through a run.
 
-    reference: the start model, to measure the KL to; None where nobody asks for it.
+    reference: the start model, to measure the KL to. None if nobody asks for it.
     score, loss: as `sampling.score_tokens` and `losses.policy_loss`, or what stands in for them
         (`training.Stages`).
     """
@@ -92,13 +94,13 @@ def make_learner(
 ) -> Learner:
     """The policy's model with a fresh optimizer and, if the KL is asked for, a copy of it as
     reference."""
-    # no dropout: log-probs of one text must not differ from call to call
+    # No dropout: log-probs of one text must not differ from call to call.
     model = policy.model.eval()
     if settings.gradient_checkpointing:
         enable_gradient_checkpointing(model)
     optimizer = make_optimizer(model, settings)
     scaler = LossScaler(policy.device, policy.compute_dtype)
-    # AdamW counts every update, also one in which no group has a signal
+    # AdamW counts every update, also one in which no group has a signal.
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     watched = settings.track_kl or method.kl_coef > 0
@@ -113,24 +115,6 @@ def make_learner(
         score=score,
         loss=loss,
     )
-
-
-def make_reference(model: nn.Module, compute_dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The start model, to measure the KL to: a frozen copy, or with LoRA the model itself, which
-    holds it.
-
-    If matrix products are made in 16 bits, its matrices are kept in these: half the memory and the
-    same products, bit for bit. A matrix that is the embedding too stays as it is.
-    """
-    if lora_layers(model):
-        return model
-    reference = copy.deepcopy(model).requires_grad_(False)
-    if compute_dtype.itemsize == 2:
-        embedding = reference.get_input_embeddings().weight
-        for module in reference.modules():
-            if isinstance(module, nn.Linear) and module.weight is not embedding:
-                module.to(compute_dtype)
-    return reference
 
 
 @dataclass
@@ -155,21 +139,24 @@ def make_minibatches(
     """Splits a rollout into mini-batches of whole groups (together, so that their prompts are read
     once).
 
-    Groups without signal are left out of the computation where the method has no KL term: their
-    gradient is exactly 0. They still count in every denominator. advantages_of, without_signal: see
-    `training.Stages`.
+    Groups without signal are left out of the computation if the method has no KL term, since their
+    gradient is exactly 0. They still count in every denominator.
+    advantages_of, without_signal: see `training.Stages`.
     """
+    # An advantage for each row, and the groups that teach something.
     advantages = advantages_of(rewards, method.advantage_scale)
     has_signal = (
         ~without_signal(rewards)
         if method.kl_coef == 0
         else torch.ones(len(rewards), dtype=torch.bool)
     )
+    # The order of the groups is the step's own, so that a resumed run has it again.
     generator = torch.Generator().manual_seed(settings.noise_seed(step))
     order = torch.randperm(len(rewards), generator=generator)
     size = rollout.group_size
     lengths = rollout.lengths
     minibatches = []
+    # Cut the groups into mini-batches, and each into micro-batches.
     for groups in order.tensor_split(settings.minibatches):
         all_rows = (groups[:, None] * size + torch.arange(size)).flatten()
         groups = groups[has_signal.cpu()[groups]]
@@ -198,19 +185,22 @@ def split_rows(rows: Tensor, rollout: Rollout, settings: TrainSettings) -> list[
     if settings.micro_batch_tokens is None:
         per_micro = settings.micro_batch_rows or len(rows)
         return [(part, size if per_micro % size == 0 else 1) for part in rows.split(per_micro)]
+    # By tokens: a part is as many whole groups as fit the budget.
     budget = settings.micro_batch_tokens
     lengths = rollout.lengths.tolist()
     prompts = rollout.prompt_mask.sum(dim=1).tolist()
     parts = []
-    # whole groups that fit together, and the places of the longest: the others are padded to it
+    # Whole groups that fit together, and the places of the longest: the others are padded to it.
     waiting = []
     widest = 0
     for group in rows.view(-1, size).tolist():
         positions = prompts[group[0]] + sum(lengths[row] for row in group)
+        # It does not fit with those that wait: they go first.
         if waiting and max(widest, positions) * (len(waiting) + 1) > budget:
             parts.append((torch.tensor(waiting).flatten(), size))
             waiting = []
             widest = 0
+        # Too large by itself: cut it. Else it waits for others.
         if positions > budget:
             parts += [
                 (torch.tensor(part), len(part))
@@ -225,8 +215,8 @@ def split_rows(rows: Tensor, rollout: Rollout, settings: TrainSettings) -> list[
 def split_group(
     group: list[int], prompts: list[int], lengths: list[int], budget: int
 ) -> list[list[int]]:
-    """The rows of a group in parts that hold at most `budget` tokens, the prompt once each; at
-    least one row a part."""
+    """The rows of a group in parts of at most `budget` tokens, the prompt once in each. A part has
+    at least one row."""
     parts = [[]]
     positions = prompts[group[0]]
     for row in group:
@@ -262,13 +252,14 @@ def cut_rows(
 def score_before_updates(
     learner: Learner, minibatches: list[MiniBatch], first: bool = True
 ) -> None:
-    """Log-probs under the model that sampled, in the very micro-batches that are trained on: the
-    same dtype, padding and shape, so that the ratio before the first update is exactly 1 on a CPU.
-    And under the reference: everywhere where the loss needs them, else in the first mini-batch with
-    rows, which is enough to watch the KL.
+    """Log-probs under the model that sampled, in the very micro-batches that are trained on. They
+    have the same dtype, padding and shape, so the ratio before the first update is exactly 1 on a
+    CPU.
 
-    first: the first mini-batch too, whose `update` otherwise takes its own log-probs for the old
-        ones: the same, bit for bit.
+    And under the reference: everywhere if the loss needs them, else in the first mini-batch with
+    rows, which is enough to watch the KL.
+    first: the first mini-batch too. Otherwise its `update` takes its own log-probs for the old
+        ones, which are the same, bit for bit.
     """
     watched = next((minibatch for minibatch in minibatches if minibatch.micro), None)
     for minibatch in minibatches:
@@ -292,7 +283,8 @@ class Update:
     clip_low: float | None = 0.0
     clip_high: float | None = 0.0
     grad_norm: float = 0.0
-    skipped: bool = False  # by float16's loss scaling
+    # By float16's loss scaling.
+    skipped: bool = False
     token_log_ratios: list[Tensor] = field(default_factory=list)
     sequence_log_ratios: list[Tensor] = field(default_factory=list)
 
@@ -300,7 +292,7 @@ class Update:
 def update(learner: Learner, minibatch: MiniBatch, clock: Clock, position: str) -> Update:
     """One optimizer step. The micro-batches' gradients add up to that of the whole mini-batch.
 
-    position: where in the run, for errors. Raises FloatingPointError where a loss, a gradient or a
+    position: where in the run, for errors. Raises FloatingPointError if a loss, a gradient or a
         log-ratio is not finite.
     """
     model = learner.model
@@ -310,7 +302,8 @@ def update(learner: Learner, minibatch: MiniBatch, clock: Clock, position: str) 
     for micro in minibatch.micro:
         with clock.time("forward"), training_mode(model, learner.settings.gradient_checkpointing):
             logp_new, entropy = micro.score(model, learner.score)
-            if micro.logp_old is None:  # nothing has moved since sampling
+            # In the first update nothing has moved since sampling.
+            if micro.logp_old is None:
                 micro.logp_old = logp_new.detach()
             if micro.entropy is None:
                 micro.entropy = entropy
@@ -320,6 +313,7 @@ def update(learner: Learner, minibatch: MiniBatch, clock: Clock, position: str) 
         observe(
             result, out, logp_new.detach(), micro=micro, minibatch=minibatch, method=learner.method
         )
+    # No step on ratios that are not finite.
     if not all(
         ratios.isfinite().all() for ratios in result.token_log_ratios + result.sequence_log_ratios
     ):
@@ -348,13 +342,15 @@ def loss_of(
 
 
 def step_if_finite(learner: Learner, scaler: LossScaler, result: Update, position: str) -> None:
-    """Clips the gradient norm and takes the step. Raises BadUpdate where loss or gradient are not
+    """Clips the gradient norm and takes the step. Raises BadUpdate if loss or gradient are not
     finite."""
+    # Clip the norm of the gradient, back in its own scale.
     scaler.unscale(learner.optimizer)
     parameters = learner.model.parameters()
     result.grad_norm = float(
         torch.nn.utils.clip_grad_norm_(parameters, learner.settings.max_grad_norm)
     )
+    # In float16 the scaling can ask to skip a step. Nothing else excuses what is not finite.
     result.skipped = math.isfinite(result.loss) and scaler.may_skip(result.grad_norm)
     if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm) or result.skipped):
         learner.optimizer.zero_grad()

@@ -66,17 +66,20 @@ def generate_word_problem(rng: random.Random) -> WordProblem:
     In 30 % of the problems one sentence is about somebody else and changes nothing (the
     distractor).
     """
+    # Who has what, and how much of it.
     pronoun, other = rng.choice([("He", "She"), ("She", "He")])
     name = rng.choice(PEOPLE[pronoun])
     thing = rng.choice(THINGS)
     start = total = rng.randint(4, 40)
     sentences = [f"{name} has {total} {thing}."]
     steps = []
+    # The steps, each as a sentence.
     for _ in range(rng.choice([2, 3, 3, 4, 4, 5])):
         step = _random_step(rng, total, steps)
         total += {"gain": 1, "lose": -1, "bags": step.bags}[step.kind] * step.number
         sentences.append(_sentence(rng, pronoun, step))
         steps.append(step)
+    # Somebody else's things, which change nothing.
     if rng.random() < 0.3:
         place = rng.randint(0, len(steps) - 1)
         steps.insert(place, Step("distractor", rng.randint(2, 15)))
@@ -88,8 +91,9 @@ def generate_word_problem(rng: random.Random) -> WordProblem:
 
 
 def _random_step(rng: random.Random, total: int, before: list[Step]) -> Step:
-    """A step that keeps the total within 0 to 99; at most two steps of a problem are bags."""
+    """A step that keeps the total within 0 to 99. At most two steps of a problem are bags."""
     while True:
+        # Propose a step, and draw again if the total would leave 0 to 99.
         kind = rng.choice(["gain", "lose", "bags"])
         step = Step(
             kind,
@@ -115,7 +119,7 @@ def _sentence(rng: random.Random, pronoun: str, step: Step) -> str:
 
 @dataclass(frozen=True)
 class Equation:
-    """One line of a worked solution, for example "6 x 3 = 18"; `sign` is "+", "-" or "x"."""
+    """One line of a worked solution, for example "6 x 3 = 18". `sign` is "+", "-" or "x"."""
 
     left: int
     sign: str
@@ -135,7 +139,7 @@ class Equation:
 
 @dataclass(frozen=True)
 class WorkedProblem(Problem):
-    """A generated problem with the equations that solve it, in order; the last one gives the
+    """A generated problem with the equations that solve it, in order. The last one gives the
     answer."""
 
     equations: tuple[Equation, ...]
@@ -153,8 +157,10 @@ def generate_arithmetic(rng: random.Random, largest: int = 99) -> WorkedProblem:
 
 def generate_two_step(rng: random.Random) -> WorkedProblem:
     """A word problem of two steps with small numbers and an answer from 0 to 99."""
+    # A pattern of two steps, and numbers that fit it.
     first, second, text = rng.choice(TWO_STEP)
     numbers, equations = _two_step_numbers(rng, first, second)
+    # The words around them.
     he = rng.choice(["He", "She"])
     name = rng.choice(PEOPLE[he])
     thing = rng.choice(THINGS)
@@ -182,11 +188,13 @@ def _two_step_numbers(
     0 or above 99."""
     while True:
         numbers = {letter: rng.randint(2, 20) for letter in "abc"}
+        # A factor is small, 2 to 6.
         numbers |= {
             letter: 2 + numbers[letter] % 5 for letter in "abc" if _is_factor(letter, first, second)
         }
         one = _equation(first, numbers)
-        if second == "c - r":  # else there would seldom be anything left
+        # Else there would seldom be anything left.
+        if second == "c - r":
             numbers["c"] += one.result
         two = _equation(second, numbers | {"r": one.result})
         if one.result >= 0 and 0 <= two.result <= 99:
@@ -209,12 +217,13 @@ def load_problems(split: str, source: str | Path = "tiny", numbers: bool = True)
     """The problems of a split, always in the same order.
 
     split:   "train" or "test" (held out: no test problem is in train).
-    source:  "tiny"; "arithmetic", or only its additions, "addition"; "two_step"; "gsm8k"; or a
-             folder that holds train.jsonl and test.jsonl, one {"question": ..., "answer": ...} per
-             line, or the same as .csv or .parquet. Further columns stay with the problem. GSM8K's
-             own "... #### 72" answers are understood. "reasoning_gym:chain_sum" asks the generator
-             of that name in the package reasoning-gym, if it is installed. Rows whose answer is not
-             one number, as `parse_number` reads it, are left out there.
+    source:  "tiny", "arithmetic", "addition" (only the additions of "arithmetic"), "two_step" or
+             "gsm8k". Or a folder that holds train.jsonl and test.jsonl, one
+             {"question": ..., "answer": ...} per line, or the same as .csv or .parquet. Further
+             columns stay with the problem. GSM8K's own "... #### 72" answers are understood.
+             "reasoning_gym:chain_sum" asks the generator of that name in the package
+             reasoning-gym, if it is installed. Rows whose answer is not one number, as
+             `parse_number` reads it, are left out there.
     numbers: every answer must be one number, and is kept in canonical form ("1080" for
              "#### 1,080"). False, for a scorer of your own: answers stay as they are, and
              may be missing.
@@ -224,6 +233,7 @@ def load_problems(split: str, source: str | Path = "tiny", numbers: bool = True)
     source = str(source)
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", not {split!r}')
+    # The sources that are known by name.
     made = {
         "tiny": lambda: read_jsonl(DATA / "problems" / f"{split}.jsonl"),
         "arithmetic": lambda: _arithmetic_split(split),
@@ -233,6 +243,7 @@ def load_problems(split: str, source: str | Path = "tiny", numbers: bool = True)
     }
     if source in made:
         return made[source]()
+    # Those that are not: a generator of another package, or a folder.
     if source.startswith(REASONING_GYM):
         return _reasoning_gym_split(split, source.removeprefix(REASONING_GYM), numbers)
     if Path(source).is_dir():
@@ -265,6 +276,7 @@ def _problem(row: dict, numbers: bool = True) -> Problem:
 
 def _number(answer: str) -> str:
     number = parse_number(gold_answer(_text(answer)))
+    # GSM8K's answers can hold more than one "####". They must agree.
     finals = [part.partition("\n")[0] for part in answer.split("####")[1:]]
     if number is None or any(parse_number(final) not in (None, number) for final in finals):
         raise ValueError(
@@ -290,14 +302,14 @@ def _text(value: object) -> str:
 
 
 def gold_answer(answer: str) -> str:
-    """The final number of a GSM8K worked answer ("... #### 1,080" gives "1080"); other answers are
+    """The final number of a GSM8K worked answer ("... #### 1,080" gives "1080"). Other answers are
     left as they are."""
     _, mark, final = answer.rpartition("####")
     return parse_number(final) or final.strip() if mark else answer
 
 
 def _arithmetic_split(split: str) -> list[Problem]:
-    """2,000 train or 500 test sums from fixed seeds; questions of the test split never stand in
+    """2,000 train or 500 test sums from a fixed seed. No question of the test split stands in
     train."""
     rng = random.Random(20_01)
     unique = {
@@ -331,14 +343,14 @@ def _reasoning_gym_split(split: str, name: str, numbers: bool) -> list[Problem]:
         ) from error
     try:
         rows = list(reasoning_gym.create_dataset(name, size=3000, seed=20_03))
-    # an unknown name, a needed option, a package that the generator lacks
+    # An unknown name, a needed option, a package that the generator lacks.
     except Exception as error:
         raise ValueError(
             f"reasoning-gym makes no problems named {name!r} ({str(error)[:150]}): choose another"
         ) from error
     unique = {}
     for row in rows:
-        # what is not one number is left out
+        # What is not one number is left out.
         with suppress(ValueError, TypeError):
             row = {**row, "answer": str(row["answer"])} if numbers else row
             problem = _problem(row, numbers)

@@ -1,7 +1,7 @@
 """What if the model has moved on since it sampled? Importance ratios, for each token and for each
 sequence.
 
-`logp_new` and `logp_old` are log-probs of the sampled tokens in nats, [B, T]; `mask` is 1 on
+`logp_new` and `logp_old` are log-probs of the sampled tokens in nats, [B, T]. `mask` is 1 on
 generated tokens up to and including the end token, [B, T]. Whatever stands where the mask is 0
 (even NaN) has no effect on value or gradient.
 """
@@ -11,8 +11,8 @@ from torch import Tensor
 
 
 def token_ratios(logp_new: Tensor, logp_old: Tensor, mask: Tensor) -> Tensor:
-    """rho[i,t] = exp(logp_new - logp_old), [B, T] (GRPO, arXiv 2402.03300, eq. 3); 1 where the mask
-    is 0."""
+    """rho[i,t] = exp(logp_new - logp_old), [B, T] (GRPO, arXiv 2402.03300, eq. 3). It is 1 where
+    the mask is 0."""
     return masked_log_ratios(logp_new, logp_old, mask).exp()
 
 

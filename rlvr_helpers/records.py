@@ -12,18 +12,18 @@ from rlvr_helpers.methods import Method
 from rlvr_helpers.minibatches import MicroBatch, MiniBatch, Update
 from rlvr_helpers.sampling import Rollout
 
-# the quantiles that are kept
+# The quantiles that are kept, and the bins of a histogram.
 LEVELS = (0.0, 0.01, 0.05, 0.16, 0.25, 0.5, 0.75, 0.84, 0.95, 0.99, 1.0)
-
-
 BINS = 60
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A sample of numbers as mean, standard deviation, quantiles (at LEVELS) and a histogram of
-    BINS equal bins between low and high (the 0.1 % and 99.9 % quantiles; what lies outside is
-    counted in the end bins)."""
+    """A sample of numbers as mean, standard deviation, quantiles (at LEVELS) and a histogram.
+
+    The histogram has BINS equal bins between low and high, which are the 0.1 % and 99.9 %
+    quantiles. What lies outside is counted in the end bins.
+    """
 
     count: int
     mean: float
@@ -35,7 +35,7 @@ class Distribution:
 
     @classmethod
     def of(cls, parts: list[Tensor]) -> "Distribution | None":
-        """The distribution of all numbers in some tensors; None if there are none."""
+        """The distribution of all numbers in some tensors. None if there are none."""
         values = torch.cat([part.flatten() for part in parts]).double() if parts else torch.empty(0)
         if not len(values):
             return None
@@ -44,6 +44,7 @@ class Distribution:
         def quantile(level: float) -> float:
             return ordered[round(level * (len(ordered) - 1))].item()
 
+        # A few far numbers must not squeeze all others into one bin.
         low = quantile(0.001)
         high = quantile(0.999)
         counts = torch.histc(
@@ -63,6 +64,7 @@ class Distribution:
         def below(x: float) -> float:
             if width <= 0:
                 return float(self.low < x)
+            # Whole bins below x, and a share of the bin that x lies in.
             position = min(max((x - self.low) / width, 0.0), float(BINS))
             whole = int(position)
             part = (position - whole) * self.counts[whole] if whole < BINS else 0.0
@@ -74,9 +76,9 @@ class Distribution:
 @dataclass(frozen=True)
 class StepRecord:
     """One step: a rollout and its updates. Shares lie in 0 to 1, lengths are tokens, entropy and KL
-    nats a token.
+    nats per token.
 
-    loss, grad_norm, clip_*:  mean over the step's updates; clip fractions count `clip_unit`,
+    loss, grad_norm, clip_*:  mean over the step's updates. Clip fractions count `clip_unit`,
                               clip_low those that bind below the range (A < 0) and clip_high above
                               it (A > 0)
     clip_fraction_first:      before the first update of the rollout: 0 unless log-probs are not
@@ -88,8 +90,8 @@ class StepRecord:
                               those of groups with a signal, unless the method has a KL term
     token_log_ratio, sequence_log_ratio: log-ratios of the same completions in the last pass over
                               the rollout, at both levels whatever the method
-    kl:                       to the start model (k3; without a KL term in the loss from one
-                              mini-batch); None: not measured
+    kl:                       to the start model (k3). Without a KL term in the loss it comes from
+                              one mini-batch. None: not measured
     sampler_gap:              largest difference between the log-probs of decoding and those of
                               training
     updates, skipped:         optimizer steps, and those of them that float16's loss scaling left
@@ -137,7 +139,7 @@ class StepRecord:
     start_reading: Reading | None = None
 
     def to_dict(self) -> dict:
-        """Plain numbers, lists and dicts; `StepRecord.from_dict` reads them."""
+        """Plain numbers, lists and dicts. `StepRecord.from_dict` reads them."""
         data = asdict(self)
         for name in ("parts", "reading", "start_reading"):
             if not data[name]:
@@ -167,14 +169,20 @@ def mean(values: list[float]) -> float:
 
 
 def mean_or_none(values: list[float | None]) -> float | None:
-    """The mean; None if one of the values was not measured."""
+    """The mean. None if one of the values was not measured."""
     return None if None in values else mean(values)
 
 
 def token_mean(values: list[Tensor], micro: list[MicroBatch]) -> float | None:
-    """The mean over all tokens of some micro-batches; None if they have none."""
+    """The mean over all tokens of some micro-batches. None if they have none."""
     tokens = sum(int(m.mask.sum()) for m in micro)
     return float(sum(v.sum() for v in values)) / tokens if tokens else None
+
+
+def kl_to_start(micro: list[MicroBatch]) -> float | None:
+    """The mean KL to the start model in nats per token, from micro-batches that were scored by
+    it."""
+    return token_mean([kl_estimate(m.logp_old, m.logp_ref, "k3") * m.mask for m in micro], micro)
 
 
 def summarise(
@@ -190,16 +198,17 @@ def summarise(
     """The record of a step: what a practitioner watches, under its standard name."""
     lengths = rollout.lengths.float().cpu()
     correct = torch.tensor(verdict.strict)
+    # The ratios of the last pass over the rollout have moved furthest.
     last_pass = updates[-len(minibatches) :]
     micro = [m for minibatch in minibatches for m in minibatch.micro]
-    watched = [m for m in micro if m.logp_ref is not None]
-    kl = token_mean([kl_estimate(m.logp_old, m.logp_ref, "k3") * m.mask for m in watched], watched)
     return StepRecord(
+        # The objective and its rewards.
         step=step,
         loss=mean([u.loss for u in updates]),
         reward_mean=rewards.mean().item(),
         reward_std=rewards.std(dim=1).mean().item(),
         no_signal=no_signal.float().mean().item(),
+        # How the completions of this rollout are.
         accuracy=verdict.accuracy,
         lenient_accuracy=verdict.lenient_accuracy,
         format_rate=verdict.format_rate,
@@ -207,6 +216,7 @@ def summarise(
         length_right=lengths[correct].mean().item() if correct.any() else None,
         length_wrong=lengths[~correct].mean().item() if not correct.all() else None,
         truncated=rollout.truncated.float().mean().item(),
+        # How far the policy has moved.
         clip_unit=method.clip_unit,
         clip_fraction=mean_or_none([u.clip_fraction for u in updates]),
         clip_low=mean_or_none([u.clip_low for u in updates]),
@@ -215,7 +225,8 @@ def summarise(
         token_log_ratio=Distribution.of([r for u in last_pass for r in u.token_log_ratios]),
         sequence_log_ratio=Distribution.of([r for u in last_pass for r in u.sequence_log_ratios]),
         entropy=token_mean([m.entropy for m in micro], micro),
-        kl=kl,
+        kl=kl_to_start([m for m in micro if m.logp_ref is not None]),
+        # How sound the updates are, and what they cost.
         sampler_gap=max((m.sampler_gap for m in micro), default=0.0),
         grad_norm=mean([u.grad_norm for u in updates if not u.skipped] or [0.0]),
         updates=len(updates),

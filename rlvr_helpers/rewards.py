@@ -37,9 +37,11 @@ TAG = re.compile(r"</?(?:reasoning|answer)>")
 FORMAT = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
 
 CURRENCY = "$€£¥₹₩¢"
-AROUND = "\"'“”‘’`*_#()[]{}" + CURRENCY  # may stand on either side of a number
-AFTER = AROUND + ".,;:%"  # may follow it
-# may stand inside a word ("clips/day"), not at its edge ("x< 72")
+# These can stand on either side of a number.
+AROUND = "\"'“”‘’`*_#()[]{}" + CURRENCY
+# These can follow it.
+AFTER = AROUND + ".,;:%"
+# These can stand inside a word ("clips/day"), not at its edge ("x< 72").
 OPERATORS = "+-–—/<>|~±×÷·√≈≃≅∼≠≤≥∓¬&@"
 
 # LaTeX that changes how a number looks, and not which number it is.
@@ -51,8 +53,8 @@ LATEX_DRESS = re.compile(
 WORD = re.compile(r"[^\W_]+")
 HYPHENATED = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 
-# A sign, a currency, digits (plain, or in correct groups of three), decimals, a unit; (?a): ASCII
-# digits only.
+# A sign, a currency, digits (plain, or in correct groups of three), decimals, a unit. (?a): only
+# ASCII digits.
 NUMBER = re.compile(
     rf"(?a)([+-]?)[{CURRENCY}]?(?=\.?\d)(\d*|[1-9]\d{{0,2}}(?:,\d{{3}})+)(?:\.(\d+))?({UNIT})"
 )
@@ -69,7 +71,8 @@ def _require_text(**values: object) -> None:
 
 
 def _holds_digit(word: str) -> bool:
-    return any(char.isnumeric() for char in word)  # of any script: "5 ½" must not pass for 5
+    # Of any script: "5 ½" must not pass for 5.
+    return any(char.isnumeric() for char in word)
 
 
 def _is_dress(word: str) -> bool:
@@ -86,13 +89,16 @@ def _is_dress(word: str) -> bool:
 def _word_value(word: str) -> str | None:
     """The number one word spells, in canonical form: no commas, idle zeros or plus, and no minus
     before 0."""
+    # One number, whatever stands around it.
     number = NUMBER.fullmatch(word.lstrip(AROUND).rstrip(AFTER))
-    if number is None or ".." in word:  # 3.33... is not 3.33
+    # 3.33... is not 3.33
+    if number is None or ".." in word:
         return None
     sign, whole, decimals, unit = number.groups(default="")
     # $72m is 72 million
     if unit[:1].isalpha() and any(char in CURRENCY for char in word):
         return None
+    # In canonical form.
     whole = whole.replace(",", "").lstrip("0") or "0"
     decimals = decimals.rstrip("0")
     value = f"{whole}.{decimals}" if decimals else whole
@@ -153,7 +159,7 @@ def parse_number(text: str) -> str | None:
     for side in set(text.split("=")):
         words = side.split()
         positions = [position for position, word in enumerate(words) if not _is_dress(word)]
-        # equal ones too: "5 of 5" is no 5, and "100 100" may be 100100
+        # Equal ones too: "5 of 5" is no 5, and "100 100" may be 100100.
         if len(positions) > 1:
             return None
         for position in positions:
@@ -161,13 +167,14 @@ def parse_number(text: str) -> str | None:
             values.add(None if changed else _word_value(words[position]))
         if len(values) > 1:
             return None
+    # The same number can be repeated in words, another cannot.
     value = values.pop() if values else None
     spelled = {SPELLED[word] for word in HYPHENATED.findall(text.lower()) if word in SPELLED}
     return value if spelled <= {value} else None
 
 
 def extract_answer(text: str) -> str | None:
-    """What stands in the answer tag, stripped; None without a closed tag.
+    """What stands in the answer tag, stripped. None without a closed tag.
 
     Several blocks count if all state the same number (or are the same text), and the first is
     returned. An opening tag inside an open block leaves no answer. Any other tag without its
@@ -180,8 +187,7 @@ def extract_answer(text: str) -> str | None:
     >>> extract_answer("<answer> 72 </answer> <answer> 73 </answer>")
     """
     _require_text(text=text)
-    # Splitting reads the text once; a lazy `.*?` would search to the end again from every unclosed
-    # tag.
+    # Splitting reads the text once. A lazy `.*?` would search to the end from every unclosed tag.
     pieces = text.split("<answer>")[1:]
     if any("</answer>" not in piece for piece in pieces[:-1]):
         return None
@@ -213,8 +219,8 @@ def correctness_reward(text: str, gold: str) -> float:
 
 
 def format_reward(text: str) -> float:
-    """1.0 for one reasoning block, then one answer block, neither blank, only white space around;
-    else 0.0.
+    """1.0 for one reasoning block, then one answer block, neither blank, only white space around.
+    Else 0.0.
 
     Pass the text without the end token, as a tokenizer decodes it when it skips special tokens.
     """
@@ -228,7 +234,7 @@ def format_reward(text: str) -> float:
 def _first_answer(text: str) -> str:
     """The part of a text that answers first: without a question before it, and without what was
     made up after it."""
-    # a tag without a digit is only the request, quoted
+    # A tag without a digit is only the request, quoted.
     blocks = []
     for block in text.split("</answer>"):
         blocks.append(block)
@@ -244,8 +250,8 @@ def _first_answer(text: str) -> str:
             in_question = True
             line = line[heading.end() :]
         if in_question:
-            # the question fills this line, or the next that is not blank, up to an answer on the
-            # same line
+            # The question fills this line, or the next that is not blank, up to an answer on the
+            # same line.
             question, *rest = OPENS_ANSWER.split(line, maxsplit=1)
             in_question = not rest and not question.strip(AFTER)
             line = "".join(rest)
@@ -280,18 +286,15 @@ def lenient_correct(text: str, gold: str) -> bool:
 
 
 def answer_and_tags_reward(text: str, gold: str) -> float:
-    """The reward of the comparison that this course grew from: 2 where the answer tag holds the
-    gold answer to the letter, 1.5 where it holds an equal number, and 0.2 for each of the four tags
-    that occurs. It pays for tags without an answer, which is why that comparison's gain was mostly
-    format."""
+    """The reward of the comparison that this course grew from.
+
+    It pays 2 if the answer tag holds the gold answer to the letter, 1.5 if it holds an equal
+    number, and 0.2 for each of the four tags that occurs. So it pays for tags without an answer,
+    which is why that comparison's gain was mostly format.
+    """
     answer = extract_answer(text)
-    correct = (
-        2.0
-        if answer is not None and answer.strip() == gold
-        else 1.5
-        if answers_match(answer, gold)
-        else 0.0
-    )
+    exact = answer is not None and answer.strip() == gold
+    correct = 2.0 if exact else 1.5 * answers_match(answer, gold)
     return correct + 0.2 * sum(tag in text for tag in FORMAT)
 
 
@@ -303,8 +306,8 @@ REWARDS = {"correctness": correctness_reward, "answer_and_tags": answer_and_tags
 
 @dataclass(frozen=True)
 class Score:
-    """What a completion earns, and what is recorded of it. parts: the numbers that a scorer named;
-    they are recorded apart."""
+    """What a completion earns, and what is recorded of it. parts: the numbers that a scorer named,
+    which are recorded apart."""
 
     reward: float
     correct: bool
@@ -316,7 +319,7 @@ class Score:
 def as_scorer(
     reward: Callable[[str, str], float] | None = None, scorer: Callable[..., Any] | None = None
 ) -> Callable[..., Any]:
-    """The one of the two that is given, as a scorer; without either, that of `correctness_reward`.
+    """The one of the two that is given, as a scorer. Without either, that of `correctness_reward`.
 
     scorer(completion, problem) gives a number, or a dict of named numbers. Their weighted sum is
     the reward: `scorer.weights = {"tidy": 0.2}`, 1 for those that are not named. A completion is
@@ -330,6 +333,7 @@ def as_scorer(
         )
     if scorer is not None:
         return scorer
+    # A reward pays. What is correct is read from the completion.
     paid = correctness_reward if reward is None else reward
 
     @functools.wraps(paid)
@@ -359,6 +363,7 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
     value = scorer(completion, problem)
     if isinstance(value, Score):
         return value
+    # One number, or some that have names.
     parts = value if isinstance(value, dict) else {"reward": value}
     named = parts and all(isinstance(name, str) for name in parts)
     if not named or not all(map(_is_number, parts.values())):
@@ -366,6 +371,7 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
             "the scorer must return a finite number, or a dict of named finite numbers, not"
             f" {value!r}: it did for the text {completion[:80]!r}"
         )
+    # Weigh the parts that the scorer weighs.
     weights = getattr(scorer, "weights", {})
     for name, weight in weights.items():
         if name not in parts or not _is_number(weight):
@@ -375,6 +381,7 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
             )
     parts = {name: float(part) for name, part in parts.items()}
     reward = sum(weights.get(name, 1.0) * part for name, part in parts.items())
+    # What the parts say.
     correct = math.isclose(parts.get("correct", reward), 1.0)
     shape = format_reward(completion) == 1.0
     return Score(reward, correct, lenient=correct, formatted=shape, parts=parts)

@@ -58,6 +58,7 @@ def encode_prompts(policy: Policy, prompts: list[str]) -> tuple[Tensor, Tensor]:
     rows = (
         [policy.tokenizer(p, add_special_tokens=False).input_ids for p in prompts] if texts else []
     )
+    # One text or an empty prompt is a slip, and would be sampled from all the same.
     if not rows or not all(rows):
         raise ValueError(
             "prompts must be a non-empty list of non-empty strings: use format_prompt on each"
@@ -252,6 +253,7 @@ def rows_to_keep(live: Tensor, group_size: int) -> Tensor:
     """
     live = live.view(-1, group_size)
     order = live.int().argsort(dim=1, descending=True, stable=True)[:, : int(live.sum(dim=1).max())]
+    # As numbers of rows, without the groups that are done.
     first_row = torch.arange(len(live), device=live.device)[:, None] * group_size
     return (first_row + order)[live.any(dim=1)]
 
@@ -278,8 +280,10 @@ def _rollout(
     group_size: int,
 ) -> Rollout:
     """The rollout of these token ids and log-probs [B, T]. The prompts are [P, Tp] each."""
+    # Where each completion ends, and whether the budget ended it.
     mask = mask_after_end(ids, policy.end_ids)
     truncated = ~torch.isin(ids, torch.tensor(policy.end_ids, device=ids.device)).any(dim=1)
+    # As text, without what follows the end.
     rows = [
         row[:length] for row, length in zip(ids.tolist(), mask.sum(dim=1).tolist(), strict=True)
     ]

@@ -101,11 +101,13 @@ def check_batch(
     """Raises ValueError if the tensors do not have the same rows, in whole groups, or the
     temperature is not above 0."""
     rows = len(completion_ids)
+    # A greedy rollout has temperature 0, which nothing can be divided by.
     if not 0 < temperature < math.inf:
         raise ValueError(
             f"temperature must be above 0, not {temperature}: give the one of the sampling, or 1.0"
             " for a greedy one"
         )
+    # The same rows, in whole groups.
     same = (
         len(prompt_ids) == rows
         and prompt_mask.shape == prompt_ids.shape
@@ -167,9 +169,11 @@ def score_hidden(
     def score(hidden: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         return score_logits(head(hidden), tokens, temperature, entropy=entropy)
 
+    # Few enough to be held at once.
     rows = max(1, largest // head.out_features)
     if len(hidden) <= rows:
         return score(hidden, tokens)
+    # Else part by part.
     parts = zip(hidden.split(rows), tokens.split(rows), strict=True)
     scores = [checkpoint(score, h, t, use_reentrant=False) for h, t in parts]
     return tuple(None if x[0] is None else torch.cat(x) for x in zip(*scores, strict=True))

@@ -4,11 +4,11 @@ recorded."""
 import math
 from dataclasses import dataclass, fields
 
-# More than these no machine holds at once: they are slips of the keyboard.
+# No machine holds more than these at once: they are slips of the keyboard.
 MOST_COMPLETIONS = 100_000
 MOST_TOKENS = 1_000_000
 
-# Settings that are at least 1, or None where they may be.
+# Settings that are at least 1, or None if their type allows it.
 WHOLE = (
     "steps prompts_per_step epochs minibatches max_tokens eval_every checkpoint_every decay_steps"
     " micro_batch_rows micro_batch_tokens"
@@ -16,7 +16,7 @@ WHOLE = (
 
 
 def _is_like(value: object, usual: object) -> bool:
-    """Whether a setting has the type of its usual value; a whole number will do for any number, a
+    """Whether a setting has the type of its usual value. A whole number stands for any number, a
     list for a tuple."""
     if isinstance(usual, tuple):
         same = isinstance(value, (tuple, list)) and len(value) == len(usual)
@@ -74,13 +74,14 @@ class TrainSettings:
         self._check_types()
         self._check_sizes()
         self._check_optimizer()
-        object.__setattr__(self, "betas", tuple(self.betas))  # a list, after a trip through JSON
+        # After a trip through JSON it is a list.
+        object.__setattr__(self, "betas", tuple(self.betas))
 
     def _check_types(self) -> None:
         for own in fields(self):
             value = getattr(self, own.name)
             optional = "None" in str(own.type)
-            # None as default: the type says whether it is a number of any kind or a whole one
+            # None as default: the type says whether it is a number of any kind or a whole one.
             whole = 1.0 if "float" in str(own.type) else 1
             usual = whole if own.default is None else own.default
             if not (value is None and optional) and not _is_like(value, usual):
@@ -89,11 +90,13 @@ class TrainSettings:
                 )
 
     def _check_sizes(self) -> None:
+        # Sizes that must be at least 1.
         for name in WHOLE:
             value = getattr(self, name)
             if value is not None and value < 1:
                 or_none = " or None" * (name == "decay_steps")
                 raise ValueError(f"{name} must be at least 1{or_none}, not {value}")
+        # A rollout that fits in some machine.
         completions = self.prompts_per_step * self.group_size
         if completions > MOST_COMPLETIONS or self.max_tokens > MOST_TOKENS:
             raise ValueError(
@@ -101,6 +104,7 @@ class TrainSettings:
                 f" tokens, not {self.prompts_per_step} prompts x {self.group_size} completions of"
                 f" {self.max_tokens} tokens"
             )
+        # Groups, and how a rollout is cut.
         if self.group_size < 2:
             raise ValueError(
                 f"group_size must be at least 2, not {self.group_size}: an advantage compares"

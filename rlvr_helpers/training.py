@@ -50,21 +50,22 @@ def train(
 ) -> Iterator[StepRecord]:
     """Trains the policy's model in place and yields a record after each step.
 
-    You can stop taking records at any time: what was learnt is kept. With a `checkpoint_dir` the
-    run is saved every `checkpoint_every` steps and where it is stopped between two. A run that
-    finds a checkpoint there resumes it: first the records of the steps that are done, then the
-    others, on a CPU bit for bit those of an unbroken run. It needs the same method, settings,
-    problems, reward or scorer, and `stages`.
+    You can stop iterating at any time. The trained weights are kept. With a `checkpoint_dir` the
+    run is saved every `checkpoint_every` steps, and where you stop between two. A run that finds a
+    checkpoint there resumes it. It yields the records of the steps that are done, then the others,
+    on a CPU bit for bit those of an unbroken run. It needs the same method, settings, problems,
+    reward or scorer, and `stages`.
 
-    reward(text, gold) -> float: pays for a completion; None: `correctness_reward`.
+    reward(text, gold) -> float: pays for a completion. None: `correctness_reward`.
     scorer(completion, problem) -> float or dict of parts: pays, and says what is correct on the
         held-out problems (`rewards.as_scorer`). Give it in place of a reward.
-    start_file: where runs from one start model keep it together, for the KL; by default each keeps
+    start_file: where runs from one start model keep it together, for the KL. By default each keeps
         its own.
-    Raises ValueError on input that makes no run, and FloatingPointError, naming the step, where a
+    Raises ValueError on input that makes no run. Raises FloatingPointError, naming the step, if a
     loss, a gradient or a log-ratio is not finite. The model then has the weights of its last good
     update or, if these are at fault themselves, those of the last good step.
     """
+    # Check everything at the door: a wrong input fails here, not when the first record is taken.
     settings = settings or TrainSettings()
     paid = as_scorer(reward, scorer)
     work = Work(policy, problems, paid, eval_problems or [], scorer, stages or Stages())
@@ -143,7 +144,7 @@ def take_step(learner: Learner, work: Work, step: int, good: LastGood | None = N
         good.keep()
     scores = score_rollout(work.scorer, rollout, batch)
     rewards = stages.rate(rollout, batch, scores).to(work.policy.device)
-    # Turn rewards into advantages; the log-probs before any update.
+    # Turn rewards into advantages, and keep the log-probs before any update.
     with clock.time("score"):
         minibatches = make_minibatches(
             rollout,
@@ -177,7 +178,7 @@ def take_step(learner: Learner, work: Work, step: int, good: LastGood | None = N
 
 
 def warn_of_early_clip(record: StepRecord) -> None:
-    """Warns where ratios differ from 1 before the first update."""
+    """Warns if ratios differ from 1 before the first update."""
     if record.clip_fraction_first:
         warnings.warn(
             f"step {record.step}: before the first update {record.clip_fraction_first:.2%} of"
@@ -199,6 +200,7 @@ def held_out(work: Work, settings: TrainSettings) -> dict[str, Any]:
     the first one. Empty if there are none."""
     if not work.eval_problems:
         return {}
+    # How many it solves, and one of them to be read.
     first = work.eval_problems[0]
     return {
         "eval": evaluate(

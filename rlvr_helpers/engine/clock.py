@@ -1,4 +1,4 @@
-"""A clock that adds up the seconds spent in each part of a step."""
+"""A clock for the parts of a step."""
 
 import time
 from collections.abc import Iterator

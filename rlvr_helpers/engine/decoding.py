@@ -27,6 +27,7 @@ def decoder_for(
     model: PreTrainedModel, max_tokens: int, compute_dtype: torch.dtype = torch.float32
 ) -> "CacheDecoder | PlainDecoder | LayerDecoder":
     """The fastest decoder that knows this model. It multiplies matrices in `compute_dtype`."""
+    # A recurrent state cannot be shared by a group, so there is nothing to keep.
     if keeps_state(model) or not gives_cache(model):
         return PlainDecoder(model, max_tokens, compute_dtype)
     if not is_written_out(model.config):
@@ -52,12 +53,14 @@ class CacheDecoder:
             self.model, prompt_ids, prompt_mask, compute_dtype=self.compute_dtype
         )
         self.size = group_size
+        # Each prompt is read once. Its cache is copied to every row of the group.
         self.cache.batch_repeat_interleave(group_size)
         self.mask = prompt_mask.repeat_interleave(group_size, dim=0)
         return logits.repeat_interleave(group_size, dim=0)
 
     def step(self, tokens: Tensor) -> Tensor:
         """tokens [R] -> logits [R, V] of the next."""
+        # Positions count from the prompt's first token, not from the padding.
         positions = self.mask.sum(dim=1, keepdim=True)
         self.mask = F.pad(self.mask, (0, 1), value=1)
         with autocast(tokens.device, self.compute_dtype):

@@ -36,10 +36,12 @@ class LastGood:
         that names the step."""
         try:
             yield
+        # The weights are still those of the last good update.
         except BadUpdate:
             raise
         except FloatingPointError as error:
             said = str(error) if str(error).startswith(where) else f"{where}: {error}"
+            # Sampling or scoring met weights that are at fault themselves.
             weights = "cannot be used any more: continue from the last checkpoint"
             if self.kept:
                 torch._foreach_copy_(self.weights, self.kept)

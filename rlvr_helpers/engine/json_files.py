@@ -14,6 +14,7 @@ def read_json(path: Path) -> dict:
     where = f"{path.name} in the folder {path.parent.name!r}"
     try:
         data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_constant)
+    # Brackets a thousand deep are valid JSON.
     except RecursionError:
         raise ValueError(f"{where} cannot be read (it is nested too deep): move it away") from None
     except ValueError as error:

@@ -4,6 +4,7 @@ optimizer, LoRA.
 The master weights and the loss always stay in float32. `tiny` uses none of this.
 """
 
+import copy
 import math
 import os
 import warnings
@@ -15,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
+# A layer's seven matrices, as transformers names them.
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -116,6 +116,7 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim
         raise ValueError(
             "all weights of this model are frozen: call model.requires_grad_(True), or add_lora"
         )
+    # The usual one, or the one of the package that is asked for.
     options = {
         "lr": settings.learning_rate,
         "betas": settings.betas,
@@ -180,6 +181,7 @@ def add_lora(model: nn.Module, rank: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ValueError("LoRA needs the package peft: pip install peft") from error
+    # Twice the rank is the usual alpha, so LoRA's product is added with weight 2.
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(LORA_TARGETS)
     )
@@ -214,6 +216,26 @@ def without_lora(model: nn.Module) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
+def make_reference(model: nn.Module, compute_dtype: torch.dtype = torch.float32) -> nn.Module:
+    """The start model, to measure the KL to: a frozen copy, or with LoRA the model itself, which
+    holds it.
+
+    If matrix products are made in 16 bits, its matrices are kept in them too. That takes half the
+    memory and gives the same products, bit for bit. A matrix that is also the embedding stays as it
+    is.
+    """
+    if lora_layers(model):
+        return model
+    # A frozen copy, in half the memory if its products are in 16 bits anyway.
+    reference = copy.deepcopy(model).requires_grad_(False)
+    if compute_dtype.itemsize == 2:
+        embedding = reference.get_input_embeddings().weight
+        for module in reference.modules():
+            if isinstance(module, nn.Linear) and module.weight is not embedding:
+                module.to(compute_dtype)
+    return reference
+
+
 def weight_of(linear: nn.Module) -> Tensor:
     """A linear layer's weight [out, in], with LoRA's added if it is on."""
     if not hasattr(linear, "base_layer"):
@@ -225,13 +247,10 @@ def weight_of(linear: nn.Module) -> Tensor:
 def merge_lora(model: nn.Module) -> None:
     """Adds LoRA's matrices to the weights for good. The model is then plain and can be saved as any
     other."""
-    for name, layer in [
-        (n, m)
-        for n, m in model.named_modules()
-        if hasattr(m, "lora_A") and hasattr(m, "base_layer")
-    ]:
+    names = {layer: name for name, layer in model.named_modules()}
+    for layer in lora_layers(model):
         layer.merge()
-        parent, _, own = name.rpartition(".")
+        parent, _, own = names[layer].rpartition(".")
         setattr(model.get_submodule(parent), own, layer.base_layer)
     model.requires_grad_(True)
     vars(model).pop("peft_config", None)

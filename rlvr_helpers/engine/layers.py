@@ -282,8 +282,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tenso
     group that read the same keys go into one product.
     """
     groups, size, heads, dim = queries.shape
-    sharing = heads // keys.shape[1]  # heads that read the same keys
-    # [P, KV, heads / KV * G, D]
+    # Heads that read the same keys go side by side, [P, KV, heads / KV * G, D].
+    sharing = heads // keys.shape[1]
     q = queries.view(groups, size, -1, sharing, dim).permute(0, 2, 3, 1, 4).flatten(2, 3)
     mixed = F.scaled_dot_product_attention(
         q, keys, values, attn_mask=bias if sharing == 1 else bias.repeat(1, 1, sharing, 1)
@@ -331,6 +331,7 @@ def _fused(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
         if attention.q_proj.bias is not None
         else None
     )
+    # The norm's weights scale the inputs, which are the columns of [out, in].
     qkv = torch.cat([weight_of(p) for p in projections]) * layer.input_layernorm.weight
     gate_up = (
         torch.cat([weight_of(mlp.gate_proj), weight_of(mlp.up_proj)])
@@ -338,6 +339,7 @@ def _fused(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
     )
     out = weight_of(attention.o_proj)
     down = weight_of(mlp.down_proj)
+    # As [in, out], so that each product is inputs @ weight.
     qkv, out, gate_up, down = (weight.to(dtype).T for weight in (qkv, out, gate_up, down))
     return qkv, bias, out, gate_up, down
 

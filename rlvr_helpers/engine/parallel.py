@@ -61,7 +61,8 @@ def _interrupts_held_back() -> Iterator[None]:
 
     Otherwise Ctrl-C would end them, with a traceback each, while they still import torch.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    # Windows has no such mask.
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

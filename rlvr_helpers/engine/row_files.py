@@ -33,7 +33,7 @@ def read_rows(path: Path, make: Callable[[dict], object], expected: str) -> list
     for number, row in read(path):
         try:
             made.append(make(json.loads(row) if isinstance(row, str) else row))
-        # a JSONDecodeError is a ValueError
+        # A JSONDecodeError is a ValueError.
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise ValueError(
@@ -47,7 +47,7 @@ def read_rows(path: Path, make: Callable[[dict], object], expected: str) -> list
 
 def _text_of(path: Path) -> str:
     try:
-        # -sig: Windows editors begin with a mark
+        # -sig: Windows editors begin with a mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
             return file.read()
     except UnicodeDecodeError as error:
@@ -92,7 +92,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict]]:
         with tempfile.TemporaryDirectory() as cache:
             table = Dataset.from_parquet(str(path), cache_dir=cache, keep_in_memory=True)
             rows = table.to_list()
-    # datasets and pyarrow each raise kinds of their own
+    # datasets and pyarrow each raise kinds of their own.
     except Exception as error:
         why = type(error.__cause__ or error).__name__
         raise ValueError(

@@ -25,6 +25,7 @@ from rlvr_helpers.train_settings import TrainSettings
 def problems_of_step(problems: list[Problem], step: int, settings: TrainSettings) -> list[Problem]:
     """The problems of a step (from 1): epoch after epoch of a shuffled list, the same for every
     method of a seed."""
+    # Which epochs the step touches. A list shorter than a step is gone through several times.
     count = len(problems)
     positions = range((step - 1) * settings.prompts_per_step, step * settings.prompts_per_step)
     epochs = {epoch: list(problems) for epoch in sorted({at // count for at in positions})}
@@ -81,7 +82,8 @@ class Stages:
 
     @property
     def exchanged(self) -> dict[str, str]:
-        """The names of those that are not the course's own, by stage; of the loss in any case."""
+        """The names of those that are not the course's own, by stage. Of the loss in any case."""
+        # The loss stands there in any case, so that a changed loss never resumes another run.
         own = Stages()
         names = [f.name for f in fields(self) if getattr(self, f.name) is not getattr(own, f.name)]
         return {name: name_of(getattr(self, name)) for name in dict.fromkeys(["loss", *names])}
@@ -91,8 +93,9 @@ class Stages:
 class Work:
     """What a run works on. It travels through the loop together.
 
-    scorer: pays for completions. verdicts: the scorer that says what is correct on the held-out
-        problems; None: the reader of numbers.
+    scorer:   pays for completions
+    verdicts: the scorer that says what is correct on the held-out problems. None: the reader of
+              numbers
     """
 
     policy: Policy
@@ -106,6 +109,7 @@ class Work:
     def names(self) -> dict[str, str]:
         """What a run is made of beside method and settings, by name, so that no other resumes
         it."""
+        # A scorer of your own can read every column, and its weights are part of the reward.
         weights = getattr(self.verdicts, "weights", None)
         whole = self.verdicts is not None
         return {

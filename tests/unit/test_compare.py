@@ -329,7 +329,7 @@ def test_ctrl_c_in_a_step_saves_the_steps_before_and_the_one_under_way(
     ]
     usual += ["--set", "checkpoint_every=100", "--set", "track_kl=False"]
     before = signal.getsignal(signal.SIGINT)
-    assert main(usual) == 130 and "goes on from here" in capsys.readouterr().err
+    assert main(usual) == 130 and "continues from here" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
     updates.extend([1] * 99)
     assert main(usual) == 0
