@@ -61,6 +61,18 @@ def test_the_site_has_every_page_and_no_dead_link(site):
 
 @needs_uvx
 @pytest.mark.slow
+def test_its_pages_load_nothing_from_elsewhere(site):
+    """Formulas are drawn without a network too: MathJax and its fonts lie beside the pages."""
+    loads = re.compile(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="((?:https?:)?//[^"]*)')
+    pages = list(site.rglob("*.html"))
+    assert [url for page in pages for url in loads.findall(page.read_text("utf-8"))] == []
+    formulas = (site / "docs" / "formulas.html").read_text("utf-8")
+    assert '_static/mathjax/tex-chtml.js"' in formulas
+    assert list(site.glob("_static/mathjax/output/chtml/fonts/*/*.woff"))
+
+
+@needs_uvx
+@pytest.mark.slow
 def test_its_texts_can_be_translated(tmp_path):
     folder = build(tmp_path, ["--builder", "custom", "--custom-builder", "gettext"])
     catalogues = list(folder.rglob("*.pot"))
