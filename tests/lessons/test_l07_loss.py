@@ -13,7 +13,7 @@ import traitlets
 from rlvr_helpers import plots
 from rlvr_helpers.lessons.l07_loss import experiment
 from rlvr_helpers.lessons.l07_loss.exercises import method_cases, method_loss
-from rlvr_helpers.lessons.l07_loss.experiment import LengthPoint, final_differences, stop_push
+from rlvr_helpers.lessons.l07_loss.experiment import LengthPoint, stop_push
 from rlvr_helpers.lessons.l07_loss.explorer import (
     AGGREGATIONS,
     kl_explorer,
@@ -155,11 +155,6 @@ def test_only_wrong_answers_are_heard():
         policy, optimizer, GRPO, rollout=rollout, incorrect=wrong, loss_of=watched
     )
     assert seen[0].tolist() == [-1.0, 0.0] * 4
-
-
-def test_differences_take_the_last_point_of_each_seed():
-    assert final_differences(POINTS, GRPO, DR_GRPO) == [8.0, 8.0]
-    assert final_differences(POINTS[:4], GRPO, DR_GRPO) == []
 
 
 # --- figures

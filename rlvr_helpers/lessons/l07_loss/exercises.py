@@ -26,6 +26,8 @@ def aggregate(per_token, mask, how, max_tokens, total_rows=None, total_tokens=No
 
 
 def aggregate_cases() -> list[Case]:
+    """Each aggregation on rows of different lengths, where a wrong count or mask shows."""
+
     def case(label: str, lengths: list[int], width: int, *sizes: int, padding: float = 7.0) -> Case:
         mask = ragged_mask(lengths, width)
         values = torch.where(
@@ -33,12 +35,14 @@ def aggregate_cases() -> list[Case]:
         )
         return Case(f"{label}, {sizes[0]}", (values, mask, *sizes))
 
+    # The budget is above the width, so that the two make different numbers.
     return [
         case("ragged rows", [5, 2, 3, 1], 6, "sequence_mean", 8),
         case("ragged rows", [5, 2, 3, 1], 6, "constant", 8),
         case("ragged rows", [5, 2, 3, 1], 6, "token_mean", 8),
         case("NaN in the padding", [2, 5, 3], 6, "sequence_mean", 9, padding=float("nan")),
         case("an empty row", [3, 0, 4], 4, "sequence_mean", 5),
+        # A micro-batch: the totals are those of the whole batch.
         case("2 rows of a batch of 6", [4, 2], 5, "sequence_mean", 7, 6, 20),
         case("2 rows of a batch of 6", [4, 2], 5, "constant", 7, 6, 20),
         case("20 tokens in the whole batch", [4, 2], 5, "token_mean", 7, 6, 20),
@@ -46,6 +50,7 @@ def aggregate_cases() -> list[Case]:
 
 
 AGGREGATE_MISTAKES = {
+    # The width of the padded batch as a count.
     "mean over the padding": (
         lambda v, m, how, n, r=None, t=None: (
             aggregate(v, m, "constant", m.shape[1], r)
@@ -64,6 +69,7 @@ AGGREGATE_MISTAKES = {
             " the budget."
         ),
     ),
+    # One aggregation in the place of another.
     "own length in constant": (
         lambda v, m, how, *sizes: aggregate(v, m, how.replace("constant", "sequence_mean"), *sizes),
         (
@@ -89,6 +95,7 @@ AGGREGATE_MISTAKES = {
             " mean over rows."
         ),
     ),
+    # Counts that are left out.
     "constant without the rows": (
         lambda v, m, how, n, r=None, t=None: aggregate(
             v, m, how, n, 1 if how == "constant" else r, t
@@ -113,6 +120,7 @@ AGGREGATE_MISTAKES = {
         lambda v, m, how, n, r=None, t=None: aggregate(v, m, how, n, r),
         'you use total_rows but not total_tokens: "token_mean" divides by it if it is given.',
     ),
+    # Rows without tokens.
     "empty rows left out": (
         lambda v, m, how, n, r=None, t=None: aggregate(
             v, m, how, n, r or int(m.any(dim=1).sum()), t
@@ -125,6 +133,7 @@ AGGREGATE_MISTAKES = {
         ),
         "a row without tokens gives 0 / 0. Divide by at least 1: mask.sum(dim=1).clamp(min=1).",
     ),
+    # Padding.
     "times the mask": (
         lambda v, m, how, *sizes: aggregate(v, m, how, *sizes) + 0 * (v * m).sum(),
         (
@@ -160,6 +169,7 @@ def kl_estimate(logp, logp_ref, kind="k3"):
 
 
 def kl_cases() -> list[Case]:
+    """Each kind, its default, and a policy that has not moved."""
     logp = -random_numbers(3, 5, seed=0).abs()
     ref = logp + 0.6 * random_numbers(3, 5, seed=1)
     return [
@@ -170,11 +180,12 @@ def kl_cases() -> list[Case]:
 
 
 def with_x(x: Tensor, kind: str) -> Tensor:
-    """The three estimates as functions of x, which carries the gradient as it is."""
+    """The three estimates as functions of x, whose gradient is not stopped."""
     return {"k1": -x, "k2": x.square() / 2, "k3": x.exp() - x - 1}[kind]
 
 
 KL_MISTAKES = {
+    # Signs, and where the gradient goes.
     "reference not detached": (
         lambda logp, ref, kind="k3": with_x(ref - logp, kind),
         (
@@ -202,6 +213,7 @@ KL_MISTAKES = {
         ),
         "your k3 takes exp(logp - logp_ref). It takes exp(x) with x = logp_ref - logp.",
     ),
+    # Terms of one kind.
     "k2 without the half": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, kind) * (2 if kind == "k2" else 1),
         "your k2 is twice too large: it is x^2 / 2.",
@@ -221,6 +233,7 @@ KL_MISTAKES = {
         ),
         "your k3 is e^x + x - 1, which can be negative. x is subtracted: e^x - x - 1.",
     ),
+    # One estimate in the place of three, or one number for all tokens.
     "kind ignored": (
         lambda logp, ref, kind="k3": kl_estimate(logp, ref, "k3"),
         "you always give k3. Look at `kind`.",
@@ -259,6 +272,8 @@ def method_loss(method, logp_new, logp_old, advantages, mask, max_tokens, logp_r
 
 
 def method_cases() -> list[Case]:
+    """The three methods, DAPO's loss, and a KL term, each on rows of different lengths."""
+
     def case(
         label: str,
         method: Method,
@@ -267,15 +282,19 @@ def method_cases() -> list[Case]:
         seed: int,
         reference: bool = False,
     ) -> Case:
+        # Log-probs far enough apart that the clip binds on some tokens.
         new, old, mask = batch(lengths, width, seed, spread=0.3, padding=[-1.0, -2.0])
+        # Better and worse answers in turns, without a sum of 0.
         signs = torch.tensor([1.0, -1.0]).repeat(len(lengths))[: len(lengths)]
         advantages = random_numbers(len(lengths), seed=seed).abs() * signs
+        # The reference is a third model: neither the policy nor the one that sampled.
         ref = (old + 0.5 * random_numbers(*old.shape, seed=seed + 50),) if reference else ()
         return Case(label, (method, new, old, advantages, mask, width + 3, *ref))
 
     return [
         case("GRPO", GRPO, [5, 2, 6, 1], 6, seed=0),
         case("Dr. GRPO", DR_GRPO, [4, 2, 6], 7, seed=1),
+        # GSPO's own range is so narrow that every row would lie outside.
         case("GSPO", replace(GSPO, clip_low=0.1, clip_high=0.15), [3, 5, 1, 4, 6, 2], 6, seed=2),
         case("DAPO's loss", DAPO, [4, 2, 3, 4], 5, seed=3),
         case("GRPO with KL, k3", replace(GRPO, kl_coef=0.5), [5, 3], 6, seed=4, reference=True),
@@ -302,6 +321,7 @@ def exchanged_kl(method: Method, new: Tensor, ref: Tensor, mask: Tensor, budget:
 
 
 METHOD_MISTAKES = {
+    # The objective.
     "sign": (
         lambda *args: -method_loss(*args),
         (
@@ -317,6 +337,7 @@ METHOD_MISTAKES = {
         lambda method, *rest: method_loss(replace(method, clip_high=method.clip_low), *rest),
         "you use clip_low on both sides. Above 1 the range is the method's clip_high.",
     ),
+    # A choice of the method that is ignored.
     "token ratios for all": (
         lambda method, *rest: method_loss(replace(method, ratio_level="token"), *rest),
         (
@@ -334,6 +355,7 @@ METHOD_MISTAKES = {
         ),
         "you give aggregate the padded width. Its last argument is the budget, max_tokens.",
     ),
+    # The KL term.
     "no KL": (
         lambda method, *rest: method_loss(replace(method, kl_coef=0.0), *rest),
         (
@@ -376,6 +398,7 @@ METHOD_MISTAKES = {
         lambda method, *rest: method_loss(replace(method, kl_kind="k3"), *rest),
         "you use k3 whatever the method says. Pass method.kl_kind on to kl_estimate.",
     ),
+    # Shapes and gradients.
     "advantages along the tokens": (
         lambda method, new, old, a, mask, *rest: method_loss(
             method,

@@ -1,8 +1,7 @@
-"""What does the average do to length? Training on wrong answers alone, with the aggregation as the
-only difference.
+"""What the aggregation does to length: training on incorrect answers only, and an exact push.
 
-for point in side_by_side(policy, load_problems("train"), load_problems("test"), (GRPO, DR_GRPO),
-seeds=3):
+problems, held_out = load_problems("train"), load_problems("test")
+for point in side_by_side(policy, problems, held_out, (GRPO, DR_GRPO), seeds=3):
     print(point.method, point.seed, point.update, point.length)
 """
 
@@ -21,18 +20,21 @@ from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups
 from rlvr_helpers.scoring import token_logprobs
 
+# Sampling, as in the course's other runs.
 MAX_TOKENS = 64
 GROUP_SIZE = 8
-PROMPTS = 8  # of an update
-MEASURED = 16  # held-out problems, GROUP_SIZE answers to each
-BETWEEN = 4  # updates between two measurements
+# Problems per update.
+PROMPTS = 8
+# Held-out problems, with GROUP_SIZE answers to each, and updates between two measurements.
+MEASURED = 16
+BETWEEN = 4
 LEARNING_RATE = 5e-5
 
 
 @dataclass(frozen=True)
 class LengthPoint:
-    """Mean length in tokens of a policy's wrong answers to the measured problems after some
-    updates."""
+    """Mean length, in tokens, of a policy's incorrect answers to the measured problems after
+    `update` updates."""
 
     method: str
     seed: int
@@ -48,9 +50,11 @@ def side_by_side(
     seeds: int,
     updates: int = 8,
 ) -> Iterator[LengthPoint]:
-    """Trains a copy of the policy for each method and seed; the methods of a seed go on in turns,
-    with the same problems and the same noise. The policy itself stays as it is. Yields `seeds *
-    len(methods) * (updates / BETWEEN + 1)` points."""
+    """Trains a copy of the policy for each method and seed. The policy itself stays as it is.
+
+    The methods of a seed take turns, with the same problems and the same noise. Yields `seeds *
+    len(methods) * (updates / BETWEEN + 1)` points.
+    """
     for seed in range(seeds):
         runs = [
             incorrect_answers_only(
@@ -70,26 +74,25 @@ def incorrect_answers_only(
     seed: int,
     updates: int,
 ) -> Iterator[LengthPoint]:
-    """One run: a fresh rollout for each update, and no word about right answers."""
+    """One run: a fresh rollout for each update, and correct answers are ignored."""
     policy = replace(policy, model=copy.deepcopy(policy.model))
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0
     )
-    yield LengthPoint(
-        method.name, seed, 0, length=mean_incorrect_length(policy, held_out[:MEASURED], seed)
-    )
+
+    def measure(update: int) -> LengthPoint:
+        length = mean_incorrect_length(policy, held_out[:MEASURED], seed)
+        return LengthPoint(method.name, seed, update, length=length)
+
+    yield measure(0)
     for step in range(updates):
+        # The next problems. Problems and noise depend on seed and step, not on the method.
         start = (seed * updates + step) * PROMPTS
         batch = [problems[(start + i) % len(problems)] for i in range(PROMPTS)]
         rollout, incorrect = sample_and_judge(policy, batch, noise=1_000_003 * (seed + 1) + step)
         update_on_incorrect(policy, optimizer, method, rollout=rollout, incorrect=incorrect)
         if (step + 1) % BETWEEN == 0:
-            yield LengthPoint(
-                method.name,
-                seed,
-                step + 1,
-                length=mean_incorrect_length(policy, held_out[:MEASURED], seed),
-            )
+            yield measure(step + 1)
 
 
 def update_on_incorrect(
@@ -100,13 +103,15 @@ def update_on_incorrect(
     incorrect: Tensor,
     loss_of: Callable[..., PolicyLoss] = policy_loss,
 ) -> None:
-    """One optimizer step that says "these were wrong" and nothing else."""
+    """One optimizer step that says "these were incorrect" and nothing else."""
+    # The loss. The rollout is fresh, so every ratio is 1.
     advantages = torch.where(incorrect, -1.0, 0.0)
     ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
     logp = token_logprobs(policy.model, *ids, group_size=rollout.group_size)
     loss = loss_of(
         method, logp, logp.detach(), advantages=advantages, mask=rollout.mask, max_tokens=MAX_TOKENS
     ).loss
+    # The step, with the gradient norm clipped to 1.
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
@@ -114,30 +119,22 @@ def update_on_incorrect(
 
 
 def sample_and_judge(policy: Policy, batch: list[Problem], noise: int) -> tuple[Rollout, Tensor]:
-    """A rollout, and which of its answers are wrong, [B]. `noise` is the seed of the random
+    """A rollout, and which of its answers are incorrect, [B]. `noise` is the seed of the random
     numbers."""
     prompts = [format_prompt(policy, problem.question) for problem in batch]
-    rollout = sample_groups(
-        policy,
-        prompts,
-        GROUP_SIZE,
-        max_tokens=MAX_TOKENS,
-        generator=torch.Generator().manual_seed(noise),
-    )
+    generator = torch.Generator().manual_seed(noise)
+    rollout = sample_groups(policy, prompts, GROUP_SIZE, max_tokens=MAX_TOKENS, generator=generator)
     golds = [problem.answer for problem in batch for _ in range(GROUP_SIZE)]
-    rewards = [
-        correctness_reward(text, gold) for text, gold in zip(rollout.texts, golds, strict=True)
-    ]
+    rewards = list(map(correctness_reward, rollout.texts, golds))
     return rollout, torch.tensor(rewards, device=rollout.mask.device) == 0
 
 
 def mean_incorrect_length(policy: Policy, batch: list[Problem], seed: int) -> float:
-    """Mean tokens of the wrong answers, the same noise each time; the budget where every answer is
-    right."""
+    """Mean tokens of the incorrect answers, with the same noise each time. It is the budget if
+    every answer is correct."""
     rollout, incorrect = sample_and_judge(policy, batch, noise=seed)
-    return (
-        rollout.lengths[incorrect].double().mean().item() if incorrect.any() else float(MAX_TOKENS)
-    )
+    lengths = rollout.lengths[incorrect].double()
+    return lengths.mean().item() if len(lengths) else float(MAX_TOKENS)
 
 
 def change_of_length(lengths: list[float]) -> str:
@@ -151,30 +148,22 @@ def change_of_length(lengths: list[float]) -> str:
     return "they become longer" if change > 0 else "they become shorter"
 
 
-def final_differences(points: list[LengthPoint], first: Method, second: Method) -> list[float]:
-    """Length at the end under the first method minus that under the second, for each seed that both
-    have finished."""
-    ends = {(point.method, point.seed): point.length for point in points}
-    seeds = sorted({point.seed for point in points})
-    pairs = [(ends.get((first.name, seed)), ends.get((second.name, seed))) for seed in seeds]
-    return [a - b for a, b in pairs if a is not None and b is not None]
-
-
 def stop_push(stop: float, max_tokens: int, rows: int, how: str) -> float:
-    """How hard a batch of wrong answers (A = -1) pushes the logit of stopping, exactly and in
-    expectation.
+    """How hard a batch of incorrect answers (A = -1) pushes the logit of stopping, exactly and in
+    expectation. A negative push makes answers longer.
 
     The model is the simplest one that has a length: after each token it stops with probability
-    `stop`, at the latest after `max_tokens`. A batch weighs its rows by w(lengths), and the
-    expectation of w times the gradient of the rows' log-probability is the gradient of E[w] (lesson
-    04's log-derivative, read backwards). w is 1/n for "sequence_mean", 1 over the batch's tokens
-    for "token_mean" and 1/max_tokens for "constant". A negative push makes answers longer.
+    `stop`, at the latest after `max_tokens`. A batch weighs its rows by w(lengths): 1/n for
+    "sequence_mean", 1 over the batch's tokens for "token_mean", 1/max_tokens for "constant". The
+    expectation of w times the gradient of the rows' log-probability is the gradient of E[w]. This
+    is the log-derivative of lesson 04, read backwards.
     """
     logit = torch.tensor(stop, dtype=torch.float64).logit().requires_grad_()
     p = logit.sigmoid()
     n = torch.arange(1, max_tokens + 1, dtype=torch.float64)
-    # of each length
+    # The chance of each length. The last one takes all that has not stopped before.
     chance = torch.where(n < max_tokens, p * (1 - p) ** (n - 1), (1 - p) ** (n - 1))
+    # E[w], whose gradient is the push.
     if how == "sequence_mean":
         expected = (chance / n).sum()
     elif how == "constant":

@@ -18,11 +18,15 @@ from rlvr_helpers.widgets.words import KL_BARS, VOTES
 
 SCRIPT = Path(__file__).with_name("explorer.js")
 AGGREGATIONS = ["sequence_mean", "constant", "token_mean"]
+# The budget L_max can be set from that of the rollouts to this one.
 LARGEST_BUDGET = 256
+# Colours of a push up and down, and of text. All are legible on white and on black.
 UP = "#0072B2"
 DOWN = "#D55E00"
 INK = "#767676"
+# Bars of the KL explorer.
 TOKENS = 20
+# Pixels of a still picture.
 WIDTH = 720
 
 
@@ -33,7 +37,7 @@ class Votes(LiveExplorer):
     budget:  L_max, which "constant" divides by
     lengths: how many tokens of each answer are kept
     rewards: of each answer
-    token:   [answer, place] of the chosen token, from 0
+    token:   [answer, position] of the chosen token, from 0
     """
 
     script = SCRIPT
@@ -45,7 +49,8 @@ class Votes(LiveExplorer):
 
     @traitlets.validate("lengths", "rewards", "token")
     def _fits(self, proposal: dict) -> list:
-        """One number for each answer, no longer than the answer; a token that exists."""
+        """One number for each answer, no length above that of the answer, and a token that
+        exists."""
         longest = [len(row) for row in self.data["rows"]]
         found = list(proposal["value"])
         name = proposal["trait"].name
@@ -83,7 +88,7 @@ class KlBars(LiveExplorer):
 
 
 def vote_explorer(**values: object) -> Votes:
-    """The votes over the four rollouts; keywords set its traits."""
+    """The votes over the four rollouts. Keywords set its traits."""
     four = four_rollouts()
     data = {
         "kind": "votes",
@@ -96,7 +101,8 @@ def vote_explorer(**values: object) -> Votes:
 
 
 def kl_explorer(**values: object) -> KlBars:
-    """Twenty bars against a reference with two humps; keywords set its traits."""
+    """Twenty bars against a reference with two humps. Keywords set its traits."""
+    # The reference, and the policies that a reader can start from.
     starts = {name: p.tolist() for name, p in start_distributions().items()}
     reference = reference_distribution()
     data = {
@@ -121,6 +127,7 @@ def _humps(*humps: tuple[float, float, float]) -> np.ndarray:
 
 
 def reference_distribution() -> np.ndarray:
+    """Two humps, the first one higher."""
     return _humps((4, 1.5, 1.0), (14, 1.8, 0.7))
 
 
@@ -134,9 +141,11 @@ def start_distributions() -> dict[str, np.ndarray]:
 
 def votes_still(four: FourRollouts) -> Still:
     """The answers as text under the votes of their tokens, with `sequence_mean`."""
+    # Under `sequence_mean` all tokens of an answer have the same vote.
     advantages = group_advantages(four.rewards[None].double(), "none")[0]
     weights = (advantages / four.lengths / len(four.lengths)).tolist()
     tallest = max(map(abs, weights))
+    # Each answer: its name, then its tokens, broken into lines.
     shapes = []
     y = 52
     for kind, tokens, weight in zip(four.kinds, four.tokens, weights, strict=True):
@@ -154,6 +163,7 @@ def votes_still(four: FourRollouts) -> Still:
 
 
 def _vote(x: float, y: float, width: float, token: str, share: float) -> str:
+    """A token with its bar. share: of the tallest vote, -1 to 1."""
     high = 30 * abs(share)
     middle = x + width / 2
     colour = UP if share > 0 else DOWN
@@ -163,6 +173,7 @@ def _vote(x: float, y: float, width: float, token: str, share: float) -> str:
 
 def bars_still(policy: np.ndarray, reference: np.ndarray) -> Still:
     """The policy as bars, the reference as ticks over them."""
+    # One slot for each token: 400 pixels are a probability of 1.
     shapes = []
     slot = (WIDTH - 20) / TOKENS
     for i, (p, r) in enumerate(zip(policy, reference, strict=True)):

@@ -1,4 +1,4 @@
-"""Figures of lesson 07: how three KL estimators spread, what the average does to length."""
+"""Figures of lesson 07: how three KL estimators spread, and what the aggregation does to length."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +12,7 @@ from rlvr_helpers.plots import house
 def kl_estimators(estimates: Mapping[str, Sequence[float]], true_kl: float) -> Figure:
     """A row for each estimator: where its single-token values lie (5 % to 95 %, thick the middle
     half), their mean as a diamond, and the true KL as a line."""
+    # The title names the widest estimator and the one whose mean is furthest off.
     estimates = {kind: np.asarray(values, dtype=float) for kind, values in estimates.items()}
     spreads = {kind: float(values.std()) for kind, values in estimates.items()}
     errors = {kind: abs(float(values.mean()) / true_kl - 1) for kind, values in estimates.items()}
@@ -24,29 +25,18 @@ def kl_estimators(estimates: Mapping[str, Sequence[float]], true_kl: float) -> F
         f" {house.percent(errors[worst], digits=2)}"
     )
     fig, axes = house.figure(2.5, title, left=0.5, right=1.75, top=0.3, bottom=0.7)
+    # A row for each, from top to bottom: two bars, a diamond, and the numbers beside the axes.
     ax = axes[0, 0]
+    bar = {"color": house.color_of("GRPO"), "alpha": 0.8, "solid_capstyle": "butt"}
+    beside = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 9.5}
     for i, (kind, values) in enumerate(estimates.items()):
         y = len(estimates) - 1 - i
-        for (low, high), width in (((5, 95), 2), ((25, 75), 7)):
-            ax.plot(
-                np.percentile(values, (low, high)),
-                [y, y],
-                lw=width,
-                color=house.color_of("GRPO"),
-                alpha=0.8,
-                solid_capstyle="butt",
-            )
+        for ends, width in (((5, 95), 2), ((25, 75), 7)):
+            ax.plot(np.percentile(values, ends), [y, y], lw=width, **bar)
         ax.plot([values.mean()], [y], "D", ms=7, color=house.color_of("Dr. GRPO"), zorder=3)
         text = f"mean {values.mean():.3f}, sd {spreads[kind]:.2f}"
-        ax.text(
-            1.02,
-            y,
-            text,
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            color=house.INK,
-            size=9.5,
-        )
+        ax.text(1.02, y, text, color=house.INK, **beside)
+    # The true value, the axes, and the numbers as text.
     ax.axvline(true_kl, color=house.INK, lw=1)
     house.heading(ax, "line: true KL")
     ax.set(ylim=(-0.5, len(estimates) - 0.4), xlabel="estimate at one sampled token (nats)")
@@ -60,15 +50,17 @@ def kl_estimators(estimates: Mapping[str, Sequence[float]], true_kl: float) -> F
 
 
 def length_bias(points: Sequence, updates: int | None = None) -> Figure:
-    """Mean length of wrong answers against updates on wrong answers alone: thin a seed, bold the
-    mean over seeds.
+    """Mean length of incorrect answers against updates on incorrect answers only. A thin line is a
+    seed, the bold one the mean over seeds.
 
-    points: with method, seed, update and length, as `experiment.side_by_side` gives them.
+    points: with method, seed, update and length, as `experiment.side_by_side` gives them
     """
+    # Lengths by method, seed and update, and their means over seeds.
     runs: dict[str, dict[int, dict[int, float]]] = {}
     for point in points:
         runs.setdefault(point.method, {}).setdefault(point.seed, {})[point.update] = point.length
     means = {name: _mean_over_seeds(seeds) for name, seeds in runs.items()}
+    # The title tells how far each mean went.
     changes = [
         f"{name} {m[min(m)]:.0f} → {m[max(m)]:.0f}".replace(" ", house.NO_BREAK)
         for name, m in means.items()
@@ -77,6 +69,7 @@ def length_bias(points: Sequence, updates: int | None = None) -> Figure:
         "Tokens of wrong answers, trained on wrong answers alone:"
         f" {', '.join(changes) or 'nothing yet'}"
     )
+    # Axes that fit all updates and lengths, then the curves.
     fig, axes = house.figure(3.2, title, right=1.3, top=0.3)
     last = max([1, *(u for m in means.values() for u in m)]) if updates is None else updates
     top = 1.1 * max((point.length for point in points), default=1.0)
@@ -86,6 +79,7 @@ def length_bias(points: Sequence, updates: int | None = None) -> Figure:
     house.note(
         fig, f"Bold: mean over {count} seeds; thin: each seed." if count > 1 else "One seed."
     )
+    # The numbers of each seed as text.
     lines = [
         f"{name}, seed {seed}: from {lengths[min(lengths)]:.1f} to {lengths[max(lengths)]:.1f}"
         " tokens"
@@ -100,6 +94,7 @@ def _length_curves(
     runs: Mapping[str, Mapping[int, Mapping[int, float]]],
     means: Mapping[str, Mapping[int, float]],
 ) -> None:
+    """Draws each seed (thin) and the mean over seeds (bold), with names at the right."""
     for name, seeds in runs.items():
         style = {**house.STYLES.get(name, house.OTHER), "marker": None}
         for lengths in seeds.values():
