@@ -12,9 +12,10 @@ from rlvr_helpers.exercises.core import Case, Exercise, named
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import DAPO, DR_GRPO, GRPO, GSPO, Method
 
+# Eight rows of different lengths, up to the width, which is below the budget.
 LENGTHS = [5, 2, 7, 3, 6, 1, 4, 4]
 WIDTH, VOCABULARY, BUDGET = 7, 6, 10
-# Of both signs; they differ from row to row and do not cancel.
+# Of both signs. They differ from row to row and do not cancel.
 ADVANTAGES = numbers([1.5, -0.5, 0.7, -1.2, 0.9, -0.3, 1.1, -0.8])
 
 # --- take_updates
@@ -52,12 +53,9 @@ class Table(torch.nn.Module):
         self.ids = torch.randint(VOCABULARY, (len(LENGTHS), WIDTH), generator=noise)
 
     def forward(self, rows: Tensor) -> Tensor:
-        return (
-            self.logits.log_softmax(-1)
-            .expand(len(rows), -1, -1)
-            .gather(2, self.ids[rows][..., None])
-            .squeeze(2)
-        )
+        """Log-probs of the rows' tokens."""
+        logp = self.logits.log_softmax(-1).expand(len(rows), -1, -1)
+        return logp.gather(2, self.ids[rows][..., None]).squeeze(2)
 
 
 def updates_case(
@@ -77,27 +75,21 @@ def updates_case(
 
 
 def updates_cases() -> list[Case]:
+    """Several mini-batches and passes, whose rows are not in order, and one large gradient."""
     halves = [[0, 1, 6, 7], [4, 5, 2, 3]]
+    pairs = [[6, 7], [0, 1], [4, 5], [2, 3]]
+    whole = [[2, 3, 0, 1, 4, 5, 6, 7]]
     strong = replace(DR_GRPO, name="large gradients")
     return [
         updates_case("GRPO, two mini-batches, two passes", GRPO, halves, 2, 1.0),
-        updates_case(
-            "Dr. GRPO, four mini-batches, three passes",
-            DR_GRPO,
-            [[6, 7], [0, 1], [4, 5], [2, 3]],
-            3,
-            2.0,
-            1,
-        ),
-        updates_case(
-            "GSPO, one mini-batch, three passes", GSPO, [[2, 3, 0, 1, 4, 5, 6, 7]], 3, 0.2, 2
-        ),
+        updates_case("Dr. GRPO, four mini-batches, three passes", DR_GRPO, pairs, 3, 2.0, 1),
+        updates_case("GSPO, one mini-batch, three passes", GSPO, whole, 3, 0.2, 2),
         big_case(strong, halves),
     ]
 
 
 def big_case(method: Method, minibatches: list[list[int]]) -> Case:
-    """Advantages so large that the norm of the gradient has to be cut to 1."""
+    """Advantages so large that the norm of the gradient has to be clipped to 1."""
     case = updates_case("advantages a hundred times as large", method, minibatches, 2, 0.3, 3)
     args = list(case.args)
     args[3] = 100 * args[3]
@@ -118,14 +110,12 @@ def piling_up(optimizer: torch.optim.Optimizer) -> SimpleNamespace:
 
 def first_rows(values: Tensor, minibatches: list[Tensor]) -> Tensor:
     """Values such that each mini-batch finds the first ones."""
-    return values[
-        torch.cat([torch.arange(len(rows)) for rows in minibatches])[
-            torch.cat(minibatches).argsort()
-        ]
-    ]
+    firsts = torch.cat([torch.arange(len(rows)) for rows in minibatches])
+    return values[firsts[torch.cat(minibatches).argsort()]]
 
 
 UPDATES_MISTAKES = {
+    # When the old log-probs are computed.
     "old log-probs at each update": (
         lambda score, opt, mb, a, m, method, n, epochs: [
             loss
@@ -146,6 +136,7 @@ UPDATES_MISTAKES = {
             " once, before the loops."
         ),
     ),
+    # One optimizer step.
     "gradients pile up": (
         lambda score, opt, *rest: take_updates(score, piling_up(opt), *rest),
         (
@@ -174,6 +165,7 @@ UPDATES_MISTAKES = {
             " goes without a minus."
         ),
     ),
+    # Rows, and the order of the loops.
     "advantages of other rows": (
         lambda score, opt, mb, a, *rest: take_updates(score, opt, mb, first_rows(a, mb), *rest),
         "you take the first advantages whatever the mini-batch. Index everything with `rows`.",
@@ -195,6 +187,7 @@ UPDATES_MISTAKES = {
             " rows once, before the loops. The loop over passes is the outer one."
         ),
     ),
+    # What is returned.
     "losses of the last pass": (
         lambda score, opt, mb, *rest: take_updates(score, opt, mb, *rest)[-len(mb) :],
         "you give only the losses of the last pass: make the list before the loop over passes.",
@@ -276,6 +269,7 @@ def accumulated(
 
 
 ACCUMULATED_MISTAKES = {
+    # Without the totals of the whole.
     "sum of means": (
         lambda *a: accumulated(*a, totals=()),
         (
@@ -313,6 +307,7 @@ ACCUMULATED_MISTAKES = {
             " all rows of the whole."
         ),
     ),
+    # With them, and something else on top.
     "totals and a mean": (
         lambda *a: accumulated(*a, weight=lambda rows, parts: 1 / len(parts)),
         (

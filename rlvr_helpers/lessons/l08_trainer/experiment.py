@@ -1,14 +1,13 @@
-"""The bug hunt of lesson 08: five trainers with one planted bug each, recorded, and a game over
-them.
+"""The bug hunt of lesson 08: five trainers with one planted bug each. This file holds the answers.
 
     python -m rlvr_helpers.lessons.l08_trainer.experiment --out data/runs/bug_hunt
     python -m rlvr_helpers.lessons.l08_trainer.experiment --out hunts/monday --seed 7
 
-The second command makes a hunt for a class that nobody has seen: other letters and other noise. It
-prints the key, and learners open it with `Hunt("hunts/monday")`.
+The second command makes a hunt that nobody has seen, with other letters and other noise. It prints
+the key. Learners open the hunt with `Hunt("hunts/monday")`.
 
-This file holds the answers. A buggy trainer is the course's own `train` with another function for
-one of its stages. Letters A to E stand for the bugs in a fixed order.
+A buggy trainer is the course's own `train` with another function for one of its stages. Letters A
+to E stand for the bugs in a fixed order.
 """
 
 import argparse
@@ -48,7 +47,7 @@ SETTINGS = TrainSettings(
 )
 
 
-# --- five functions of the trainer, each with a bug that people really make
+# --- stages of the trainer, each with a bug that people really make
 
 
 def mask_of_ones(*args: object) -> Rollout:
@@ -65,6 +64,7 @@ class OneLater(torch.nn.Module):
         self.model = model
 
     def forward(self, **inputs: Tensor) -> ModelOutput:
+        """The output of the model, its logits rolled by one position."""
         out = self.model(**inputs)
         out.logits = out.logits.roll(-1, dims=1)
         return out
@@ -72,18 +72,20 @@ class OneLater(torch.nn.Module):
 
 def score_shifted(model: torch.nn.Module, *given: Any) -> tuple[Tensor, Tensor | None]:
     """Each token is scored by the logits of its own position, which have seen it already."""
+    # Group size 1: the wrapper cannot read a prompt once for its whole group.
     *rows, temperature, _group_size = given[:6]
     return score_tokens(OneLater(model), *rows, temperature, 1, *given[6:])
 
 
 def score_at_one(model: torch.nn.Module, *given: Any) -> tuple[Tensor, Tensor | None]:
-    """Logits are not divided by the temperature at which was sampled."""
+    """Logits are not divided by the temperature of sampling."""
     *rows, _temperature, group_size = given[:6]
     return score_tokens(model, *rows, 1.0, group_size, *given[6:])
 
 
 def mean_over_width(method: Method, *given: Any) -> PolicyLoss:
     """A row's sum is divided by the padded width instead of the row's own length."""
+    # The divisor of "constant", with the width in the place of the budget.
     *rows, mask, _max_tokens = given[:5]
     method = replace(method, aggregation="constant")
     return policy_loss(method, *rows, mask, mask.shape[1], *given[5:])
@@ -109,9 +111,10 @@ def silent_batch(rewards: Tensor) -> Tensor:
 class Suspect:
     """A bug: what it is, the stages that have it, what gives it away, and how it is fixed.
 
-    stages: None for a suspect that is in no run. sign(record, healthy) says what its dial must show
-    and what it shows, from the first record of a run and of the healthy run. Both come from the
-    same rollout. dial: where to look, for a hint.
+    stages: None for a suspect that is in no run
+    sign:   sign(record, healthy) says what its dial must show and what it shows, from the first
+            record of a run and of the healthy run. Both come from the same rollout.
+    dial:   where to look, for a hint
     """
 
     name: str
@@ -236,6 +239,7 @@ SUSPECTS = {
         dial="clip_fraction",
     ),
 }
+# The key of the course's hunt: which suspect is planted in the run of each letter.
 _PLANTED = dict(zip(LETTERS, (3, 1, 4, 5, 2), strict=True))
 
 
@@ -254,17 +258,12 @@ def train_suspect(
     problems: list[Problem] | None = None,
     **settings: object,
 ) -> Iterator[StepRecord]:
-    """Trains `tiny` with the bug of a letter ("healthy": with none); `settings` are changes to
+    """Trains `tiny` with the bug of a letter ("healthy": with none). `settings` are changes to
     SETTINGS."""
     stages = SUSPECTS[_PLANTED[letter]].stages if letter != HEALTHY else Stages()
     policy = policy or load_policy("tiny")
-    return train(
-        policy,
-        problems or load_problems("train"),
-        GRPO,
-        settings=replace(SETTINGS, **settings),
-        stages=stages,
-    )
+    problems = problems or load_problems("train")
+    return train(policy, problems, GRPO, settings=replace(SETTINGS, **settings), stages=stages)
 
 
 def load_hunt(folder: Path = FOLDER) -> dict[str, list[StepRecord]]:
@@ -273,32 +272,28 @@ def load_hunt(folder: Path = FOLDER) -> dict[str, list[StepRecord]]:
 
 
 def record_hunt(folder: Path, order: Sequence[str] = LETTERS, **settings: object) -> dict[str, int]:
-    """Trains the six runs and saves them; the first letter gets the bug of `order[0]`, and so on.
-    The key: suspect by letter.
+    """Trains the six runs, saves them, and returns the key: suspect by letter. The first letter
+    gets the bug of `order[0]`, and so on.
 
     `settings` are changes to SETTINGS. With another order and another seed it is a hunt that nobody
     has seen.
     """
+    command = "python -m rlvr_helpers.lessons.l08_trainer.experiment"
     for name, bug in zip((HEALTHY, *LETTERS), (HEALTHY, *order), strict=True):
-        with warnings.catch_warnings(action="ignore"):  # `train` notices two of the bugs
+        # `train` notices two of the bugs, and warns.
+        with warnings.catch_warnings(action="ignore"):
             records = list(train_suspect(bug, **settings))
-        made = provenance(
-            "tiny",
-            "tiny",
-            command="python -m rlvr_helpers.lessons.l08_trainer.experiment",
-            run=name,
-        )
-        save_run(
-            Run(GRPO, replace(SETTINGS, **settings), records, provenance=made),
-            folder / f"{name}.json",
-        )
+        made = provenance("tiny", "tiny", command=command, run=name)
+        run = Run(GRPO, replace(SETTINGS, **settings), records, provenance=made)
+        save_run(run, folder / f"{name}.json")
     return {letter: _PLANTED[bug] for letter, bug in zip(LETTERS, order, strict=True)}
 
 
 def weights_after(
     loop: Callable[..., Iterator] | None, method: Method, settings: TrainSettings
 ) -> Tensor:
-    """All weights of `tiny` after the first step of a training loop, flat; None: before any."""
+    """All weights of `tiny` in one vector, after the first step of a training loop. Without a loop
+    they are those before training."""
     policy = load_policy("tiny")
     if loop:
         next(loop(policy, load_problems("train"), method, settings))
@@ -319,6 +314,7 @@ def check_guess(
 
     records, planted: of a hunt other than the course's.
     """
+    # A letter and a number, or what is wrong with them.
     letter = str(letter).strip().upper()
     if letter not in LETTERS:
         print(f"there is no run {letter!r}: choose from {', '.join(LETTERS)}")
@@ -333,18 +329,17 @@ def check_guess(
             f" not {guess!r}"
         )
         return False
+    # What the suspect's dial shows in the first record of the run.
     records = records or load_hunt()
     suspect = SUSPECTS[number]
     sign = suspect.sign(records[letter][0], records[HEALTHY][0])
-    if number == planted[letter]:
-        say(
-            f"{letter}: correct, {suspect.name}.",
-            f"What gives it away: {sign}.",
-            f"The remedy: {suspect.remedy}.",
-        )
-        return True
-    say(f"{letter}: not {number}, {suspect.name}.", f"What speaks against it: {sign}.")
-    return False
+    # The verdict.
+    if number != planted[letter]:
+        say(f"{letter}: not {number}, {suspect.name}.", f"What speaks against it: {sign}.")
+        return False
+    found = f"What gives it away: {sign}."
+    say(f"{letter}: correct, {suspect.name}.", found, f"The remedy: {suspect.remedy}.")
+    return True
 
 
 def say(first: str, *more: str) -> None:
@@ -367,11 +362,12 @@ def write_key(folder: Path, key: dict[str, int]) -> None:
 
 
 def read_key(folder: Path) -> dict[str, int]:
-    """letter -> number of the bug; that of the course's hunt if the folder has no key."""
+    """The number of the bug by letter. Without a key in the folder, that of the course's hunt."""
     file = folder / "key.json"
     if not file.exists():
         return _PLANTED
     digests = json.loads(file.read_text(encoding="utf-8"))
+    # There are so few suspects that all can be tried.
     return {
         letter: next(number for number in SUSPECTS if digest(letter, number) == found)
         for letter, found in digests.items()
@@ -383,10 +379,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--seed", type=int, help="a fresh hunt: other letters, other noise")
     options = parser.parse_args()
+    # One thread, so that the numbers do not depend on how many cores there are.
     torch.set_num_threads(1)
+    # The course's own hunt.
     if options.seed is None:
         record_hunt(options.out)
         return
+    # A fresh one, with its key beside it.
     order = random.Random(options.seed).sample(LETTERS, len(LETTERS))
     key = record_hunt(options.out, order, seed=options.seed)
     write_key(options.out, key)

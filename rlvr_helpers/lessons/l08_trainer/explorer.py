@@ -1,5 +1,4 @@
-"""Explorers of lesson 08: a method from its four choices, the dashboards of the bug hunt, and the
-hunt as a game."""
+"""Explorers of lesson 08: a method from its four choices, and the bug hunt with its dashboards."""
 
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from rlvr_helpers.lessons.l08_trainer.figures import HuntDashboard, method_formu
 from rlvr_helpers.methods import ADVANTAGE_SCALES, AGGREGATIONS, RATIO_LEVELS, Method
 from rlvr_helpers.widgets.explorer import Explorer
 
+# The budget L_max in the formula of Dr. GRPO.
 MAX_TOKENS = 64
 
 
@@ -33,6 +33,7 @@ def four_choices() -> Explorer:
         clip_high: float,
         kl_coef: float,
     ) -> Figure:
+        # The name is what the figure finds out.
         method = Method(
             "",
             advantage_scale,
@@ -44,6 +45,7 @@ def four_choices() -> Explorer:
         )
         return method_formula(method, MAX_TOKENS)
 
+    # The first option of each is GRPO's.
     return Explorer(
         draw,
         advantage_scale=ipywidgets.Dropdown(
@@ -72,26 +74,28 @@ def hunt_dashboards() -> Explorer:
     return Explorer(dashboard.figure, name=ipywidgets.Dropdown(options=options, description="show"))
 
 
-POINTS = 3  # for a run whose bug is found
+# For a run whose bug is found.
+POINTS = 3
 
 
 class Hunt:
-    """The bug hunt as a game: 3 points per run, one less for each hint and each wrong guess.
+    """The bug hunt as a game: 3 points per run, one less for each hint and each incorrect guess.
 
-    folder: a hunt that `record_hunt` made; default: the course's.
+    folder: a hunt that `record_hunt` made, by default the course's
     """
 
     def __init__(self, folder: str | Path = FOLDER) -> None:
         self.folder = Path(folder)
         self.records = load_hunt(self.folder)
         self.planted = read_key(self.folder)
+        # Points lost by run, runs that had a hint, incorrect guesses, and runs that are solved.
         self.lost = dict.fromkeys(LETTERS, 0)
         self.hinted = set()
         self.missed = set()
         self.found = set()
 
     def guess(self, **numbers: int | None) -> None:
-        """Judges guesses such as A=3, and prints the score. The same wrong guess costs once."""
+        """Judges guesses such as A=3, and prints the score. The same incorrect guess costs once."""
         for letter, number in numbers.items():
             verdict = check_guess(letter, number, self.records, planted=self.planted)
             if verdict:
@@ -111,4 +115,5 @@ class Hunt:
 
     @property
     def score(self) -> int:
+        """The points of all runs whose bug is found."""
         return sum(max(0, POINTS - self.lost[letter]) for letter in self.found)

@@ -16,7 +16,10 @@ from rlvr_helpers.study.trl import trl_config
 
 # --- a method is four choices
 
-CHOICES = ("advantage_scale", "ratio_level", "aggregation")  # the fourth is the range
+# The fourth is the range, two numbers.
+CHOICES = ("advantage_scale", "ratio_level", "aggregation")
+# Each choice as mathematics for the picture, and as words for the alternative text. A ratio also
+# has its symbol in both.
 ADVANTAGE = {
     "std": (
         r"$A_i \,=\, (R_i - \mathrm{mean})\;/\;(\mathrm{std} + 10^{-4})$",
@@ -50,8 +53,7 @@ SUMS = {
     "constant": (r"\frac{1}{B\,L_{\max}}\,\sum_i\,\sum_t", "sum over all tokens / (rows x budget)"),
     "token_mean": (r"\frac{1}{\sum_i n_i}\,\sum_i\,\sum_t", "mean over all tokens of the batch"),
 }
-
-
+# The choices in words, for a method without a name of its own.
 WORDS = {
     "std": "advantages over the std",
     "none": "unscaled advantages",
@@ -65,22 +67,25 @@ WORDS = {
 
 
 def choices(method: Method) -> tuple[str, ...]:
+    """What a method chooses for each of CHOICES."""
     return tuple(getattr(method, name) for name in CHOICES)
 
 
 def name_of(method: Method) -> str:
     """What the four choices are called, as a sentence of one line."""
+    # A method of the course with these three choices.
     same = [m for m in METHODS.values() if choices(m) == choices(method)]
     if same:
         extra = f" and a KL term of {method.kl_coef:g}" if method.kl_coef else ""
         return f"This is {same[0].name}{_range_of(method, same[0])}{extra}"
+    # Otherwise the method that differs in the fewest, and in which.
     nearest = min(METHODS.values(), key=lambda m: len(_unlike(method, m)))
     different = [WORDS[choice] for choice in _unlike(method, nearest)]
     return f"No name of its own: {nearest.name} with {' and '.join(different)}"
 
 
 def _range_of(method: Method, kind: Method) -> str:
-    """Whose range a method of a known kind has; "" for the course's."""
+    """Whose range a method of a known kind has. It is "" for the course's own."""
     papers = [m for m in PAPER_SETTINGS.values() if choices(m) == choices(kind)]
     known = zip([kind, *papers], ("", ", the paper's range"), strict=False)
     for each, words in known:
@@ -96,6 +101,7 @@ def _unlike(method: Method, other: Method) -> list[str]:
 
 
 def _near(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    """Whether two ranges are equal within 2 %."""
     return all(abs(x - y) <= 0.02 * y for x, y in zip(a, b, strict=True))
 
 
@@ -124,6 +130,7 @@ def method_formula(method: Method, max_tokens: int) -> Figure:
 
 
 def _ends(method: Method) -> tuple[str, str]:
+    """The lower and upper end of the range, as text."""
     return f"{1 - method.clip_low:.5g}", f"{1 + method.clip_high:.5g}"
 
 
@@ -174,19 +181,22 @@ def _formula(
 ) -> None:
     """Mathematics as outlines, `x` inches from the left and `y` from the top: as text it would need
     the reader's fonts."""
-    # of points
-    place = Affine2D().scale(1 / 72).translate(x, fig.get_figheight() - y) + fig.dpi_scale_trans
-    fig.add_artist(PathPatch(_outline(text, size), transform=place, color=color, lw=0))
+    # From points to inches, then to the given position.
+    to_inches = Affine2D().scale(1 / 72).translate(x, fig.get_figheight() - y)
+    transform = to_inches + fig.dpi_scale_trans
+    fig.add_artist(PathPatch(_outline(text, size), transform=transform, color=color, lw=0))
 
 
 @lru_cache(maxsize=256)
 def _outline(text: str, size: float) -> TextPath:
-    return TextPath((0, 0), text, size=size)  # in points
+    """The outlines of a formula, in points. A slider asks for the same ones again."""
+    return TextPath((0, 0), text, size=size)
 
 
 # --- the dials of the bug hunt
 
-DIALS = [  # (heading, field, second field, scale, low, high)
+# (heading, field, second field, scale, low, high). What lies outside is drawn at the edge.
+DIALS = [
     ("mean reward", "reward_mean", None, "linear", 0, 1),
     ("loss", "loss", None, "linear", -0.08, 0),
     ("gradient norm", "grad_norm", None, "log", 0.1, 10),
@@ -197,6 +207,7 @@ DIALS = [  # (heading, field, second field, scale, low, high)
     ("KL to the start (nats)", "kl", None, "log", 1e-3, 1e4),
     ("sampler gap (nats)", "sampler_gap", None, "log", 1e-6, 100),
 ]
+# The table also has the clip fraction of the first update, which has no panel.
 TABLE_DIALS = (
     "reward_mean",
     "loss",
@@ -221,6 +232,7 @@ class HuntDashboard:
         self.runs = runs
         self.healthy = healthy
         steps = max(len(records) for records in runs.values())
+        # Nine panels, whose lines are filled when a run is chosen.
         self.fig, axes = house.figure(
             5.2,
             " ",
@@ -237,6 +249,7 @@ class HuntDashboard:
         self.lines = []
         for ax, dial in zip(axes.flat, DIALS, strict=True):
             self._panel(ax, *dial, steps=steps)
+        # Only the lowest row names the steps.
         for ax in axes[2]:
             ax.set_xticks([1, steps])
             ax.set_xlabel("step", labelpad=-8)
@@ -253,6 +266,7 @@ class HuntDashboard:
         steps: int,
     ) -> None:
         """The axes of a dial, the healthy run in grey, and a blue line for the run to be shown."""
+        # The fixed scale, with two or three ticks.
         house.heading(ax, name, size=8.5)
         ax.set(yscale=scale, ylim=(low, high), xlim=(0.5, steps + 0.5))
         ax.minorticks_off()
@@ -262,6 +276,7 @@ class HuntDashboard:
             [f"{tick:.3g}".replace("e+0", "e").replace("e-0", "e-") for tick in ax.get_yticks()]
         )
         ax.set_xticks([])
+        # One line, or two if the dial has a second field.
         blue = house.color_of("GRPO")
         for key, style in ((field, "-"), *([(second, ":")] if second else [])):
             usual = self.values(self.healthy, key, low, high=high)
@@ -270,23 +285,26 @@ class HuntDashboard:
             self.lines.append((line, key, low, high))
 
     def values(self, name: str, field: str, low: float, high: float) -> list[float]:
-        """A dial of a run within its scale, since a KL of 0 has no logarithm; gaps where it was not
-        measured."""
+        """A dial of a run, kept within its scale, since a KL of 0 has no logarithm. It has a gap
+        where nothing was measured."""
         found = [getattr(record, field) for record in self.runs[name]]
         return [float("nan") if value is None else min(max(value, low), high) for value in found]
 
     def figure(self, name: str) -> Figure:
         """The dashboard of a run."""
+        # The lines of this run.
         records = self.runs[name]
         healthy = self.runs[self.healthy]
         for line, field, low, high in self.lines:
             values = self.values(name, field, low, high)
             line.set_data(range(1, len(values) + 1), values)
+        # The title compares its reward with that of the healthy run.
         went = f"reward {records[0].reward_mean:.2f} → {records[-1].reward_mean:.2f}"
         other = f"{healthy[0].reward_mean:.2f} → {healthy[-1].reward_mean:.2f}"
         label = "The healthy run" if name == self.healthy else f"Run {name} (blue)"
         title = f"{label}: {went}" + ("" if name == self.healthy else f"; healthy (grey): {other}")
         self.fig.texts[0].set_text(title)
+        # Each dial as text. The panel of two lengths has a heading of its own, so they are named.
         dials = [
             (dial.partition(" (")[0], field) for dial, field, second, *_ in DIALS if not second
         ]
@@ -299,6 +317,7 @@ class HuntDashboard:
 
 
 def _first_last(records: Sequence[StepRecord], field: str) -> str:
+    """A field in the first and in the last record."""
     first, last = (getattr(record, field) for record in (records[0], records[-1]))
     return " to ".join("none" if value is None else f"{value:.3g}" for value in (first, last))
 
