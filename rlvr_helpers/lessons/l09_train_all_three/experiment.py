@@ -18,6 +18,7 @@ from rlvr_helpers.study.runs import Run
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import train
 
+# The learning rate that a cell multiplies, and mini-batches per pass over a rollout.
 RATE = 5e-5
 MINIBATCHES = 4
 # Each rollout is used for 32 updates instead of 8.
@@ -31,9 +32,11 @@ SETTINGS = TrainSettings(
     eval_every=1,
     track_kl=False,
 )
+# Held-out problems of the recorded runs.
 EVAL_COUNT = 400
+# Nobody had seen the fresh seeds when the settings and arms were chosen.
 SEEDS = range(10)
-FRESH = range(10, 16)  # nobody had seen them when the settings and arms were chosen
+FRESH = range(10, 16)
 UNDECIDED = "cannot be told apart"
 # Each method as it is used, and controls: one method with the range of the other.
 ARMS = {
@@ -48,8 +51,12 @@ ARMS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the sweep: an arm, how hard a rollout is used, the learning rate as a multiple of
-    RATE, the most tokens of a completion, the start model's name, and the seed."""
+    """One run of the sweep.
+
+    updates: on each rollout
+    rate:    the learning rate, as a multiple of RATE
+    start:   the name of the start model
+    """
 
     arm: str
     updates: int = 32
@@ -60,10 +67,12 @@ class Cell:
 
     @property
     def method(self) -> Method:
+        """The method of the arm."""
         return ARMS[self.arm]
 
     @property
     def settings(self) -> TrainSettings:
+        """SETTINGS with what the cell changes."""
         return replace(
             SETTINGS,
             epochs=self.updates // MINIBATCHES,
@@ -76,7 +85,7 @@ class Cell:
 def run_cell(
     cell: Cell, policy: Policy, eval_count: int = EVAL_COUNT, eval_every: int = 1
 ) -> Iterator[StepRecord]:
-    """Trains the policy as the cell says, in place; a record after each rollout."""
+    """Trains the policy as the cell says, in place. Yields a record after each rollout."""
     return train(
         policy,
         load_problems("train"),
@@ -87,7 +96,7 @@ def run_cell(
 
 
 def run_live(arm: str, seed: int, count: int = 200) -> Iterator[StepRecord]:
-    """The decisive run of an arm, short enough for a lesson: it is evaluated at the end only."""
+    """The decisive run of an arm, short enough for a lesson: it is only evaluated at the end."""
     cell = Cell(arm, seed=seed)
     return run_cell(cell, load_policy("tiny"), eval_count=count, eval_every=SETTINGS.steps)
 
@@ -95,12 +104,14 @@ def run_live(arm: str, seed: int, count: int = 200) -> Iterator[StepRecord]:
 def summary(records: list[StepRecord]) -> dict:
     """What is kept of a run, one number per rollout.
 
-    accuracy: held-out, greedy, the start model first. reward: of the sampled completions. clipped:
-    share of tokens or sequences on which the clip binds. token_ratio, sequence_ratio: the largest
-    in the last pass over the rollout.
+    accuracy:    held-out, greedy, the start model first
+    reward:      of the sampled completions
+    clipped:     share of tokens or sequences on which the clip binds
+    token_ratio: the largest in the last pass over the rollout. `sequence_ratio` likewise.
     """
 
     def largest(name: str) -> list[float]:
+        """The largest ratio. Without a record nothing has moved, and every ratio is 1."""
         found = [getattr(record, name) for record in records]
         return [math.exp(each.quantiles[-1]) if each else 1.0 for each in found]
 
@@ -116,16 +127,17 @@ def summary(records: list[StepRecord]) -> dict:
 
 
 def recorded_stress(path: Path | None = None) -> dict[Cell, dict]:
-    """Cell -> what is kept of its run (`summary`), as recorded once for the course."""
+    """What is kept of each recorded run (`summary`), by its cell."""
     lines = (path or DATA / "runs" / "stress" / "runs.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in lines.splitlines()]
+    # Other lines say where the runs come from.
     return {Cell(**row["cell"]): row for row in rows if "cell" in row}
 
 
 def of_arm(
     recorded: dict[Cell, dict], arm: str, seeds: Sequence[int] = SEEDS, **same: object
 ) -> dict[int, dict]:
-    """seed -> the run of an arm; `same` chooses other cells than the decisive ones."""
+    """The runs of an arm by seed. `same` chooses other cells than the decisive ones."""
     wanted = Cell(arm, **same)
     return {
         cell.seed: run
@@ -148,6 +160,7 @@ def t_quantile(level: float, freedom: int) -> float:
 
     With x = sqrt(freedom) tan(angle) its density is cos(angle) ** (freedom - 1).
     """
+    # The density from 0 to a right angle, its integral by trapezoids, and the angle at `level`.
     angle = np.linspace(0, np.pi / 2, 100_001)
     heights = np.cos(angle) ** (freedom - 1)
     mass = np.concatenate([[0.0], np.cumsum((heights[1:] + heights[:-1]) / 2)])
@@ -155,8 +168,11 @@ def t_quantile(level: float, freedom: int) -> float:
 
 
 def corrected_interval(values: list[float], tests: int = 1) -> tuple[float, float, float]:
-    """Mean and t-interval of paired differences; NaN bounds for one. With `tests` intervals read at
-    once, all of them hold their true value in at least 95 of 100 repetitions (Bonferroni)."""
+    """Mean and t-interval of paired differences. A single one has NaN bounds.
+
+    If `tests` intervals are read at once, all of them hold their true value in at least 95 of 100
+    repetitions (Bonferroni).
+    """
     mean = sum(values) / len(values)
     if len(values) == 1:
         return mean, math.nan, math.nan
@@ -171,6 +187,7 @@ def differences_table(
     """A line per pair of arms: the mean difference, its interval, and the corrected one."""
     lines = [f"{'':<36}seeds   mean   interval         corrected for {len(pairs)}"]
     for first, second in pairs:
+        # The interval of this pair by itself, and as one of several.
         found = differences(recorded, first, second, seeds)
         mean, low, high = corrected_interval(found)
         _, wide_low, wide_high = corrected_interval(found, len(pairs))
@@ -196,7 +213,7 @@ def intervals_over_time(
 
 
 def accuracies(run: Run) -> dict[int, float]:
-    """step -> held-out accuracy after it."""
+    """Held-out accuracy by step."""
     return {record.step: record.eval.accuracy for record in run.records if record.eval}
 
 
@@ -205,6 +222,7 @@ def winner(differences: Mapping[str, Sequence[float]]) -> str:
 
     differences: "GRPO - GSPO" -> one difference per seed, as `study.paired_differences` gives them.
     """
+    # Whom each method beats.
     beaten = {}
     for pair, values in differences.items():
         first, second = pair.split(" - ")
@@ -215,5 +233,6 @@ def winner(differences: Mapping[str, Sequence[float]]) -> str:
             beaten[first].add(second)
         if high < 0:
             beaten[second].add(first)
+    # The winner beats all others.
     alone = [name for name, others in beaten.items() if len(others) == len(beaten) - 1 > 0]
     return alone[0] if alone else UNDECIDED

@@ -1,6 +1,6 @@
 """The run explorer of lesson 09: scrub through the steps of recorded runs, methods over each other.
 
-run = run_explorer()         # the recorded runs; run_explorer(results) shows your own
+run = run_explorer()         # the recorded runs. run_explorer(results) shows your own.
 run                          # as a cell's last line it shows itself
 run.step = 16                # every value that a reader changes is a trait
 """
@@ -23,8 +23,10 @@ from rlvr_helpers.study.runs import Run
 from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 from rlvr_helpers.widgets.words import RUN_EXPLORER
 
-UNIT = 1e-3  # of a share in a histogram
+# Shares in a histogram travel as whole numbers of this.
+UNIT = 1e-3
 QUANTITIES = ("accuracy", "reward_mean", "clip_fraction", "entropy", "kl", "length_mean")
+# A method's CSS variable and dashes, and the colours where there is no CSS.
 LOOKS = {"GRPO": ("grpo", ""), "Dr. GRPO": ("dr-grpo", "6 2"), "GSPO": ("gspo", "2 2")}
 COLOURS = {"grpo": "#0072B2", "dr-grpo": "#D55E00", "gspo": "#009E73", "ink": "#767676"}
 
@@ -50,22 +52,23 @@ class RunExplorer(LiveExplorer):
 def run_explorer(results: dict[str, list[Run]] | None = None, **values: object) -> RunExplorer:
     """The explorer over runs by method name, as `run_comparison` fills them.
 
-    results: default: those recorded in `data/runs/tiny`, with the answers to some problems.
-    values: set its traits.
+    results: by default those recorded in `data/runs/tiny`, with the answers to some problems
+    values:  of its traits
     """
     answers = recorded_answers() if results is None else own_answers(results)
     results = results or recorded_runs()
+    # All runs share the axes of their histograms.
+    half = {level: half_width(results, level) for level in ("token", "sequence")}
     data = {
-        "methods": [method_data(name, runs) for name, runs in results.items()],
+        "methods": [
+            method_data(name, runs) | {"runs": [run_data(run, half) for run in runs]}
+            for name, runs in results.items()
+        ],
         "steps": max(len(run.records) for runs in results.values() for run in runs),
         "unit": UNIT,
-        "half": {level: half_width(results, level) for level in ("token", "sequence")},
+        "half": half,
         "answers": answers,
     }
-    data["methods"] = [
-        each | {"runs": [run_data(run, data["half"]) for run in results[each["name"]]]}
-        for each in data["methods"]
-    ]
     values = {"shown": list(results), "step": 1, **values}
     return RunExplorer(data=data, words=RUN_EXPLORER, still=still(results), **values)
 
@@ -74,6 +77,7 @@ def method_data(name: str, runs: Sequence[Run]) -> dict:
     """A method's name, its looks, and the range that it clips to."""
     method = runs[0].method
     look, dash = LOOKS.get(name, ("ink", ""))
+    # A range without an end is not drawn.
     ends = [method.clip_low, method.clip_high]
     return {
         "name": name,
@@ -100,21 +104,21 @@ def run_data(run: Run, half: dict[str, float]) -> dict:
 
 
 def curve(records: Sequence[StepRecord], name: str) -> list[float | None]:
-    """A quantity before training and after each step; accuracy only where it was measured."""
+    """A quantity before training and after each step. None where it was not measured."""
     if name == "accuracy":
         return [rounded(records[0].start_eval, name), *(rounded(r.eval, name) for r in records)]
     return [None, *(rounded(record, name) for record in records)]
 
 
 def rounded(found: object, name: str) -> float | None:
-    """An attribute with three digits; None if there is no object or no number."""
+    """An attribute with three digits. None if there is no object or no number."""
     number = getattr(found, name, None)
     return None if number is None else float(f"{number:.3g}")
 
 
 def histogram(found: Distribution | None, half: float) -> list[int]:
-    """Shares of log-ratios in equal bins from -half to half, in units of UNIT: the first bin that
-    is not empty, and all up to the last that is not."""
+    """Shares of log-ratios in equal bins from -half to half, in units of UNIT. The number of the
+    first bin that is not empty comes first, then all bins up to the last that is not."""
     if found is None:
         return []
     shares = np.round(shares_in_bins([found], half) / UNIT).astype(int)
@@ -125,10 +129,12 @@ def histogram(found: Distribution | None, half: float) -> list[int]:
 def half_width(results: dict[str, list[Run]], level: str) -> float:
     """How far from 0 an axis of log-ratios goes: past nine in ten of the records' 1 % tails, and
     past every range that acts there."""
+    # The tails of every step of every run.
     runs = [run for runs in results.values() for run in runs]
     found = [getattr(r, f"{level}_log_ratio") for run in runs for r in run.records]
     places = LEVELS.index(0.01), LEVELS.index(0.99)
     tails = [max(abs(each.quantiles[i]) for i in places) for each in found if each]
+    # The ranges of the methods that clip at this level.
     acting = [run.method for run in runs if run.method.ratio_level == level]
     ends = [1.6 * end for method in acting for end in (method.clip_low, method.clip_high)]
     ends = [end for end in ends if math.isfinite(end)]
@@ -147,13 +153,14 @@ def recorded_answers() -> dict:
 
 
 def own_answers(results: dict[str, list[Run]]) -> dict | None:
-    """The same from the readings of runs of your own: samples of one problem, of each method's
-    first run. A step between two readings has those of the last. None if nothing was read."""
+    """The same from the readings of your own runs: samples of one problem, of each method's first
+    run. A step between two readings has those of the earlier one. None if nothing was read."""
     readings = {name: readings_of(runs[0]) for name, runs in results.items()}
     if not all(each and each[0] for each in readings.values()):
         return None
     first = next(iter(readings.values()))[0]
     problem = {"question": first.question, "answer": first.answer}
+    # Each text is stored once and has a number. A sample counts as a problem of its own.
     count = len(first.texts)
     texts = {}
     correct = [set() for _ in range(count)]
@@ -185,6 +192,7 @@ def readings_of(run: Run) -> list[Reading | None]:
 
 # --- the picture where no script runs -------------------------------------------------------------
 
+# Pixels: the picture, and the left and lower end of its axes.
 WIDTH = 700
 HEIGHT = 260
 LEFT = 50
@@ -192,7 +200,7 @@ FLOOR = 220
 
 
 def still(results: dict[str, list[Run]]) -> Still:
-    """Held-out accuracy of every run against steps; it reads on white and on black."""
+    """Held-out accuracy of every run against steps, legible on white and on black."""
     steps = max(len(run.records) for runs in results.values() for run in runs)
 
     def x(step: float) -> float:
@@ -216,6 +224,7 @@ def still(results: dict[str, list[Run]]) -> Still:
             parts.append(f'<path d="M{"L".join(points)}" stroke-width="2" {style}/>')
         parts.append(svg_text(x(steps) + 8, 34 + 18 * place, name, "start", fill=COLOURS[look]))
         ends += [run.final.accuracy for run in runs if run.final]
+    # The picture, and where the runs ended as text.
     size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
     font = 'font-family="sans-serif" font-size="12" fill="#767676"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'

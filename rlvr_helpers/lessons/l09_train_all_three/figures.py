@@ -1,5 +1,4 @@
-"""What came out: accuracy before and after with its intervals, and paired differences between
-methods."""
+"""Figures of lesson 09: final accuracies, paired differences of methods, and runs under stress."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,12 @@ from rlvr_helpers.study.tables import Row
 
 
 def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> Figure:
-    """Held-out accuracy before (hollow) and after (filled) each run, with 95 % Wilson intervals;
-    strict and lenient.
+    """Held-out accuracy before (hollow) and after (filled) each run, strict and lenient, with 95 %
+    Wilson intervals.
 
-    rows: a row a run, as `tables.table_rows` makes them.
+    rows: one per run, as `tables.table_rows` makes them
     """
+    # A row per run, and a gap between methods.
     names = list(dict.fromkeys(row.method for row in rows))
     rows = sorted(rows, key=lambda row: (names.index(row.method), row.seed))
     heights = [i + 0.7 * names.index(row.method) for i, row in enumerate(rows)]
@@ -34,6 +34,7 @@ def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> F
         bottom=0.62,
         wgap=0.6,
     )
+    # The runs, once by strict and once by lenient accuracy.
     for ax, kind in zip(axes[0], ("strict", "lenient"), strict=True):
         for row, y in zip(rows, heights, strict=True):
             _before_after(ax, y, row, kind=kind)
@@ -41,6 +42,7 @@ def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> F
         house.rows_axis(ax, heights, [_label(row) for row in rows] if kind == "strict" else None)
         ax.set(xlim=(0, 1), ylim=(bottom + 0.7, -0.7))
         house.percent_axis(ax.xaxis, 0.25)
+    # Each method's name beside the middle of its rows.
     for name in names:
         mine = [y for row, y in zip(rows, heights, strict=True) if row.method == name]
         _name_beside(axes[0, 0], name, float(np.mean(mine)))
@@ -58,16 +60,16 @@ def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> F
 def difference_intervals(
     differences: Mapping[str, Sequence[float]], title: str | None = None
 ) -> Figure:
-    """Differences of final accuracy between methods, in points: a circle a seed, their mean and 95
-    % t-interval.
+    """Differences of final accuracy between methods, in points: a circle per seed, their mean and
+    its 95 % t-interval. One seed has no interval.
 
-    differences: "GRPO - GSPO" -> one difference a seed, as `tables.paired_differences` makes them.
-    One seed has no interval.
+    differences: "GRPO - GSPO" -> one difference per seed, as `tables.paired_differences` makes them
     """
     found = {pair: t_interval(list(values)) for pair, values in differences.items() if len(values)}
     fig, axes = house.figure(
         1.5 + 0.42 * max(len(found), 1), title or _differences_title(found), left=1.55
     )
+    # A row per pair, with a line of text on each.
     ax = axes[0, 0]
     lines = []
     ax.axvline(0, color=house.INK, lw=1)
@@ -83,6 +85,7 @@ def difference_intervals(
             else "one seed, no interval"
         )
         lines.append(f"{pair.replace(' - ', ' minus ')}: mean {mean:+.1f} points ({interval})")
+    # Axes with 0 in the middle, wide enough for everything that is drawn.
     shown = [v for pair in found for v in (*differences[pair], *found[pair]) if math.isfinite(v)]
     reach = 1.1 * max([1.0, *map(abs, shown)])
     house.rows_axis(ax, range(len(found)), [pair.replace(" - ", " − ") for pair in found])
@@ -101,14 +104,15 @@ def difference_intervals(
 def stress_curves(arms: Mapping[str, Sequence[dict]]) -> Figure:
     """Held-out accuracy after each rollout of the recorded stress runs.
 
-    arms: method name -> its runs, as `experiment.recorded_stress` gives them. Thin: seeds; thick:
-    their mean.
+    arms: method name -> its runs, as `experiment.recorded_stress` gives them. A thin line is a
+        seed, the thick one their mean.
     """
     fig, axes = house.figure(2.7, "Held-out accuracy, 32 updates per rollout", right=1.6)
     ax = axes[0, 0]
     ends = []
     lines = []
     for name, runs in arms.items():
+        # The seeds, then their mean.
         color = house.color_of(name)
         curves = np.array([run["accuracy"] for run in runs])
         steps = range(curves.shape[1])
@@ -135,6 +139,7 @@ def arm_accuracies(arms: Mapping[str, Sequence[dict]]) -> Figure:
     labels = []
     lines = []
     for y, (name, runs) in enumerate(arms.items()):
+        # An arm such as "GSPO 0.2" has the colour of its method.
         color = house.color_of(name.rstrip("0123456789./ "))
         ends = [run["accuracy"][-1] for run in runs]
         bound = house.percent(float(np.mean([run["clipped"] for run in runs])), digits=2)
@@ -150,6 +155,7 @@ def arm_accuracies(arms: Mapping[str, Sequence[dict]]) -> Figure:
 
 
 def _label(row: Row) -> str:
+    """The seed, and the step at which a run was stopped."""
     return f"seed {row.seed}" + (f", step {row.step}" if row.stopped else "")
 
 
@@ -176,7 +182,7 @@ def _before_after(ax: Axes, y: float, row: Row, kind: str) -> None:
     color = house.color_of(row.method)
     shares = [value / 100 for value in values]
     ax.plot(shares, [y, y], color=color, lw=0.8, alpha=0.5)
-    # not evaluated after training: nothing to fill
+    # A run that was not evaluated after training has no end to fill.
     faces = ("none", color) if row.step else ("none",)
     for share, face in zip(shares, faces, strict=False):
         interval = wilson_interval(round(share * row.problems), row.problems)
@@ -193,26 +199,23 @@ def _before_after(ax: Axes, y: float, row: Row, kind: str) -> None:
 
 
 def _finals_title(rows: Sequence[Row]) -> str:
+    """From where to where the runs went, and how far their intervals reach."""
     if not rows:
         return "No finished runs yet"
-    start, low, high = (
-        f(getattr(r, n) for r in rows)
-        for f, n in ((min, "initial"), (min, "final"), (max, "final"))
-    )
-    lowest = min(r.final_interval[0] for r in rows)
-    highest = max(r.final_interval[1] for r in rows)
-    finals = (
-        house.percent(low / 100)
-        if high - low < 0.05
-        else f"between {low:.1f} and {house.percent(high / 100)}"
-    )
-    return (
-        f"From {house.percent(start / 100)} to {finals} (strict), intervals within {lowest:.1f} and"
-        f" {highest:.1f}"
-    )
+    start = house.percent(min(row.initial for row in rows) / 100)
+    low = min(row.final for row in rows)
+    high = max(row.final for row in rows)
+    lowest = min(row.final_interval[0] for row in rows)
+    highest = max(row.final_interval[1] for row in rows)
+    # One number if all runs end at the same accuracy.
+    finals = house.percent(high / 100)
+    if high - low >= 0.05:
+        finals = f"between {low:.1f} and {finals}"
+    return f"From {start} to {finals} (strict), intervals within {lowest:.1f} and {highest:.1f}"
 
 
 def _differences_title(found: Mapping[str, tuple[float, float, float]]) -> str:
+    """Which pairs can be told apart: their intervals do not hold 0."""
     apart = [
         f"{pair.replace(' - ', ' − ')} {f[0]:+.1f} points"
         for pair, f in found.items()
