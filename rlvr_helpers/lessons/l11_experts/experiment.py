@@ -1,7 +1,7 @@
-"""A mixture of experts made from `tiny`: where each token is sent, before and after some updates,
-and what its ratio is if the old choice is kept.
+"""A mixture of experts made from `tiny`: where each token is sent before and after some updates.
 
-An expert set is the pair of experts that a layer sends a token to.
+It also says what a token's ratio is if the old choice is kept. An expert set is the pair of experts
+that a layer sends a token to.
 """
 
 import json
@@ -27,8 +27,10 @@ from rlvr_helpers.problems import load_problems
 from rlvr_helpers.sampling import encode_prompts, sample_groups
 from rlvr_helpers.scoring import token_logprobs
 
+# Experts per layer, and how many of them see a token.
 EXPERTS = 8
 CHOSEN = 2
+# Settings of the dense model that a mixture has no use for.
 NOT_SHARED = ("architectures", "model_type", "mlp_bias", "attention_bias", "pretraining_tp")
 # As the drift recording: no clip, mini-batches of two groups of eight, a rate of 1e-5.
 UNCLIPPED = replace(GRPO, clip_low=math.inf, clip_high=math.inf)
@@ -36,6 +38,7 @@ LEARNING_RATE = 1e-5
 GROUP = 8
 ROWS = 16
 MAX_TOKENS = 64
+# After which updates it is measured.
 AT = (1, 4, 8, 16)
 
 
@@ -48,6 +51,7 @@ class Rows(NamedTuple):
     mask: Tensor
 
     def pick(self, rows: Tensor) -> "Rows":
+        """Only the rows with these numbers."""
         return Rows(*(each[rows] for each in self))
 
 
@@ -57,21 +61,24 @@ def make_experts(policy: Policy, jitter: float = 0.0, seed: int = 0) -> MixtralF
     jitter: noise on each copy, as a share of the standard deviation of the matrix. With 0 all
         experts are alike, and the model computes what the dense one does. The router is random.
     """
+    # The dense model's configuration, with experts.
     dense = policy.model
     shared = {k: v for k, v in dense.config.to_dict().items() if k not in NOT_SHARED}
     config = MixtralConfig(**shared, num_local_experts=EXPERTS, num_experts_per_tok=CHOSEN)
-    # the fastest on a CPU at this size
+    # The fastest on a CPU at this size.
     config._experts_implementation = "eager"
     noise = torch.Generator().manual_seed(seed)
 
     def copies(weight: Tensor) -> Tensor:
+        """A matrix once per expert, each copy with noise of its own."""
         drawn = torch.randn(EXPERTS, *weight.shape, generator=noise)
         return weight + jitter * weight.std() * drawn
 
     model = MixtralForCausalLM(config).eval()
     with torch.no_grad():
-        # what the two have in common: embeddings, attention, norms
+        # What the two have in common: embeddings, attention, norms.
         model.load_state_dict(dense.state_dict(), strict=False)
+        # The experts, copied from the MLP of the same layer, and a random router.
         for layer, own in zip(model.model.layers, dense.model.layers, strict=True):
             gate_up = torch.cat([own.mlp.gate_proj.weight, own.mlp.up_proj.weight])
             layer.mlp.experts.gate_up_proj.copy_(copies(gate_up))
@@ -90,6 +97,7 @@ def recorded_routes(model: nn.Module) -> Iterator[list[Tensor]]:
     """Collects the expert sets of one forward pass: per layer [positions, 2], sorted."""
     routes = []
 
+    # The third output of a router holds the chosen experts.
     def note(router: nn.Module, inputs: tuple, output: tuple) -> None:
         routes.append(output[2].sort(dim=1).values)
 
@@ -108,6 +116,7 @@ def replayed_routes(model: nn.Module, routes: Sequence[Tensor]) -> Iterator[None
 
     def send(router: nn.Module, route: Tensor) -> RemovableHandle:
         def replaced(router: nn.Module, inputs: tuple, output: tuple) -> tuple:
+            # The router's own probabilities, of the old experts only.
             weights = output[0].float().softmax(dim=-1).gather(1, route)
             return output[0], weights / weights.sum(dim=1, keepdim=True), route
 
@@ -174,8 +183,9 @@ def drift(
 ) -> Iterator[tuple[int, Moved]]:
     """Updates a model on one rollout. Yields (updates, what they have moved) for those in `at`.
 
-    seed: of the order of the groups.
+    seed: of the order of the groups
     """
+    # Mini-batches of two groups in random order, scored before the first update.
     order = torch.randperm(len(rows.mask) // GROUP, generator=torch.Generator().manual_seed(seed))
     parts = (order[:, None] * GROUP + torch.arange(GROUP)).view(-1, ROWS)
     batches = [rows.pick(part) for part in parts]
@@ -188,17 +198,13 @@ def drift(
         logp_old, _ = old[turn]
         logp = logprobs(model, batch)
         advantage = advantages[parts[turn]]
-        step(
-            model,
-            optimizer,
-            policy_loss(
-                UNCLIPPED, logp, logp_old, advantage, mask=batch.mask, max_tokens=MAX_TOKENS
-            ).loss,
+        found = policy_loss(
+            UNCLIPPED, logp, logp_old, advantage, mask=batch.mask, max_tokens=MAX_TOKENS
         )
+        step(model, optimizer, found.loss)
+        # What has moved in all mini-batches, with the row numbers of the whole rollout.
         if update in at:
-            moved = [
-                measure(model, batch, *before) for batch, before in zip(batches, old, strict=True)
-            ]
+            moved = [measure(model, each, *was) for each, was in zip(batches, old, strict=True)]
             for part, each in zip(parts, moved, strict=True):
                 each.row = part[each.row]
             yield update, joined(moved)
@@ -231,7 +237,7 @@ def measure(model: nn.Module, rows: Rows, logp_old: Tensor, routes_old: list[Ten
     keep = rows.mask.bool()
     logp, routes = score(model, rows)
     replayed = logprobs(model, rows, routes_old)
-    # where the model reads the position that predicts each token
+    # Where the packed pass reads the position that predicts each token.
     packed = pack(*rows, group_size=GROUP)
     at = packed.group * packed.ids.shape[1] + packed.index
     changed = [(a != b).any(dim=1)[at] for a, b in zip(routes, routes_old, strict=True)]
@@ -244,13 +250,15 @@ def measure(model: nn.Module, rows: Rows, logp_old: Tensor, routes_old: list[Ten
 
 
 def train_on_texts(model: nn.Module, policy: Policy, steps: int = 80, seed: int = 0) -> None:
-    """Trains a model on completions that the policy samples, right or wrong, so that its router
-    and experts find their parts: two groups of 8 per step, AdamW at 3e-4."""
+    """Trains a model on completions that the policy samples, correct or not, so that its router and
+    experts find their parts. A step takes two groups of 8, with AdamW at 3e-4."""
+    # The texts, sampled once.
     problems = load_problems("train")[: 2 * steps]
     prompts = [format_prompt(policy, problem.question) for problem in problems]
     noise = torch.Generator().manual_seed(seed)
     found = sample_groups(policy, prompts, GROUP, max_tokens=MAX_TOKENS, generator=noise)
     rows = Rows(found.prompt_ids, found.prompt_mask, found.completion_ids, mask=found.mask)
+    # One pass over them, with the mean log-prob per token as the objective.
     optimizer = make_optimizer(model, 3e-4)
     for part in torch.arange(len(rows.mask)).view(steps, ROWS):
         batch = rows.pick(part)
@@ -258,7 +266,7 @@ def train_on_texts(model: nn.Module, policy: Policy, steps: int = 80, seed: int 
 
 
 def busiest(model: nn.Module, rows: Rows) -> list[float]:
-    """Of each layer's choices the share that goes to its busiest expert (1/8 if all are alike)."""
+    """The share of each layer's choices that goes to its busiest expert (1/8 if all are alike)."""
     _, routes = score(model, rows)
     return [float(each.flatten().bincount().max()) / each.numel() for each in routes]
 

@@ -26,6 +26,7 @@ def changed_sets(after: Mapping[str, np.ndarray], tokens: Sequence[str]) -> Figu
         top=0.35,
         hgap=0.4,
     )
+    # A grid for each name: transparent, or filled where the set changed.
     colors = ListedColormap([(0, 0, 0, 0), CHANGED])
     lines = []
     for ax, (name, changed) in zip(axes[:, 0], after.items(), strict=True):
@@ -36,6 +37,7 @@ def changed_sets(after: Mapping[str, np.ndarray], tokens: Sequence[str]) -> Figu
         ax.set_xticks([])
         ax.tick_params(axis="y", length=0)
         lines.append(f"{name}: {int(changed.sum())} of {changed.size} sets changed")
+    # The lowest panel names the tokens of all.
     axes[-1, 0].set_xticks(np.arange(len(tokens)) + 0.5, tokens, rotation=90)
     axes[-1, 0].tick_params(axis="x", length=0, labelsize=8)
     return house.finish(fig, "Layers over tokens", lines)

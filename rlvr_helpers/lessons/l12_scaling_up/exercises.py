@@ -1,5 +1,4 @@
-"""Exercises of lesson 12: the bytes that training takes before its first token, the time that one
-token takes."""
+"""Exercises of lesson 12: the bytes that training takes at least, the seconds of one token."""
 
 from rlvr_helpers.exercises.core import Case, Exercise, named
 
@@ -25,6 +24,7 @@ def training_bytes(parameters: int, adapters: int = 0) -> int:
 
 
 BYTES_MISTAKES = {
+    # Bytes per trained number.
     "three of four": (
         lambda n, a=0: 4 * n + 12 * a if a else 12 * n,
         (
@@ -46,6 +46,7 @@ BYTES_MISTAKES = {
             " 4 bytes."
         ),
     ),
+    # What is trained under LoRA.
     "LoRA trains all": (
         lambda n, a=0: 16 * (n + a),
         (
@@ -57,6 +58,7 @@ BYTES_MISTAKES = {
         lambda n, a=0: 8 * n + 16 * a if a else 16 * n,
         "under LoRA you count gradients of the model's own weights. They are frozen and have none.",
     ),
+    # What is frozen.
     "frozen weights forgotten": (
         lambda n, a=0: 16 * (a or n),
         (
@@ -108,6 +110,7 @@ def token_seconds(weights: float, rows: int, bandwidth: float, flops: float) -> 
 
 
 TOKEN_MISTAKES = {
+    # How the two times are combined.
     "sum": (
         lambda n, b, w, f: 2 * n / w + 2 * n * b / f,
         (
@@ -130,6 +133,7 @@ TOKEN_MISTAKES = {
             " they are used."
         ),
     ),
+    # How often something is done.
     "read for each row": (
         lambda n, b, w, f: max(2 * n * b / w, 2 * n * b / f),
         (
@@ -141,6 +145,7 @@ TOKEN_MISTAKES = {
         lambda n, b, w, f: max(2 * n / w, 2 * n / f),
         "the arithmetic is that of one row. Every row is multiplied with every weight.",
     ),
+    # Units.
     "four bytes": (
         lambda n, b, w, f: max(4 * n / w, 2 * n * b / f),
         "you read four bytes per weight. Products are made of 16-bit weights: two.",

@@ -1,10 +1,9 @@
-"""Lesson 12: one gradient by several ways of saving memory, TRL's loss beside ours on the four
-rollouts, and training with a sampler whose weights are rounded.
+"""The experiments of lesson 12: ways of saving memory, TRL's loss beside ours, a rounded sampler.
 
-python -m rlvr_helpers.lessons.l12_scaling_up.experiment
+    python -m rlvr_helpers.lessons.l12_scaling_up.experiment
 
-The command records the runs with the rounded sampler. Each gradient is that of all weights in one
-flat vector, with no clip of its norm.
+The command records the runs with a sampler whose weights are rounded. Each gradient is that of all
+weights in one flat vector, with no clip of its norm.
 """
 
 import argparse
@@ -48,6 +47,7 @@ from rlvr_helpers.sampling import Rollout
 from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.study.memory import Card, Shape, Workload, cheapest_fit
 from rlvr_helpers.study.runs import provenance
+from rlvr_helpers.study.trl import make_trainer, require_trl
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import Stages, problems_of_step, sample_step, train
 
@@ -74,11 +74,13 @@ def first_gradient(
 
     compute_dtype: dtype of matrix multiplications. None: as the rollout was sampled.
     """
+    # One mini-batch holds the whole rollout, and nothing clips the norm.
     settings = replace(settings, minibatches=1, max_grad_norm=math.inf)
     rollout = replace(rollout, compute_dtype=compute_dtype or rollout.compute_dtype)
     model = policy.model
     if settings.gradient_checkpointing:
         enable_gradient_checkpointing(model)
+    # One update of the trainer, at a learning rate of 0.
     (minibatch,) = make_minibatches(rollout, rewards, GRPO, settings=settings, step=1)
     learner = Learner(model, GRPO, settings, optimizer=torch.optim.SGD(model.parameters(), lr=0.0))
     update(learner, minibatch, Clock(policy.device), "the first update")
@@ -96,8 +98,6 @@ def loss_beside_trl(method: Method, learning_rate: float = 4e-5) -> tuple[float,
     They are computed on the four rollouts of the lessons, after one step of AdamW, so that ratios
     differ from 1. Raises ValueError that says how to install TRL if it is missing.
     """
-    from rlvr_helpers.study.trl import make_trainer, require_trl
-
     require_trl()
     policy = load_policy("tiny")
     four = four_rollouts()
@@ -124,43 +124,25 @@ def loss_beside_trl(method: Method, learning_rate: float = 4e-5) -> tuple[float,
 
     # TRL's.
     optimizer.zero_grad()
-    theirs = _trl_loss(
-        method,
-        policy,
-        load_problems("train")[:1],
-        four=four,
-        old=old,
-        advantages=advantages,
-        make_trainer=make_trainer,
-    )
+    theirs = _trl_loss(method, policy, four, old=old, advantages=advantages)
     theirs.backward()
     apart = (flat_gradient(policy.model) - our_gradient).norm() / our_gradient.norm()
     return ours.item(), theirs.item(), float(apart)
 
 
 def _trl_loss(
-    method: Method,
-    policy: Policy,
-    problems: list[Problem],
-    four: FourRollouts,
-    old: Tensor,
-    advantages: Tensor,
-    make_trainer: Callable,
+    method: Method, policy: Policy, four: FourRollouts, old: Tensor, advantages: Tensor
 ) -> Tensor:
     """The loss that TRL's trainer computes on the four rollouts."""
-    rows = len(four.mask)
-    settings = TrainSettings(
-        steps=1,
-        prompts_per_step=1,
-        group_size=rows,
-        epochs=1,
-        minibatches=1,
-        max_tokens=four.max_tokens,
-    )
+    # A trainer whose step is the four rollouts as one group. It needs a problem and samples none.
+    one_group = {"prompts_per_step": 1, "group_size": len(four.mask), "minibatches": 1}
+    settings = TrainSettings(steps=1, epochs=1, max_tokens=four.max_tokens, **one_group)
+    problems = load_problems("train")[:1]
     with tempfile.TemporaryDirectory() as folder, no_telemetry():
         trainer = make_trainer(policy, problems, method, settings=settings, out=folder)
     # The training loop sets this, and it does not run here.
     trainer.current_gradient_accumulation_steps = 1
+    # The tensors that its own sampling would hand to the loss.
     inputs = {
         "prompt_ids": four.prompt_ids,
         "prompt_mask": four.prompt_mask.long(),
@@ -189,7 +171,8 @@ def no_telemetry() -> Iterator[None]:
 
 # Five rollouts of 8 updates. The rate does not fall, so that the arms separate sooner.
 GAP_SETTINGS = TrainSettings(steps=5, warmup_steps=1, decay_steps=None, track_kl=False)
-EVAL_COUNT = 200  # held-out problems
+# Held-out problems.
+EVAL_COUNT = 200
 # Bits of the sampler's weights (32: not rounded), and what is done about them.
 ARMS = [(32, "nothing"), (4, "nothing"), (4, "token_truncate"), (4, "sequence_mask")]
 # TRL's names.
@@ -201,6 +184,7 @@ RECORD = DATA / "runs" / "rounded_sampler.json"
 def rounded(policy: Policy, bits: int) -> Policy:
     """A copy of the policy whose weight matrices have 2^bits - 1 values per row, evenly spaced."""
     model = copy.deepcopy(policy.model)
+    # The values of a row run from -largest to largest, in steps of its spacing.
     largest = 2 ** (bits - 1) - 1
     for W in model.parameters():
         if W.dim() == 2:
@@ -242,9 +226,11 @@ def gap_weights(
     mode: as TRL's `vllm_importance_sampling_mode`. low, high: as its `clip_min` and `clip_max`.
     """
     log_ratios = masked_log_ratios(logp_trainer, logp_sampler, mask)
+    # The ratio of a sequence is the product of its tokens' ratios.
     if mode.startswith("sequence"):
         log_ratios = log_ratios.sum(dim=1, keepdim=True)
     ratios = log_ratios.exp()
+    # Large ratios are cut to the limit, or left out.
     if mode.endswith("truncate"):
         return ratios.clamp(low, high)
     return torch.where((ratios >= low) & (ratios <= high), ratios, 0.0)
@@ -255,8 +241,9 @@ def stages_for_gap(
 ) -> Stages:
     """A step whose completions come from a sampler with rounded weights (32: as they are).
 
-    mode: "nothing"; "sampler as old", which takes the sampler's log-probs for the old ones; or a
-    mode of `gap_weights`. weights_of(logp_trainer, logp_sampler, mask): in the place of that mode.
+    mode:       "nothing", a mode of `gap_weights`, or "sampler as old", which takes the sampler's
+                log-probs for the old ones
+    weights_of: weights_of(logp_trainer, logp_sampler, mask), in the place of a mode
     """
     sample = partial(sample_rounded, bits=bits) if bits < 32 else sample_step
     if mode == "sampler as old":
@@ -285,6 +272,7 @@ def weighted_update(
     weights_of: Callable, learner: Learner, minibatch: MiniBatch, clock: Clock, position: str
 ) -> Update:
     """One update by GRPO's objective, each token's multiplied by its weight."""
+    # A mini-batch without signal has nothing to weigh.
     if not minibatch.micro:
         return update(learner, minibatch, clock, position)
     (micro,) = minibatch.micro
@@ -311,7 +299,7 @@ def recorded_gap() -> list[dict]:
 
 
 def run_of(bits: int, mode: str, seed: int) -> dict:
-    """Trains `tiny` by GRPO with a sampler of so many bits. What is kept of it."""
+    """Trains `tiny` by GRPO with a sampler of so many bits. Returns what is kept of the run."""
     policy = load_policy("tiny")
     settings = replace(GAP_SETTINGS, seed=seed)
     stages = stages_for_gap(bits, mode)
@@ -334,11 +322,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RECORD)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
+    # Seed by seed, so that an interrupted recording has all arms of the same seeds.
     runs = []
     for seed in range(options.seeds):
         for bits, mode in ARMS:
             runs.append(run_of(bits, mode, seed))
             print(f"seed {seed}, {bits} bits, {mode}: {runs[-1]['accuracy']}", flush=True)
+            # Written after every run.
             command = f"python -m {__spec__.name} --seeds {options.seeds}"
             data = {
                 "runs": runs,

@@ -7,6 +7,7 @@ from rlvr_helpers.lessons.l12_scaling_up.figures import cost_of_a_step
 from rlvr_helpers.study.memory import CARDS, SHAPES, Workload
 from rlvr_helpers.widgets.explorer import Explorer
 
+# As in the lesson's text.
 LORA_RANK = 16
 
 
@@ -34,6 +35,7 @@ def scaling_explorer() -> Explorer:
         )
         return cost_of_a_step(model, SHAPES[model], CARDS[card], work=work)
 
+    # It opens on a step that does not fit, with three ways to save memory below.
     return Explorer(
         draw,
         card=ipywidgets.Dropdown(options=list(CARDS), value="RTX 4090", description="card"),

@@ -39,6 +39,7 @@ SECONDS_COLORS = {
 # What is there in only one phase.
 SAMPLING = ("cache",)
 TRAINING = ("activations", "logits")
+# The height of a bar, as a share of its row.
 BAR = 0.56
 # GiB, as in `memory.fits`.
 RESERVE = 1.5
@@ -61,23 +62,25 @@ def above(ax: Axes, x: float, text: str, ha: str = "center", shift: float = 0) -
 def cost_of_a_step(name: str, shape: Shape, card: Card, work: Workload) -> Figure:
     """Memory while sampling and while training, by part, against the card's end. Below stand the
     seconds of a step by part."""
+    # The parts, and the title's verdict on them.
     parts = counted(shape, work)
     seconds = seconds_parts(shape, work, card)
     total = sum(seconds.values())
     longest = max(seconds, key=seconds.get)
     verdict = "it fits" if fits(shape, work, card, reserve_gib=RESERVE) else "it does not fit"
+    size = f"{short(memory_gib(shape, work))} of {card.memory_gib:g} GiB"
     title = (
-        f"{name}, {card.name}: {short(memory_gib(shape, work))} of {card.memory_gib:g} GiB,"
-        f" {verdict}. A step takes"
-        f" {short(total)}\xa0s if the assumed speed is reached,"
-        f" {house.percent(seconds[longest] / total, 2)} of it {longest}"
+        f"{name}, {card.name}: {size}, {verdict}. A step takes {short(total)}\xa0s if the assumed"
+        f" speed is reached, {house.percent(seconds[longest] / total, 2)} of it {longest}"
     )
+    # Memory above, seconds below.
     fig, axes = house.figure(
         3.95, title, 2, 1, left=0.85, right=0.25, bottom=0.85, hgap=1.3, title_lines=2
     )
     phases = {"sampling": without(parts, TRAINING), "training": without(parts, SAMPLING)}
     ends = draw_memory(axes[0, 0], card, phases, parts=parts)
     draw_seconds(axes[1, 0], seconds)
+    # All numbers as text.
     lines = [f"while {phase} {short(end)} GiB" for phase, end in zip(phases, ends, strict=True)]
     lines.append("GiB: " + ", ".join(f"{part} {short(size)}" for part, size in parts.items()))
     lines.append("seconds: " + ", ".join(f"{part} {short(size)}" for part, size in seconds.items()))
@@ -152,27 +155,16 @@ def key(
     fig = ax.figure
     width, height = fig.get_size_inches()
     for i, (name, value) in enumerate(entries):
+        # The middle of the entry's left side, in inches.
         row, column = divmod(i, columns)
         x = 0.1 + column * (width - 0.2) / columns
         y = ax.get_position().y0 * height - below - 0.21 * row
-        fig.add_artist(
-            Rectangle(
-                (x / width, (y - 0.045) / height),
-                0.11 / width,
-                0.11 / height,
-                color=colors[name],
-                transform=fig.transFigure,
-                lw=0,
-            )
-        )
-        fig.text(
-            (x + 0.17) / width,
-            y / height,
-            f"{name} {value}",
-            color=house.INK,
-            size=8.5,
-            va="center",
-        )
+        # A square of 0.11 inches, and the text beside it.
+        corner = (x / width, (y - 0.045) / height)
+        style = {"color": colors[name], "lw": 0, "transform": fig.transFigure}
+        fig.add_artist(Rectangle(corner, 0.11 / width, 0.11 / height, **style))
+        text = {"color": house.INK, "size": 8.5, "va": "center"}
+        fig.text((x + 0.17) / width, y / height, f"{name} {value}", **text)
 
 
 def short(size: float) -> str:
