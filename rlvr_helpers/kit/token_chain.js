@@ -147,7 +147,7 @@ function buildChain(methods, words, light) {
   };
 }
 
-/** Writes the numbers of the chosen token into the chain; formulas where one method is shown. */
+/** Writes the numbers of the chosen token into the chain. One method alone has formulas. */
 function writeChain(panel, group, verdicts, i, words, state) {
   const one = verdicts.length === 1;
   const row = group.row[i];

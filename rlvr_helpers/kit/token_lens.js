@@ -1,12 +1,13 @@
 // The token lens: a group of completions as text, each token tinted by what the next update does to
-// it, and the whole calculation of the token that is chosen. Formulas: rlvr.js; the calculation:
-// token_chain.js; the simplest form: what_else.js; words: words.py.
+// it, and the whole calculation of the token that is chosen. The formulas
+// are in rlvr.js, the calculation in token_chain.js, the simplest form in what_else.js, the words
+// in lens_words.py.
 
 const LINE = { one: 25, all: 38 }; // pixels of a line of text, for one method and for all
 const STRIP = 4; // pixels of a method's strip below a token
 const ALL = "all";
 
-/** The group as flat arrays: token i stands in completion `row[i]`; log-probs by method, update. */
+/** The group as flat arrays: token i stands in completion `row[i]`. Log-probs by method, update. */
 function readGroup(data) {
   const lengths = data.rows.map((row) => row.length);
   const starts = lengths.map((_, r) => sum(lengths.slice(0, r)));
@@ -100,7 +101,7 @@ function differs([{ binds: first }, ...others]) {
 
 // ---------------------------------------------------------------- the text
 
-/** The completions as text over a canvas. choose(i): a token is chosen; flip(row): a reward is. */
+/** The completions as text over a canvas. choose(i) takes a token, flip(row) turns a reward. */
 function buildText(group, data, words, { choose, flip, hover, ask }) {
   const tokens = group.words.map((word, i) =>
     html(
@@ -266,7 +267,7 @@ function readColours(root) {
   return Object.fromEntries(names.map((name) => [name, colour(root, `--${name}`)]));
 }
 
-/** The rewards with that of one completion turned: right becomes wrong, and wrong right. */
+/** The rewards with that of one completion turned: correct becomes incorrect, and back. */
 const flipped = (rewards, r) => rewards.with(r, rewards[r] > 0 ? 0 : 1);
 
 /** What is shown now: rewards, update, the chosen token, and what each shown method says of all. */
@@ -397,7 +398,7 @@ function buildControls(values, group, data, words) {
   return { element, update: () => parts.forEach((part) => part.update()) };
 }
 
-/** The button that goes through the updates, one after the other; from the last it begins anew. */
+/** The button that goes through the updates, one after the other. After the last it starts anew. */
 function buildPlay(values, last, words) {
   const step = () => {
     values.set("update", Math.min(values.get("update") + 1, last));
@@ -418,7 +419,7 @@ function buildPlay(values, last, words) {
   return { play, stop };
 }
 
-/** What the colours mean; returns the element and a function that fits it to what is shown. */
+/** What the colours mean. Returns the element and a function that fits it to what is shown. */
 function buildLegend(data, words, simple) {
   if (simple)
     return {

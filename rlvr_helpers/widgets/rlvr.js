@@ -3,7 +3,7 @@
 // made: modules cannot import each other inside a notebook. No words here: they come from Python.
 
 // ---------------------------------------------------------------- formulas
-// Those of the package (`advantages`, `ratios`, `clipping`, `losses`); a test compares them.
+// Those of the package (`advantages`, `ratios`, `clipping`, `losses`). A test compares them.
 
 const sum = (xs) => xs.reduce((total, x) => total + x, 0);
 const mean = (xs) => sum(xs) / xs.length;
@@ -15,7 +15,7 @@ function std(xs) {
   return Math.sqrt(sum(xs.map((x) => (x - m) ** 2)) / (xs.length - 1));
 }
 
-/** Advantages of one group's rewards; scale: "std", "none" or "leave_one_out". */
+/** Advantages of one group's rewards. scale: "std", "none" or "leave_one_out". */
 function groupAdvantages(rewards, scale) {
   if (rewards.every((reward) => reward === rewards[0])) return rewards.map(() => 0);
   const m = mean(rewards);
@@ -36,7 +36,7 @@ const objective = (q, a, low, high) => Math.min(q * a, clamp(q, 1 - low, 1 + hig
 /** Whether the clip stops the gradient. */
 const clipBinds = (q, a, low, high) => (a > 0 && q > 1 + high) || (a < 0 && q < 1 - low);
 
-/** The share of ratios on which the clip binds; `as` holds an advantage for each. */
+/** The share of ratios on which the clip binds. `as` holds an advantage for each. */
 function clipShare(qs, as, low, high) {
   return qs.filter((q, i) => clipBinds(q, as[i], low, high)).length / qs.length;
 }
@@ -44,7 +44,7 @@ function clipShare(qs, as, low, high) {
 /** d objective / d log q: the push on the log-prob behind a ratio, before the weight. */
 const gradient = (q, a, low, high) => (clipBinds(q, a, low, high) ? 0 : q * a);
 
-/** What one token of each completion weighs in the loss; `how`: see `losses.aggregate`. */
+/** What one token of each completion weighs in the loss. `how`: see `losses.aggregate`. */
 function tokenWeights(lengths, how, maxTokens) {
   const rows = lengths.length;
   if (how === "sequence_mean") return lengths.map((n) => 1 / (rows * Math.max(n, 1)));
@@ -64,7 +64,7 @@ function random(seed) {
 }
 
 // ---------------------------------------------------------------- values
-// What can be changed, by name. Every view listens; inside a notebook the kernel's traits follow.
+// What can be changed, by name. Every view listens. Inside a notebook the kernel's traits follow.
 
 class Values {
   constructor(values) {
@@ -124,13 +124,13 @@ function dress(element, attributes, children) {
   return element;
 }
 
-/** Sets an attribute where it changes; null and false remove it. */
+/** Sets an attribute if it changes. null and false remove it. */
 function set(element, name, value) {
   if (value === null || value === false) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
-/** Sets the text of an element where it changes. */
+/** Sets the text of an element if it changes. */
 function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -138,14 +138,14 @@ function say(element, text) {
 /** "{n} updates" with { n: 3 } is "3 updates". */
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
-/** A number with a real minus sign; `digits` after the point; `plus`: positive ones with "+". */
+/** A number with a real minus sign. `digits`: after the point. `plus`: positive ones with "+". */
 function number(x, digits = 3, plus = false) {
   const text = Math.abs(x).toFixed(digits);
   const isZero = Number(text) === 0;
   return (x < 0 && !isZero ? "−" : plus && !isZero ? "+" : "") + text;
 }
 
-/** 0.0312 is "3.1 %"; small ones keep a digit. */
+/** 0.0312 is "3.1 %". Small ones keep a digit. */
 function percent(share) {
   const size = Math.abs(share * 100);
   const digits = size === 0 || size >= 9.95 ? 0 : size >= 0.095 ? 1 : size >= 0.0095 ? 2 : 3;
@@ -154,7 +154,7 @@ function percent(share) {
 
 // ---------------------------------------------------------------- axes
 
-/** From values to pixels and back; `log`: equal ratios are equal distances. */
+/** From values to pixels and back. `log`: equal ratios are equal distances. */
 function scale(from, to, start, end, log = false) {
   const f = log ? Math.log : (x) => x;
   const back = log ? Math.exp : (x) => x;
@@ -252,9 +252,9 @@ const STEPS = {
 };
 
 /**
- * Makes any element a slider for keyboard and screen reader. name: what it is; text(value): its
- * value in words; read() and write(value); min, max and step, or a list of `values`.
- * Returns a function that tells the screen reader about a value that changed elsewhere.
+ * Makes any element a slider for keyboard and screen reader. Returns a function that tells the
+ * screen reader about a value that changed elsewhere.
+ * name: what it is. text(value): its value in words. min, max and step, or a list of `values`.
  */
 function handle(element, { name, text, read, write, min, max, step = 1, values = null }) {
   const stops = values ? [values[0], values.at(-1)] : [min, max];
@@ -279,7 +279,7 @@ function handle(element, { name, text, read, write, min, max, step = 1, values =
   return update;
 }
 
-/** The value `by` stops further; from between two stops the first step ends on one. */
+/** The value `by` stops further. From between two stops the first step ends on one. */
 function nextOf(values, value, by) {
   const above = values.findIndex((v) => v >= value - 1e-12);
   const at = above < 0 ? values.length - 1 : above;
@@ -404,7 +404,7 @@ function onFrame(root, draw) {
   };
 }
 
-/** Fits a canvas to a size in CSS pixels at the screen's own resolution; returns its context. */
+/** Fits a canvas to a size in CSS pixels at the screen's own resolution. Returns its context. */
 function fit(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
   const wanted = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -447,7 +447,7 @@ const lessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // ---------------------------------------------------------------- theme
 
-// JupyterLab's own colours where there are any; exported pages follow the page they stand on.
+// JupyterLab's own colours if there are any. Exported pages follow the page they stand on.
 const STYLE = `
   :host { display: block; max-width: 1060px; color: var(--jp-content-font-color1, inherit);
     transition: color 1ms; }

@@ -10,7 +10,7 @@ const thousandths = (x) => number(1000 * x, 1);
 
 // ---------------------------------------------------------------- votes: the numbers
 
-/** Of each answer under each aggregation the weight of a token; A = R - mean for all. */
+/** Of each answer under each aggregation the weight of a token. A = R - mean for all. */
 function votesOf({ rewards, lengths, budget }) {
   const advantages = groupAdvantages(rewards, "none");
   const of = (how) => {
@@ -108,7 +108,7 @@ function buildAnswer(c, row) {
   };
 }
 
-/** A token under its bar; vote is null where the answer has been cut off before it. */
+/** A token under its bar. `vote` is null if the answer has been cut off before it. */
 function buildToken({ values, words }, row, place, word) {
   const bar = html("i", {});
   const onclick = () => values.set("token", [row, place]);
@@ -250,7 +250,7 @@ function stepped(term, p, ref) {
   return rounded(raised.map((pi) => pi / sum(raised)));
 }
 
-/** One probability set; the others keep their proportions. */
+/** One probability set. The others keep their proportions. */
 function withBar(p, i, value) {
   const top = 1 - LEAST * (p.length - 1);
   const set = clamp(value, LEAST, top);
@@ -378,7 +378,7 @@ function buildBar({ values, words, picture, scaleY }, name, i) {
   };
 }
 
-/** Left and right go to the next bar; up and down change it (see `handle`). */
+/** Left and right go to the next bar. Up and down change it (see `handle`). */
 function toNeighbour(values, event, bars) {
   const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!by) return;

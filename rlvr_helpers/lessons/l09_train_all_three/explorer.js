@@ -15,10 +15,10 @@ const lineOf = (method, more = {}) => ({
 const shownMethods = (c) =>
   c.data.methods.filter((method) => c.values.get("shown").includes(method.name));
 
-/** The run of a method that the seed chooses; the last that it has if there are fewer. */
+/** The run of a method that the seed chooses, or the last that it has if there are fewer. */
 const runOf = (c, { runs }) => runs[Math.min(c.values.get("seed"), runs.length - 1)];
 
-/** The last value up to a step, and the step at which it was measured; null where there is none. */
+/** The last value up to a step, and the step at which it was measured. null if there is none. */
 function lastMeasured(curve, step) {
   for (let at = Math.min(step, curve.length - 1); at >= 0; at--) {
     if (curve[at] !== null) return { at, value: curve[at] };
@@ -73,7 +73,7 @@ function buildControls(c) {
   };
 }
 
-/** Shows or hides a method; one always stays. */
+/** Shows or hides a method. One always stays. */
 function toggle(c, name) {
   const shown = c.values.get("shown");
   const rest = shown.filter((other) => other !== name);
