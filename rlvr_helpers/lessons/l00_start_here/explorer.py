@@ -37,7 +37,7 @@ class OneGroup(LiveExplorer):
 
 
 def one_group(stage: str = "sample") -> OneGroup:
-    """The recorded group (see `tools/record_first_update.py`), at its first stage."""
+    """The group that `tools/record_first_update.py` recorded, at its first stage."""
     recorded = json.loads((DATA / "rollouts" / "first_update.json").read_text(encoding="utf-8"))
     data = group_data(recorded)
     return OneGroup(data, ONE_GROUP, still(data), stage=stage, marks=data["rewards"])

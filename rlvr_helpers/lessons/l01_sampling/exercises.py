@@ -15,7 +15,7 @@ def some_logits(*shape: int, seed: int = 0) -> Tensor:
 
 
 def pick_tokens(logits, noise, temperature):
-    """One token a row, and its log-prob: two tensors [B]."""
+    """One token per row, and its log-prob: two tensors [B]."""
     logp = F.log_softmax(logits / temperature, dim=-1)
     tokens = (logp.exp().cumsum(dim=-1) <= noise[:, None]).sum(dim=-1)
     tokens = tokens.clamp(max=logits.shape[1] - 1)  # a rounded sum can end below the noise
@@ -323,7 +323,7 @@ def logprob_cases() -> list[Case]:
 
 
 def gathered(scores: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-    """Of scores [B, T, V] those of the tokens, times the mask."""
+    """The tokens' own scores, out of [B, T, V], times the mask."""
     return scores.gather(-1, ids[..., None]).squeeze(-1) * mask
 
 

@@ -1,4 +1,4 @@
-"""The sampler: a number line of what the model may say next, and a needle that chooses.
+"""The sampler: a number line of what the model can say next, and a needle that chooses.
 
 sampler = next_token()
 sampler                      # as a cell's last line it shows itself
@@ -59,7 +59,7 @@ class Sampler(LiveExplorer):
 
 
 def next_token() -> Sampler:
-    """The sampler on the prompt of the four rollouts, with what follows each of their beginnings
+    """The sampler on the prompt of the four rollouts. What follows each of their beginnings is
     recorded."""
     policy = load_policy("tiny")
     four = four_rollouts()
@@ -87,8 +87,8 @@ def next_logprobs(policy: Policy, prompt_ids: Tensor, tokens: list[int]) -> Tens
 
 
 def recorded_nodes(policy: Policy, four: FourRollouts) -> list[tuple[str, str]]:
-    """Every beginning of the four rollouts, as token ids with blanks, and the log-probs after
-    it."""
+    """Every beginning of the four rollouts, as token ids with blanks, with the log-probs after it,
+    as text."""
     found = {}
     for row, length in zip(four.completion_ids.tolist(), four.lengths.tolist(), strict=True):
         # Nothing follows the last token, so it begins nothing.

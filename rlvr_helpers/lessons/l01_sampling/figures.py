@@ -18,7 +18,7 @@ def groups_by_correct(correct: Mapping[int, Sequence[int]], group_size: int) -> 
     """Shares of groups with no, one, two, and more correct answers, a bar for each number of
     operations.
 
-    correct: number of operations -> correct answers of each group.
+    correct: number of operations -> correct answers of each group
     """
     # Take the share of each kind of group, and of those with some correct answer.
     shares = {

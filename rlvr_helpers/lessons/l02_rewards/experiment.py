@@ -18,12 +18,15 @@ WAYS = (SOLVES, NO_TAG, GUESSES, PADS, OTHER)
 def what_it_learnt(records: Sequence[StepRecord]) -> str:
     """One of WAYS, by the sampled completions of the first and the last step.
 
-    SOLVES: accuracy has risen by 10 points. PADS: completions are half as long again. NO_TAG: less
-    than half as many have the form. GUESSES: they are a quarter shorter. Raises ValueError without
-    records.
+    SOLVES:  accuracy has risen by 10 points or more
+    PADS:    completions have become longer by half or more
+    NO_TAG:  fewer than half as many have the form
+    GUESSES: completions have become shorter by a quarter or more
+
+    Raises ValueError if there are no records.
     """
     if not records:
-        raise ValueError("there are no records: train first, for one step at least")
+        raise ValueError("there are no records: train first, for at least one step")
     first = records[0]
     last = records[-1]
     # Solving comes first: a model that solves more can also have changed its length or form.

@@ -1,5 +1,5 @@
-"""The explorers of lesson 02: ten texts to pay or not, and a completion to edit, with what each
-reader makes of it."""
+"""The explorers of lesson 02: ten texts to pay or not, and a completion to edit, as each reader
+sees it."""
 
 import html
 from pathlib import Path
@@ -66,7 +66,7 @@ GAME = [
 
 
 class PayOrNot(LiveExplorer):
-    """The game. paid: for each text 1, 0, or None until the reader has chosen."""
+    """The game. `paid` is 1 or 0 for each text, or None until it is chosen."""
 
     script = Path(__file__).with_name("explorer.js")
     paid = value(traitlets.List())

@@ -10,10 +10,10 @@ from rlvr_helpers.records import StepRecord
 
 
 def paid_and_correct(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
-    """A panel for each reward function (a name -> the records of one run): the mean reward, strict
-    accuracy, and the gap between them shaded.
+    """A panel for each reward function: the mean reward, strict accuracy, and the gap between them
+    shaded. Both are of the sampled completions, one point per step.
 
-    Both are of the sampled completions, one point per step.
+    runs: reward function -> the records of one run
     """
     # Say in words what became of each run.
     ends = {name: (records[0], records[-1]) for name, records in runs.items() if records}

@@ -11,8 +11,7 @@ from rlvr_helpers.exercises.core import Case, Exercise, named
 
 
 def score_function_gradient(logits, actions, advantages):
-    """logits [K] float, actions [n] whole numbers (which arm each sample took), advantages [n] ->
-    [K]."""
+    """logits [K] float, actions [n] whole numbers (each sample's arm), advantages [n] -> [K]."""
     scores = F.one_hot(actions, len(logits)) - logits.softmax(dim=0)
     return (advantages[:, None] * scores).mean(dim=0)
 
@@ -141,7 +140,7 @@ def surrogate_loss(logp, advantages, mask):
 
 
 def loss_cases() -> list[Case]:
-    """Numbers in the padding that must not count."""
+    """Log-probs of ragged rows. Those in the padding must not count."""
 
     def case(
         label: str, lengths: list[int], width: int, seed: int, advantages: list[float]

@@ -1,4 +1,4 @@
-"""Lesson 03: the gradient against the truth, on four arms and on one problem of `tiny`.
+"""The experiment of lesson 03: the gradient against the truth, on four arms and on one problem.
 
 A direction and the weights are flat vectors of all weights. `set_weights` copies into the model and
 leaves the given vector as it is.
@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a step of this length did: right answers among `count` sampled ones."""
+    """What a step of this length did: correct answers among `count` sampled ones."""
 
     step: float
     correct: int
@@ -52,8 +52,8 @@ def sampling_error(
     repeats: int = 500,
     seed: int = 0,
 ) -> float:
-    """Root mean square distance between the exact gradient and its estimates from `count` samples
-    each, A = R - baseline."""
+    """Root mean square distance between the exact gradient and `repeats` estimates of it, each from
+    `count` samples. A = R - baseline."""
     # All ways to choose A get the same samples, so only A makes the difference.
     generator = torch.Generator().manual_seed(seed)
     exact = exact_gradient(logits, rewards)
@@ -89,8 +89,8 @@ def sample_answers(
     seed: int,
     reward: Callable[[str, str], float] = correctness_reward,
 ) -> tuple[Rollout, Tensor]:
-    """`count` completions of one prompt and their rewards, [count]. One seed gives all weights the
-    same noise."""
+    """`count` completions of one prompt and their rewards, [count]. With the same seed all models
+    get the same noise."""
     generator = torch.Generator().manual_seed(seed)
     rollout = sample_groups(policy, [prompt], count, max_tokens=64, generator=generator)
     return rollout, torch.tensor([reward(text, gold) for text in rollout.texts])
@@ -111,8 +111,8 @@ def score_rows(policy: Policy, rollout: Rollout, rows: Tensor) -> Tensor:
 def surrogate_gradient(
     policy: Policy, rollout: Rollout, advantages: Tensor, rows_at_once: int = ROWS
 ) -> Tensor:
-    """The direction in which the surrogate says that the expected reward grows: minus its gradient,
-    as one vector."""
+    """Minus the gradient of the surrogate loss, as one vector: the direction in which the expected
+    reward should grow."""
     parameters = list(policy.model.parameters())
     total = torch.zeros_like(get_weights(policy.model))
     for rows in torch.arange(len(advantages)).split(rows_at_once):
@@ -136,8 +136,8 @@ def completion_gradients(policy: Policy, rollout: Rollout) -> Tensor:
 def surrogate_slope(
     policy: Policy, rollout: Rollout, advantages: Tensor, direction: Tensor, h: float = 1e-3
 ) -> Estimate:
-    """Mean of A * (slope of each completion's log-prob along the direction): what the surrogate
-    predicts, from log-probs at the weights h on either side."""
+    """The slope that the surrogate predicts along the direction: the mean of A times the slope of
+    each completion's log-prob. Slopes come from log-probs at weights h to either side."""
     # Score at the weights on both sides of the start, a part of the rows at a time.
     start = get_weights(policy.model)
     sides = []
@@ -159,7 +159,7 @@ def counted_slope(
     seed: int = 100,
     sample: Callable[..., tuple[Rollout, Tensor]] = sample_answers,
 ) -> Estimate:
-    """Slope of the pass rate along the direction by counting right answers at the weights h on
+    """Slope of the pass rate along the direction by counting correct answers at the weights h on
     either side (with the same noise). No log-prob and no gradient is used."""
     start = get_weights(policy.model)
     sides = []
@@ -180,8 +180,8 @@ def line_search(
     seed: int = 200,
     sample: Callable[..., tuple[Rollout, Tensor]] = sample_answers,
 ) -> Iterator[StepResult]:
-    """Counts right answers after steps of several lengths along a direction of length 1, each from
-    the same start, to which the model is put back at the end."""
+    """Counts correct answers after steps of several lengths along a direction of length 1. Each
+    step starts at the model's weights, which it has again at the end."""
     start = get_weights(policy.model)
     # `finally` also runs when the caller stops before the last step.
     try:

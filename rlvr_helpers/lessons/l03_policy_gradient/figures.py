@@ -1,5 +1,5 @@
-"""Figures of lesson 03: noise of the gradient, pushes between completions, step size against
-improvement, a run that learns."""
+"""Figures of lesson 03: noise of the gradient, step size against improvement, pushes between
+completions, a run that learns."""
 
 from collections.abc import Mapping, Sequence
 
@@ -78,7 +78,7 @@ def step_curve(search: Sequence[StepResult], slope: float) -> Figure:
     # Take the shares with their intervals.
     steps = np.array([result.step for result in search])
     rates = np.array([result.rate for result in search])
-    bounds = [wilson_interval(result.right, result.count) for result in search]
+    bounds = [wilson_interval(result.correct, result.count) for result in search]
     low, high = np.array(bounds).T
     best = int(rates.argmax())
     title = (
@@ -112,8 +112,8 @@ def step_curve(search: Sequence[StepResult], slope: float) -> Figure:
 def overlap_arrows(
     overlaps: Sequence[Sequence[float]], weights: Sequence[float], names: Sequence[str], step: float
 ) -> Figure:
-    """For each completion, how far the push of every weighted completion moves its log-prob, as
-    arrows: step * weights[i] * overlaps[i][j].
+    """Arrows for how far each weighted completion i pushes the log-prob of each completion j:
+    step * weights[i] * overlaps[i][j].
 
     overlaps: [B, B] products of the gradients of their log-probs
     names:    what each completion is called

@@ -139,7 +139,7 @@ def assembled(
     epsilon: float = 1e-4,
     silent: bool = True,
 ) -> Tensor:
-    """group_advantages with parts that can be exchanged, to make the mistakes."""
+    """group_advantages, whose parts can be exchanged to make the mistakes."""
     size = rewards.shape[1]
     mean = rewards.mean(dim=1, keepdim=True) if mean is None else mean
     std = rewards.std(dim=1, keepdim=True) if std is None else std

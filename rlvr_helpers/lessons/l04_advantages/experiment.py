@@ -1,7 +1,7 @@
 """The race of lesson 04: one training, three weights for each answer.
 
-All three start from `tiny`, take the same problems and differ in nothing but what is subtracted
-from the reward. Each rollout gets a single update, on the surrogate loss of lesson 03.
+All three start from `tiny` and take the same problems. They differ only in what is subtracted from
+the reward. Each rollout gets one update, on the surrogate loss of lesson 03.
 """
 
 import json
@@ -39,8 +39,8 @@ ARMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def race(arm: str, seed: int, steps: int = STEPS) -> Iterator[float]:
-    """Trains `tiny` with one of ARMS and yields the share of correct answers of each rollout, as it
-    was sampled."""
+    """Trains `tiny` with one of ARMS and yields each rollout's share of correct answers, before its
+    update."""
     policy = load_policy("tiny")
     problems = load_problems("train")
     optimizer = torch.optim.Adam(policy.model.parameters(), lr=LEARNING_RATE)
@@ -65,12 +65,12 @@ def race(arm: str, seed: int, steps: int = STEPS) -> Iterator[float]:
 
 
 def recorded_race() -> dict[str, list[list[float]]]:
-    """Share of correct answers by arm, for each of five seeds, in each rollout
-    (`tools/record_baseline_race.py`)."""
+    """Arm -> for each of five seeds the share of correct answers in each rollout. Recorded by
+    `tools/record_baseline_race.py`."""
     text = (DATA / "runs" / "baseline_race.json").read_text(encoding="utf-8")
     return json.loads(text)["rates"]
 
 
 def late(runs: Sequence[Sequence[float]]) -> list[float]:
-    """For each run the mean share of correct answers in its last rollouts."""
+    """For each run the mean share of correct answers in its last LATE rollouts."""
     return [sum(run[-LATE:]) / LATE for run in runs]

@@ -1,5 +1,5 @@
-"""The explorer of lesson 04: eight answers whose rewards one clicks, the baseline as a line, and
-200 sampled updates around their mean.
+"""The explorer of lesson 04: eight answers with rewards to click, the baseline as a line, and 200
+sampled updates around their mean.
 
 answers = eight_answers()
 answers                   # as a cell's last line it shows itself

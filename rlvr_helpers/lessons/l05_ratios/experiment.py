@@ -1,11 +1,11 @@
-"""Which weight for a sample from an old policy? A rollout to take updates on, and bias and noise of
-the gradient on a toy in which everything is enumerated.
+"""The experiment of lesson 05: a rollout to take updates on, and a toy in which bias and noise of
+four weights are computed exactly.
 
-A toy policy writes `length` words, each one of two, from a softmax of its own at every place. The
+A toy policy writes `length` words, each one of two, with logits of its own at every position. The
 old policy has random logits. The new one has moved away from it by a normal `drift` in each logit.
-A text is right when at least half of its words are the first one, and A is its reward less the old
-policy's mean reward. The true gradient of the new policy's expected A is known exactly, and so are
-the mean and the variance of what one sample from the old policy says about it.
+A text is correct if at least half of its words are the first one. A is its reward less the old
+policy's mean reward. All texts can be listed, so the true gradient of the new policy's expected A
+is known. So are the mean and the variance of what one sample from the old policy says about it.
 """
 
 import itertools
@@ -32,9 +32,9 @@ WEIGHTS = {
 
 
 def bias_and_noise(length: int, drift: float, toys: int = 20) -> dict[str, tuple[float, float]]:
-    """For each of WEIGHTS: how far the mean gradient is from the true one, and the standard
-    deviation of one sample's gradient, both as multiples of the true gradient's length and averaged
-    over `toys` random toys."""
+    """Bias and noise for each of WEIGHTS. Bias is how far the mean gradient is from the true one,
+    noise the standard deviation of one sample's gradient. Both are multiples of the true gradient's
+    length, averaged over `toys` random toys."""
     # Write down all texts and their rewards.
     texts = torch.tensor(list(itertools.product(range(WORDS), repeat=length)))
     rewards = (2 * (texts == 0).sum(dim=1) >= length).double()

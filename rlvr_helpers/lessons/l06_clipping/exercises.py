@@ -232,7 +232,7 @@ def range_cases() -> list[Case]:
 
 
 def everywhere(values: Tensor, advantages: Tensor) -> Tensor:
-    """Values as they stand at every place, broadcast against the advantages."""
+    """Values broadcast against the advantages, one for each position."""
     return values.expand(torch.broadcast_shapes(values.shape, advantages.shape)).flatten()
 
 

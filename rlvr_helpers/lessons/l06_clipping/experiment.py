@@ -1,8 +1,9 @@
-"""Three arms of the clip (none, the clamp without the minimum, the minimum) in two regimes.
+"""The experiment of lesson 06: no clip, the clamp without the minimum, and the minimum.
 
 python -m rlvr_helpers.lessons.l06_clipping.experiment --out data/runs/clip_usual.json
 
-The command records the usual regime. `tools/record_clip_stage.py` has recorded the hard one.
+The command records the three rules at the course's usual settings. `tools/record_clip_stage.py` has
+recorded them in a harder regime, with more updates on each rollout.
 """
 
 import argparse
@@ -47,9 +48,9 @@ def clamped_objective(
 
 
 def outside(ratios: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
-    """True where the clamp alone stops the gradient: outside the range, if there is an advantage.
+    """True where the clamp without the minimum stops the gradient: outside the range if A is not 0.
 
-    Unlike in `clip_binds` its sign does not matter.
+    Unlike in `clip_binds` the sign of A does not matter.
     """
     return ((ratios < 1 - clip_low) | (ratios > 1 + clip_high)) & (advantages != 0)
 

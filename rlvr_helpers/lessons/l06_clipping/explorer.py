@@ -124,7 +124,7 @@ def recorded_trainings() -> dict:
     """What `tools/record_clip_stage.py` recorded, by arm: the seeds that all arms have, in order.
 
     accuracy:      after each rollout
-    stopped:       share of places at which the rule ended the push, mean over the rollouts
+    stopped:       share of tokens (or sequences) that the rule stopped, mean over the rollouts
     largest_ratio: of the whole run
     """
     # Measure each run, and collect the runs of each arm.
@@ -155,7 +155,8 @@ def recorded_trainings() -> dict:
 
 
 def first_token(drift: RecordedDrift) -> int:
-    """The token that the stage opens with: of an incorrect answer, and likelier, up to twice."""
+    """The token that the stage opens with: of the tokens of incorrect answers, the one that has
+    become likelier the most, but less than twice as likely."""
     d, a = tokens_after(drift, UPDATE)
     candidates = np.where((a < 0) & (d < np.log(2)), d, -np.inf)
     return int(candidates.argmax())
@@ -263,7 +264,7 @@ def _slope(side: int, low: float, high: float) -> list[tuple[float, float]]:
 
 
 def _piled(x: np.ndarray, y: np.ndarray, mine: np.ndarray) -> np.ndarray:
-    """Heights of dots that rest on each other, where several share a place."""
+    """Heights of dots. Dots of one column rest on each other."""
     lifted = y.copy()
     # Count the dots in each column of 4 pixels. High piles are pressed together to fit the lane.
     piles = {}
