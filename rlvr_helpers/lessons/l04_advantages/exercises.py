@@ -143,11 +143,8 @@ def assembled(
     size = rewards.shape[1]
     mean = rewards.mean(dim=1, keepdim=True) if mean is None else mean
     std = rewards.std(dim=1, keepdim=True) if std is None else std
-    result = (rewards - mean) * {
-        "std": 1 / (std + epsilon),
-        "none": 1.0,
-        "leave_one_out": size / (size - 1),
-    }[scale]
+    factor = {"std": 1 / (std + epsilon), "none": 1.0, "leave_one_out": size / (size - 1)}[scale]
+    result = (rewards - mean) * factor
     return result.masked_fill(groups_without_signal(rewards)[:, None], 0.0) if silent else result
 
 
