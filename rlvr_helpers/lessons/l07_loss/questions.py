@@ -36,7 +36,7 @@ QUIZ = [
         "twice_the_budget",
         text=(
             "You double the budget L_max that Dr. GRPO divides by. No answer gets longer, and"
-            " AdamW trains without a cut of the gradient or a KL term. What changes?"
+            " AdamW trains without a KL term, and the gradient norm is not clipped. What changes?"
         ),
         choices=[
             Choice(
