@@ -1270,6 +1270,18 @@ def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epoch
     return losses
 
 
+@wrong("take_updates", "old log-probs in another order")
+def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epochs):
+    old, losses = score(torch.cat(minibatches)).detach(), []
+    for rows in minibatches * epochs:
+        loss = policy_loss(
+            method, score(rows), old[rows], advantages[rows], mask[rows], max_tokens
+        ).loss
+        _step(optimizer, loss)
+        losses.append(loss.item())
+    return losses
+
+
 @wrong("take_updates", "batch by batch")
 def _(score, optimizer, minibatches, advantages, mask, method, max_tokens, epochs):
     old, losses = score(torch.arange(len(mask))).detach(), []

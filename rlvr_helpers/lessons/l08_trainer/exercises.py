@@ -170,6 +170,15 @@ UPDATES_MISTAKES = {
         lambda score, opt, mb, a, *rest: take_updates(score, opt, mb, first_rows(a, mb), *rest),
         "you take the first advantages whatever the mini-batch. Index everything with `rows`.",
     ),
+    "old log-probs in another order": (
+        lambda score, opt, mb, *rest: take_updates(
+            lambda rows: score(torch.cat(mb) if len(rows) == len(LENGTHS) else rows), opt, mb, *rest
+        ),
+        (
+            "you score logp_old in the order of the mini-batches, then index it by row numbers."
+            " Score torch.arange(len(mask))."
+        ),
+    ),
     "batch by batch": (
         lambda score, opt, mb, a, m, method, n, epochs: take_updates(
             score, opt, [rows for rows in mb for _ in range(epochs)], a, m, method, n, 1

@@ -6,7 +6,11 @@ PREDICTIONS = [
     Prediction(
         "slowest_part",
         lesson="08",
-        question="What takes most of a training step on your machine?",
+        question=(
+            "What takes most of a training step on your machine? 'generate' samples answers,"
+            " 'score' computes log-probs before any update, 'forward' is the loss, 'backward' its"
+            " gradient, 'optimizer' the step of AdamW."
+        ),
         choices=("generate", "score", "forward", "backward", "optimizer"),
     ),
     Prediction(
