@@ -8,6 +8,7 @@ import dis
 import inspect
 import numbers
 import os
+import re
 import sys
 import textwrap
 import threading
@@ -46,6 +47,7 @@ class Outcome:
     cut_off:       the value does not depend on the argument
     leaks:         the value depends on an argument that should be a constant
     raised, error: the error's name, and what to print about it
+    message:       its name and text without the numbers, such as sizes and values
     blank:         the function is not written yet
     late:          it ran out of time
     changes_input: it wrote into an argument
@@ -57,6 +59,7 @@ class Outcome:
     cut_off: bool = False
     leaks: bool = False
     raised: str = ""
+    message: str = ""
     error: str = ""
     blank: bool = False
     late: bool = False
@@ -99,6 +102,7 @@ def call(
     elif error is not None:
         outcome.raised = type(error).__name__
         said = "".join(traceback.format_exception_only(error)).strip().splitlines()[0][:200]
+        outcome.message = re.sub(r"\d+", "", said)
         outcome.error = f"raised {said}{line_of(error, function)}"
     # Is the function still the stub, or does it compute with a `...`?
     unfilled = isinstance(error, (TypeError, AttributeError)) and "ellipsis" in outcome.error
@@ -379,13 +383,18 @@ def is_plain(value: object) -> bool:
 
 def shown_argument(value: object, limit: int = 40) -> str:
     """An argument of a call. Texts are shown in full, and so are tensors of at most `limit`
-    numbers. Larger ones are shown by their shape."""
+    numbers. Larger ones are shown by their shape, and a long list of one value as [value] * n."""
     if isinstance(value, Tensor):
         if value.numel() > limit:
             return f"<tensor of shape {list(value.shape)}>"
         return shown_argument(value.tolist())
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(shown_argument, value))}]"
+        items = [shown_argument(item) for item in value]
+        if len(items) > 8 and len(set(items)) == 1:
+            return f"[{items[0]}] * {len(items)}"
+        return f"[{', '.join(items)}]"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:g}"
+        short = f"{value:.4g}"
+        # More digits where four would make another number whole, as 0.99999994 would become 1.
+        return f"{value:.8g}" if float(short).is_integer() and float(short) != value else short
     return repr(value) if is_plain(value) else f"<{getattr(value, 'name', type(value).__name__)}>"

@@ -202,9 +202,9 @@ def verdicts_on(
 
 def same(exercise: Exercise, a: Outcome, b: Outcome, leaks: bool = True) -> bool:
     """Whether two outcomes are the same value and gradient (and leaks), or errors of the same
-    name."""
+    name and message."""
     if a.error or b.error:
-        return (a.raised, a.late) == (b.raised, b.late)
+        return (a.message, a.late) == (b.message, b.late)
     b = b if leaks else replace(b, leaks=a.leaks)
     return all(verdict is None or verdict.correct for verdict in verdicts_on(exercise, a, b))
 
@@ -308,14 +308,18 @@ def likely_mistakes(
     with the same incorrect results in most cases comes first. Ties go to the one with the fewest
     other results, then to the one that fails most of your cases, then to the first in the list. If
     none has an incorrect result in common with yours, only the cases decide. They say nothing if
-    you fail them all or raise an error.
+    you fail them all or raise an error. A mistake that returns a value somewhere does not explain a
+    function that raises in every case.
     """
     # The candidates: the mistake, the cases that it fails, and those with the same result as yours.
     failed = failures(exercise, expected, yours)
+    never_ran = all(outcome.raised for outcome in yours)
     candidates = []
     for mistake in exercise.mistakes:
         theirs = outcomes(exercise, mistake.function)
         fails = failures(exercise, expected, theirs)
+        if never_ran and not all(outcome.raised for outcome in theirs):
+            continue
         if fails and fails <= failed:
             ran = fails & set(range(min(len(yours), len(theirs))))
             shared = {i for i in ran if same(exercise, theirs[i], yours[i], leaks=False)}

@@ -27,7 +27,7 @@ import pytest
 import torch
 
 from rlvr_helpers.exercises import check, hint, show_progress, solution
-from rlvr_helpers.exercises.checking import CLOSE, verdict_on
+from rlvr_helpers.exercises.checking import CLOSE, shown_argument, verdict_on
 from rlvr_helpers.exercises.core import (
     Case,
     Exercise,
@@ -387,6 +387,39 @@ def test_a_mistake_is_told_by_the_cases_that_it_fails(double, monkeypatch, capsy
         "the cases alone"
     )
     assert said({0.0: 1.0, 1.0: 5.0, 2.0: 5.0, 3.0: 5.0}) == [], "all failed, nothing in common"
+
+
+def raising(message, where=lambda x: True):
+    """Twice x, or a RuntimeError."""
+
+    def function(x):
+        if where(x):
+            raise RuntimeError(f"{message} {len(x)}")
+        return 2 * x
+
+    return function
+
+
+def test_errors_are_the_same_by_their_message_and_in_the_same_cases(double, monkeypatch, capsys):
+    mistakes = [
+        Mistake("one", raising("out of bounds", lambda x: x.dim() == 2), "one case raises."),
+        Mistake("every", raising("does not match"), "every case raises."),
+    ]
+    monkeypatch.setitem(registry(), "double", replace(double, mistakes=mistakes))
+
+    def likely(function):
+        return [line for line in said_about(function, capsys).splitlines() if "Likely" in line]
+
+    assert likely(raising("out of bounds", lambda x: x.dim() == 2)) == ["Likely: one case raises."]
+    assert likely(raising("does not match")) == ["Likely: every case raises."]
+    assert likely(raising("out of bounds")) == [], "it raises in every case, the mistake in one"
+    assert likely(raising("no such thing")) == [], "another error of the same type"
+
+
+def test_numbers_are_shown_with_the_digits_that_matter(double):
+    shown = [shown_argument(x) for x in (1 - 2**-24, 0.123456, 3.0, 12345.6, 1e7, float("inf"))]
+    assert shown == ["0.99999994", "0.1235", "3", "12345.6", "1e+07", "inf"]
+    assert shown_argument(torch.full((9,), 0.5)) == "[0.5] * 9"
 
 
 def test_in_place_change_is_told_and_harms_nothing(double, capsys):

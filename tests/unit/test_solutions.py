@@ -336,9 +336,17 @@ def divided_in_bfloat16(logits, ids, mask, temperature):
     return logp.gather(-1, ids[..., None])[..., 0] * mask
 
 
+def noise_across_the_tokens(logits, noise, temperature):
+    logp = (logits / temperature).log_softmax(dim=1)
+    tokens = (logp.exp().cumsum(dim=1) <= noise).sum(dim=1).clamp(max=logits.shape[1] - 1)
+    return tokens, logp.gather(1, tokens[:, None])[:, 0]
+
+
 ONCE_RIGHT = [
     ("format_reward", split_in_five, "a block that is never closed passes"),
     ("pick_tokens", no_clamp, "your token can be V"),
+    ("pick_tokens", no_clamp, "noise=[0.99999994] * 40"),
+    ("pick_tokens", noise_across_the_tokens, "Likely: your noise is [B] and the sums are [B, V]"),
     ("pick_tokens", first_sum_above, "argmax gives token 0"),
     ("logprobs_from_logits", divided_in_bfloat16, "divide by the temperature in bfloat16"),
 ]

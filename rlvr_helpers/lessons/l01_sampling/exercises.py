@@ -173,6 +173,15 @@ PICK_MISTAKES = {
             " None]."
         ),
     ),
+    "noise across the tokens": (
+        lambda logits, noise, temperature: scored(
+            (F.softmax(logits, dim=-1).cumsum(dim=-1) <= noise).sum(dim=-1), logits, temperature
+        ),
+        (
+            "your noise is [B] and the sums are [B, V], so the two do not fit. Compare row by row:"
+            " noise[:, None]."
+        ),
+    ),
     "all log-probs": (
         lambda logits, noise, t: (
             pick_tokens(logits, noise, t)[0],
