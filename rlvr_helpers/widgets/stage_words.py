@@ -14,8 +14,8 @@ CLIP_STAGE = {
         " {stopped} of {all} tokens lie on flat ground."
     ),
     "intro": (
-        "Dots: tokens (or completions) after updates without a rule. Arrows: the push of the next"
-        " update, uphill. Flat ground gives none: grey. Drag the edges, or any dot."
+        "Dots: tokens (or completions) after updates without a rule. Arrows: the next push. On flat"
+        " ground: none, grey. Drag an edge or a dot."
     ),
     # The controls.
     "presets": "Set up as",

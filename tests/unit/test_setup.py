@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.error
 import urllib.request
 import venv
 from importlib import metadata
@@ -237,11 +238,25 @@ def assert_starts_jupyterlab(python, folder):
                     break
                 time.sleep(0.2)
             assert address, log.read_text()
-            with urllib.request.urlopen(address[0], timeout=60) as answer:
-                assert answer.status == 200 and b"JupyterLab" in answer.read()
+            status, page = fetch(address[0])
+            assert status == 200 and b"JupyterLab" in page
         finally:
             server.terminate()
             server.wait(60)
+
+
+def fetch(address):
+    """Status and content of a page. A server names its address before it listens there."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                return answer.status, answer.read()
+        except urllib.error.URLError as error:
+            refused = isinstance(error.reason, ConnectionRefusedError)
+            if not refused or time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 @pytest.mark.slow
