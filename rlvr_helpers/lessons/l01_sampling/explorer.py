@@ -46,6 +46,7 @@ class Sampler(LiveExplorer):
     ) -> None:
         self.policy = policy
         self.prompt_ids = prompt_ids
+        # The page has what follows these prefixes. For others it asks the model here.
         self.known = {prefix for prefix, _ in data["nodes"]}
         super().__init__(data, SAMPLER, still, **values)
         self.observe(self.ask, "prefix")
@@ -72,6 +73,7 @@ def next_token() -> Sampler:
         "budget": four.max_tokens,
         "nodes": recorded_nodes(policy, four),
     }
+    # Open after the first tag.
     first = four.completion_ids[0, :1].tolist()
     picture = still(next_logprobs(policy, prompt, first)[-1], data["vocabulary"])
     return Sampler(policy, prompt, data, picture, prefix=first)

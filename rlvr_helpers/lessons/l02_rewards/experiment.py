@@ -7,6 +7,7 @@ from rlvr_helpers.train_settings import TrainSettings
 
 # Eight quick steps: the rate stays as it is, and nothing is measured that lesson 02 does not need.
 SETTINGS = TrainSettings(steps=8, learning_rate=6e-5, decay_steps=None, track_kl=False)
+# The ways as the prediction offers them.
 SOLVES = "solves more"
 NO_TAG = "drops the tag"
 GUESSES = "guesses without working"

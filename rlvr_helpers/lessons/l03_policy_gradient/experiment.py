@@ -127,6 +127,7 @@ def surrogate_gradient(
 def completion_gradients(policy: Policy, rollout: Rollout) -> Tensor:
     """The gradient of each completion's log-prob as a row, [B, weights]. All answer one prompt."""
     parameters = list(policy.model.parameters())
+    # All rows share one graph, so it is kept until the last gradient.
     logps = score_rows(policy, rollout, torch.arange(len(rollout.mask))).sum(dim=1)
     rows = [torch.autograd.grad(logp, parameters, retain_graph=True) for logp in logps]
     return torch.stack([parameters_to_vector(row) for row in rows])
@@ -161,6 +162,7 @@ def counted_slope(
 ) -> Estimate:
     """Slope of the pass rate along the direction by counting correct answers at the weights h on
     either side (with the same noise). No log-prob and no gradient is used."""
+    # The same seed on both sides: much of the sampling noise cancels in the difference.
     start = get_weights(policy.model)
     sides = []
     for sign in (1, -1):

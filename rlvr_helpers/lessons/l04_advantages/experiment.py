@@ -45,6 +45,7 @@ def race(arm: str, seed: int, steps: int = STEPS) -> Iterator[float]:
     problems = load_problems("train")
     optimizer = torch.optim.Adam(policy.model.parameters(), lr=LEARNING_RATE)
     generator = torch.Generator().manual_seed(seed)
+    # One seed gives all arms the same problems in the same order.
     order = torch.randperm(len(problems), generator=generator).tolist()
     for step in range(steps):
         # Sample a group of answers to each of the next problems.
