@@ -93,6 +93,9 @@ def test_the_largest_ratios_are_those_of_the_stage():
     wanted = [seed["largest_ratio"] for seed in arms_of["minimum", "token", 0.2]["seeds"]]
     assert recorded_largest_ratios() == pytest.approx(wanted, abs=0.06)
     assert min(wanted) > 9
+    without = [seed["largest_ratio"] for seed in arms_of["none", "token", None]["seeds"]]
+    assert recorded_largest_ratios("none") == pytest.approx(without, abs=0.06)
+    assert min(without) > 7 * max(wanted)
 
 
 def test_the_quiz_says_what_the_package_computes():

@@ -101,10 +101,11 @@ def recorded_arms() -> dict[str, dict[str, list[list[float]]]]:
     return {"8 updates at 5e-5": usual["accuracy"], "16 updates at 6e-5": hard}
 
 
-def recorded_largest_ratios() -> list[float]:
-    """The largest token ratio of each recorded training by GRPO in the hard regime."""
+def recorded_largest_ratios(rule: str = "minimum") -> list[float]:
+    """The largest token ratio of each recorded training by GRPO in the hard regime, under a rule of
+    RULES."""
     stage = json.loads((DATA / "runs" / "clip_stage.json").read_text(encoding="utf-8"))
-    return [round(max(run["largest_ratio"]), 1) for run in _grpo_runs(stage, "minimum")]
+    return [round(max(run["largest_ratio"]), 1) for run in _grpo_runs(stage, rule)]
 
 
 def _grpo_runs(stage: dict, rule: str) -> list[dict]:

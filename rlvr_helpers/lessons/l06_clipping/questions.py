@@ -7,8 +7,8 @@ PREDICTIONS = [
         "largest_ratio",
         lesson="06",
         question=(
-            "In a whole GRPO training with its rule and the range 0.8 to 1.2, what is the largest"
-            " token ratio?"
+            "In a whole GRPO training with 16 updates per rollout, its rule and the range 0.8 to"
+            " 1.2, what is the largest token ratio?"
         ),
     ),
     Prediction(
