@@ -336,6 +336,14 @@ def divided_in_bfloat16(logits, ids, mask, temperature):
     return logp.gather(-1, ids[..., None])[..., 0] * mask
 
 
+def unless_nested(text):
+    blocks = []
+    for block in re.findall(r"<answer>(.*?)</answer>", text, re.DOTALL):
+        if "<answer>" not in block:
+            blocks.append(block.strip())
+    return blocks[0] if len({rewards.parse_number(b) or b for b in blocks}) == 1 else None
+
+
 def noise_across_the_tokens(logits, noise, temperature):
     logp = (logits / temperature).log_softmax(dim=1)
     tokens = (logp.exp().cumsum(dim=1) <= noise).sum(dim=1).clamp(max=logits.shape[1] - 1)
@@ -344,6 +352,7 @@ def noise_across_the_tokens(logits, noise, temperature):
 
 ONCE_RIGHT = [
     ("format_reward", split_in_five, "a block that is never closed passes"),
+    ("extract_answer", unless_nested, "leave out only the block"),
     ("pick_tokens", no_clamp, "your token can be V"),
     ("pick_tokens", no_clamp, "noise=[0.99999994] * 40"),
     ("pick_tokens", noise_across_the_tokens, "Likely: your noise is [B] and the sums are [B, V]"),

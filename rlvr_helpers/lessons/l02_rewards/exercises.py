@@ -17,10 +17,11 @@ ONE = "<answer> 72 </answer>"
 
 def extract_answer(text: str) -> str | None:
     """What stands in the answer tag, stripped. None if no tag is closed or blocks disagree."""
-    pieces = text.split("<answer>")[1:]
-    if any("</answer>" not in piece for piece in pieces[:-1]):
+    tags = "".join(re.findall("</?answer>", text))
+    if "<answer><answer>" in tags:
         return None  # a tag opens inside an open one
-    blocks = [piece.split("</answer>")[0].strip() for piece in pieces if "</answer>" in piece]
+    found = re.findall("<answer>(.*?)</answer>", text, re.DOTALL)
+    blocks = [block.strip() for block in found]
     agree = len({parse_number(block) or block for block in blocks}) == 1
     return blocks[0] if agree else None
 
@@ -81,7 +82,7 @@ EXTRACTION_MISTAKES = {
     ),
     "unclosed tag accepted": (
         lambda text: extract_answer(text + "</answer>"),
-        "you accept a tag that is never closed. Ask whether `</answer>` is in the piece.",
+        "you accept a tag that is never closed. Without `</answer>` there is no block.",
     ),
     "one line only": (
         lambda text: extract_answer(re.sub(r"<answer>[^<]*\n[^<]*</answer>", "", text)),
@@ -123,6 +124,13 @@ EXTRACTION_MISTAKES = {
         (
             "a block of yours holds another `<answer>`. If a tag opens inside an open one, return"
             " None."
+        ),
+    ),
+    "only the nested block dropped": (
+        lambda text: agreeing([block for block in blocks_in(text) if "<answer>" not in block]),
+        (
+            "you leave out only the block that holds another `<answer>`. It spoils the whole text:"
+            " return None, even if a good block follows."
         ),
     ),
     "nested blocks dropped": (
@@ -586,17 +594,16 @@ EXERCISES = [
         mistakes=named(EXTRACTION_MISTAKES),
         hints=[
             (
-                'What does `text.split("<answer>")` give? Everything before the first tag, then one'
-                " piece for each opening tag."
+                "The second pattern above finds the closed blocks. Give re.findall the flag"
+                " re.DOTALL too, and strip each block."
             ),
             (
-                "A piece with `</answer>` in it starts with a closed block. If a piece that is not"
-                " the last has none, a tag opened inside an open block: no answer."
+                "`re.findall('</?answer>', text)` lists the tags in order. Where two `<answer>`"
+                " follow each other, one opened inside an open one: return None."
             ),
             (
-                "Collect `piece.partition('</answer>')[0].strip()` of the closed pieces."
-                " `{parse_number(block) or block for block in blocks}` has one element where all"
-                " agree."
+                "`{parse_number(block) or block for block in blocks}` has one element where all"
+                " agree, and none where there is no block. Then return blocks[0], else None."
             ),
         ],
     ),

@@ -10,7 +10,10 @@ PREDICTIONS = [
     Prediction(
         "correct_after",
         lesson="02",
-        question="And what share of 200 new problems will be correct after 8 steps of it?",
+        question=(
+            "And after 8 steps on it: in what share of 200 new problems is the number in the answer"
+            " tag correct?"
+        ),
         unit="%",
     ),
 ]
