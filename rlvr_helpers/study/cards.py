@@ -8,7 +8,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Card:
     """A GPU: GiB of memory, GB/s, peak in TFLOPS (dense 16-bit products, sums in float32), and
-    whether it computes in bfloat16; one that does not takes float16, which is as large and as fast.
+    whether it computes in bfloat16. One that does not takes float16, which is as large and as fast.
     None: not known."""
 
     name: str
@@ -18,10 +18,9 @@ class Card:
     bfloat16: bool | None = None
 
     def __post_init__(self) -> None:
-        figures = [
-            self.memory_gib,
-            *([self.bandwidth_gb_s, self.tflops] if self.speed_is_known else []),
-        ]
+        figures = [self.memory_gib]
+        if self.speed_is_known:
+            figures += [self.bandwidth_gb_s, self.tflops]
         if not all(x is not None and 0 < x < math.inf for x in figures):
             raise ValueError(
                 f"memory, bandwidth and peak of a card must be above 0, not those of {self}"
@@ -32,10 +31,10 @@ class Card:
         return (self.bandwidth_gb_s, self.tflops) != (None, None)
 
 
-# From NVIDIA's data sheets, unless a comment says otherwise; rates "with sparsity" are halved. The
-# sheets of GeForce cards name no rate of 16-bit products with sums in float32: theirs are from the
+# From NVIDIA's data sheets, unless a comment says otherwise. Rates "with sparsity" are halved. The
+# sheets of GeForce cards name no rate of 16-bit products with sums in float32. Theirs are from the
 # papers on the architectures (Turing, Ampere GA102, Ada, RTX Blackwell). Without a word behind the
-# name it is the SXM card, where there is one.
+# name it is the SXM card, if there is one.
 _CARDS = (
     # The sheet says 16 GB; error correction, on by default, takes one.
     Card("T4", 15, 320, tflops=65, bfloat16=False),

@@ -36,18 +36,18 @@ class Comparison:
     """What is compared: every method with every seed, on one policy. Everything but the method is
     shared.
 
-    problems: a source of `load_problems`; None: what suits the policy.
-    out: folder for the runs (one JSON file each), their checkpoints and the trained models; None
+    problems: a source of `load_problems`. None: what suits the policy.
+    out: folder for the runs (one JSON file each), their checkpoints and the trained models. None
         keeps nothing.
-    eval_count: held-out problems that are evaluated, the first ones of `eval_split`; those of
+    eval_count: held-out problems that are evaluated, the first ones of `eval_split`. Those of
         "train" are kept out of training, as the original comparison did.
-    workers: runs that are made side by side, each in a process of its own with one thread; 1: one
+    workers: runs that are made side by side, each in a process of its own with one thread. 1: one
         after the other.
-    reward: a name in `rewards.REWARDS`; None: "correctness".
+    reward: a name in `rewards.REWARDS`. None: "correctness".
     scorer: a scorer of your own in place of a reward (`rewards.as_scorer`). Answers need not be
         numbers then. Several workers import it by its name.
     lora_rank: train LoRA of this rank instead of all weights.
-    compute: what matrix products are made in, a name in `large.DTYPES`; None: what suits the
+    compute: dtype of matrix multiplications, a name in `large.DTYPES`. None: what suits the
         device.
     faults: of the original comparison, put back: "chat_template", "end_tokens", "float32_masters"
         (see `presets`).
@@ -71,12 +71,14 @@ class Comparison:
     scorer: Callable[..., float | dict[str, float]] | None = None
 
     def __post_init__(self) -> None:
+        # Each method and each seed makes a folder of its own.
         names = [folder_name(method) for method in self.methods]
         for what, items in (("methods", names), ("seeds", self.seeds)):
             if not items or len(set(items)) < len(items):
                 raise ValueError(
                     f"{what} must be one or more, each once (methods by name), not {list(items)}"
                 )
+        # What pays, and whether other processes can import it.
         if self.scorer is not None and self.reward is not None:
             raise ValueError("give a reward or a scorer, not both (reward=None, or scorer=None)")
         if self.scorer is not None and self.workers > 1:
@@ -115,13 +117,14 @@ class Comparison:
 
     @property
     def identity(self) -> dict:
-        """What makes a run what it is, beside its method and settings; as it is read back from a
+        """What makes a run what it is, beside its method and settings, as it is read back from a
         file."""
         own = self._more | {"faults": list(self.faults)}
         return {"policy": self.policy, "source": self.source} | own
 
     def new_run(self, method: Method, seed: int) -> Run:
         """A run of this comparison that has no records yet."""
+        # Only what differs from the usual is written down.
         usual = Comparison()
         mine = self._more | {"calibrate": self.calibrate}
         theirs = usual._more | {"calibrate": usual.calibrate}
@@ -140,9 +143,9 @@ class Comparison:
         return [(method, seed) for seed in self.seeds for method in self.methods]
 
     def folder(self, method: Method, seed: int) -> Path | None:
-        return (
-            Path(self.out) / f"{folder_name(method)}-seed{seed}" if self.out is not None else None
-        )
+        if self.out is None:
+            return None
+        return Path(self.out) / f"{folder_name(method)}-seed{seed}"
 
 
 def folder_name(method: Method) -> str:
@@ -152,9 +155,11 @@ def folder_name(method: Method) -> str:
 
 @dataclass(frozen=True)
 class Progress:
-    """One record of a comparison that is under way. done counts steps of all runs, out of total;
-    run_steps is the length of this run. read_back: the run was finished before, and this record
-    comes from its file."""
+    """One record of a comparison that is under way.
+
+    done, total: steps of all runs. run_steps: the length of this run. read_back: the run was
+        finished before, and this record comes from its file.
+    """
 
     method: Method
     seed: int
@@ -166,7 +171,7 @@ class Progress:
 
 
 def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Iterator[Progress]:
-    """Runs what is not done yet and yields every record; runs are put into `results` by method
+    """Runs what is not done yet and yields every record. Runs are put into `results` by method
     name, seeds in order.
 
     With an `out` folder each run is checkpointed (`TrainSettings.checkpoint_every`), saved when it
@@ -176,9 +181,11 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
     cases = comparison.cases()
     tasks = [(comparison, method, seed) for method, seed in cases]
     if comparison.workers > 1:
+        # Run them in this process one after the other, or in several.
         items = side_by_side(run_case, tasks, comparison.workers)
     else:
         items = ((number, item) for number, task in enumerate(tasks) for item in run_case(task))
+    # Collect the records of all runs, as they come.
     runs: dict[int, Run] = {}
     done = 0
     total = comparison.settings.steps * len(cases)
@@ -197,7 +204,8 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
             )
         if comparison.out is not None:
             remove_start_model(Path(comparison.out))
-    finally:  # also where the reader stops in the middle of a run: what there is can be looked at
+    # Also if the reader stops in the middle of a run: what there is can be looked at.
+    finally:
         items.close()
         for number in sorted(runs):
             results.setdefault(runs[number].method.name, []).append(runs[number])
@@ -212,7 +220,8 @@ def run_case(
     Raises ValueError if another command is at work on this run.
     """
     folder = task[0].folder(*task[1:])
-    finished = folder and (folder / "run.json").exists()  # it is read only
+    # A finished run is only read.
+    finished = folder and (folder / "run.json").exists()
     with one_owner(None if finished else folder):
         yield from _run_case(*task, trainer)
 
@@ -220,27 +229,27 @@ def run_case(
 def _run_case(
     comparison: Comparison, method: Method, seed: int, trainer: Callable[..., Iterator[StepRecord]]
 ) -> Iterator[tuple[StepRecord, bool] | Run]:
+    # A run that was finished before is read back.
     folder = comparison.folder(method, seed)
     run = comparison.new_run(method, seed)
     finished = read_finished(folder, method, run.settings)
-    if finished:
+    if folder:
         check_identity(folder, comparison)
-        remove_checkpoint(folder)  # the command may have been killed before it came to that
+    if finished:
+        # The command can have been killed before it came to that.
+        remove_checkpoint(folder)
         yield from ((record, True) for record in finished.records)
         yield finished
         return
-    if folder:
-        check_identity(folder, comparison)
-    policy, (problems, eval_problems) = start_policy(comparison, seed), split_problems(comparison)
-    # only now: a model or problems that are not there leave the folder free for a corrected command
+    policy = start_policy(comparison, seed)
+    problems, eval_problems = split_problems(comparison)
+    # Written last, so that a failed load does not claim the folder.
+    kept = {}
     if folder:
         remove_dead_parts(folder)
         keep_identity(folder, comparison)
-    kept = (
-        {"checkpoint_dir": folder / "checkpoint", "start_file": folder.parent / "start.pt"}
-        if folder
-        else {}
-    )
+        kept = {"checkpoint_dir": folder / "checkpoint", "start_file": folder.parent / "start.pt"}
+    # Train, and keep the trained model as a plain one.
     for record in trainer(
         policy,
         problems,
@@ -266,7 +275,7 @@ def remove_checkpoint(folder: Path) -> None:
 
 
 def remove_start_model(out: Path) -> None:
-    """Removes the start model that the runs of a comparison share, unless one of them may be
+    """Removes the start model that the runs of a comparison share, unless one of them can be
     resumed."""
     if not any(out.glob("*/checkpoint")):
         (out / "start.pt").unlink(missing_ok=True)
@@ -275,14 +284,14 @@ def remove_start_model(out: Path) -> None:
 def keep_identity(folder: Path, comparison: Comparison) -> None:
     """Writes what a run is beside it, once."""
     file = folder / "comparison.json"
-    # a run of an older version has none
+    # A run of an older version has none.
     if not file.exists() and not (folder / "run.json").exists():
         write_whole(file, lambda f: f.write(json.dumps(comparison.identity).encode()))
 
 
 def check_identity(folder: Path, comparison: Comparison) -> None:
-    """Raises ValueError where the folder holds a run that is something else: a checkpoint of it
-    must not be gone on with, nor its result be taken for this one's."""
+    """Raises ValueError if the folder holds another run. We must neither resume from its checkpoint
+    nor report its result as ours."""
     file = folder / "comparison.json"
     found = read_json(file) if file.exists() else comparison.identity
     for name, value in comparison.identity.items():
@@ -295,6 +304,7 @@ def check_identity(folder: Path, comparison: Comparison) -> None:
 
 def start_policy(comparison: Comparison, seed: int = 0) -> Policy:
     """The policy that a run of the comparison starts from."""
+    # Load it, with the faults of the original comparison if they are asked for.
     dtype = torch.bfloat16 if "float32_masters" in comparison.faults else torch.float32
     compute_dtype = DTYPES[comparison.compute] if comparison.compute else None
     policy = load_policy(comparison.policy, dtype=dtype, compute_dtype=compute_dtype)
@@ -336,13 +346,13 @@ def read_finished(folder: Path | None, method: Method, settings: TrainSettings) 
 
 
 def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple[Policy, Policy]:
-    """The start policy, and the one that a run of the comparison trained, from its folder; prompted
-    alike.
+    """The start policy, and the one that a run of the comparison trained, from its folder.
 
     Of a run that was stopped it is the one of its last checkpoint, and a warning says of which
     step. Raises ValueError if there is none yet.
     """
     folder = comparison.folder(method, seed)
+    # The trained weights: of a finished run, or of one that was stopped.
     if folder is not None and (folder / "model").is_dir():
         trained = load_policy(str(folder / "model"))
     elif folder is not None and (folder / "checkpoint" / "checkpoint.pt").exists():
@@ -360,6 +370,7 @@ def load_trained(comparison: Comparison, method: Method, seed: int = 0) -> tuple
             f"{method.name} with seed {seed} has no trained model yet: let its run take a step"
             " first"
         )
+    # Both are prompted alike.
     start = start_policy(replace(comparison, lora_rank=None))
     for name in ("problems", "system_prompt", "examples", "chat", "end_ids", "compute_dtype"):
         setattr(trained, name, getattr(start, name))

@@ -1,8 +1,8 @@
 """Does it fit on this card, and how long is a step? Memory and time of RL training from a model's
 shape.
 
-    cheapest_fit(SHAPES["qwen2.5-1.5b"], Workload(), CARDS["RTX 4090"])  # LoRA with gradient
-    checkpointing
+    # LoRA with gradient checkpointing
+    cheapest_fit(SHAPES["qwen2.5-1.5b"], Workload(), CARDS["RTX 4090"])
 
 Counted is this course's training on one GPU: float32 weights (under LoRA the frozen ones too),
 AdamW, autocast to 16 bits, a group packed in one row, logits made in parts. Memory is counted
@@ -19,12 +19,16 @@ from rlvr_helpers.study.cards import Card
 from rlvr_helpers.study.cards import known_card as known_card
 
 GIB = 2**30
-LARGEST_LOGITS = 2**26  # numbers of logits that are made at once
-# float32 tensors of that size at the peak, in the backward pass: measured with torch's profiler
+# Numbers of logits that are made at once.
+LARGEST_LOGITS = 2**26
+# float32 tensors of that size at the peak, in the backward pass: measured with torch's profiler.
 LOGIT_COPIES = 5
-MOMENTS = 8  # bytes a parameter of AdamW's two moments
-MOMENTS_8_BIT = 2 + 2 * 4 / 256  # in 8 bits, with a float32 for each block of 256 (bitsandbytes)
-REACHED = {"bandwidth": 0.5, "peak": 0.35}  # of the card's figures: assumed, not measured
+# Bytes per parameter of AdamW's two moments. In 8 bits there is a float32 for each block of 256
+# (bitsandbytes).
+MOMENTS = 8
+MOMENTS_8_BIT = 2 + 2 * 4 / 256
+# Of the card's figures: assumed, not measured.
+REACHED = {"bandwidth": 0.5, "peak": 0.35}
 # Operations of one layer, without views: counted on a CPU by torch's dispatcher.
 STARTS = {"generation": 25, "forward": 56, "backward": 96}
 # What Python and the driver take to start one operation: assumed, not measured.
@@ -40,8 +44,11 @@ def _check(thing: object, *whole: str) -> None:
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a Llama or Qwen2 model; `tied`: the last matrix is the embedding; `qkv_bias`:
-    queries, keys and values have biases (Qwen2). Raises ValueError on sizes that make no model."""
+    """The sizes of a Llama or Qwen2 model. Raises ValueError on sizes that make no model.
+
+    tied:     the last matrix is the embedding
+    qkv_bias: queries, keys and values have biases (Qwen2)
+    """
 
     layers: int
     hidden: int
@@ -65,6 +72,7 @@ class Shape:
     def of(cls, config: Any) -> "Shape":
         """The shape in a configuration of transformers. Raises ValueError on a family or option
         that is not known."""
+        # Families whose layers are counted here, without further options.
         c = config
         kind = config.model_type
         biased = kind == "llama" and (
@@ -75,16 +83,17 @@ class Shape:
                 "only Llama without biases and Qwen2 are known here, not this configuration of"
                 f" {kind!r}: give a Shape yourself"
             )
-        head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-        sizes = (
-            c.num_hidden_layers,
-            c.hidden_size,
-            c.num_attention_heads,
-            c.num_key_value_heads,
-            head_dim,
-        )
+        # The same sizes under our names.
         return cls(
-            *sizes, c.intermediate_size, c.vocab_size, bool(c.tie_word_embeddings), kind == "qwen2"
+            layers=c.num_hidden_layers,
+            hidden=c.hidden_size,
+            heads=c.num_attention_heads,
+            kv_heads=c.num_key_value_heads,
+            head_dim=getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads,
+            mlp=c.intermediate_size,
+            vocab=c.vocab_size,
+            tied=bool(c.tie_word_embeddings),
+            qkv_bias=kind == "qwen2",
         )
 
     @property
@@ -98,7 +107,7 @@ class Shape:
 
     @property
     def matrix_parameters(self) -> int:
-        """Weights that a token is multiplied with, the last matrix included; looking up an
+        """Weights that a token is multiplied with, the last matrix included. Looking up an
         embedding is no product."""
         return self.layers * sum(i * o for i, o in self.matrices) + self.vocab * self.hidden
 
@@ -115,7 +124,8 @@ class Shape:
         )
 
 
-SHAPES = {  # the published configurations; tiny's is in data/tiny
+# The published configurations. That of tiny is in data/tiny.
+SHAPES = {
     "tiny": Shape(
         4, 128, 4, kv_heads=4, head_dim=32, mlp=384, vocab=167, tied=True, qkv_bias=False
     ),
@@ -139,12 +149,12 @@ class Workload:
 
     micro_batch_tokens:     places that go through the model at once, at least one prompt with one
                             completion
-    lora_rank:              train adapters of this rank on q, k, v, o, gate, up and down; None:
+    lora_rank:              train adapters of this rank on q, k, v, o, gate, up and down. None:
                             train all weights
     eight_bit_optimizer:    keep AdamW's moments in 8 bits
     gradient_checkpointing: keep only each layer's input, and compute a layer again in the backward
-        pass
-    reference:              a KL term to the start model; it needs a copy of it, except under LoRA
+                            pass
+    reference:              a KL term to the start model. It needs a copy of it, except under LoRA
     minibatches:            optimizer steps that each of `updates_per_token` is cut into
     """
 
@@ -161,14 +171,10 @@ class Workload:
     minibatches: int = 1
 
     def __post_init__(self) -> None:
-        _check(self, "prompts", "group_size", "prompt_tokens", "completion_tokens")
-        _check(self, "minibatches")
-        _check(
-            self,
-            "updates_per_token",
-            "micro_batch_tokens",
-            *(() if self.lora_rank is None else ("lora_rank",)),
-        )
+        _check(self, "prompts", "group_size", "prompt_tokens", "completion_tokens", "minibatches")
+        _check(self, "updates_per_token", "micro_batch_tokens")
+        if self.lora_rank is not None:
+            _check(self, "lora_rank")
 
     @property
     def row(self) -> int:
@@ -213,12 +219,12 @@ def layer_bytes(shape: Shape, side: int) -> int:
 
 
 def cache_bytes(shape: Shape, positions: float) -> float:
-    """Bytes of the 16-bit keys and values of so many places; a group's prompt is kept once."""
+    """Bytes of the 16-bit keys and values of so many places. A group's prompt is kept once."""
     return 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim * positions
 
 
 def memory_parts(shape: Shape, work: Workload) -> dict[str, float]:
-    """GiB by part; `memory_gib` says which of them are there at once.
+    """GiB by part. `memory_gib` says which of them are there at once.
 
     Under LoRA, activations count as without it (about 15 % too much: adapters read the same inputs,
     but frozen norms keep less). "logits" holds the last matrix's gradient too: 16-bit while it adds
@@ -226,6 +232,7 @@ def memory_parts(shape: Shape, work: Workload) -> dict[str, float]:
     """
     full = work.lora_rank is None
     trained = trained_parameters(shape, work)
+    # Of one place: the input of each layer, and what a layer keeps.
     stream = 4 * shape.hidden
     head = shape.vocab * shape.hidden if full else 0
     layer = layer_bytes(shape, work.side)
@@ -238,7 +245,7 @@ def memory_parts(shape: Shape, work: Workload) -> dict[str, float]:
         "optimizer": (MOMENTS_8_BIT if work.eight_bit_optimizer else MOMENTS) * trained,
         "reference": 4 * shape.parameters if work.reference and full else 0,
         "16-bit copies": 2 * shape.matrix_parameters,
-        # and the last norm's, and the last matrix's input
+        # Also the last norm's input, and the last matrix's.
         "activations": work.places_at_once * (layers + 3 * stream),
         "logits": 2 * head + max(logits, 4 * head),
         "cache": cache_bytes(shape, work.prompts * work.row),
@@ -248,8 +255,8 @@ def memory_parts(shape: Shape, work: Workload) -> dict[str, float]:
 
 def memory_gib(shape: Shape, work: Workload) -> float:
     """The peak in GiB. The cache lives while completions are sampled, activations and logits while
-    they are trained on: the larger side counts. All else is there throughout, gradients too: the
-    trainer sets them to zero, not free."""
+    they are trained on. The larger side counts. All else is there throughout. So are gradients,
+    since the trainer sets them to zero and does not free them."""
     parts = memory_parts(shape, work)
     training = parts.pop("activations") + parts.pop("logits")
     return max(parts.pop("cache"), training) + sum(parts.values())
@@ -273,6 +280,7 @@ def seconds_parts(
             f"the speed of the card {card.name} is not known: choose a card of CARDS to"
             " calculate a time"
         )
+    # Bytes and operations per second that the card reaches.
     shares = REACHED | (reached or {})
     if set(shares) != set(REACHED) or not all(0 < share <= 1 for share in shares.values()):
         raise ValueError(
@@ -283,11 +291,13 @@ def seconds_parts(
     rate = card.tflops * 1e12 * shares["peak"]
     weights = 2 * shape.matrix_parameters
     pair = 4 * shape.layers * shape.heads * shape.head_dim
-    # of a group's cache, on average
+    # Of a group's cache, on average.
     seen = work.prompt_tokens + work.group_size * work.completion_tokens / 2
+    # Sampling a token: reading or arithmetic, whichever takes longer.
     read = (weights + cache_bytes(shape, work.prompts * seen)) / bandwidth
     compute = work.prompts * work.group_size * (weights + pair * seen) / rate
 
+    # Scoring and training: the products and attention's arithmetic of all places.
     positions = work.prompts * work.row
     updates = work.updates_per_token
     full = work.lora_rank is None
@@ -310,6 +320,7 @@ def start_parts(shape: Shape, work: Workload) -> dict[str, float]:
     """Seconds by part that Python takes to start the operations: layers x operations of a layer x
     tokens decoded one after the other, or passes of a micro-batch through the model. Decoding
     counts as if no CUDA graph were recorded, and recording one costs time as well."""
+    # Operations of all layers, once per token decoded or per pass of a micro-batch.
     a_layer = {part: shape.layers * count * SECONDS_A_START for part, count in STARTS.items()}
     passes = work.minibatches * math.ceil(
         work.prompts * work.row / work.minibatches / work.places_at_once
@@ -351,9 +362,12 @@ def cheapest_fit(
     reserve_gib: float = 1.5,
     allow_eight_bit: bool = False,
 ) -> Workload | None:
-    """The workload with the fewest savings that fits: none, gradient checkpointing, that with an
-    8-bit optimizer (if allowed), LoRA of rank 16, that with checkpointing; None where nothing fits.
-    Savings in `work` are set aside."""
+    """The workload with the fewest savings that fits. None if nothing fits.
+
+    The order is: none, gradient checkpointing, that with an 8-bit optimizer (if allowed), LoRA of
+    rank 16, that with checkpointing. Savings in `work` are set aside.
+    """
+    # From the fewest savings to the most.
     plain = replace(work, lora_rank=None, eight_bit_optimizer=False, gradient_checkpointing=False)
     checkpointed = replace(plain, gradient_checkpointing=True)
     lora = replace(plain, lora_rank=16)

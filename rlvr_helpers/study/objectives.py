@@ -14,8 +14,10 @@ from torch import Tensor
 
 from rlvr_helpers.methods import Method
 
-CISPO_HIGH = 5.0  # the largest weight, as in 2510.13786
-SAPO_GAIN = 1.0  # temperatures for advantages above 0 and for the others
+# The largest weight, as in arXiv 2510.13786.
+CISPO_HIGH = 5.0
+# Temperatures for advantages above 0 and for the others.
+SAPO_GAIN = 1.0
 SAPO_LOSS = 1.05
 
 
@@ -38,6 +40,7 @@ def sapo(ratios: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
     return torch.sigmoid(tau * (ratios - 1)) * 4 / tau * advantages
 
 
+# What TRL calls them.
 cispo.trl = {"loss_type": "cispo", "epsilon_high": CISPO_HIGH}
 sapo.trl = {
     "loss_type": "sapo",

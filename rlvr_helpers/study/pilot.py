@@ -32,16 +32,18 @@ def calibrate_clip_range(
     clip_high, records).
 
     epsilon is where |log ratio| is exceeded by `share` of the ratios of the last pass, the median
-    over the pilot's steps; about half of those have the sign that makes the clip bind. Low and high
-    keep the paper's proportion of 3 to 4. The policy (a name, or a Policy, which is trained) is not
-    to be used for the comparison itself. reward, scorer: as in `train`.
+    over the pilot's steps. About half of those have the sign that makes the clip bind. Low and high
+    keep the paper's proportion of 3 to 4. The policy (a name, or a Policy, which is trained) must
+    not be used for the comparison itself. reward, scorer: as in `train`.
     """
+    # Train without the clip, on a seed that no comparison uses.
     settings = settings or TrainSettings(steps=8, seed=1000)
     pilot = replace(method, clip_low=math.inf, clip_high=math.inf)
     policy = load_policy(policy) if isinstance(policy, str) else policy
     problems = problems or load_problems("train", policy.problems)
     steps = trainer(policy, problems, pilot, settings=settings, reward=reward, scorer=scorer)
     records = list(steps)
+    # The range that this share of the ratios leaves, step by step.
     level = "token_log_ratio" if method.ratio_level == "token" else "sequence_log_ratio"
     found = [
         exceeded_by(getattr(r, level), share) for r in records if getattr(r, level) is not None
@@ -52,10 +54,11 @@ def calibrate_clip_range(
             " easy. Choose other problems, or a larger group_size"
         )
     epsilon = statistics.median(found)
-    return epsilon * 6 / 7, epsilon * 8 / 7, records  # 3 to 4, and epsilon is their mean
+    # 3 to 4, and epsilon is their mean.
+    return epsilon * 6 / 7, epsilon * 8 / 7, records
 
 
-# what a kept pilot must share
+# What a kept pilot must share.
 PILOT_OF = ("policy", "problems", "reward", "scorer", "lora_rank", "compute", "faults")
 
 
@@ -64,7 +67,7 @@ def run_pilot(
 ) -> tuple[float, float, list[StepRecord]]:
     """`calibrate_clip_range` for a comparison's policy, problems and settings: eight steps of GSPO
     without the clip. With an `out` folder the pilot is kept there in `pilot.json`, so that a
-    comparison goes on with the range that it had."""
+    resumed comparison keeps the range that it had."""
     folder = Path(comparison.out) if comparison.out is not None else None
     finished = folder and (folder / "pilot.json").exists()
     with one_owner(None if finished else folder):
@@ -77,6 +80,7 @@ def _run_pilot(
     file = Path(comparison.out) / "pilot.json" if comparison.out is not None else None
     settings = replace(comparison.settings, steps=8, seed=1000)
     mine = comparison.new_run(GSPO, settings.seed)
+    # A pilot that was made before, of the same comparison.
     if file and file.exists():
         run = load_run(file)
         same = {key: run.provenance.get(key) == mine.provenance.get(key) for key in PILOT_OF}
@@ -86,7 +90,9 @@ def _run_pilot(
                 " other settings: choose another folder for `out`"
             )
         return run.method.clip_low, run.method.clip_high, run.records
-    policy, (problems, _) = start_policy(comparison), split_problems(comparison)
+    # Else it is made and kept.
+    policy = start_policy(comparison)
+    problems, _ = split_problems(comparison)
     low, high, records = calibrate_clip_range(
         policy, GSPO, settings, problems=problems, trainer=trainer, **comparison.pays
     )
@@ -114,6 +120,7 @@ def exceeded_by(distribution: Distribution, share: float) -> float:
     histogram."""
     low = 0.0
     high = max(abs(distribution.low), abs(distribution.high))
+    # Fifty halvings leave nothing of the interval.
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (

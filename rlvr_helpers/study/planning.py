@@ -27,6 +27,7 @@ def choose_policy() -> tuple[str, str]:
     card = this_card()
     if card is None:
         return "tiny", "there is no GPU here; tiny trains on any CPU in minutes"
+    # From the largest to the smallest.
     for name in ("qwen2.5-1.5b", "qwen2.5-0.5b", "smollm2-135m"):
         fitting = fit_to_card(name, settings_for(name), card)
         if fitting and is_here(KNOWN[name]):
@@ -40,8 +41,8 @@ def choose_policy() -> tuple[str, str]:
     return "tiny", "no larger policy is both on this machine and small enough for its GPU"
 
 
-# What one run of 32 steps adds on two cores, where two go side by side: 33 s on an Intel Xeon; an
-# AMD EPYC took 52 s for 40 steps. Between the two, since a promise should hold on the slower one.
+# What one run of 32 steps adds on two cores, where two go side by side. An Intel Xeon took 33 s, an
+# AMD EPYC 52 s for 40 steps. Between the two, since a promise should hold on the slower one.
 SECONDS_A_RUN = {"tiny": 45}
 
 
@@ -63,18 +64,21 @@ def plan_comparison(
 ) -> Comparison:
     """The comparison of notebook 09, and in print what will run, why and for about how long.
 
-    None: the largest policy that fits this machine and is on it (the variable RLVR_MODEL of the
-    environment comes first), three seeds where they take less than ten minutes and else one, the
-    number of steps that suits the policy. On a GPU larger policies take gradient checkpointing or
-    LoRA where they do not fit without.
+    model, seeds and steps of None: the largest policy that fits this machine and is on it (the
+    environment variable RLVR_MODEL comes first), three seeds if they take less than ten minutes and
+    else one, the number of steps that suits the policy. On a GPU larger policies take gradient
+    checkpointing or LoRA if they do not fit without.
     """
-    if os.environ.get("RLVR_FAST"):  # a short form for tests of the notebook itself
+    # A short form, for tests of the notebook itself.
+    if os.environ.get("RLVR_FAST"):
         seeds = 1
         steps = 4
+    # The policy and its settings, as this machine can train them.
     name, reason = (model, "you chose it") if model else choose_policy()
     settings = settings_for(name)
     settings = settings if steps is None else replace(settings, steps=steps)
     settings, lora_rank = on_this_card(name, settings)
+    # As many seeds as ten minutes allow.
     a_run = expected_seconds(name, settings, lora_rank)
     seeds = (3 if a_run and a_run * 9 <= 600 else 1) if seeds is None else seeds
     folder = Path(out) / f"{Path(name).name}-{settings.steps}-steps"

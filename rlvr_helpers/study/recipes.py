@@ -19,10 +19,12 @@ from rlvr_helpers.study.memory import (
 )
 from rlvr_helpers.train_settings import TrainSettings
 
-PROMPT_TOKENS = 150  # of a GSM8K question in its chat template: what calculations go by
+# Of a GSM8K question in its chat template: what calculations go by.
+PROMPT_TOKENS = 150
 
-# SmolLM2: rates above 1e-5 or few prompts a step shrink its pass@k. Qwen: not run by us yet, since
-# its weights could not be had; a rate between the papers' 1e-6 and the original comparison's 5e-6.
+# SmolLM2: rates above 1e-5 or few prompts per step shrink its pass@k. Qwen: we have not run it yet,
+# since its weights were not available. Its rate lies between the papers' 1e-6 and the original
+# comparison's 5e-6.
 _LARGE = {
     "micro_batch_tokens": 8192,
     "warmup_steps": 5,
@@ -41,9 +43,12 @@ RECIPES = {
 
 
 def like(policy: str) -> str:
-    """The known policy whose settings and problems suit a policy: itself; for a folder that
-    `save_policy` made, the one that it was made from; for another folder `tiny` where the model in
-    it is as small, else Qwen2.5-0.5B."""
+    """The known policy whose settings and problems suit a policy.
+
+    That is the policy itself, if it is known. For a folder that `save_policy` made, it is the one
+    that it was made from. For another folder it is `tiny` if the model in it is as small, else
+    Qwen2.5-0.5B.
+    """
     if policy in RECIPES:
         return policy
     if (kept := kept_prompt(policy)) and kept["like"]:
@@ -53,10 +58,11 @@ def like(policy: str) -> str:
 
 
 def own_settings(policy: str) -> TrainSettings:
-    """The settings that suit a policy on any machine; for a folder those of `like`, with what its
-    policy.json changes.
+    """The settings that suit a policy on any machine. For a folder they are those of `like`, with
+    what its policy.json changes.
 
-    Raises ValueError on a policy.json whose settings make no run."""
+    Raises ValueError on a policy.json whose settings make no run.
+    """
     kept = kept_prompt(policy) if policy not in RECIPES else None
     try:
         return replace(RECIPES[like(policy)], **(kept["settings"] if kept else {}))
@@ -68,7 +74,7 @@ def own_settings(policy: str) -> TrainSettings:
 
 
 def settings_for(policy: str) -> TrainSettings:
-    """The settings that suit a policy here; for a folder see `own_settings`. Without a GPU a
+    """The settings that suit a policy here. For a folder see `own_settings`. Without a GPU a
     checkpoint is small beside a step's time, so there every step has one."""
     settings = own_settings(policy)
     return settings if torch.cuda.is_available() else replace(settings, checkpoint_minutes=None)
@@ -76,7 +82,7 @@ def settings_for(policy: str) -> TrainSettings:
 
 def problems_for(policy: str) -> str:
     """The problems that suit a policy: tiny has word problems, SmolLM2 sums, Qwen and most folders
-    GSM8K; a folder that `save_policy` made says it itself."""
+    GSM8K. A folder that `save_policy` made says it itself."""
     if policy not in KNOWN and (kept := kept_prompt(policy)):
         return kept["problems"]
     return KNOWN[like(policy)].problems
@@ -88,24 +94,22 @@ def eval_count_for(source: str) -> int:
 
 
 def shape_for(policy: str) -> Shape | None:
-    """The sizes of a known policy, or of the model in a folder; None where they cannot be told."""
+    """The sizes of a known policy, or of the model in a folder. None if they cannot be told."""
     if policy in SHAPES:
         return SHAPES[policy]
     try:
         folder = Path(policy).expanduser()
-        return (
-            Shape.of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
-            if folder.is_dir()
-            else None
-        )
-    # no configuration in it, a broken one, or another family: load_policy says it better
+        if not folder.is_dir():
+            return None
+        return Shape.of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    # No configuration in it, a broken one, or another family: load_policy says it better.
     except Exception:
         return None
 
 
 def this_card() -> Card | None:
     """This machine's GPU, with the speed of the known card of its name, or one whose speed is not
-    known. None without a GPU, or where RLVR_DEVICE sets it aside."""
+    known. None without a GPU, or if RLVR_DEVICE sets it aside."""
     if default_device().type != "cuda":
         return None
     name = torch.cuda.get_device_name()
@@ -135,12 +139,15 @@ def workload(
 def fit_to_card(
     policy: str, settings: TrainSettings, card: Card, reference: bool = True
 ) -> tuple[TrainSettings, int | None] | None:
-    """Settings and a LoRA rank (or None: all weights are trained) with which training fits a card:
-    gradient checkpointing is taken where it must be, then LoRA. None where nothing fits. What
-    cannot be told is taken to fit."""
+    """Settings and a LoRA rank (None: all weights are trained) with which training fits a card.
+
+    It takes gradient checkpointing if it must, then LoRA. None if nothing fits. What cannot be told
+    is taken to fit.
+    """
     shape = shape_for(policy)
     if shape is None:
         return settings, None
+    # The reference is a second copy of the weights, so it counts.
     found = cheapest_fit(shape, workload(settings, reference=reference), card)
     if found is None:
         return None
@@ -150,19 +157,17 @@ def fit_to_card(
 def seconds_a_step(
     policy: str, settings: TrainSettings, lora_rank: int | None, card: Card
 ) -> float | None:
-    """What the calculator expects of a step on a card; None if the model's sizes or the card's
+    """What the calculator expects of a step on a card. None if the model's sizes or the card's
     speed are not known."""
     shape = shape_for(policy)
-    return (
-        step_seconds(shape, workload(settings, lora_rank), card)
-        if shape and card.speed_is_known
-        else None
-    )
+    if shape is None or not card.speed_is_known:
+        return None
+    return step_seconds(shape, workload(settings, lora_rank), card)
 
 
 def on_this_card(name: str, settings: TrainSettings) -> tuple[TrainSettings, int | None]:
     """The settings, with what it takes to fit this machine's GPU, and a LoRA rank or None. Raises
-    ValueError where the model does not fit in any way that is known here."""
+    ValueError if the model does not fit in any way that is known here."""
     card = this_card()
     if card is None or name == "tiny":
         return settings, None
@@ -177,6 +182,6 @@ def on_this_card(name: str, settings: TrainSettings) -> tuple[TrainSettings, int
 
 
 def workers_for(name: str, runs: int) -> int:
-    """How many runs to make side by side: `tiny` one a core, at most four (each takes 0.6 GB);
-    larger policies one."""
+    """How many runs to make side by side: of `tiny` one per core, at most four (each takes 0.6 GB),
+    of a larger policy one."""
     return min(cores(), runs, 4) if name == "tiny" else 1

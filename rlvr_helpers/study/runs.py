@@ -1,4 +1,4 @@
-"""Runs as small files: method, settings, records and where they come from, in one JSON file a
+"""Runs as small files: method, settings, records and where they come from, in one JSON file per
 run."""
 
 import json
@@ -31,18 +31,18 @@ class Run:
 
     @property
     def start(self) -> Evaluation | None:
-        """The held-out evaluation before training; None if there is none."""
+        """The held-out evaluation before training. None if there is none."""
         return self.records[0].start_eval if self.records else None
 
     @property
     def final(self) -> Evaluation:
-        """The last held-out evaluation; that of the start where a run was stopped before its
-        first."""
+        """The last held-out evaluation. If a run was stopped before its first, that of the
+        start."""
         return next((record.eval for record in reversed(self.records) if record.eval), self.start)
 
     @property
     def final_step(self) -> int:
-        """The step after which `final` was taken; 0 before training."""
+        """The step after which `final` was taken. 0 before training."""
         return next((record.step for record in reversed(self.records) if record.eval), 0)
 
     @property
@@ -73,6 +73,7 @@ def cpu_name() -> str:
 def provenance(policy: str, problems: str, **more: object) -> dict:
     """What a reader needs to judge a figure: policy, problems, date, hardware, versions and the
     command line."""
+    # The command as one would type it.
     name = Path(sys.argv[0])
     module = (
         f"python -m rlvr_helpers.{name.stem}" if name.parent.name == "rlvr_helpers" else name.name
@@ -101,6 +102,7 @@ def save_run(run: Run, path: str | Path) -> Path:
         "provenance": run.provenance,
         "records": [rounded(record.to_dict()) for record in run.records],
     }
+    # Without spaces, since the course carries such files.
     text = json.dumps(data, separators=(",", ":"))
     write_whole(Path(path), lambda file: file.write(text.encode()))
     return Path(path)
@@ -114,6 +116,7 @@ def load_run(path: str | Path) -> Run:
         raise ValueError(f"there is no run {where}: give the folder of a finished run")
     data = read_json(path)
     try:
+        # Each part must be there and make sense.
         method = Method(**data["method"])
         settings = TrainSettings(**data["settings"])
         records = read_records(data["records"])

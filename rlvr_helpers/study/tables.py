@@ -10,11 +10,11 @@ from rlvr_helpers.study.runs import Run
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a method and a seed; strict and lenient accuracies and the strict gain
-    in percent, each with its 95 % interval: Wilson's for an accuracy, a paired one for the gain.
+    """One line of the table: a method and a seed, with accuracies and the strict gain in percent.
 
-    step: the step after which the final figures were taken; 0: none was evaluated, they are those
-        before training.
+    Each has its 95 % interval, Wilson's for an accuracy and a paired one for the gain.
+    step: the step after which the final figures were taken. 0: none was evaluated, and they are
+        those before training.
     done, steps: how many steps were taken, of how many.
     """
 
@@ -57,6 +57,7 @@ def _row(name: str, run: Run) -> Row:
         n = len(verdicts)
         return 100 * correct / n, percent(wilson_interval(correct, n))
 
+    # In the order of the fields of Row.
     strict = (*scored(run.start.strict), *scored(run.final.strict))
     gain = percent(gain_interval(run.start.strict, run.final.strict))
     lenient = (*scored(run.start.lenient), *scored(run.final.lenient))
@@ -90,6 +91,7 @@ def format_table(rows: list[Row]) -> str:
         + "".join(f"{title:<{width}}" for title, width in COLUMNS).rstrip()
     )
     lines = [head, rule := "-" * max(len(head), sum(width for _, width in COLUMNS) + 16)]
+    # A line for each run, and one for each method's mean.
     lines += [_line(row.method, row.seed, _cells(row)) for row in rows]
     lines.append(rule)
     for name in dict.fromkeys(row.method for row in rows):
@@ -118,7 +120,7 @@ def format_table(rows: list[Row]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    """The cells of a run. Where none of its steps was evaluated there is no final figure."""
+    """The cells of a run. If none of its steps was evaluated, there is no final figure."""
     initial = _cell(row.initial, row.initial_interval)
     lenient = _cell(row.lenient_initial, row.lenient_initial_interval)
     at = f"{row.step or '-'}{'*' * row.stopped}"
@@ -135,8 +137,8 @@ def _line(method: str, seed: object, cells: list[str]) -> str:
 
 
 def _means(rows: list[Row]) -> list[str]:
-    """The cells of a method's mean over seeds. All seeds begin with the same model: its accuracies
-    need no mean."""
+    """The cells of a method's mean over seeds. All seeds begin with the same model, so its
+    accuracies need no mean."""
 
     def mean(values: list[float], form: str = "4.1f") -> str:
         value, low, high = t_interval(values)
@@ -150,9 +152,10 @@ def _means(rows: list[Row]) -> list[str]:
 
 
 def compared(results: dict[str, list[Run]]) -> tuple[int, list[int]]:
-    """The step at which methods can be compared, and the seeds: the last one that is evaluated in
-    every run of these seeds. A seed counts if each method has a run of it with an evaluation after
-    training began; (0, []) if none does."""
+    """The step at which methods can be compared, and the seeds. It is the last step that is
+    evaluated in every run of these seeds. A seed counts if each method has a run of it with an
+    evaluation after training began. (0, []) if none does."""
+    # The evaluated steps of every run, by seed.
     steps: dict[int, list[set[int]]] = {}
     for runs in results.values():
         for run in runs:
@@ -201,6 +204,7 @@ def format_differences(results: dict[str, list[Run]]) -> str:
     if not step:
         return "No differences: there is no step after which every method was evaluated."
     lines = []
+    # Say so if some runs have gone further than others.
     if any(run.final_step != step or run.stopped for runs in results.values() for run in runs):
         named = ", ".join(map(str, seeds))
         lines.append(
@@ -210,6 +214,7 @@ def format_differences(results: dict[str, list[Run]]) -> str:
     for pair, found in _pairs(results).items():
         points = [100 * (a.accuracy - b.accuracy) for a, b in found]
         mean, low, high = t_interval(points)
+        # McNemar speaks of two checkpoints, the t-interval of two methods.
         tests = [_p_value(mcnemar(a.strict, b.strict).p_value) for a, b in found]
         verdict = f"[{low:+.1f}, {high:+.1f}]: differ over these seeds"
         if len(points) == 1:

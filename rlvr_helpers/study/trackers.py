@@ -15,6 +15,7 @@ from typing import Any
 
 from rlvr_helpers.records import StepRecord
 
+# What is drawn of every record, by its name there.
 PLAIN = """
     loss reward_mean reward_std no_signal accuracy format_rate length_mean truncated clip_fraction
     entropy kl sampler_gap grad_norm total_tokens
@@ -22,7 +23,7 @@ PLAIN = """
 
 
 def numbers_of(record: StepRecord) -> dict[str, float]:
-    """What a tracker draws of a record; what was not measured is left out."""
+    """What a tracker draws of a record. What was not measured is left out."""
     numbers = {name: getattr(record, name) for name in PLAIN}
     numbers |= {f"parts/{name}": value for name, value in record.parts.items()}
     numbers |= {f"seconds/{name}": value for name, value in record.seconds.items()}
@@ -77,7 +78,7 @@ def tracked(
 ) -> Iterator:
     """Passes on records (of `train`) or progress (of `run_comparison`), and tells the trackers.
 
-    name: of the run; a comparison names each by its method and seed.
+    name: of the run. A comparison names each by its method and seed.
     """
     try:
         for item in steps:
@@ -86,6 +87,7 @@ def tracked(
                 tracker(label, getattr(item, "record", item))
             yield item
     finally:
+        # The reader can stop early. Then the run is saved and the trackers' files are complete.
         if hasattr(steps, "close"):
             steps.close()
         for tracker in trackers:

@@ -3,7 +3,7 @@
     GRPOConfig(**trl_config(DR_GRPO, max_tokens=400), num_generations=8, ...)
     GRPOConfig(output_dir="runs/trl", **trl_train_config(DR_GRPO, TrainSettings(), processes=2))
 
-TRL is not needed here; `tests/unit/test_trl_settings.py` shows that it computes the same loss with
+TRL is not needed here. `tests/unit/test_trl_settings.py` shows that it computes the same loss with
 these arguments.
 
 Over several processes the loss types used here, "grpo", "dr_grpo" and "dapo", have the loss and the
@@ -32,7 +32,7 @@ from rlvr_helpers.training import problems_of_step
 
 # What is the same for every method and settings.
 FIXED = {
-    # The whole distribution is sampled (S8).
+    # The whole distribution is sampled.
     "top_k": 0,
     "top_p": 1.0,
     "min_p": None,
@@ -48,19 +48,18 @@ FIXED = {
     "report_to": "none",
     "disable_tqdm": True,
 }
+# Our choices -> its names.
 SCALE_REWARDS = {"std": "group", "none": "none"}
-
-
 LOSS_TYPE = {"sequence_mean": "grpo", "constant": "dr_grpo", "token_mean": "dapo"}
 
 
 def trl_config(method: Method, max_tokens: int) -> dict:
-    """Keyword arguments of GRPOConfig that make TRL's loss that of the method; `max_tokens` is the
+    """Keyword arguments of GRPOConfig that make TRL's loss that of the method. `max_tokens` is the
     completion's budget.
 
-    TRL's defaults are not relied on: each choice is stated. Raises ValueError where GRPOTrainer has
-    no such choice: leave-one-out advantages (use "none", which is (G - 1) / G times the same), and
-    k1 or k2 as the KL term.
+    TRL's defaults are not relied on: each choice is stated. Raises ValueError if GRPOTrainer has no
+    such choice. It has no leave-one-out advantages (use "none", which is (G - 1) / G times the
+    same), and neither k1 nor k2 as the KL term.
 
     With "token_mean" and several optimizer steps on a rollout TRL divides by the rollout's tokens
     over the number of steps, where `aggregate` divides by the step's own tokens.
@@ -93,7 +92,7 @@ def trl_config(method: Method, max_tokens: int) -> dict:
         del config["epsilon"], config["epsilon_high"]
         config |= own
     if method.kl_coef > 0:
-        # TRL's option to multiply the KL term by the ratio
+        # TRL's option to multiply the KL term by the ratio.
         config["use_bias_correction_kl"] = False
     return config
 
@@ -112,17 +111,20 @@ def trl_train_config(
     """
     if settings.micro_batch_tokens:
         raise ValueError("TRL counts rows: give micro_batch_rows in place of micro_batch_tokens")
+    # TRL counts optimizer steps, where our settings count rollouts.
     at_once, accumulation = rows_at_once(settings, processes)
     optimizer = "adamw_bnb_8bit" if settings.eight_bit_optimizer else "adamw_torch_fused"
     updates = settings.epochs * settings.minibatches
     chosen = trl_config(method, settings.max_tokens) | FIXED
     return chosen | {
+        # Rows and steps.
         "num_generations": settings.group_size,
         "per_device_train_batch_size": at_once,
         "gradient_accumulation_steps": accumulation,
         "steps_per_generation": settings.minibatches * accumulation,
         "num_iterations": settings.epochs,
         "max_steps": settings.steps * updates,
+        # Sampling and the optimizer.
         "temperature": settings.temperature,
         "learning_rate": settings.learning_rate,
         "optim": optimizer,
@@ -131,6 +133,7 @@ def trl_train_config(
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,
+        # Memory, and a line in the log for each rollout.
         "bf16": compute_dtype == torch.bfloat16,
         "fp16": compute_dtype == torch.float16,
         "gradient_checkpointing": settings.gradient_checkpointing,
@@ -148,6 +151,7 @@ def rows_at_once(settings: TrainSettings, processes: int) -> tuple[int, int]:
             f" rows, which cannot be dealt out evenly to {settings.minibatches} minibatches on"
             f" {processes} processes: choose other numbers"
         )
+    # As many at once as the settings allow.
     share = rows // (settings.minibatches * processes)
     at_once = min(settings.micro_batch_rows or share, share)
     if share % at_once:
@@ -167,9 +171,9 @@ def training_rows(
     """TRL's columns, a row for each prompt of the whole run: `prompt`, through the chat template
     already, `answer`, and `row`, the problem's number.
 
-    Raises ValueError where TRL would read a prompt as other tokens than `encode_prompts`: it calls
-    the tokenizer in a way that adds special tokens, and a template that writes them as well would
-    have them twice.
+    Raises ValueError if TRL would read a prompt as other tokens than `encode_prompts`. It calls the
+    tokenizer in a way that adds special tokens. A template that writes them as well would have them
+    twice.
     """
     order = [
         row
@@ -178,6 +182,7 @@ def training_rows(
     ]
     rows = [problems[row] for row in order]
     prompts = [format_prompt(policy, problem.question) for problem in rows]
+    # Each prompt must be the same tokens on both sides.
     for prompt in dict.fromkeys(prompts):
         ours = encode_prompts(policy, [prompt])[0][0].tolist()
         theirs = policy.tokenizer(text=[prompt]).input_ids[0]
@@ -213,8 +218,8 @@ def paid_by(scorer: Callable[..., Any], problems: list[Problem]) -> Callable[...
 
 
 class ProgressLine(TrainerCallback):
-    """One line for each rollout, after its last update; the gradient norm is that of the last
-    update alone."""
+    """One line for each rollout, after its last update. The gradient norm is only that of the last
+    update."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if state.is_world_process_zero and "reward" in (logs or {}):
@@ -247,13 +252,14 @@ def make_trainer(
 
     rollout_func: TRL's own, for completions that the model did not sample. scorer: as in `train`.
     reward_func: a reward function as TRL calls it, instead of a scorer. changes: other arguments of
-    GRPOConfig. Raises ValueError on settings that TRL cannot follow, and where it would end or
-    fill completions with other tokens.
+    GRPOConfig. Raises ValueError on settings that TRL cannot follow, and if it would end or fill
+    completions with other tokens.
     """
     require_trl()
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
+    # TRL's schedules fall to 0. Ours rises first and falls to a tenth.
     class Trainer(GRPOTrainer):
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
             updates = settings.epochs * settings.minibatches
@@ -263,6 +269,7 @@ def make_trainer(
             )
             return self.lr_scheduler
 
+    # Our choices, in its words.
     config = trl_train_config(method, settings, processes()) | changes
     rows = Dataset.from_dict(training_rows(policy, problems, settings))
     trainer = Trainer(
@@ -274,14 +281,15 @@ def make_trainer(
         callbacks=[ProgressLine()],
         rollout_func=rollout_func,
     )
+    # One line for each rollout is enough.
     trainer.remove_callback(PrinterCallback)
     check_tokens(trainer, policy)
     return trainer
 
 
 def tokenizer_with_pad(policy: Policy) -> Any:
-    """A copy of the tokenizer that pads with the policy's pad token: Qwen's own, for one, is an end
-    token as well."""
+    """A copy of the tokenizer that pads with the policy's pad token. Qwen's own, for example, is
+    also an end token."""
     tokenizer = copy.deepcopy(policy.tokenizer)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(policy.pad_id)
     return tokenizer
@@ -313,7 +321,7 @@ class OneOfSeveral(ValueError):
 def processes() -> int:
     """How many processes train together: what `accelerate launch` or `torchrun` started, else 1.
 
-    Raises OneOfSeveral where `accelerate launch` was asked for several and started one, as it does
+    Raises OneOfSeveral if `accelerate launch` was asked for several and started one, as it does
     without GPUs.
     """
     by_accelerate = "ACCELERATE_MIXED_PRECISION" in os.environ
