@@ -293,7 +293,7 @@ def seconds_parts(
     pair = 4 * shape.layers * shape.heads * shape.head_dim
     # Of a group's cache, on average.
     seen = work.prompt_tokens + work.group_size * work.completion_tokens / 2
-    # Sampling a token: reading or arithmetic, whichever takes longer.
+
     read = (weights + cache_bytes(shape, work.prompts * seen)) / bandwidth
     compute = work.prompts * work.group_size * (weights + pair * seen) / rate
 

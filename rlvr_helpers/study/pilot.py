@@ -108,6 +108,11 @@ def with_calibration(comparison: Comparison) -> Comparison:
     if not comparison.calibrate:
         return comparison
     low, high, _ = run_pilot(comparison)
+    return with_range(comparison, low, high)
+
+
+def with_range(comparison: Comparison, low: float, high: float) -> Comparison:
+    """The comparison with this clip range in its sequence-level methods."""
     methods = [
         replace(m, clip_low=low, clip_high=high) if m.ratio_level == "sequence" else m
         for m in comparison.methods

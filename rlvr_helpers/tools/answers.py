@@ -32,11 +32,12 @@ def shown_question(number: int, question: Question) -> list[str]:
 
 
 def answers(lesson: Lesson) -> list[str]:
-    """What the lesson asks, with the answers; empty if it asks nothing."""
+    """What the lesson asks, with the answers. Empty if it asks nothing."""
     lines = []
     stored = printed(lesson)
     for each in predictions().values():
         if each.lesson == lesson.number:
+            # `reveal` has printed the answer into the stored notebook.
             found = [line for line in stored if line.startswith(f"{each.name}: it is ")]
             answer = found[0].split(" (You made")[0] if found else f"{each.name}: no stored output"
             lines += [f"Prediction: {each.question}", f"   {answer}"]

@@ -109,7 +109,7 @@ def measure_step(work: StepWork) -> dict:
         runs["ours"].append(run | {"golds": golds, "parts": record.seconds})
 
     if importlib.util.find_spec("trl"):
-        drive_trl(work, runs["trl"], our_turn)
+        drive_trl(work, settings, runs["trl"], other_side=our_turn)
     else:
         for _ in range(settings.steps):
             our_turn()

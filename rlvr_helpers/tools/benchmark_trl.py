@@ -3,30 +3,25 @@
 import tempfile
 from collections.abc import Callable
 from statistics import mean
-from typing import TYPE_CHECKING
 
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from rlvr_helpers.methods import GRPO
-from rlvr_helpers.models import format_prompt
 from rlvr_helpers.rewards import correctness_reward
+from rlvr_helpers.study.trl import ProgressLine, make_trainer
 from rlvr_helpers.tools.measuring import StepWork, now
-
-if TYPE_CHECKING:
-    from trl import GRPOConfig
+from rlvr_helpers.train_settings import TrainSettings
 
 
-def drive_trl(work: StepWork, runs: list[dict], other_side: Callable[[], None]) -> None:
-    """TRL's own `train()` with our settings, reward function, problems and start weights.
+def drive_trl(
+    work: StepWork, settings: TrainSettings, runs: list[dict], other_side: Callable[[], None]
+) -> None:
+    """TRL's own `train()` with these settings, our reward function, problems and start weights.
 
     A callback writes to `runs` after the last update of each rollout. Then it is the other side's
     turn.
     """
-    from datasets import Dataset
-    from trl import GRPOTrainer
-
-    policy = work.fresh_policy()
-    s = work.settings
+    s = settings
     # The reward function sees each rollout, so it notes here what is compared.
     rollout = {}
 
@@ -42,6 +37,7 @@ def drive_trl(work: StepWork, runs: list[dict], other_side: Callable[[], None]) 
         rollout["golds"] = answer[:: s.group_size]
         return values
 
+    # The other side's seconds are not counted.
     class TakeTurns(TrainerCallback):
         def on_train_begin(self, *_: object, **__: object) -> None:
             self.start = now()
@@ -56,61 +52,16 @@ def drive_trl(work: StepWork, runs: list[dict], other_side: Callable[[], None]) 
                 self.start = now()
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = GRPOTrainer(
-            model=policy.model,
-            args=trl_config(work, folder),
-            reward_funcs=reward,
-            processing_class=policy.tokenizer,
-            train_dataset=Dataset.from_dict(rows_of(work)),
-            callbacks=[TakeTurns()],
+        trainer = make_trainer(
+            work.fresh_policy(),
+            work.train,
+            GRPO,
+            settings=settings,
+            out=folder,
+            use_cpu=work.policy.device.type == "cpu",
+            reward_func=reward,
+            logging_strategy="no",
         )
-        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressLine)
+        trainer.add_callback(TakeTurns())
         trainer.train()
-
-
-def rows_of(work: StepWork) -> dict[str, list[str]]:
-    """Prompts and answers of all turns, in our order."""
-    problems = [problem for turn in range(work.repeats + 1) for problem in work.problems(turn)]
-    return {
-        "prompt": [format_prompt(work.policy, problem.question) for problem in problems],
-        "answer": [problem.answer for problem in problems],
-    }
-
-
-def trl_config(work: StepWork, folder: str) -> "GRPOConfig":
-    """Our settings in TRL's words. A rollout is cut into `minibatches` steps and used `epochs`
-    times."""
-    from trl import GRPOConfig
-
-    s = work.settings
-    return GRPOConfig(
-        output_dir=folder,
-        use_cpu=work.policy.device.type == "cpu",
-        bf16=False,
-        gradient_checkpointing=False,
-        num_generations=s.group_size,
-        per_device_train_batch_size=s.prompts_per_step * s.group_size // s.minibatches,
-        steps_per_generation=s.minibatches,
-        num_iterations=s.epochs,
-        gradient_accumulation_steps=1,
-        max_steps=(work.repeats + 1) * s.epochs * s.minibatches,
-        max_completion_length=s.max_tokens,
-        temperature=s.temperature,
-        beta=0.0,
-        epsilon=GRPO.clip_low,
-        loss_type="grpo",
-        scale_rewards="group",
-        learning_rate=s.learning_rate,
-        lr_scheduler_type="constant",
-        adam_beta1=s.betas[0],
-        adam_beta2=s.betas[1],
-        weight_decay=s.weight_decay,
-        max_grad_norm=s.max_grad_norm,
-        disable_dropout=True,
-        seed=s.seed,
-        shuffle_dataset=False,
-        logging_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )

@@ -22,6 +22,7 @@ from rlvr_helpers.widgets import words
 
 def texts() -> dict[str, str]:
     """Every text that is shown -> where it is shown."""
+    # Explorers and figures, then exercises, predictions and quizzes.
     shown = {name: value for name, value in vars(words).items() if name.isupper()}
     for file in sorted(ROOMS.glob("l*/explorer.py")):
         room = importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.explorer")
@@ -31,6 +32,7 @@ def texts() -> dict[str, str]:
     shown |= {f"prediction {name}": each for name, each in predictions().items()}
     shown |= {f"quiz {lesson}": asked for lesson, asked in quizzes().items()}
     found = {}
+    # A text that is shown twice is translated once.
     for place, value in shown.items():
         with_texts(value, lambda text, place=place: found.setdefault(text, place) and text)
     return {text: place for text, place in found.items() if text.strip()}

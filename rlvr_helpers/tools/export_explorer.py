@@ -12,7 +12,7 @@ from rlvr_helpers.kit.token_lens import token_lens
 from rlvr_helpers.lessons.l06_clipping.explorer import clip_stage
 from rlvr_helpers.widgets.live import LiveExplorer
 
-# name -> the page's title, and what makes the explorer
+# Name -> the page's title, and what makes the explorer.
 EXPLORERS: dict[str, tuple[str, Callable[[], LiveExplorer]]] = {
     "clip_stage": ("The clip stage", clip_stage),
     "token_lens": ("The token lens", lambda: token_lens(recorded_group())),

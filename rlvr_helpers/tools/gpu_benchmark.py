@@ -141,6 +141,7 @@ def our_side(work: CardWork) -> Step:
         with clock.time("scoring"):
             minibatches = make_minibatches(rollout, rewards, METHOD, settings=s, step=turn + 1)
             score_before_updates(learner, minibatches)
+        # The update, and what it says of decoding and scoring.
         shown = update(learner, minibatches[0], clock, "")
         gap = max(micro.sampler_gap for micro in minibatches[0].micro)
         tokens = int(rollout.mask.sum())
@@ -215,7 +216,9 @@ def roofline(work: CardWork, machine: dict, run: dict) -> dict:
     steps = s.max_tokens
     # Half of the completion is in the cache on average.
     cache = cache_bytes(shape, groups * (100 + s.group_size * steps / 2))
+    # Reading, at the rate of a large copy.
     generation = steps * (2 * shape.matrix_parameters + cache) / machine["bytes_per_second"]
+    # Arithmetic, at the rate of a large product.
     positions = run["tokens"] + groups * 100
     training_flops = (2 * 2 + 2 + 4) * shape.matrix_parameters * positions
     return {"generation": generation, "training": training_flops / machine["flops_per_second"]}
@@ -261,10 +264,12 @@ def print_machine(results: dict) -> None:
     ours = results["sides"]["ours"]
     machine = results["machine"]
     floor = results["roofline"]
+    # Seconds of ours, as the roofline is cut.
     spent = {"generation": median(r["parts"]["generation"] for r in ours)}
     spent["training"] = median(
         sum(r["parts"][p] for p in ("scoring", "forward", "backward")) for r in ours
     )
+    # In words.
     rates = (
         f"{machine['bytes_per_second'] / 1e9:,.0f} GB/s, {machine['flops_per_second'] / 1e12:,.2f}"
         " TFLOPS"
@@ -285,8 +290,10 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
     add = parser.add_argument
+    # What is measured.
     add("--model", default="qwen2.5-1.5b", choices=tuple(SHAPES))
     add("--repeats", type=int, default=5)
+    # With which savings.
     add("--lora-rank", type=int, help="default: what fits this GPU")
     add(
         "--checkpointing",
@@ -298,6 +305,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave the script's side out; so it is if it does not fit",
     )
+    # How, and where the figures go.
     add("--quick", action="store_true", help="a small model and a small workload, also on a CPU")
     add("--out", type=Path, help="a JSON file for all figures")
     return parser

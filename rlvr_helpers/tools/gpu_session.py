@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     options = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
     add = options.add_argument
+    # How long, and where the findings go.
     add("--minutes", type=float, default=9, help="the whole budget; default: 9")
     add(
         "--out",
@@ -104,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
         help="a new folder for findings, table, logs, runs and the notebook",
     )
     add(
+        # What is measured, and on what.
         "--stages",
         default=",".join(STAGES),
         help=f"of {','.join(STAGES)}, run in this order; default: all",
@@ -120,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a small model and small sizes, on a CPU, to see that it works",
     )
+    # How a session starts its own stages.
     add("--one-stage", choices=STAGES, help=argparse.SUPPRESS)
     add("--seconds", type=float, help=argparse.SUPPRESS)
     return options
@@ -253,6 +256,7 @@ def table(results: dict[str, dict], findings: list[dict]) -> str:
         lines.append(
             f"{name:<10} {stage['seconds']:>7.0f} {stage['limit']:>6.0f}  {stage['result']}"
         )
+    # What each stage found, indented below its name.
     for name in results:
         shown = [found for found in findings if found["stage"] == name and "shown" in found]
         shown = [found for found in shown if found["what"] != "machine"]

@@ -166,6 +166,7 @@ def share_of_equal(ids: torch.Tensor, others: torch.Tensor) -> float:
 def report_scoring(
     what: str, say: Say, policy: Policy, rollout: sampling.Rollout, group: int
 ) -> None:
+    # The same log-probs in two ways, which differ only by rounding.
     packed = scored(policy, rollout, group)
     plain = scored(policy, rollout, 1)
     gap = float((packed["logp"] - plain["logp"]).abs().max())
@@ -210,6 +211,7 @@ def scored(policy: Policy, rollout: sampling.Rollout, group: int) -> dict:
         logp.sum().backward()
         return logp.detach()
 
+    # The first call warms up.
     timed(score)
     run, logp = timed(score)
     return run | {"logp": logp}

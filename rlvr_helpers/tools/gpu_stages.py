@@ -19,7 +19,7 @@ from rlvr_helpers.paths import COURSE
 from rlvr_helpers.problems import Problem
 from rlvr_helpers.study.comparison import Comparison, split_problems, start_policy
 from rlvr_helpers.study.memory import memory_gib
-from rlvr_helpers.study.pilot import calibrate_clip_range
+from rlvr_helpers.study.pilot import calibrate_clip_range, with_range
 from rlvr_helpers.study.planning import choose_policy
 from rlvr_helpers.study.recipes import (
     fit_to_card,
@@ -51,6 +51,7 @@ def run(name: str, args: argparse.Namespace) -> None:
         with file.open("a", encoding="utf-8") as findings:
             findings.write(line + "\n")
 
+    # The machine, then the stage itself.
     machine = header(args.command)
     shown = (
         f"{machine['gpu'] if default_device().type == 'cuda' else machine['cpu']}, torch"
@@ -75,20 +76,16 @@ def benchmark(args: argparse.Namespace, say: Say) -> None:
         if card and not fit_to_card(name, gpu_benchmark.SETTINGS, card):
             say(name, f"does not fit the {card.name}")
             continue
-        given = [
-            "--model",
-            name,
-            "--repeats",
-            "1" if args.quick else "2",
-            *["--quick"] * args.quick,
-        ]
-        options = gpu_benchmark.parser().parse_args(given)
+        # As the command line of the benchmark would do it.
+        given = f"--model {name} --repeats {1 if args.quick else 2}" + " --quick" * args.quick
+        options = gpu_benchmark.parser().parse_args(given.split())
         results, work = gpu_benchmark.measure_all(
             options, args.command, lambda text: say("step", text=text)
         )
         gpu_benchmark.print_results(results, work)
         report_benchmark("a small model" if args.quick else name, results, say)
         del work
+        # The next model would take as long again.
         taken = time.monotonic() - began
         if 2 * taken > args.seconds:
             break
@@ -103,6 +100,7 @@ def report_benchmark(name: str, results: dict, say: Say) -> None:
         script = median(run["seconds"] for run in results["sides"]["script"])
         shown += f", the script's way {script:.2f} s, {script / seconds:.1f} times as long"
     say(f"{name}, the original's workload", shown, **results)
+    # What it could be at best: the roofline, and the calculated memory.
     generation = median(run["parts"]["generation"] for run in ours)
     share = results["roofline"]["generation"] / generation
     say(f"{name}, generation", f"{generation:.2f} s, {share:.0%} of the roofline")
@@ -123,9 +121,9 @@ def train_all(args: argparse.Namespace, say: Say) -> None:
     model = args.model or ("tiny" if args.quick else choose_policy()[0])
     settings, rank = on_this_card(model, settings_for(model))
     # With --quick every part is small.
-    small = (
-        {"steps": 2, "prompts_per_step": 2, "group_size": 4, "minibatches": 2} if args.quick else {}
-    )
+    small = {}
+    if args.quick:
+        small = {"steps": 2, "prompts_per_step": 2, "group_size": 4, "minibatches": 2}
     comparison = Comparison(
         model,
         seeds=(0,) if args.quick else (0, 1, 2),
@@ -240,8 +238,10 @@ def piloted(
 ) -> tuple[Comparison, float, float]:
     """The comparison with the clip range that a pilot of at most four steps finds, and the seconds
     of a step and an evaluation. The policy is trained by it."""
+    # How long an evaluation takes.
     tokens = comparison.settings.max_tokens
     eval_seconds = timed(evaluate, policy, held_out, tokens)[0]["seconds"]
+    # How long a step takes, and the range that it finds.
     settings = replace(comparison.settings, steps=min(4, comparison.settings.steps), seed=1000)
     began = time.monotonic()
     low = GSPO.clip_low
@@ -252,15 +252,7 @@ def piloted(
     except ValueError as error:
         say("pilot", f"none, so GSPO keeps its paper's range ({error})")
     step_seconds = (time.monotonic() - began) / settings.steps
-    methods = tuple(
-        (
-            replace(method, clip_low=low, clip_high=high)
-            if method.ratio_level == "sequence"
-            else method
-        )
-        for method in comparison.methods
-    )
-    return replace(comparison, methods=methods), step_seconds, eval_seconds
+    return with_range(comparison, low, high), step_seconds, eval_seconds
 
 
 def planned(

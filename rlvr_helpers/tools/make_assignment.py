@@ -61,9 +61,11 @@ def exercise_cells(lesson: Lesson, exercise: Exercise) -> list:
     """The exercise's text from the lesson, its function with the solution marked, and the check
     that earns the points."""
     name = exercise.name
+    # The text, from its heading on.
     notebook = nbformat.read(COURSE / "notebooks" / f"{lesson.name}.ipynb", as_version=4)
     heading = f"## Exercise: {name}\n"
     text = next(cell.source for cell in notebook.cells if heading in cell.source)
+    # The solution, between nbgrader's marks and below the docstring.
     lines = solution_source(exercise).rstrip().splitlines()
     docstring = ast.parse("\n".join(lines)).body[-1].body[0].end_lineno
     solution = [
@@ -82,6 +84,7 @@ def exercise_cells(lesson: Lesson, exercise: Exercise) -> list:
 
 def hunt_cells(folder: Path, chance: random.Random) -> list:
     """The hunt: records in `folder`, a cell for the guesses, and one hidden test per letter."""
+    # Which letter is which suspect is drawn anew.
     order = chance.sample("ABCDE", 5)
     key = record_hunt(folder, order, steps=4, seed=chance.randrange(1000, 1_000_000))
     guesses = (
@@ -93,6 +96,7 @@ def hunt_cells(folder: Path, chance: random.Random) -> list:
         marked(new_code_cell(HUNT_RECORDS), "hunt-records"),
         marked(new_code_cell(guesses), "hunt", solution=True, locked=False),
     ]
+    # nbgrader removes the hidden part before it hands the notebook out.
     for letter, number in key.items():
         hidden = (
             f'### BEGIN HIDDEN TESTS\nassert guesses["{letter}"] == {number}\n### END HIDDEN TESTS'
@@ -124,12 +128,14 @@ def make_assignment(number: str, out: Path, chance: random.Random) -> Path:
     written = written_cells(name.partition("_")[2])
     if not exercises + written:
         raise ValueError(f"lesson {number!r} has nothing to grade: choose from 01 to 09")
+    # Rules and imports, exercises, the hunt, written questions.
     title = new_markdown_cell(f"# Assignment {number}: {lesson.question}\n\n{RULES}")
     cells = [marked(title, "title"), marked(new_code_cell(IMPORTS), "imports")]
     for exercise in exercises:
         cells += exercise_cells(lesson, exercise)
     if lesson.box == "trainer":
         cells += hunt_cells(out / name / "hunt", chance)
+    # As nbgrader expects its sources.
     path = out / name / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(new_notebook(cells=cells + written, metadata={"kernelspec": KERNEL}), path)

@@ -41,6 +41,7 @@ Row = tuple[list[int], list[bool]]
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """A fresh model whose embeddings of numbers begin with waves."""
     torch.manual_seed(SEED)
+    # Small enough to train on a laptop, large enough to add.
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -293,6 +294,7 @@ def measure_accuracy(
         samples=samples,
         generator=torch.Generator().manual_seed(SEED),
     )
+    # As it is kept beside the model.
     low, high = greedy.interval
     result = {
         "problems": len(problems),

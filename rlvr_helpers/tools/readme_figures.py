@@ -33,11 +33,13 @@ def main() -> None:
     runs = load_runs(options.runs)
     records = {name: [run.records for run in of_method] for name, of_method in runs.items()}
     methods = {name: of_method[0].method for name, of_method in runs.items()}
+    # Accuracy over the steps, and how the ratios spread.
     figures = {
         "accuracy": plots.accuracy_curves(records),
         "ratios": plots.ratio_distributions(records, methods),
     }
     for name, figure in figures.items():
+        # White, since a README is also read in a dark theme.
         figure.patch.set_facecolor("white")
         png = plots.to_png(figure, dpi=130)
         write_whole(options.out / f"{name}.png", lambda file, png=png: file.write(png))

@@ -7,26 +7,23 @@ runs and seed 0, and after each step the greedy answers.
 
     problems     [{question, answer}]
     texts        every answer that occurs
-    answers      a method's name -> [steps + 1][problems], numbers of texts; the start model first
+    answers      a method's name -> [steps + 1][problems], numbers of texts, the start model's first
     rewards      a method's name -> mean reward per step, which tells whether it is the same run
     provenance   settings, date, hardware
 """
 
-import argparse
-import json
-from pathlib import Path
-
-from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
 from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.sampling import sample_groups
 from rlvr_helpers.study.runs import provenance, rounded
+from rlvr_helpers.tools.recording import options_of, write_json
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import train
 
 SETTINGS = TrainSettings(track_kl=False)
-COUNT = 8  # problems from the end of test, which no evaluation of the nine runs contains
+# Problems from the end of test, which no evaluation of the nine runs contains.
+COUNT = 8
 
 
 def greedy(policy: Policy, problems: list[Problem]) -> list[str]:
@@ -46,11 +43,10 @@ def answers_of(method: Method, problems: list[Problem]) -> tuple[list[list[str]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    out = options_of(__doc__).out
     problems = load_problems("test")[-COUNT:]
     found = {method.name: answers_of(method, problems) for method in (GRPO, DR_GRPO, GSPO)}
+    # Most answers stay the same from step to step, so each text is kept once, under a number.
     every = [text for answers, _ in found.values() for step in answers for text in step]
     number = {text: i for i, text in enumerate(dict.fromkeys(every))}
     data = {
@@ -63,9 +59,7 @@ def main() -> None:
         "rewards": rounded({name: rewards for name, (_, rewards) in found.items()}),
         "provenance": provenance("tiny", "tiny", steps=SETTINGS.steps, seed=SETTINGS.seed),
     }
-    text = json.dumps(data, separators=(",", ":")) + "\n"
-    write_whole(out, lambda file: file.write(text.encode()))
-    print(f"{len(number)} texts, {out.stat().st_size / 1000:.0f} kB")
+    write_json(out, data)
 
 
 if __name__ == "__main__":

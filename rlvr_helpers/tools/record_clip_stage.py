@@ -4,7 +4,7 @@
     python -m rlvr_helpers.tools.record_clip_stage --out data/runs/clip_stage.json --seeds 3
 
 The settings are those of the collapse: every rollout is used for 16 updates. You can stop it at any
-time; the same command continues with the runs that are missing. Seeds come in order, so that all
+time. The same command continues with the runs that are missing. Seeds come in order, so that all
 arms have the same ones. The file (read by `widgets.clip_stage.recorded_trainings`):
 
     settings, eval_count, provenance
@@ -18,27 +18,26 @@ unit's ratios that the loss saw in those updates. largest_token_ratio: the same 
 last pass, whatever the unit. accuracy: held-out, greedy.
 """
 
-import argparse
 import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 
 from torch import Tensor
 
-from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.lessons.l06_clipping.experiment import EVAL_COUNT, EVERY_ROLLOUT, HARD, RULES
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.study.runs import provenance, rounded
+from rlvr_helpers.tools.recording import options_of, write_runs
 from rlvr_helpers.training import Stages, train
 
 SETTINGS = replace(HARD, **EVERY_ROLLOUT)
+# A ratio of a sequence is a mean, so it moves far less than that of a token.
 METHOD_OF_UNIT = {"token": GRPO, "sequence": GSPO}
 RANGES = {
     "token": [(0.05, 0.05), (0.1, 0.1), (0.2, 0.2), (0.2, 0.28), (0.5, 0.5)],
@@ -83,6 +82,7 @@ def record_run(
     rule: str, unit: str, clip_low: float, clip_high: float, seed: int
 ) -> tuple[dict, float]:
     """One run from the start model, and its held-out accuracy before training."""
+    # The arm: a method with this range, whose objective is watched.
     method = replace(METHOD_OF_UNIT[unit], clip_low=clip_low, clip_high=clip_high)
     watched = Watched(*RULES[rule])
     run = {
@@ -92,6 +92,7 @@ def record_run(
         "clip_high": _or_none(clip_high),
         "seed": seed,
     }
+    # Train, and note what each rollout showed.
     run |= {name: [] for name in ("stopped", "largest_ratio", "largest_token_ratio", "accuracy")}
     records = train(
         load_policy("tiny"),
@@ -125,10 +126,7 @@ def key(run: dict) -> tuple:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
+    options = options_of(__doc__, seeds=3)
     command = f"python -m rlvr_helpers.tools.record_clip_stage --seeds {options.seeds}"
     data = {
         "settings": asdict(SETTINGS),
@@ -139,6 +137,7 @@ def main() -> None:
     }
     if options.out.exists():
         data |= {name: json.loads(options.out.read_text())[name] for name in ("start", "runs")}
+    # Make those that are missing, and write each as soon as it is done.
     done = {key(run) for run in data["runs"]}
     for seed in range(options.seeds):
         for rule, unit, clip_low, clip_high in arms():
@@ -147,17 +146,9 @@ def main() -> None:
             started = time.perf_counter()
             run, data["start"] = record_run(rule, unit, clip_low, clip_high=clip_high, seed=seed)
             data["runs"].append(rounded(run))
-            text = _as_text(data)
-            write_whole(options.out, lambda file, text=text: file.write(text.encode()))
+            write_runs(options.out, data)
             took = time.perf_counter() - started
             print(key(run), [round(a, 3) for a in run["accuracy"]], f"{took:.0f} s", flush=True)
-
-
-def _as_text(data: dict) -> str:
-    """JSON with a line per run."""
-    head = json.dumps({name: value for name, value in data.items() if name != "runs"})
-    runs = ",\n".join(json.dumps(run, separators=(",", ":")) for run in data["runs"])
-    return f'{head[:-1]}, "runs": [\n{runs}\n]}}\n'
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ prompts, 8 each, prompt-major:
     rewards     [B]     1 or 0
     advantages  [B]     GRPO's: (R - mean) / (std + 1e-4) within a group
     logp_old    [B]     log-probs of the tokens under the model that sampled, in nats, to four
-    decimals log_ratios  [U][B]  after each of U = 16 updates a list of `lengths[i]` whole numbers
-    for each row: logp_new - logp_old
-                        of its tokens in units of 1e-5 nats
+                        decimals
+    log_ratios  [U][B]  after each of U = 16 updates a list of `lengths[i]` whole numbers for each
+                        row: logp_new - logp_old of its tokens in units of 1e-5 nats
     provenance          model, settings, date, hardware
 
 The completions are the start model's. The 8 prompts are the first whose groups hold right and wrong
@@ -23,17 +23,13 @@ groups, four mini-batches in turn: four passes over the rollout. The ratios are 
 also of those that the update did not see.
 """
 
-import argparse
-import json
 import math
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.engine.clock import Clock
-from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.minibatches import Learner, make_minibatches
 from rlvr_helpers.models import Policy, format_prompt, load_policy
@@ -41,8 +37,8 @@ from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.ratios import masked_log_ratios
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups
-from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.study.runs import provenance
+from rlvr_helpers.tools.recording import options_of, rows_of, score, write_json
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import score_before_updates, score_rewards, update
 
@@ -50,45 +46,31 @@ from rlvr_helpers.training import score_before_updates, score_rewards, update
 SETTINGS = TrainSettings(prompts_per_step=8, epochs=4, minibatches=4, learning_rate=1e-5)
 UNCLIPPED = replace(GRPO, clip_low=math.inf, clip_high=math.inf)
 CANDIDATES = 48
-UNIT = 1e-5  # nats
+# In nats.
+UNIT = 1e-5
 
 
 def sample_with_signal(policy: Policy) -> tuple[Rollout, torch.Tensor, list[Problem]]:
     """The first groups of which some answers are right and some wrong, their rewards [P, G] and
     problems."""
-    problems = load_problems("train")[-CANDIDATES:]  # not those of the first training steps
+    # Not those of the first training steps.
+    problems = load_problems("train")[-CANDIDATES:]
     prompts = [format_prompt(policy, problem.question) for problem in problems]
     generator = torch.Generator().manual_seed(SETTINGS.seed)
     rollout = sample_groups(
         policy, prompts, SETTINGS.group_size, max_tokens=SETTINGS.max_tokens, generator=generator
     )
     rewards = score_rewards(rollout, problems, correctness_reward)
+    # The rows of the first groups that teach something.
     groups = (~groups_without_signal(rewards)).nonzero().flatten()[: SETTINGS.prompts_per_step]
-    rows = (
-        (groups[:, None] * SETTINGS.group_size + torch.arange(SETTINGS.group_size))
-        .flatten()
-        .tolist()
-    )
-    whole = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
-    tensors = {
-        name: value[rows] for name, value in whole.items() if isinstance(value, torch.Tensor)
-    }
-    return (
-        replace(rollout, texts=[rollout.texts[row] for row in rows], **tensors),
-        rewards[groups],
-        [problems[p] for p in groups.tolist()],
-    )
-
-
-@torch.no_grad()
-def score(policy: Policy, rollout: Rollout) -> torch.Tensor:
-    """Log-probs of the completions' tokens under the policy as it is now, [B, T]."""
-    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
-    return token_logprobs(policy.model, *ids, group_size=rollout.group_size)
+    rows = groups[:, None] * SETTINGS.group_size + torch.arange(SETTINGS.group_size)
+    chosen = [problems[p] for p in groups.tolist()]
+    return rows_of(rollout, rows.flatten().tolist()), rewards[groups], chosen
 
 
 def drift(policy: Policy, rollout: Rollout, rewards: torch.Tensor) -> list[torch.Tensor]:
     """The log-ratios of all tokens after each update, [B, T] each."""
+    # Nothing clips, so every update moves as far as it will.
     logp_old = score(policy, rollout)
     minibatches = make_minibatches(rollout, rewards, UNCLIPPED, settings=SETTINGS, step=1)
     optimizer = torch.optim.AdamW(
@@ -108,9 +90,8 @@ def drift(policy: Policy, rollout: Rollout, rewards: torch.Tensor) -> list[torch
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    out = options_of(__doc__).out
+    # The completions as lists without padding, and what the updates do to them.
     policy = load_policy("tiny")
     rollout, rewards, problems = sample_with_signal(policy)
     lengths = rollout.lengths.tolist()
@@ -145,10 +126,7 @@ def main() -> None:
             temperature=1.0,
         ),
     }
-    write_whole(
-        out, lambda file: file.write((json.dumps(data, separators=(",", ":")) + "\n").encode())
-    )
-    print(f"{len(lengths)} completions, {sum(lengths)} tokens, {out.stat().st_size / 1000:.0f} kB")
+    write_json(out, data)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
     python -m rlvr_helpers.tools.record_experts --out data/runs/experts.json --seeds 3
 
-You can stop it at any time; the same command continues with the runs that are missing. Every run
+You can stop it at any time. The same command continues with the runs that are missing. Every run
 takes 16 updates on the 64 completions of the drift recording, without a clip. The arms:
 
     dense    `tiny`
@@ -22,13 +22,10 @@ sequences_replayed, share}]. Those after `updates` are lists with a number for e
     share     of the choices that go to the busiest expert of a layer before the updates
 """
 
-import argparse
 import json
-from pathlib import Path
 
 import torch
 
-from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.lessons.l11_experts.experiment import (
     AT,
     Moved,
@@ -40,8 +37,10 @@ from rlvr_helpers.lessons.l11_experts.experiment import (
 )
 from rlvr_helpers.models import load_policy
 from rlvr_helpers.study.runs import provenance, rounded
+from rlvr_helpers.tools.recording import options_of, write_runs
 
 ARMS = ("dense", "alike", "trained")
+# How noisy the copies are, in standard deviations of the weights.
 JITTER = 0.3
 
 
@@ -78,11 +77,9 @@ def summary(moved: Moved) -> dict[str, float | None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
+    options = options_of(__doc__, seeds=3)
     torch.set_num_threads(1)
+    # The runs that the file has are kept, the others are made.
     command = f"python -m rlvr_helpers.tools.record_experts --seeds {options.seeds}"
     data = {"provenance": provenance("tiny", "tiny", command=command), "runs": []}
     if options.out.exists():
@@ -93,9 +90,7 @@ def main() -> None:
             if (arm, seed) in done:
                 continue
             data["runs"].append(rounded(record_run(arm, seed)))
-            runs = ",\n".join(json.dumps(run) for run in data["runs"])
-            text = f'{{"provenance": {json.dumps(data["provenance"])}, "runs": [\n{runs}\n]}}\n'
-            write_whole(options.out, lambda file, text=text: file.write(text.encode()))
+            write_runs(options.out, data)
             print(data["runs"][-1], flush=True)
 
 

@@ -9,25 +9,21 @@ The file (the explorer of lesson 00 reads it), for eight answers of the start mo
     first       the first word of each answer's reasoning
     words       the words whose probabilities follow
     before      their probabilities as the first word, before the update
-    after       [256] the same after one update; entry m has answer i marked correct where bit i of
-                m is 1
+    after       [256] the same after one update. In entry m answer i is marked correct if bit i of m
+                is 1
     provenance  settings, date, hardware
 
 An update is the first step of AdamW on GRPO's loss over the whole group, at the usual learning
 rate. Each of the 256 begins with the same weights.
 """
 
-import argparse
 import copy
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from rlvr_helpers.advantages import group_advantages
-from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import Policy, format_prompt, load_policy
@@ -36,12 +32,15 @@ from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, encode_prompts, sample_groups
 from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.study.runs import provenance
+from rlvr_helpers.tools.recording import options_of, write_json
 from rlvr_helpers.train_settings import TrainSettings
 
 SETTINGS = TrainSettings()
-PROBLEM = 2  # of test: three correct answers in eight, one of them a lucky guess
+# Of test: three correct answers in eight, one of them a lucky guess.
+PROBLEM = 2
 SEED = 2
-WORDS = 4  # that are named
+# First words that are named.
+WORDS = 4
 
 
 def sample_group(policy: Policy) -> tuple[Problem, Rollout]:
@@ -71,6 +70,7 @@ def updated(policy: Policy, group: Rollout, rewards: Tensor) -> Policy:
         changed.model.parameters(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay
     )
     ids = group.prompt_ids, group.prompt_mask, group.completion_ids, group.mask
+    # The first update: the policy that sampled is the one that is trained.
     logprobs = token_logprobs(changed.model, *ids, group_size=len(rewards))
     advantages = group_advantages(rewards[None])[0]
     out = policy_loss(
@@ -93,14 +93,14 @@ def marks(pattern: int, count: int) -> list[float]:
 
 def record() -> dict:
     """What the file holds."""
-    # the group and its first words
+    # The group and its first words.
     policy = load_policy("tiny")
     problem, group = sample_group(policy)
     before = first_word(policy, problem)
     words = before.topk(WORDS).indices
     count = len(group.texts)
 
-    # one update for every way to mark it
+    # One update for every way to mark it.
     after = []
     for pattern in range(2**count):
         changed = updated(policy, group, torch.tensor(marks(pattern, count)))
@@ -126,11 +126,7 @@ def rounded(probabilities: Tensor) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
-    text = json.dumps(record(), separators=(",", ":")) + "\n"
-    write_whole(out, lambda file: file.write(text.encode()))
+    write_json(options_of(__doc__).out, record())
 
 
 if __name__ == "__main__":

@@ -10,42 +10,39 @@ problem by the start model:
     rewards     [B]     1 or 0
     tokens      [B]     a list of strings for each completion, the end token included
     ids, noise  [B]     a list for each completion: token ids, and the uniform numbers that chose
-    them logprobs            a method's name -> [U + 1][B]: a list of whole numbers for each
-    completion, log-probs of its tokens
-                        in units of 1e-5 nats, before the first and after each of U = 16 updates.
-                        The first are whole, the others differences from the update before.
+                        them
+    logprobs            a method's name -> [U + 1][B]: a list of whole numbers for each completion,
+                        log-probs of its tokens in units of 1e-5 nats, before the first and after
+                        each of U = 16 updates. The first are whole, the others differences from the
+                        update before.
     provenance          settings, date, hardware
 
-An update is one step of AdamW on the whole group and nothing else: what it does to a token is due
-to this group. Every method begins with the same completions and the same weights.
+An update is one step of AdamW on the whole group and nothing else. So what it does to a token is
+due to this group. Every method begins with the same completions and the same weights.
 """
-
-import argparse
-import json
-from dataclasses import fields, replace
-from pathlib import Path
 
 import torch
 
 from rlvr_helpers.engine.clock import Clock
-from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
 from rlvr_helpers.minibatches import Learner, make_minibatches
 from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups
-from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.study.runs import provenance
+from rlvr_helpers.tools.recording import options_of, rows_of, score, write_json
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import make_optimizer, score_before_updates, score_rewards, update
 
 SETTINGS = TrainSettings(prompts_per_step=1, epochs=16, minibatches=1, learning_rate=5e-6)
 THREE = (GRPO, DR_GRPO, GSPO)
-UNIT = 1e-5  # nats
+# In nats.
+UNIT = 1e-5
+# Problems from the end of train, not those of the first training steps.
+CANDIDATES = 100
 # Chosen by eye among 800 groups: two correct answers of different length, a guess, misread
 # problems, a missing tag, and one that rambles until its budget ends.
-CANDIDATES = 100  # problems from the end of train, not those of the first training steps
 SEED = 1
 GROUP = 40
 
@@ -63,19 +60,8 @@ def sample_group(policy: Policy) -> tuple[Rollout, torch.Tensor, Problem]:
     noise = torch.rand(
         CANDIDATES * size, SETTINGS.max_tokens, generator=torch.Generator().manual_seed(SEED)
     )
-    rows = slice(GROUP * size, (GROUP + 1) * size)
-    whole = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
-    tensors = {
-        name: value[rows] for name, value in whole.items() if isinstance(value, torch.Tensor)
-    }
-    return replace(rollout, texts=rollout.texts[rows], **tensors), noise[rows], problems[GROUP]
-
-
-@torch.no_grad()
-def score(policy: Policy, rollout: Rollout) -> torch.Tensor:
-    """Log-probs of the completions' tokens under the policy as it is now, [B, T]."""
-    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
-    return token_logprobs(policy.model, *ids, group_size=rollout.group_size)
+    rows = list(range(GROUP * size, (GROUP + 1) * size))
+    return rows_of(rollout, rows), noise[rows], problems[GROUP]
 
 
 def logprobs_over_updates(method: Method, rollout: Rollout, rewards: torch.Tensor) -> torch.Tensor:
@@ -102,9 +88,8 @@ def coded(logprobs: torch.Tensor, lengths: list[int]) -> list[list[list[int]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    out = options_of(__doc__).out
+    # The group, as lists without padding.
     policy = load_policy("tiny")
     rollout, noise, problem = sample_group(policy)
     rewards = score_rewards(rollout, [problem], correctness_reward)
@@ -133,10 +118,7 @@ def main() -> None:
             temperature=1.0,
         ),
     }
-    write_whole(
-        out, lambda file: file.write((json.dumps(data, separators=(",", ":")) + "\n").encode())
-    )
-    print(f"{len(lengths)} completions, {sum(lengths)} tokens, {out.stat().st_size / 1000:.0f} kB")
+    write_json(out, data)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,8 @@ its tokens under the start model and under the model after one and after thirty 
 also has the uniform numbers that chose the tokens.
 """
 
-import argparse
-import json
-from pathlib import Path
-
 import torch
 
-from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
@@ -22,6 +17,7 @@ from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups
 from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.study.runs import provenance, rounded
+from rlvr_helpers.tools.recording import options_of, write_json
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import train
 
@@ -82,9 +78,7 @@ def row_data(policy: Policy, rollout: Rollout, row: int, kind: str, problem: Pro
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    out = options_of(__doc__).out
     policy = load_policy("tiny")
     problems = load_problems("train")
     # Problems that the first training steps do not use.
@@ -121,8 +115,7 @@ def main() -> None:
         "rollouts": data,
         "provenance": provenance("tiny", "tiny", temperature=1.0, samples=SAMPLES),
     }
-    text = json.dumps(rounded(whole), indent=1) + "\n"
-    write_whole(out, lambda file: file.write(text.encode()))
+    write_json(out, rounded(whole), indent=1)
     for item in data:
         print(item["kind"], len(item["ids"]), "tokens:", item["text"])
 

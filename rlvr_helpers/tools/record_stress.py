@@ -35,7 +35,8 @@ OTHER_SEEDS = 3
 UPDATES = (8, 16, 32, 64)
 RATES = (1, 2, 4)
 THREE = ("GRPO", "Dr. GRPO", "GSPO")
-CLOSE = ("GRPO", "GSPO", "GRPO 0.02/0.03", "GRPO 0.0003/0.0004")  # arms that are compared closely
+# Arms that are compared closely, and with a longer budget.
+CLOSE = ("GRPO", "GSPO", "GRPO 0.02/0.03", "GRPO 0.0003/0.0004")
 SETTLING = ("GRPO", "GSPO", "GRPO 0.0003/0.0004")
 LONG = 128
 
@@ -56,10 +57,12 @@ def decisive(start: str = "tiny", seeds: int = len(SEEDS)) -> Iterator[Cell]:
 
 def plan() -> Iterator[Cell]:
     """All runs from `tiny`, in the order in which they are worth having."""
+    # All arms, then further seeds of those that are close.
     yield from decisive()
     for seed in FRESH:
         for arm in CLOSE:
             yield Cell(arm, seed=seed)
+    # How it depends on updates and rate, and on the budget.
     for seed in range(OTHER_SEEDS):
         for updates in UPDATES:
             for rate in RATES:
@@ -73,7 +76,7 @@ def plan() -> Iterator[Cell]:
 def record(
     path: Path, cells: Iterable[Cell], run: Callable[[Cell], dict], command: str
 ) -> Iterator[tuple[Cell, dict]]:
-    """Runs the cells that the file lacks and appends each when it is finished; yields it."""
+    """Runs the cells that the file lacks. Appends each when it is finished, and yields it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     done = recorded_stress(path) if path.exists() else {}
     missing = [cell for cell in dict.fromkeys(cells) if cell not in done]

@@ -3,7 +3,7 @@ anything.
 
     python -m rlvr_helpers.tools.store_outputs notebooks/*.ipynb
 
-Each runs in its own folder, in order; widget state, execution times and other metadata are
+Each runs in its own folder, in order. Widget state, execution times and other metadata are
 stripped.
 """
 
@@ -14,14 +14,15 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+# What a reader or the lab extension needs. Everything else changes from run to run.
 KEPT_METADATA = ("kernelspec", "language_info")
 KEPT_OF_CELLS = ("tags", "jupyter", "slideshow", "jp-MarkdownHeadingCollapsed", "waiting_minutes")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def run_notebook(path: Path, timeout: int) -> nbformat.NotebookNode:
-    """The notebook with the outputs of a fresh run. Raises nbclient's CellExecutionError where a
-    cell fails."""
+    """The notebook with the outputs of a fresh run. Raises nbclient's CellExecutionError if a cell
+    fails."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,

@@ -35,18 +35,11 @@ from rlvr_helpers.study.recipes import settings_for
 from rlvr_helpers.study.trl import COMMAND, OneOfSeveral, make_trainer, processes, require_trl
 from rlvr_helpers.train_settings import TrainSettings
 
+# Settings that are options of their own.
 WHOLE_NUMBERS = (
-    "steps",
-    "prompts_per_step",
-    "group_size",
-    "epochs",
-    "minibatches",
-    "max_tokens",
-    "micro_batch_rows",
-    "seed",
-    "warmup_steps",
-    "decay_steps",
-)
+    "steps prompts_per_step group_size epochs minibatches max_tokens micro_batch_rows seed"
+    " warmup_steps decay_steps"
+).split()
 NUMBERS = ("learning_rate", "temperature")
 
 
@@ -79,7 +72,8 @@ def run(
 ) -> None:
     """The whole run of the command line. Only the main process evaluates, saves and prints."""
     require_trl()
-    processes()  # said before anything is loaded
+    # A wrong number of processes is said before anything is loaded.
+    processes()
     method = read_method(options.method)
     scorer = load_by_name(options.scorer, "scorer") if options.scorer else None
     out = Path(options.out)
@@ -129,6 +123,7 @@ def config_of(options: argparse.Namespace, settings: TrainSettings) -> dict[str,
     compute = DTYPES[options.compute] if options.compute else best_compute_dtype(device)
     config = {"report_to": options.report_to}
     config |= {"bf16": compute == torch.bfloat16, "fp16": compute == torch.float16}
+    # TRL counts updates, where the command line counts steps.
     if options.save_every:
         updates = settings.epochs * settings.minibatches
         config |= {"save_strategy": "steps", "save_steps": options.save_every * updates}
@@ -151,6 +146,7 @@ def settings_of(options: argparse.Namespace) -> TrainSettings:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
     add = parser.add_argument
+    # What is trained, on what, and how.
     add("--model", default="tiny", help=f"{', '.join(KNOWN)}, or a folder")
     add("--problems", help=PROBLEMS)
     add("--scorer", metavar="MODULE:FUNCTION", help="a scorer of your own, as in compare")
@@ -159,6 +155,7 @@ def parser() -> argparse.ArgumentParser:
         default="grpo",
         help=f"one of {', '.join(METHODS)}, or one of your own, as in compare",
     )
+    # Where the results go.
     add("--out", required=True, help="folder for the trained model and TRL's trainer_state.json")
     add("--save-every", type=int, help="steps between checkpoints; the same command resumes them")
     add("--report-to", default="none", help="a tracker of TRL, as tensorboard or trackio")
@@ -168,6 +165,7 @@ def parser() -> argparse.ArgumentParser:
         help="of matrix products; default: what suits the device",
     )
     add("--eval-count", type=int, default=200, help="held-out problems that are evaluated")
+    # Settings: any of them, and the usual ones by name.
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="any of TrainSettings")
     for name in NUMBERS:
         add(f"--{name.replace('_', '-')}", type=float, help="default: what suits the model")
@@ -186,7 +184,7 @@ def main(
     try:
         run(options, settings_of(options), reward_func)
     except OneOfSeveral as error:
-        # 0, since accelerate answers any other number with a traceback of its own
+        # 0, since accelerate answers any other number with a traceback of its own.
         print(f"nothing was trained: {error}", file=sys.stderr)
         return 0
     except (ValueError, OSError, RuntimeError) as error:

@@ -1,9 +1,8 @@
 """A warm start: a few supervised steps on worked solutions, so that reinforcement learning has
 something to select from.
 
-    python -m rlvr_helpers.tools.warm_start --model smollm2-135m --problems two_step --steps 24
-    --out runs/smollm2-warm python -m rlvr_helpers.compare --model runs/smollm2-warm --problems
-    two_step --out runs/after-warm
+    python -m rlvr_helpers.tools.warm_start --problems two_step --out runs/warm
+    python -m rlvr_helpers.compare --model runs/warm --problems two_step --out runs/after-warm
 
 A model that hardly ever earns a reward gives groups without a signal. Here it reads solutions of
 training problems, in the answer format and through its own chat template. Held-out problems are
@@ -162,6 +161,7 @@ def measure_policy(
 ) -> dict:
     """Shares of strictly correct, leniently correct and well formed answers, greedy and sampled,
     and pass@`samples`."""
+    # One greedy answer to each problem, and several sampled ones.
     greedy = evaluate(policy, problems, max_tokens)
     generator = torch.Generator().manual_seed(seed)
     sampled = evaluate(
@@ -173,6 +173,7 @@ def measure_policy(
         generator=generator,
         batch_size=64,
     )
+    # Whether there is anything to select from.
     at_least_once = {f"pass@{samples}": mean_pass_at_k(sampled, samples, samples)}
     return {
         "problems": len(problems),
@@ -258,29 +259,20 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="smollm2-135m", help=f"{', '.join(KNOWN)}, or a folder")
-    parser.add_argument(
-        "--problems",
-        default="two_step",
-        help="arithmetic, addition or two_step: with worked solutions",
-    )
-    parser.add_argument("--steps", type=int, default=WarmStart.steps)
-    parser.add_argument("--batch", type=int, default=WarmStart.batch, help="problems a step")
-    parser.add_argument("--lr", type=float, default=WarmStart.learning_rate, help="learning rate")
-    parser.add_argument("--seed", type=int, default=WarmStart.seed)
-    parser.add_argument(
-        "--compute", choices=("float32", "bfloat16"), default="float32", help="of matrix products"
-    )
-    parser.add_argument(
-        "--evaluate", type=int, default=48, help="held-out problems that are measured"
-    )
-    parser.add_argument(
-        "--samples", type=int, default=8, help="answers to each of them at temperature 1"
-    )
-    parser.add_argument("--max-tokens", type=int, default=96, help="budget of an answer")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="new folder for the model and warm_start.json"
-    )
+    add = parser.add_argument
+    # The supervised steps.
+    add("--model", default="smollm2-135m", help=f"{', '.join(KNOWN)}, or a folder")
+    add("--problems", default="two_step", help="arithmetic, addition or two_step")
+    add("--steps", type=int, default=WarmStart.steps)
+    add("--batch", type=int, default=WarmStart.batch, help="problems per step")
+    add("--lr", type=float, default=WarmStart.learning_rate, help="learning rate")
+    add("--seed", type=int, default=WarmStart.seed)
+    add("--compute", choices=("float32", "bfloat16"), default="float32", help="of matrix products")
+    # What is measured before and after, and where the model goes.
+    add("--evaluate", type=int, default=48, help="held-out problems that are measured")
+    add("--samples", type=int, default=8, help="answers to each of them at temperature 1")
+    add("--max-tokens", type=int, default=96, help="budget of an answer")
+    add("--out", type=Path, required=True, help="new folder for the model and warm_start.json")
     options = parser.parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else arguments
     try:

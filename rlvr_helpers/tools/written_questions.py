@@ -5,7 +5,8 @@ They are public, as everything here is: change numbers and words before you give
 
 POINTS = 3
 
-QUESTIONS = {  # lesson without its number -> (question, mark scheme)
+# Lesson without its number -> (question, mark scheme).
+QUESTIONS = {
     "sampling": [
         (
             (
