@@ -23,6 +23,7 @@ def batch(lengths: list[int], width: int, seed: int, spread: float, padding: lis
     """logp_new, logp_old, mask [rows, width] with rows of the given lengths. Where the mask is 0
     stand the numbers of `padding` in turn."""
     noise = torch.Generator().manual_seed(seed)
+    # Old log-probs between -3 and 0, and new ones around them.
     old = -3 * torch.rand(len(lengths), width, generator=noise, dtype=torch.float64)
     new = old + spread * torch.randn(len(lengths), width, generator=noise, dtype=torch.float64)
     mask = ragged_mask(lengths, width)

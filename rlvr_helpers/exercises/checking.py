@@ -230,6 +230,7 @@ def weighted_gradients(value: object, leaves: list[Tensor]) -> list[Tensor | Non
     they do not depend."""
     tensors = [v for v in flat(value) if isinstance(v, Tensor) and v.requires_grad]
     random_numbers = torch.Generator().manual_seed(0)
+    # Random weights: a sum of ones would hide whatever cancels in it.
     weights = [
         torch.randn(t.shape, generator=random_numbers, dtype=torch.float64).to(t) for t in tensors
     ]
@@ -276,6 +277,7 @@ def verdict_on(
         plain = not isinstance(expected, (Tensor, list, tuple))
         detail = f"expected {short(expected)}, yours is {short(yours)}" if plain else ""
         return Verdict(False, f"expected {kind(expected)}, yours is {kind(yours)}", detail)
+    # Values of one kind, compared as that kind is.
     if isinstance(expected, (list, tuple)):
         return compare_items(expected, yours, tolerance, names=names)
     if isinstance(expected, Tensor):
@@ -347,6 +349,7 @@ def compare_tensors(expected: Tensor, yours: Tensor, tolerance: float) -> Verdic
 def kind(value: object) -> str:
     """What a value is, in the words of a message."""
     if isinstance(value, Tensor):
+        # A tensor is told by its dtype.
         whole = (
             "booleans"
             if value.dtype == torch.bool
@@ -355,6 +358,7 @@ def kind(value: object) -> str:
             else "integers"
         )
         return f"a tensor of {'floats' if value.is_floating_point() else whole}"
+    # A boolean is a number to Python, so it comes first.
     names = [
         (bool, "True or False"),
         (numbers.Real, "a number"),

@@ -142,6 +142,7 @@ def is_ours(exercise: Exercise, function: Callable) -> bool:
     """Whether the function is the exercise's reference, or its code stands in this package."""
     code = getattr(function, "__code__", None)
     ours = Path(__file__).parents[1]
+    # A learner's own file never lies in the package's folder.
     return function is exercise.reference or (
         code is not None and ours in Path(code.co_filename).parents
     )
@@ -153,6 +154,7 @@ def outcomes(exercise: Exercise, function: Callable, seconds: float = 60.0) -> l
     Each call finds the same random state, so that a function that draws random numbers can be
     recognised.
     """
+    # As many calls as end in time.
     found = []
     cases = exercise.cases()
     with untouched_state():
@@ -179,6 +181,7 @@ def verdicts_on(
     or the value is already incorrect."""
     if yours.error:
         return Verdict(False, yours.error), None
+    # The value, and a guess at why it is None.
     value = verdict_on(expected.value, yours.value, exercise.tolerance, names=exercise.returns)
     if yours.no_return and not value.correct:
         value = value._replace(text=f"{value.text}; is a `return` missing?")
@@ -187,11 +190,11 @@ def verdicts_on(
     # The gradient: is it there, is it correct, and does it flow only where it should?
     gradient = verdict_on(expected.gradient, yours.gradient, exercise.tolerance)
     if yours.cut_off and not gradient.correct:
-        cut_off = (
+        gradient = Verdict(
+            False,
             "none: .detach(), .item(), torch.tensor() or no_grad() cut your result off from its"
-            " input"
+            " input",
         )
-        gradient = Verdict(False, cut_off)
     elif gradient.correct and yours.leaks != expected.leaks:
         names = " and ".join(parameters(exercise)[i] for i in exercise.constants)
         gradient = Verdict(
@@ -246,9 +249,9 @@ def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) ->
     if not correct:
         for mistake in likely_mistakes(exercise, expected, yours):
             print(f"Likely: {mistake.message}")
-        import_hint = "from rlvr_helpers import hint"
         print(
-            f'There are {len(exercise.hints)} hints: hint("{exercise.name}"), after {import_hint}'
+            f'There are {len(exercise.hints)} hints: hint("{exercise.name}"),'
+            " after from rlvr_helpers import hint"
         )
     return correct
 
@@ -284,13 +287,8 @@ def shown_call(exercise: Exercise, case: Case) -> str:
     call_text = f"    the call: {exercise.name}({', '.join(arguments)})"
     if len(call_text) <= 120 or len(arguments) == 1:
         return call_text
-    return "\n".join(
-        [
-            f"    the call: {exercise.name}(",
-            *(f"        {argument}," for argument in arguments),
-            "    )",
-        ]
-    )
+    lines = [f"        {argument}," for argument in arguments]
+    return "\n".join([f"    the call: {exercise.name}(", *lines, "    )"])
 
 
 def parameters(exercise: Exercise) -> list[str]:
@@ -333,13 +331,6 @@ def likely_mistakes(
         return []
     second = max(candidates, key=lambda candidate: len(candidate[2] - first[1]))
     return [first[0], second[0]] if second[2] - first[1] else [first[0]]
-
-
-def likely_mistake(exercise: Exercise, yours: list[Outcome]) -> Mistake | None:
-    """The first of the likely mistakes, if there is one."""
-    return next(
-        iter(likely_mistakes(exercise, outcomes(exercise, exercise.reference), yours)), None
-    )
 
 
 def failures(exercise: Exercise, expected: list[Outcome], theirs: list[Outcome]) -> set[int]:

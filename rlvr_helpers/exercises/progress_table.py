@@ -8,7 +8,7 @@ from rlvr_helpers.exercises.tries import Record, saved_records
 
 
 class ProgressTable:
-    """A table of what is done; a notebook shows it as HTML, anything else as text."""
+    """A table of what is done. A notebook shows it as HTML, anything else as text."""
 
     def __init__(self, head: tuple[str, ...], rows: list[tuple], summary: str) -> None:
         self.head = head
@@ -51,6 +51,7 @@ def show_progress(lesson: str | None = None) -> ProgressTable:
 def _lessons(lessons: list[str], saved: dict[str, Record]) -> ProgressTable:
     rows = []
     states = []
+    # A lesson can ask nothing of one kind. Then its cell is empty.
     for lesson in lessons:
         own = [each for each in registry().values() if each.lesson == lesson]
         state = [(saved.get(each.name, Record()).state,) for each in own]

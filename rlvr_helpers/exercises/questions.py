@@ -64,7 +64,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Question:
-    """One question of a quiz; exactly one of its choices is correct."""
+    """One question of a quiz. Exactly one of its choices is correct."""
 
     name: str
     text: str
@@ -97,7 +97,8 @@ def quizzes() -> dict[str, list[Question]]:
     return {lesson: translated(room.QUIZ) for lesson, room in _rooms()}
 
 
-_session: dict[str, Guess] = {}  # what was guessed since the kernel started, None included
+# What was guessed since the kernel started, None included.
+_session: dict[str, Guess] = {}
 
 
 def find(name: str) -> Prediction:
@@ -119,6 +120,7 @@ def predict(name: str, guess: Guess) -> None:
     if guess is None:
         print(f"{prediction.question} {_how(prediction)}")
         return
+    # After `reveal` the guess in the table stays.
     before = saved_records().get(_key(name), Record())
     if before.truth is None:
         change_record(_key(name), lambda record: setattr(record, "guess", guess))
@@ -137,12 +139,14 @@ def reveal(name: str, truth: float | str) -> None:
         truth = float(truth)
     elif truth not in prediction.choices:
         raise ValueError(f"{name}: {truth!r} is none of its choices")
+    # The guess of this session, or one that was kept before.
     saved = saved_records().get(_key(name), Record()).guess
     guess = _session.get(name, saved)
     given = {"name": name, "answer": _shown(prediction, truth)}
     if guess is None:
         print(WORDS["no_guess"].format(**given))
         return
+    # The first result is compared with the first guess, and both are kept.
     change_record(_key(name), lambda record: setattr(record, "truth", truth))
     given["guess"] = _shown(prediction, guess)
     if prediction.choices:
@@ -171,12 +175,14 @@ def _read(prediction: Prediction, guess: object) -> Guess:
     if guess is None:
         return None
     text = str(guess).strip().removesuffix(prediction.unit or "\0").strip()
+    # One of the choices, in English or as it is shown.
     if prediction.choices:
         by_text = {translated(choice).lower(): choice for choice in prediction.choices}
         by_text |= {choice.lower(): choice for choice in prediction.choices}
         if text.lower() in by_text:
             return by_text[text.lower()]
     else:
+        # Or a number, and of a percentage one that can be.
         try:
             number = float(text)
         except ValueError:
@@ -208,7 +214,7 @@ def quiz(lesson: str) -> None:
     if lesson not in quizzes():
         raise ValueError(f"no quiz {lesson!r}: choose from {', '.join(quizzes())}")
 
-    # late: `check` is to start quickly
+    # Imported late, so that `check` starts quickly.
     import ipywidgets
     from IPython.display import display
 
@@ -248,7 +254,7 @@ def _asked(number: int, question: Question) -> object:
 
 
 def note_choice(record: Record, choice: Choice) -> None:
-    """The first choice is kept; a later correct one is noted as found in the end."""
+    """The first choice is kept. A later correct one is noted as found in the end."""
     record.tries += 1
     if record.guess is None:
         record.guess = choice.text

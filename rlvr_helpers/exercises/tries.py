@@ -92,6 +92,7 @@ def _record(**entry: object) -> Record:
     """A record from what a file holds. Raises ValueError if that is no record."""
     known = {field.name: entry[field.name] for field in fields(Record) if field.name in entry}
     record = Record(**known)
+    # Whatever a person or another version can have written there.
     counts = all(type(n) is int and 0 <= n < 10**9 for n in (record.tries, record.hints))
     done = record.done in ("", "alone", "hints", "solution")
     values = all(_is_guess(value) for value in (record.guess, record.truth))
@@ -118,6 +119,7 @@ def _read_or_set_aside(path: Path) -> dict[str, Record]:
     try:
         return _read(path)
     except BROKEN:
+        # The first free name beside it.
         number = 1
         aside = path.with_name(f"{path.name}.broken")
         while aside.exists():
@@ -151,6 +153,7 @@ def change_record(name: str, change: Change) -> None:
 
     try:
         with while_saving(path):
+            # Read again under the lock, since another notebook can have written.
             everything = _changed(_read_or_set_aside(path), changes)
             text = json.dumps({key: _plain(value) for key, value in everything.items()}, indent=1)
             write_whole(path, lambda file: file.write(text.encode()))

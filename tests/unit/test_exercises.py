@@ -33,7 +33,7 @@ from rlvr_helpers.exercises.core import (
     Exercise,
     Mistake,
     alike,
-    likely_mistake,
+    likely_mistakes,
     outcomes,
     registry,
 )
@@ -309,10 +309,11 @@ def test_gradients_are_compared(double, capsys):
 
 
 def test_likely_mistake_needs_the_gradient_too(double):
+    expected = outcomes(double, double.reference)
     square = outcomes(double, lambda x: x * x)
-    assert likely_mistake(double, square).name == "square"
+    assert likely_mistakes(double, expected, square)[0].name == "square"
     with_another_gradient = outcomes(double, lambda x: x * x.detach())
-    assert likely_mistake(double, with_another_gradient) is None
+    assert likely_mistakes(double, expected, with_another_gradient) == []
 
 
 def test_kinds_are_named(double, capsys):
