@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 
 MESSAGE = (
-    "This notebook is of the first edition: run copy_notebooks() for the new lessons; yours stay as"
+    "This notebook is of the first edition. Run copy_notebooks() for the new lessons: yours stay as"
     " they are. (from rlvr_helpers.kit.my_work import copy_notebooks)"
 )
 

@@ -230,7 +230,9 @@ def read_settings(pairs: list[str]) -> dict:
     return changes
 
 
-STOPPING = "stopping after the step under way; once more: at once, without what was not saved yet"
+STOPPING = (
+    "stopping after the step under way. Once more stops at once, without what was not saved yet"
+)
 
 
 def tracker_of(options: argparse.Namespace) -> Callable | None:

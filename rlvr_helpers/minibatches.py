@@ -355,7 +355,7 @@ def step_if_finite(learner: Learner, scaler: LossScaler, result: Update, positio
     if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm) or result.skipped):
         learner.optimizer.zero_grad()
         raise BadUpdate(
-            f"{position}: the loss is {result.loss} and the gradient norm {result.grad_norm}; the"
+            f"{position}: the loss is {result.loss} and the gradient norm {result.grad_norm}. The"
             " weights are those of the last good update. Lower the learning rate, or look at the"
             " rewards and log-probs of this step."
         )

@@ -183,7 +183,7 @@ def warn_of_early_clip(record: StepRecord) -> None:
         warnings.warn(
             f"step {record.step}: before the first update {record.clip_fraction_first:.2%} of"
             f" {record.clip_unit} are clipped already, since log-probs are not reproduced exactly"
-            " here; compare the clip fraction with that",
+            " here. Compare the clip fraction with that",
             stacklevel=4,
         )
 

@@ -74,7 +74,7 @@ def check_model(model: PreTrainedModel) -> None:
     if is_written_out(model.config):
         return
     kind = f"a model of the kind {model.config.model_type!r} cannot be used here"
-    other = "take a causal language model such as Llama or Qwen2"
+    other = "Take a causal language model such as Llama or Qwen2."
     # Read three tokens in three ways.
     ids = torch.arange(3, device=model.device)[None]
     mask = torch.ones_like(ids)
@@ -87,21 +87,21 @@ def check_model(model: PreTrainedModel) -> None:
     # A model's forward can raise anything.
     except Exception as error:
         raise ValueError(
-            f"{kind}: it does not read a short text ({type(error).__name__}: {error}); {other}"
+            f"{kind}: it does not read a short text ({type(error).__name__}: {error}). {other}"
         ) from error
     # What follows a token must not change its logits, nor must padding before it.
     rounding = max(1e-3, 30 * torch.finfo(model.dtype).eps) * (alone.max() - alone.min())
     if (alone - followed).abs().max() > rounding:
         raise ValueError(
             f"{kind}: a token sees those that follow it, so it does not predict text token by"
-            f" token; {other}"
+            f" token. {other}"
         )
     # Padding can disturb models with learned positions too. That shows in the sampler gap, and
     # `train` warns of it.
     if keeps_state(model) and (alone - padded).abs().max() > rounding:
         raise ValueError(
             f"{kind}: padding before a prompt changes its recurrent state, so prompts cannot be"
-            f" batched; {other}"
+            f" batched. {other}"
         )
 
 

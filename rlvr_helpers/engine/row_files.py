@@ -24,8 +24,8 @@ def read_rows(path: Path, make: Callable[[dict], object], expected: str) -> list
     """
     if not path.is_file():
         raise ValueError(
-            f"there is no problem file {path.name} in the folder {path.parent.name!r}; expected"
-            f" {expected}"
+            f"there is no problem file {path.name} in the folder {path.parent.name!r}: give one"
+            f" with {expected}"
         )
     made = []
     unit = "row" if path.suffix == ".parquet" else "line"

@@ -12,7 +12,7 @@ import rlvr_helpers
 from rlvr_helpers import study
 from rlvr_helpers._moved import MODULES
 
-AGAIN = "This notebook is of the first edition: run copy_notebooks() for the new lessons"
+AGAIN = "This notebook is of the first edition. Run copy_notebooks() for the new lessons"
 
 
 @pytest.mark.parametrize("package", [rlvr_helpers, study], ids=lambda package: package.__name__)

@@ -541,7 +541,7 @@ def test_a_folder_without_the_file_of_the_split(tmp_path):
 def test_an_empty_file(tmp_path, content):
     (tmp_path / "train.jsonl").write_text(content)
     with pytest.raises(
-        ValueError, match="train.jsonl holds no problems: expected one JSON object a line"
+        ValueError, match="train.jsonl holds no problems: expected one JSON object per line"
     ):
         load_problems("train", str(tmp_path))
 

@@ -1042,7 +1042,7 @@ def test_what_is_not_finite_stops_the_run_at_the_last_good_update(
     start, records = weights(policy), []
     stages = spoilt_loss(call, change)
     with pytest.raises(
-        FloatingPointError, match=f"{place}.*the weights are those of the last good update"
+        FloatingPointError, match=f"{place}.*The weights are those of the last good update"
     ):
         for record in train(policy, problems, GRPO, SMALL, letters, stages=stages):
             records.append(record)
