@@ -55,6 +55,7 @@ class Checkpoints:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_dead_parts(self.folder)
+        # The checkpoint itself, and the start model: its own, or one that several runs share.
         self.file = self.folder / "checkpoint.pt"
         self.start_file = self.folder / "start.pt"
         self.shared = start_file is not None and not self.start_file.exists()
@@ -76,6 +77,7 @@ class Checkpoints:
         if not self.file.exists():
             return
         found = self._load_state()["identity"]
+        # Name the first difference, with both values.
         for part, own in self.identity.items():
             for key, value in own.items():
                 there = found.get(part, {}).get(key, self.older.get(key))
@@ -89,6 +91,7 @@ class Checkpoints:
         """Saves the start model of a new run. A file that is already there belongs to another run,
         or to all runs together."""
         if self.shared and self.start_file.exists():
+            # Runs of one comparison share the file, so it must hold the very same weights.
             kept = self._load(self.start_file, device)
             own = reference.state_dict()
             if not (

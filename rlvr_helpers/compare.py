@@ -157,6 +157,7 @@ def comparison_of(options: argparse.Namespace) -> Comparison:
         raise ValueError("--out is missing: give the folder for runs, checkpoints and models")
     if options.without and options.preset != "original":
         raise ValueError("--without belongs to --preset original: give both, or neither")
+    # Begin with the preset, or with what suits the model.
     model = options.model or ("qwen2.5-1.5b" if options.preset else "tiny")
     comparison = starting_point(options, model)
     # What the command line says about methods, seeds, problems and the scorer.
@@ -183,6 +184,7 @@ def comparison_of(options: argparse.Namespace) -> Comparison:
     if rank is None:
         settings, rank = on_this_card(model, settings)
     comparison = replace(comparison, **given, settings=settings, lora_rank=rank or None)
+    # As many workers as there are runs, or fewer.
     runs = len(comparison.methods) * len(comparison.seeds)
     workers = workers_for(model, runs) if options.workers is None else options.workers
     return replace(comparison, workers=workers)
@@ -194,6 +196,7 @@ def starting_point(options: argparse.Namespace, model: str) -> Comparison:
         return replace(presets.original(tuple(options.without)), policy=model)
     if options.preset == "fair":
         return presets.fair(model)
+    # Without a preset everything suits the model.
     count = eval_count_for(options.problems or problems_for(model))
     return Comparison(model, settings=settings_for(model), eval_count=count)
 
@@ -217,6 +220,7 @@ def read_settings(pairs: list[str]) -> dict:
     changes = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
+        # Each run gets a seed of its own, so this one would have no effect.
         if name == "seed":
             raise ValueError(f"--set {pair}: the seeds of a comparison are given by --seeds")
         if name not in TrainSettings.__dataclass_fields__:
@@ -283,6 +287,7 @@ def run_with_progress_bar(
 
 def summary(record: StepRecord) -> str:
     """A record in one line."""
+    # What only some steps have.
     held_out = f", held-out {record.eval.accuracy:.3f}" if record.eval else ""
     parts = "".join(f", {name} {value:.3f}" for name, value in record.parts.items())
     share = record.clip_fraction

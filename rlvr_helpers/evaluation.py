@@ -90,6 +90,7 @@ def score_rollout(
     scorer: Callable[..., Any], rollout: Rollout, problems: list[Problem]
 ) -> list[Score]:
     """The score of every completion. Problem p owns rows p * G to p * G + G - 1."""
+    # A problem stands there once for each of its completions.
     of_rows = [problem for problem in problems for _ in range(rollout.group_size)]
     pairs = zip(rollout.texts, of_rows, strict=True)
     return [score_completion(scorer, text, problem) for text, problem in pairs]
@@ -282,6 +283,7 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
             f"need 1 <= k <= samples and 0 <= correct <= samples, not k={k}, samples={samples},"
             f" correct={correct}"
         )
+    # One minus the chance that k answers drawn without replacement are all incorrect.
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
@@ -337,6 +339,7 @@ def gain_interval(before: list[bool], after: list[bool], z: float = Z_95) -> tup
     # Half a problem more in each cell, so n grows by two.
     lost = pairs.only_first + 0.5
     gained = pairs.only_second + 0.5
+    # As for a mean of n differences that are -1, 0 or 1.
     gain = (gained - lost) / n
     half = z * math.sqrt(lost + gained - (gained - lost) ** 2 / n) / n
     return max(-1.0, gain - half), min(1.0, gain + half)

@@ -169,6 +169,7 @@ def check_shapes(method: Method, advantages: Tensor, mask: Tensor, logp_ref: Ten
 
 def check_values(values: Tensor, mask: Tensor, of_tokens: bool) -> None:
     """Raises ValueError if an objective of your own gives no number for each token."""
+    # A value for each token, or at the sequence level also one for each row.
     allowed = [mask.shape] if of_tokens else [mask.shape, mask.shape[:1]]
     shape = getattr(values, "shape", None)
     if shape not in allowed:

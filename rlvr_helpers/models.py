@@ -58,6 +58,7 @@ class Known:
 SUM = ("What is 34 + 25?", "<reasoning> 34 + 25 = 59. </reasoning>\n<answer> 59 </answer>")
 
 
+# From the smallest to the largest.
 KNOWN = {
     "tiny": Known(str(DATA / "tiny"), "tiny", None),
     "smollm2-135m": Known(
@@ -215,6 +216,7 @@ def make_policy(
     return policy
 
 
+# What every tokenizer must read back as it is.
 TAGS = "<reasoning> 2 </reasoning> <answer> 2 </answer>"
 
 
@@ -244,6 +246,7 @@ def check_ids(policy: Policy) -> None:
             " (model.resize_token_embeddings(len(tokenizer))) and save both, or take the tokenizer"
             " that belongs to the model"
         )
+    # An end token that the model cannot produce would never end anything.
     beyond = [i for i in policy.end_ids if not 0 <= i < known]
     if beyond:
         raise ValueError(
@@ -295,6 +298,7 @@ def find_end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
 def find_pad_id(tokenizer: PreTrainedTokenizerBase, end_ids: tuple[int, ...]) -> int:
     """A token to fill rectangles with. It is the tokenizer's pad token unless that is an end token,
     else another special token."""
+    # From the most natural to any token that ends nothing.
     candidates = [
         tokenizer.pad_token_id,
         tokenizer.unk_token_id,
@@ -333,6 +337,7 @@ def unknown_words(policy: Policy, question: str) -> list[str]:
     unk = policy.tokenizer.unk_token_id
     if unk is None:
         return []
+    # The words as the tokenizer cuts them, beside their ids.
     pieces = policy.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(question)
     ids = policy.tokenizer(question, add_special_tokens=False).input_ids
     return [word for (word, _), i in zip(pieces, ids, strict=False) if i == unk]

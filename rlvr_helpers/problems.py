@@ -148,6 +148,7 @@ class WorkedProblem(Problem):
 def generate_arithmetic(rng: random.Random, largest: int = 99) -> WorkedProblem:
     """A two-operand addition or subtraction, for example "What is 27 + 58?", with a result of at
     least 0."""
+    # The larger number first, so that a difference is never below 0.
     a = rng.randint(2, largest)
     b = rng.randint(2, largest)
     equation = Equation(a, "+", b) if rng.random() < 0.5 else Equation(max(a, b), "-", min(a, b))
@@ -230,6 +231,7 @@ def load_problems(split: str, source: str | Path = "tiny", numbers: bool = True)
     Raises ValueError on an unknown split or source and on a broken line or answer. It names file
     and line.
     """
+    # A source can be a Path.
     source = str(source)
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", not {split!r}')
@@ -312,6 +314,7 @@ def _arithmetic_split(split: str) -> list[Problem]:
     """2,000 train or 500 test sums from a fixed seed. No question of the test split stands in
     train."""
     rng = random.Random(20_01)
+    # Each question once, so that no test question can stand in train.
     unique = {
         problem.question: problem for problem in (generate_arithmetic(rng) for _ in range(6000))
     }
@@ -323,6 +326,7 @@ def _two_step_split(split: str) -> list[Problem]:
     """2,000 train or 500 test word problems from a fixed seed. No two have the same equations, so
     that no test problem stands in train under other names."""
     rng = random.Random(20_02)
+    # Each pair of equations once, whatever the names around it.
     unique = {}
     while len(unique) < 2500:
         problem = generate_two_step(rng)
@@ -360,6 +364,7 @@ def _reasoning_gym_split(split: str, name: str, numbers: bool) -> list[Problem]:
         raise ValueError(
             f"of reasoning-gym's {name!r} too few answers are one number: choose another name"
         )
+    # At least one problem on either side.
     held_out = max(1, len(problems) // 5)
     return problems[:held_out] if split == "test" else problems[held_out:]
 

@@ -141,6 +141,7 @@ class StepRecord:
     def to_dict(self) -> dict:
         """Plain numbers, lists and dicts. `StepRecord.from_dict` reads them."""
         data = asdict(self)
+        # Left out if empty: most runs have none of these.
         for name in ("parts", "reading", "start_reading"):
             if not data[name]:
                 del data[name]
@@ -158,6 +159,7 @@ def read_records(data: list[dict]) -> list[StepRecord]:
     """The records of a run, from step 1 on. Raises ValueError where they are none, or not those."""
     if not isinstance(data, list) or not data:
         raise ValueError("it holds no records")
+    # Each record by itself, then that none is missing.
     records = [StepRecord.from_dict(record) for record in data]
     if [record.step for record in records] != list(range(1, len(records) + 1)):
         raise ValueError("its records are not those of step after step")

@@ -189,9 +189,11 @@ def score_logits(
     is asked for.
     """
     scaled = logits.float() / temperature
+    # log softmax of one token needs only its own logit and the normaliser.
     normaliser = scaled.logsumexp(dim=-1)
     spread = None
     if entropy or not torch.is_grad_enabled():
+        # H = log Z - mean logit, which needs no logarithm of a probability.
         with torch.no_grad():
             spread = normaliser - (torch.softmax(scaled, dim=-1) * scaled).sum(dim=-1)
     return scaled.gather(-1, tokens[..., None]).squeeze(-1) - normaliser, spread

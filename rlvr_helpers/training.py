@@ -75,6 +75,7 @@ def train(
         )
     if not problems:
         raise ValueError("there are no problems to train on: give at least one")
+    # A prompt without room for an answer would end a run at a late step.
     check_prompts(policy, [*problems, *work.eval_problems], settings.max_tokens)
     checkpoints = None
     if checkpoint_dir is not None:
@@ -101,6 +102,7 @@ def _train(
     with explained_memory("the evaluation before training"):
         before = {} if records else held_out(work, settings)
     before = {f"start_{name}": value for name, value in before.items()}
+    # What is kept from step to step.
     good = LastGood(learner.model)
     gap_is_known = False
     saved = time.monotonic()
@@ -190,6 +192,7 @@ def warn_of_early_clip(record: StepRecord) -> None:
 
 def is_due(settings: TrainSettings, step: int, seconds: float) -> bool:
     """Whether a checkpoint is due after a step, so many seconds after the one before."""
+    # Minutes come first, for models whose checkpoint takes long to write.
     if settings.checkpoint_minutes is not None:
         return seconds >= 60 * settings.checkpoint_minutes
     return step % settings.checkpoint_every == 0

@@ -23,6 +23,7 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 def best_compute_dtype(device: str | torch.device) -> torch.dtype:
     """The dtype of matrix multiplications: bfloat16 on a GPU that has it, float16 on another GPU
     (T4), float32 on a CPU."""
+    # float16 is slow on a CPU, and bfloat16 is only emulated on a T4.
     if torch.device(device).type != "cuda":
         return torch.float32
     return (
@@ -240,6 +241,7 @@ def weight_of(linear: nn.Module) -> Tensor:
     """A linear layer's weight [out, in], with LoRA's added if it is on."""
     if not hasattr(linear, "base_layer"):
         return linear.weight
+    # The base weight alone if LoRA is switched off, as for the reference.
     weight = linear.base_layer.weight
     return weight if linear.disable_adapters else weight + linear.get_delta_weight("default")
 
@@ -247,6 +249,7 @@ def weight_of(linear: nn.Module) -> Tensor:
 def merge_lora(model: nn.Module) -> None:
     """Adds LoRA's matrices to the weights for good. The model is then plain and can be saved as any
     other."""
+    # The layer itself takes the place of its wrapper.
     names = {layer: name for name, layer in model.named_modules()}
     for layer in lora_layers(model):
         layer.merge()

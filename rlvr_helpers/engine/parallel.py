@@ -45,6 +45,7 @@ def side_by_side(work: Callable, tasks: list, workers: int) -> Iterator[tuple[in
         context.Process(target=_worker, args=arguments, daemon=True) for _ in range(workers)
     ]
     try:
+        # Ctrl-C is for this process, which then stops the others.
         with _interrupts_held_back():
             for process in processes:
                 process.start()

@@ -7,6 +7,7 @@ PEOPLE = {
 }
 THINGS = "stamps clips coins cards shells books pens marbles stickers beads".split()
 CONTAINERS = ["bags", "boxes", "packs"]
+# Verbs of the third person, for sentences of one number.
 GAIN = ["wins", "finds", "gets"]
 LOSE = ["loses", "sells", "drops"]
 

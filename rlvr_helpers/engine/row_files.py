@@ -69,6 +69,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict]]:
     reader = csv.DictReader(io.StringIO(_text_of(path), newline=""), strict=True)
     try:
         for row in reader:
+            # csv fills short rows with None, and puts what is too much under the key None.
             if None in row or None in row.values():
                 raise csv.Error(f"it has not as many cells as the {len(reader.fieldnames)} columns")
             yield reader.line_num, row

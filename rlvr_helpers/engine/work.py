@@ -70,6 +70,7 @@ class Stages:
     The bug hunt of lesson 08 is made so, and tests watch a step through them.
     """
 
+    # In the order in which a step runs them.
     sample: Callable = sample_step
     rate: Callable = score_rewards
     advantages: Callable = group_advantages

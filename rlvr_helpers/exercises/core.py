@@ -113,6 +113,7 @@ def check(name: str, function: Callable) -> bool:
     limit. A function of this package is no answer, even if it is correct. (Your function can call
     it, and nobody can tell. `check` says that you finished. It is no exam.)
     """
+    # The function itself, and not its result or its name.
     exercise = find(name)
     if not callable(function):
         print(f'{name}: give check the function itself, as in check("{name}", {name})')
@@ -222,6 +223,7 @@ def alike(exercise: Exercise, these: list[Outcome], those: list[Outcome]) -> boo
 def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) -> bool:
     """Prints how near each case is. If one is incorrect, prints its call and the likely mistake.
     True if all are correct."""
+    # Correct means: every case run, every value and gradient equal, no input changed.
     verdicts = [verdicts_on(exercise, *pair) for pair in zip(expected, yours, strict=False)]
     changes = any(outcome.changes_input for outcome in yours)
     complete = len(yours) == len(expected)
@@ -282,6 +284,7 @@ def print_cases(
 
 def shown_call(exercise: Exercise, case: Case) -> str:
     """The call of a case, one argument per line if it is long."""
+    # With the names that the exercise gives its arguments.
     named = [*zip(parameters(exercise), case.args, strict=False), *case.kwargs.items()]
     arguments = [f"{name}={shown_argument(value)}" for name, value in named]
     call_text = f"    the call: {exercise.name}({', '.join(arguments)})"
@@ -350,6 +353,7 @@ def hint(name: str) -> None:
     """Prints the exercise's next hint. After the third it prints all, and where the solution is."""
     hints = find(name).hints
     seen = saved_records().get(name, Record()).hints
+    # One more each time. After the last all of them.
     shown = hints if seen >= len(hints) else hints[seen : seen + 1]
     for text in shown:
         print(f"Hint {hints.index(text) + 1} of {len(hints)}: {text}")

@@ -161,6 +161,7 @@ def is_close(prediction: Prediction, guess: Guess, truth: Guess) -> bool:
     result."""
     if prediction.choices:
         return guess == truth
+    # A tenth of the scale for a percentage, since near 0 a fifth of the result is nothing.
     room = 10 if prediction.unit == "%" else 0.2 * abs(truth)
     return abs(guess - truth) <= room
 
@@ -219,6 +220,7 @@ def quiz(lesson: str) -> None:
     from IPython.display import display
 
     questions = quizzes()[lesson]
+    # Live where a kernel runs, a plain list where none does.
     box = ipywidgets.VBox([_asked(i, each) for i, each in enumerate(questions, 1)])
     still = "".join(_still(i, each) for i, each in enumerate(questions, 1))
     plain = "\n".join(each.text for each in questions)
@@ -244,6 +246,7 @@ def _asked(number: int, question: Question) -> object:
     said = ipywidgets.HTML('<div role="status">&nbsp;</div>')
 
     def answer(change: dict) -> None:
+        # Every choice is answered at once, with its reason.
         choice = choices[change["new"]]
         change_record(_key(question.name), lambda record: note_choice(record, choice))
         start = WORDS["correct" if choice.correct else "incorrect"]

@@ -33,6 +33,7 @@ class Record:
     @property
     def state(self) -> str:
         """In words, for the table of progress."""
+        # Only what was done alone is called done without a remark.
         if self.done:
             return {"alone": "done", "hints": "done after hints"}.get(self.done, "solution seen")
         if self.solution:

@@ -191,6 +191,7 @@ def run_comparison(comparison: Comparison, results: dict[str, list[Run]]) -> Ite
     total = comparison.settings.steps * len(cases)
     try:
         for number, item in items:
+            # The run as it was saved, in place of what was collected here.
             if isinstance(item, Run):
                 runs[number] = item
                 continue
@@ -320,6 +321,7 @@ def start_policy(comparison: Comparison, seed: int = 0) -> Policy:
 
 def split_problems(comparison: Comparison) -> tuple[list[Problem], list[Problem]]:
     """The problems to train on and those to evaluate on."""
+    # A scorer of your own judges answers of any kind.
     numbers = comparison.scorer is None
     problems = load_problems("train", comparison.source, numbers)
     count = comparison.eval_count
@@ -333,6 +335,7 @@ def read_finished(folder: Path | None, method: Method, settings: TrainSettings) 
     settings."""
     if folder is None or not (folder / "run.json").exists():
         return None
+    # Steps count too: a longer run is another run.
     run = load_run(folder / "run.json")
     same = (
         identity_of(run.settings) == identity_of(settings) and run.settings.steps == settings.steps

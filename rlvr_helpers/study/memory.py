@@ -293,11 +293,9 @@ def seconds_parts(
     pair = 4 * shape.layers * shape.heads * shape.head_dim
     # Of a group's cache, on average.
     seen = work.prompt_tokens + work.group_size * work.completion_tokens / 2
-
     read = (weights + cache_bytes(shape, work.prompts * seen)) / bandwidth
     compute = work.prompts * work.group_size * (weights + pair * seen) / rate
-
-    # Scoring and training: the products and attention's arithmetic of all places.
+    # Scoring and training: the products and attention's arithmetic of all positions.
     positions = work.prompts * work.row
     updates = work.updates_per_token
     full = work.lora_rank is None

@@ -25,7 +25,7 @@ class Correction:
     reason: str
 
 
-# In the order of their effect: the first one made nearly every completion useless.
+# What was corrected. Each has a switch of its own.
 CORRECTIONS = (
     Correction(
         "chat_template",
@@ -94,6 +94,7 @@ def original(without: tuple[str, ...] = (), seeds: int = 1, out: str | None = No
     several = "several_updates" not in without
     on_test = "test_split" not in without
     divisor = "constant" if "dr_grpo_divisor" not in without else "sequence_mean"
+    # The original's range and KL term for all three, GSPO's own range if its clip can act.
     grpo, dr_grpo, gspo = (
         replace(method, clip_low=0.1, clip_high=0.1, kl_coef=0.04)
         for method in (GRPO, DR_GRPO, GSPO)
@@ -111,6 +112,7 @@ def original(without: tuple[str, ...] = (), seeds: int = 1, out: str | None = No
         eval_split="test" if on_test else "train",
         out=out,
         reward="answer_and_tags",
+        # Those that are no settings but faults of the policy.
         faults=tuple(
             name for name in without if name in ("chat_template", "end_tokens", "float32_masters")
         ),

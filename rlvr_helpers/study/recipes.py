@@ -53,6 +53,7 @@ def like(policy: str) -> str:
         return policy
     if (kept := kept_prompt(policy)) and kept["like"]:
         return kept["like"]
+    # A model of unknown sizes is taken for a large one, which is the careful guess.
     shape = shape_for(policy)
     return "tiny" if shape and shape.parameters < 10**7 else "qwen2.5-0.5b"
 
@@ -64,6 +65,7 @@ def own_settings(policy: str) -> TrainSettings:
     Raises ValueError on a policy.json whose settings make no run.
     """
     kept = kept_prompt(policy) if policy not in RECIPES else None
+    # A person can have edited the file.
     try:
         return replace(RECIPES[like(policy)], **(kept["settings"] if kept else {}))
     except (TypeError, ValueError) as error:
@@ -128,6 +130,7 @@ def workload(
         completion_tokens=settings.max_tokens,
         updates_per_token=settings.epochs,
         minibatches=settings.minibatches,
+        # Without a budget of tokens a whole mini-batch goes through the model at once.
         micro_batch_tokens=settings.micro_batch_tokens or 2**20,
         lora_rank=lora_rank,
         reference=reference,

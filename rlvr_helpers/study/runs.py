@@ -58,6 +58,7 @@ def hardware() -> str:
 
 
 def cpu_name() -> str:
+    # Linux tells the model, other systems less.
     info = Path("/proc/cpuinfo")
     if info.is_file():
         names = [
@@ -79,6 +80,7 @@ def provenance(policy: str, problems: str, **more: object) -> dict:
         f"python -m rlvr_helpers.{name.stem}" if name.parent.name == "rlvr_helpers" else name.name
     )
     command = " ".join([module, *sys.argv[1:]])
+    # Never the name of the machine, nor a path of it.
     return {
         "policy": policy,
         "problems": problems,
@@ -134,6 +136,7 @@ def load_run(path: str | Path) -> Run:
 
 def rounded(value: object) -> object:
     """The same nested data with floats of six significant digits, which keeps the files small."""
+    # Six digits are more than any figure here is sure of.
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):

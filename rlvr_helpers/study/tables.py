@@ -65,6 +65,7 @@ def _row(name: str, run: Run) -> Row:
     return Row(name, run.settings.seed, *strict, gain, *lenient, len(run.final.strict), *at)
 
 
+# Titles and widths: wide enough for an accuracy with its interval.
 COLUMNS = (
     ("initial %", 19),
     ("at step", 9),
@@ -95,6 +96,7 @@ def format_table(rows: list[Row]) -> str:
     lines += [_line(row.method, row.seed, _cells(row)) for row in rows]
     lines.append(rule)
     for name in dict.fromkeys(row.method for row in rows):
+        # A stopped run has fewer steps, so it would pull the mean down.
         finished = [row for row in rows if row.method == name and not row.stopped]
         cells = _means(finished) if finished else ["no run has ended", *[""] * (len(COLUMNS) - 1)]
         lines.append(_line(name, "mean", cells))
@@ -147,6 +149,7 @@ def _means(rows: list[Row]) -> list[str]:
     final = mean([row.final for row in rows])
     gain = mean([row.gain for row in rows], "+.1f")
     lenient = mean([row.lenient_final for row in rows])
+    # Seeds can have stopped at different steps. Then no step is named.
     at = str(rows[0].step) if len({row.step for row in rows}) == 1 else ""
     return [f"{rows[0].initial:4.1f}", at, final, gain, f"{rows[0].lenient_initial:4.1f}", lenient]
 
@@ -174,6 +177,7 @@ def compared(results: dict[str, list[Run]]) -> tuple[int, list[int]]:
 def _pairs(results: dict[str, list[Run]]) -> dict[str, list[tuple[Evaluation, Evaluation]]]:
     """For each pair of methods their evaluations at the step of `compared`, seed by seed."""
     step, seeds = compared(results)
+    # The evaluations at that step, by method and seed.
     of = {
         name: {
             run.settings.seed: next((r.eval for r in run.records if r.step == step), None)
@@ -181,6 +185,7 @@ def _pairs(results: dict[str, list[Run]]) -> dict[str, list[tuple[Evaluation, Ev
         }
         for name, runs in results.items()
     }
+    # Every two methods, in the order of the table.
     pairs = itertools.combinations(results, 2)
     return {
         f"{a} - {b}": [(of[a][seed], of[b][seed]) for seed in of[a] if seed in seeds]
@@ -216,6 +221,7 @@ def format_differences(results: dict[str, list[Run]]) -> str:
         mean, low, high = t_interval(points)
         # McNemar speaks of two checkpoints, the t-interval of two methods.
         tests = [_p_value(mcnemar(a.strict, b.strict).p_value) for a, b in found]
+        # Three possible statements: differ, cannot be told apart, or none at all.
         verdict = f"[{low:+.1f}, {high:+.1f}]: differ over these seeds"
         if len(points) == 1:
             verdict = "(one seed: no statement)"

@@ -27,6 +27,7 @@ def numbers_of(record: StepRecord) -> dict[str, float]:
     numbers = {name: getattr(record, name) for name in PLAIN}
     numbers |= {f"parts/{name}": value for name, value in record.parts.items()}
     numbers |= {f"seconds/{name}": value for name, value in record.seconds.items()}
+    # The held-out problems, on steps that have an evaluation.
     if record.eval:
         numbers["eval/accuracy"] = record.eval.accuracy
         numbers |= {f"eval/{name}": value for name, value in record.eval.part_means.items()}
@@ -42,6 +43,7 @@ class TensorBoard:
         self.writers: dict[str, Any] = {}
 
     def __call__(self, run: str, record: StepRecord) -> None:
+        # A folder is made with its first record.
         if run not in self.writers:
             self.writers[run] = self.board.SummaryWriter(str(self.folder / run))
         for name, value in numbers_of(record).items():

@@ -207,6 +207,7 @@ def paid_by(scorer: Callable[..., Any], problems: list[Problem]) -> Callable[...
     def scored(
         completions: list[str], row: list[int], log_metric: Callable, **_: Any
     ) -> list[float]:
+        # The column `row` leads back to the whole problem, which a scorer can read.
         pairs = zip(completions, row, strict=True)
         scores = [score_completion(scorer, text, problems[number]) for text, number in pairs]
         for name in scores[0].parts if scores else ():
@@ -259,7 +260,7 @@ def make_trainer(
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    # TRL's schedules fall to 0. Ours rises first and falls to a tenth.
+    # Our schedule of the learning rate, which counts rollouts and not updates.
     class Trainer(GRPOTrainer):
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
             updates = settings.epochs * settings.minibatches
@@ -296,6 +297,7 @@ def tokenizer_with_pad(policy: Policy) -> Any:
 
 
 def check_tokens(trainer: Any, policy: Policy) -> None:
+    # What TRL derived from tokenizer and model, beside what the policy knows.
     ends = trainer.eos_token_ids
     pad = trainer.processing_class.pad_token_id
     if set(ends) != set(policy.end_ids) or pad in ends:

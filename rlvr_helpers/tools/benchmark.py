@@ -53,6 +53,7 @@ def make_work(args: argparse.Namespace) -> StepWork:
             settings, steps=1, prompts_per_step=4, group_size=4, minibatches=2, max_tokens=8
         )
         return StepWork(policy, train, test[:20], small, 2)
+    # Eight turns, so that a median and a range mean something.
     return StepWork(policy, train, test[:200], settings, 8)
 
 
@@ -165,6 +166,7 @@ def trace_part(work: StepWork, function: Callable[[], object], per_weight: int, 
         for module in work.policy.model.modules()
         if isinstance(module, torch.nn.Linear)
     ]
+    # Inputs of as many rows as the part has, for every matrix of the model.
     inputs = [
         torch.randn(rows, weight.shape[1], device=weight.device, dtype=weight.dtype)
         for weight in weights
@@ -196,6 +198,7 @@ def top_operations(function: Callable[[], object], count: int = 8) -> list[dict]
     with profile() as trace:
         function()
     kind = "device" if torch.cuda.is_initialized() else "cpu"
+    # Time of their own: without that of the operations that they call.
     own = {event: getattr(event, f"self_{kind}_time_total") for event in trace.key_averages()}
     first = sorted(own, key=own.get, reverse=True)[:count]
     total = sum(own.values())
@@ -212,6 +215,7 @@ def measure_reach(args: argparse.Namespace) -> dict:
     for name in ("model", "problems", "threads"):
         given += [f"--{name}", str(getattr(args, name))] if getattr(args, name) else []
     results = {}
+    # The figures are the last line that the process prints.
     for method in ("grpo", "dr_grpo", "gspo")[: 1 if args.quick else 3]:
         command = [sys.executable, *COMMAND.split()[1:], "--reach-with", method, *given]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -231,6 +235,7 @@ def reach(work: StepWork, method: str) -> dict:
     evaluating = 0.0
     curve = []
     for step in range(settings.steps + 1):
+        # Step 0 is the evaluation before training.
         seconds += timed(next, records)[0]["seconds"] if step else 0.0
         if step % EVALUATE_EVERY == 0 or step == settings.steps:
             run, evaluation = timed(evaluate, policy, work.test, settings.max_tokens)

@@ -10,6 +10,7 @@ def print_sides(sides: dict, columns: dict[str, str], over: str, under: str) -> 
     """A line for each side with the median (least to most) of every column. Then the ratio of two
     sides, turn by turn."""
     for name, runs in sides.items():
+        # Sorted, so that the ends are the least and the most.
         values = {column: sorted(run[column] for run in runs) for column in columns}
         spreads = [
             f"{median(v):,.4g} ({v[0]:,.4g} to {v[-1]:,.4g}) {columns[c]}"
@@ -18,6 +19,7 @@ def print_sides(sides: dict, columns: dict[str, str], over: str, under: str) -> 
         ]
         print(f"  {name:13s} " + ", ".join(spreads))
     for column in [c for c in columns if c in COMPARED] if sides[over] and sides[under] else []:
+        # Both sides of a turn met the same noise of the machine.
         ratios = sorted(
             o[column] / u[column] for o, u in zip(sides[over], sides[under], strict=True)
         )

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable
 from statistics import mean
 
-from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainerCallback, TrainerState
 
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.rewards import correctness_reward
@@ -21,20 +21,19 @@ def drive_trl(
     A callback writes to `runs` after the last update of each rollout. Then it is the other side's
     turn.
     """
-    s = settings
     # The reward function sees each rollout, so it notes here what is compared.
     rollout = {}
+    size = settings.group_size
 
     def reward(
         completions: list[str], answer: list[str], completion_ids: list[list[int]], **_: object
     ) -> list[float]:
-        pairs = zip(completions, answer, strict=True)
-        values = [correctness_reward(text, gold) for text, gold in pairs]
-        groups = [values[i : i + s.group_size] for i in range(0, len(values), s.group_size)]
+        values = [correctness_reward(*pair) for pair in zip(completions, answer, strict=True)]
+        groups = [values[i : i + size] for i in range(0, len(values), size)]
         rollout["tokens"] = sum(map(len, completion_ids))
         rollout["reward"] = mean(values)
         rollout["no_signal"] = mean(len(set(group)) == 1 for group in groups)
-        rollout["golds"] = answer[:: s.group_size]
+        rollout["golds"] = answer[::size]
         return values
 
     # The other side's seconds are not counted.
@@ -42,10 +41,8 @@ def drive_trl(
         def on_train_begin(self, *_: object, **__: object) -> None:
             self.start = now()
 
-        def on_step_end(
-            self, _: object, state: TrainerState, __: TrainerControl, **___: object
-        ) -> None:
-            if state.global_step % (s.epochs * s.minibatches) == 0:
+        def on_step_end(self, _: object, state: TrainerState, *__: object, **___: object) -> None:
+            if state.global_step % (settings.epochs * settings.minibatches) == 0:
                 seconds = [end - start for end, start in zip(now(), self.start, strict=True)]
                 runs.append(dict(zip(("seconds", "cpu_seconds"), seconds, strict=True)) | rollout)
                 other_side()

@@ -63,6 +63,7 @@ def script_side(work: ScriptWork) -> Step:
         width = done.shape[1]
         with clock.time("scoring"), torch.no_grad():
             old, ref = (score(which, ids, mask, width) for which in (model, reference))
+        # Plus and minus one in turn. Speed does not depend on them.
         advantages = (torch.arange(len(ids), device=ids.device) % 2.0) * 2 - 1
         with clock.time("forward"), training_mode(model, True):
             new = score(model, ids, mask, width)
@@ -96,5 +97,6 @@ def script_gib(work: ScriptWork) -> float:
     """About what the script's side takes: five copies of 16-bit weights, and its logits once in 16
     bits and three times in float32."""
     s = work.settings
+    # Prompts have about 100 tokens.
     positions = s.prompts_per_step * s.group_size * (100 + s.max_tokens)
     return (5 * 2 * work.shape.parameters + positions * work.shape.vocab * (2 + 3 * 4)) / GIB

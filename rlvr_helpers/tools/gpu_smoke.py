@@ -22,6 +22,7 @@ Say = Callable[..., None]
 
 def smoke(args: argparse.Namespace, say: Say) -> None:
     """Each check by itself. If one fails, that is said and the next is made."""
+    # Sizes as (model, prompts, group, tokens): a small model that decodes fast, and the original's.
     quick = [("a small model", 2, 4, 8)]
     sizes = quick if args.quick else [("smollm2-135m", 32, 8, 96), ("qwen2.5-1.5b", 2, 8, 100)]
     checks = [("attention over new shapes", attention_plans, (args,))]
@@ -73,6 +74,7 @@ def attention_plans(what: str, say: Say, args: argparse.Namespace) -> None:
 
 def attention_seconds(positions: int, device: torch.device) -> float:
     """Seconds of attention and its backward pass, once."""
+    # As SmolLM2 has it: 9 heads of 64 numbers, two rows.
     shape = (2, 9, positions, 64)
     queries, keys, values = (
         torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True)
@@ -102,6 +104,7 @@ class EagerDecoder(GraphDecoder):
         pass
 
 
+# The fast one, the same without a graph, and the reference implementation.
 DECODERS = {
     "graph decoding": RecordingDecoder,
     "the same steps, started one by one": EagerDecoder,
@@ -188,6 +191,7 @@ def sampled_with(
     warnings."""
 
     def roll() -> sampling.Rollout:
+        # The same noise for all, so that they can be compared token by token.
         generator = torch.Generator().manual_seed(0)
         return sampling.sample_groups(
             policy, prompts, group, max_tokens=tokens, generator=generator, make_decoder=kind

@@ -86,6 +86,7 @@ def equation_row(rng: random.Random, count: int = 9) -> str:
     rows = []
     for _ in range(count):
         sign = rng.choice("+-x")
+        # Products as in bags, sums and differences as in a running total.
         a, b = (
             (rng.randint(2, 4), rng.randint(2, 6))
             if sign == "x"
@@ -100,6 +101,7 @@ def equation_row(rng: random.Random, count: int = 9) -> str:
 def encode_equations(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Row:
     """A row of bare equations. Only the results count in the loss."""
     ids = tokenizer(equation_row(rng), add_special_tokens=False).input_ids
+    # A result is the token after an equals sign.
     equals = tokenizer.convert_tokens_to_ids("=")
     return ids, [i > 0 and ids[i - 1] == equals for i in range(len(ids))]
 
@@ -132,6 +134,7 @@ def by_length(
 
     def next_batch() -> list[Row]:
         if not waiting:
+            # Sorted by length, cut into batches, and these in random order.
             rows = sorted(
                 (row for _ in range(count) for row in next_rows()), key=lambda row: len(row[0])
             )
@@ -232,6 +235,7 @@ def skilled_model(tokenizer: PreTrainedTokenizerFast, held_out: set) -> LlamaFor
     policy = make_policy(model, tokenizer, "tiny")
 
     def solutions() -> list[Row]:
+        # Three quarters solutions, one quarter bare equations.
         problems = [fresh_problem(rng, held_out) for _ in range(24)]
         rows = [encode_solution(tokenizer, p, perfect_solution(p, rng)) for p in problems]
         return rows + [encode_equations(tokenizer, rng) for _ in range(8)]

@@ -53,6 +53,7 @@ def peak_memory(device: torch.device) -> float:
 def header(command: str) -> dict:
     """What was measured where: date, command, versions, processor, GPU, and how busy the machine
     is."""
+    # Only what is installed.
     packages = [name for name in ("torch", "transformers", "trl") if importlib.util.find_spec(name)]
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
@@ -85,7 +86,9 @@ def generated(
     model: instead of the policy's own
     """
     torch.manual_seed(seed)
+    # A row for each completion: `generate` knows no groups.
     ids, mask = encode_prompts(policy, [prompt for prompt in prompts for _ in range(group_size)])
+    # The whole distribution, as `sample_groups` does.
     config = GenerationConfig(
         do_sample=True,
         temperature=1.0,

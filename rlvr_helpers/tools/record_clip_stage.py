@@ -39,6 +39,7 @@ from rlvr_helpers.training import Stages, train
 SETTINGS = replace(HARD, **EVERY_ROLLOUT)
 # A ratio of a sequence is a mean, so it moves far less than that of a token.
 METHOD_OF_UNIT = {"token": GRPO, "sequence": GSPO}
+# From narrow to so wide that it hardly acts, the course's own among them.
 RANGES = {
     "token": [(0.05, 0.05), (0.1, 0.1), (0.2, 0.2), (0.2, 0.28), (0.5, 0.5)],
     "sequence": [(0.003, 0.004), (0.01, 0.015), (0.02, 0.03), (0.05, 0.07), (0.2, 0.2)],
@@ -69,6 +70,7 @@ class Watched:
 
 def arms() -> list[tuple[str, str, float, float]]:
     """Every (rule, unit, clip_low, clip_high) that is recorded."""
+    # Each range by both rules. The unclipped arms come before them.
     bounded = [
         (rule, unit, *span)
         for unit, spans in RANGES.items()
@@ -103,6 +105,7 @@ def record_run(
         stages=Stages(loss=partial(policy_loss, objective=watched)),
     )
     for record in records:
+        # Of how many the share is, over all updates on the rollout.
         seen = record.tokens if unit == "token" else SETTINGS.prompts_per_step * SETTINGS.group_size
         tokens = record.token_log_ratio
         run["stopped"].append(watched.stopped / (seen * SETTINGS.epochs))

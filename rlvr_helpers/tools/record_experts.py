@@ -40,7 +40,7 @@ from rlvr_helpers.study.runs import provenance, rounded
 from rlvr_helpers.tools.recording import options_of, write_runs
 
 ARMS = ("dense", "alike", "trained")
-# How noisy the copies are, in standard deviations of the weights.
+# How noisy the copies are, as a share of the standard deviation of each matrix.
 JITTER = 0.3
 
 

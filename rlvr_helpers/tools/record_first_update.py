@@ -58,6 +58,7 @@ def sample_group(policy: Policy) -> tuple[Problem, Rollout]:
 @torch.no_grad()
 def first_word(policy: Policy, problem: Problem) -> Tensor:
     """The distribution of the first word of the reasoning, [V]."""
+    # The tag is given, so that the next token is the first word.
     prompt = format_prompt(policy, problem.question) + "<reasoning>"
     ids, mask = encode_prompts(policy, [prompt])
     return policy.model(input_ids=ids, attention_mask=mask).logits[0, -1].softmax(dim=-1)

@@ -30,6 +30,7 @@ def pick_four(rollout: Rollout, problems: list[Problem]) -> tuple[int, list[int]
     rows."""
     best = None
     for p, problem in enumerate(problems):
+        # Complete and correct, or incorrect. Two of each kind are needed.
         rows = range(p * rollout.group_size, (p + 1) * rollout.group_size)
         correct = [
             r
@@ -44,6 +45,7 @@ def pick_four(rollout: Rollout, problems: list[Problem]) -> tuple[int, list[int]
         incorrect.sort(key=lambda r: int(rollout.lengths[r]))
         four = [correct[0], correct[-1], incorrect[0], incorrect[-1]]
         lengths = [int(rollout.lengths[r]) for r in four]
+        # Beyond twice the length a pair shows no more.
         spread = min(lengths[1] / lengths[0], 2.0) + min(lengths[3] / lengths[2], 2.0)
         if best is None or spread > best[0]:
             best = spread, p, four

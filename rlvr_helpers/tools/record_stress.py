@@ -79,6 +79,7 @@ def record(
     """Runs the cells that the file lacks. Appends each when it is finished, and yields it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     done = recorded_stress(path) if path.exists() else {}
+    # Each cell once, and none that the file has.
     missing = [cell for cell in dict.fromkeys(cells) if cell not in done]
     if missing:
         append(path, {"provenance": provenance("tiny", "tiny", command=command)})

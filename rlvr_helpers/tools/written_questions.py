@@ -3,6 +3,7 @@
 They are public, as everything here is: change numbers and words before you give them a grade.
 """
 
+# What each question earns, one point for each thing that its mark scheme names.
 POINTS = 3
 
 # Lesson without its number -> (question, mark scheme).
