@@ -239,6 +239,7 @@ def identity_of(settings: TrainSettings) -> dict:
 def name_of_problems(problems: list, whole: bool = False) -> str:
     """How many problems, and a digest of their texts and answers in their order. whole: of their
     further columns too, which a scorer can read."""
+    # Columns count only if something reads them.
     rows = [
         (problem.question, problem.answer, *([sorted(problem.columns.items())] * whole))
         for problem in problems

@@ -170,6 +170,7 @@ def _joined(evaluations: list[Evaluation]) -> Evaluation:
     def all_of(lists: list[list]) -> list:
         return [value for values in lists for value in values]
 
+    # The scorer must name the same parts in every batch.
     parts = _side_by_side([one.parts for one in evaluations])
     return Evaluation(
         **{name: all_of([getattr(one, name) for one in evaluations]) for name in VERDICTS},
@@ -294,6 +295,7 @@ def mean_pass_at_k(evaluation: Evaluation, samples: int, k: int) -> float:
             f"{len(evaluation.strict)} verdicts make no whole problems of {samples} samples each:"
             " give the number of samples that they were made with"
         )
+    # Answers are problem-major, so each problem's stand together.
     groups = [evaluation.strict[i : i + samples] for i in range(0, len(evaluation.strict), samples)]
     return sum(pass_at_k(samples, sum(group), k) for group in groups) / len(groups)
 

@@ -233,6 +233,7 @@ def cut_rows(
 ) -> MicroBatch:
     """Some rows of a rollout, without the columns that are padding in all of them."""
     rows = rows.to(rollout.mask.device)
+    # Prompts are padded on the left, completions on the right.
     prompt_width = int(rollout.prompt_mask[rows].sum(dim=1).max())
     width = int(rollout.lengths[rows].max())
     return MicroBatch(
@@ -261,6 +262,7 @@ def score_before_updates(
     first: the first mini-batch too. Otherwise its `update` takes its own log-probs for the old
         ones, which are the same, bit for bit.
     """
+    # Where the KL is watched if the loss does not need it.
     watched = next((minibatch for minibatch in minibatches if minibatch.micro), None)
     for minibatch in minibatches:
         for micro in minibatch.micro:

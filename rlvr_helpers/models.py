@@ -114,6 +114,7 @@ def default_device(name: str = "") -> torch.device:
     "cuda" if there is a GPU, except for "tiny", which is faster on the CPU. Raises ValueError on a
     device that is not here.
     """
+    # The variable first, then what the machine has.
     asked = os.environ.get("RLVR_DEVICE")
     try:
         device = torch.device(
@@ -279,6 +280,7 @@ def find_end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     Raises ValueError if there is none, since every completion would run to its budget. Also raises
     it if one is no whole number.
     """
+    # The generation config names one token or a list of them.
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     listed = configured if isinstance(configured, (list, tuple)) else [configured]
     found = [i for i in (tokenizer.eos_token_id, *listed) if i is not None]

@@ -339,6 +339,7 @@ def as_scorer(
     @functools.wraps(paid)
     def pay_and_read(completion: str, problem: Any) -> Score:
         gold = problem.answer
+        # Whatever a reward function of your own returns must be a number.
         value = paid(completion, gold)
         if not _is_number(value):
             raise ValueError(

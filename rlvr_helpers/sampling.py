@@ -106,6 +106,7 @@ LARGEST_GAP = {torch.float32: 0.01, torch.float16: 0.25, torch.bfloat16: 1.0}
 
 def warn_of_gap(policy: Policy, gap: float, step: int) -> bool:
     """Warns if a step's `sampler_gap` is far beyond rounding, and says whether it is."""
+    # The coarser of both dtypes decides how much rounding explains.
     limit = max(
         LARGEST_GAP.get(dtype, LARGEST_GAP[torch.float32])
         for dtype in (policy.compute_dtype, policy.dtype)
@@ -180,6 +181,7 @@ def _not_finite(policy: Policy) -> str:
     what_to_do = (
         "some of its weights are NaN, infinite or far too large, so load it again from good ones"
     )
+    # In float16 the weights themselves can be sound.
     if torch.float16 in (policy.compute_dtype, policy.dtype):
         what_to_do = (
             "in float16 numbers above 65504 overflow, so load the policy with torch.bfloat16 or"

@@ -121,6 +121,7 @@ class TrainSettings:
     def _check_optimizer(self) -> None:
         if not -(2**63) <= self.seed < 2**64:
             raise ValueError(f"seed must fit in 64 bits, not be {self.seed}")
+        # Written so that NaN fails too.
         if not self.temperature > 0 or not self.learning_rate > 0 or not self.max_grad_norm > 0:
             raise ValueError("temperature, learning_rate and max_grad_norm must be above 0")
         finite = math.isfinite(self.learning_rate * self.temperature)

@@ -300,6 +300,7 @@ _spare: list[Tensor] = []
 def take_memory(numbers: int, like: Tensor) -> Tensor:
     """Uninitialised memory for this many numbers, with a tensor's dtype and device. It is the spare
     memory if that is large enough."""
+    # Another thread can have taken it in the meantime.
     try:
         spare = _spare.pop()
     except IndexError:

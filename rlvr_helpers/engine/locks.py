@@ -16,6 +16,7 @@ SECONDS_TO_END = 2.0
 def while_saving(file: Path) -> FileLock:
     """For reading, changing and writing a small file. Entering it raises TimeoutError, which is an
     OSError."""
+    # The lock is a file beside it.
     file.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(
         file.with_name(f".{file.name}.lock"), timeout=SECONDS_TO_SAVE, poll_interval=0.01

@@ -61,6 +61,7 @@ def check_importable(function: object, what: str) -> None:
     if module == "__main__" and not hasattr(main, "__file__"):
         why = "it was written in a notebook"
     else:
+        # What can be pickled by its name can be imported by another process.
         try:
             pickle.dumps(function)
             return
@@ -81,6 +82,7 @@ def name_of(value: object) -> str:
     see the functions and global values that it uses. A function under `functools.wraps` goes by the
     one that it wraps.
     """
+    # Through wrappers and partials to the function that does the work.
     value = inspect.unwrap(value)
     inner = value
     while isinstance(inner, functools.partial):

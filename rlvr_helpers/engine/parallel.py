@@ -133,6 +133,7 @@ def _end(processes: list[BaseProcess], news: Queue) -> None:
     """Waits for the workers, or ends them. It reads what they still send, since a process ends only
     when its queue is read."""
     for process in processes:
+        # Each gets its time to end by itself.
         waited = 0.0
         while process.pid and process.is_alive() and waited < SECONDS_TO_STOP:
             try:

@@ -38,6 +38,7 @@ def sample_step(
     policy: Policy, batch: list[Problem], step: int, settings: TrainSettings
 ) -> Rollout:
     """The rollout of a step. Its noise depends only on seed, step, row and position."""
+    # On the CPU, so that a GPU draws the same noise.
     generator = torch.Generator().manual_seed(settings.noise_seed(step))
     prompts = [format_prompt(policy, problem.question) for problem in batch]
     return sample_groups(

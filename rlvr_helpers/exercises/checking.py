@@ -350,21 +350,14 @@ def kind(value: object) -> str:
     """What a value is, in the words of a message."""
     if isinstance(value, Tensor):
         # A tensor is told by its dtype.
-        whole = (
-            "booleans"
-            if value.dtype == torch.bool
-            else "complex numbers"
-            if value.is_complex()
-            else "integers"
-        )
-        return f"a tensor of {'floats' if value.is_floating_point() else whole}"
+        if value.is_floating_point():
+            return "a tensor of floats"
+        if value.dtype == torch.bool:
+            return "a tensor of booleans"
+        return f"a tensor of {'complex numbers' if value.is_complex() else 'integers'}"
     # A boolean is a number to Python, so it comes first.
-    names = [
-        (bool, "True or False"),
-        (numbers.Real, "a number"),
-        (str, "a string"),
-        ((list, tuple), "a list or tuple"),
-    ]
+    names = [(bool, "True or False"), (numbers.Real, "a number"), (str, "a string")]
+    names += [((list, tuple), "a list or tuple")]
     other = "None" if value is None else f"of type {type(value).__name__}"
     return next((name for types, name in names if isinstance(value, types)), other)
 

@@ -273,6 +273,7 @@ def print_cases(
         print(f"  {case.label}: {value.text}" + (f"; gradient {gradient.text}" if gradient else ""))
         if all_correct((value, gradient)):
             continue
+        # A tensor's call is long, and one of them is enough to try it.
         if not shown or is_plain(case.args):
             print(shown_call(exercise, case))
         shown = True

@@ -92,7 +92,9 @@ def known_card(name: str) -> Card | None:
     """The card that a driver calls so, as "NVIDIA A100-SXM4-40GB". Every word must fit: an L40S is
     no L4, and the name of a laptop's chip or of a share of a card (MIG) is not that of the card.
     None if it is not known."""
+    # Words that tell the card, without its maker and the kind of its memory.
     words = set(re.findall(r"[a-z0-9.]+", name.lower())) - DECORATION
+    # The size can be left out where a card comes in one size.
     needed = {word for word in words if not re.fullmatch(r"\d+gb?", word)}
     return next(
         (card for key, card in CARDS.items() if needed <= set(key.lower().split()) <= words), None

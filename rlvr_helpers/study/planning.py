@@ -104,6 +104,7 @@ def in_words(name: str, a_run: float | None, runs: int) -> str:
     if a_run is None:
         card = this_card()
         return f"speed not known on this {card.name}" if card else "a time not yet measured"
+    # Where the figure is from belongs to it.
     source = (
         "on two CPU cores" if name in SECONDS_A_RUN else "by calculation, evaluations not counted"
     )

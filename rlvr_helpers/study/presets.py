@@ -161,6 +161,7 @@ def describe_corrections(without: tuple[str, ...] = ()) -> str:
         state = f"fixed, --without {c.name} puts the fault back"
         if c.name in without:
             state = "put back"
+        # What it was, what it is, and why.
         lines += [
             f"{c.name} ({state})",
             f"    was: {c.was}",

@@ -174,6 +174,7 @@ def on_this_card(name: str, settings: TrainSettings) -> tuple[TrainSettings, int
     card = this_card()
     if card is None or name == "tiny":
         return settings, None
+    # A KL that is only watched needs the reference too.
     fitting = fit_to_card(name, settings, card, reference=settings.track_kl)
     if fitting is None:
         raise ValueError(

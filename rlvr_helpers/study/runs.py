@@ -86,6 +86,7 @@ def provenance(policy: str, problems: str, **more: object) -> dict:
         "problems": problems,
         "date": date.today().isoformat(),
         "hardware": hardware(),
+        # Another version can round differently.
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

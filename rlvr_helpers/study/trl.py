@@ -224,6 +224,7 @@ class ProgressLine(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if state.is_world_process_zero and "reward" in (logs or {}):
+            # TRL counts updates. The line counts rollouts.
             updates = args.logging_steps
             parts = [name for name in logs if name.startswith("parts/")]
             named = "".join(f", {name.removeprefix('parts/')} {logs[name]:.3f}" for name in parts)

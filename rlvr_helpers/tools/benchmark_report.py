@@ -68,6 +68,7 @@ def print_step(sides: dict) -> None:
 def print_trace(parts: dict) -> None:
     """Each part beside its floor, and its top operations."""
     for name, part in parts.items():
+        # How far above the floor it is, and what stands above it.
         seconds = median(part["seconds"])
         floor = part["floor_seconds"]
         rate = median(part["matmul_flops_per_second"])

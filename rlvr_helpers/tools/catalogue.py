@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="a .pot or .po file")
     out = parser.parse_args(arguments).out
+    # What is translated already is kept.
     translations = {}
     if out.exists():
         with out.open("rb") as stream:

@@ -319,10 +319,12 @@ def measure_all(
     results = {"header": header(command)}
     load = workload(work.settings, work.lora_rank)
     calculated = memory_gib(work.shape, load)
+    # The script's side holds more copies, so it can be too much where ours fits.
     fits = work.card is None or calculated + script_gib(work) + 1.5 <= work.card.memory_gib
     results["sides"] = measure_sides(work, fits and not args.no_script, report)
     results["machine"] = measure_machine(work)
     results["roofline"] = roofline(work, results["machine"], results["sides"]["ours"][-1])
+    # What the calculator expects, to be held beside what was measured.
     known = work.card is not None and work.card.speed_is_known
     seconds = seconds_parts(work.shape, load, work.card) if known else "speed not known"
     results["calculated"] = work.card and {"gib": calculated, "seconds": seconds}

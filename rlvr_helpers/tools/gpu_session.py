@@ -204,6 +204,7 @@ def environment(quick: bool) -> dict[str, str]:
     folder."""
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+    # What the caller has set wins, but for the path to the package.
     return {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -214,6 +214,7 @@ def train_until(
             seconds=record.seconds,
             clip_first=record.clip_fraction_first,
         )
+        # What is unfinished then is left out.
         if time.monotonic() > ends:
             break
 

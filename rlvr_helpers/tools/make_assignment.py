@@ -150,6 +150,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", help="makes the same bug hunt again; keep it to yourself")
     arguments = parser.parse_args()
+    # Without a seed nobody, not even the teacher, can foresee the hunt.
     chance = random.Random(arguments.seed) if arguments.seed else random.SystemRandom()
     for number in arguments.lessons:
         try:

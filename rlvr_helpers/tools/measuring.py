@@ -31,6 +31,7 @@ def now() -> tuple[float, float]:
 
 def timed(function: Callable, *arguments: object) -> tuple[dict, object]:
     """Seconds and CPU seconds of a call, and what it returned."""
+    # Both ends wait for the GPU.
     start = now()
     result = function(*arguments)
     end = now()

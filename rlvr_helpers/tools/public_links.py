@@ -21,6 +21,7 @@ BLOCK = re.compile(
 def hosted(address: str) -> str:
     """For the README: the course on Binder and, from GitHub, in Codespaces."""
     binder = f"https://mybinder.org/v2/git/{quote(address, safe='')}/HEAD"
+    # Binder takes any git address, Codespaces only GitHub's.
     links = [f"[Binder]({binder}?labpath={quote(FIRST, safe='')})"]
     if address.startswith("https://github.com/"):
         links.append(
@@ -44,6 +45,7 @@ def launch_buttons(address: str) -> str:
     )
 
 
+# Page -> what it gets.
 PAGES = {"README.md": hosted, "docs/class.md": class_link, "docs/_config.yml": launch_buttons}
 
 

@@ -14,6 +14,7 @@ from rlvr_helpers.study.runs import Run, load_run
 def load_runs(folder: Path) -> dict[str, list[Run]]:
     """All runs of a folder by method name, in the order of GRPO, Dr. GRPO, GSPO, seeds in order."""
     runs: dict[str, list[Run]] = {}
+    # By name Dr. GRPO would come first.
     for path in sorted(
         folder.glob("*.json"),
         key=lambda p: (p.stem.startswith("gspo"), p.stem.startswith("dr_"), p.stem),

@@ -48,6 +48,7 @@ def record_run(arm: str, seed: int) -> dict:
     """One run of an arm."""
     policy = load_policy("tiny")
     rows, advantages = drift_rows(policy)
+    # The dense model, or a mixture made of it.
     model = policy.model
     if arm == "alike":
         model = make_experts(policy, seed=seed)
@@ -71,6 +72,7 @@ def summary(moved: Moved) -> dict[str, float | None]:
         "sequences": moved.of_sequences(moved.log_ratios),
         "sequences_replayed": moved.of_sequences(moved.replayed),
     }
+    # A spread needs two values.
     spread = {name: float(x.std()) if len(x) > 1 else None for name, x in values.items()}
     changed = float(moved.changed.float().mean()) if len(moved.changed) else 0.0
     return {"changed": changed, "moved_tokens": int(there.sum())} | spread

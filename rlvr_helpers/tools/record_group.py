@@ -67,6 +67,7 @@ def sample_group(policy: Policy) -> tuple[Rollout, torch.Tensor, Problem]:
 def logprobs_over_updates(method: Method, rollout: Rollout, rewards: torch.Tensor) -> torch.Tensor:
     """Log-probs before the first and after each update from the start model, [U + 1, B, T]."""
     policy = load_policy("tiny")
+    # The whole group in one mini-batch, updated again and again.
     (minibatch,) = make_minibatches(rollout, rewards, method, settings=SETTINGS, step=1)
     learner = Learner(
         policy.model, method, SETTINGS, optimizer=make_optimizer(policy.model, SETTINGS)

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rlvr_helpers.problems import CONTAINERS, GAIN, LOSE, PEOPLE, THINGS, WordProblem
 
+# Tokens that a reader never sees, and the words beyond those of the problems.
 SPECIAL = ["<|pad|>", "<|end|>", "<unk>", "<|user|>", "<|assistant|>"]
 TAGS = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
 WORDS = (

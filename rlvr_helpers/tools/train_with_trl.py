@@ -137,6 +137,7 @@ def settings_of(options: argparse.Namespace) -> TrainSettings:
     settings = settings_for(options.model)
     if settings.micro_batch_tokens:
         settings = replace(settings, micro_batch_tokens=None, micro_batch_rows=8)
+    # An option that is not given changes nothing.
     names = ("gradient_checkpointing", "eight_bit_optimizer", *NUMBERS, *WHOLE_NUMBERS)
     given = {name: getattr(options, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}

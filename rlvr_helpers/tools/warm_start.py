@@ -85,6 +85,7 @@ def solution_ids(policy: Policy, problem: Problem) -> list[int]:
             f"the model's tokenizer cannot write the solution {text!r}: it reads back as"
             f" {read_back!r}. Take another model"
         )
+    # The end token is taught as well, or no answer would end.
     end = policy.tokenizer.eos_token_id
     return [*ids, policy.end_ids[0] if end is None else end]
 
