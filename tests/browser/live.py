@@ -53,7 +53,7 @@ CONTRAST = """(root) => {
                 if (inside) below = over(parse(getComputedStyle(shape).fill), below);
             }
         }
-        if (element.matches('.token')) below = over(painted(element), below);
+        if (canvas && element.matches('.token')) below = over(painted(element), below);
         found.push([contrast(over(ink, below), below), walker.currentNode.data.trim()]);
     }
     return found;

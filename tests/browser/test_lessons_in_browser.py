@@ -38,7 +38,8 @@ def test_a_lesson_runs_and_its_explorers_move(lab, lesson):
 
 
 # What a live explorer has, and a key that moves it.
-LIVE = [("slider", "End"), ("slider", "Home"), ("radio", "End"), ("option", "ArrowRight")]
+LIVE = [("slider", "End"), ("slider", "Home"), ("radio", "End"), ("radio", "Home")]
+LIVE += [("option", "ArrowRight")]
 
 
 def move_live(cell: Cell) -> None:
@@ -47,11 +48,12 @@ def move_live(cell: Cell) -> None:
     read = "place => JSON.stringify(place.rlvr.values.values)"
     before = place.evaluate(read)
     for role, key in LIVE:
-        handle = place.get_by_role(role).first
-        if handle.count():
-            handle.press(key)
-            if place.evaluate(read) != before:
-                return
+        handles = place.get_by_role(role)
+        for handle in (handles.first, handles.last):
+            if handle.count():
+                handle.press(key)
+                if place.evaluate(read) != before:
+                    return
     raise AssertionError(f"no key moves {cell.source}")
 
 
