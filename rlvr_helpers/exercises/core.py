@@ -320,9 +320,8 @@ def likely_mistakes(
     for mistake in exercise.mistakes:
         theirs = outcomes(exercise, mistake.function)
         fails = failures(exercise, expected, theirs)
-        if never_ran and not all(outcome.raised for outcome in theirs):
-            continue
-        if fails and fails <= failed:
+        comparable = not never_ran or all(outcome.raised for outcome in theirs)
+        if comparable and fails and fails <= failed:
             ran = fails & set(range(min(len(yours), len(theirs))))
             shared = {i for i in ran if same(exercise, theirs[i], yours[i], leaks=False)}
             candidates.append((mistake, fails, shared))

@@ -36,8 +36,8 @@ QUIZ = [
     Question(
         "all_rewards_zero",
         text=(
-            "All 64 sampled answers have reward 0, and the reward is the weight. What does the step"
-            " do?"
+            "All 64 sampled answers have reward 0, and each is pushed by its reward. What does the"
+            " step do?"
         ),
         choices=[
             Choice(
@@ -47,7 +47,7 @@ QUIZ = [
             ),
             Choice(
                 "It makes all 64 answers less likely.",
-                why="A reward of 0 pushes nothing. It would take a weight below 0 to push down.",
+                why="A reward of 0 pushes nothing. It would take a reward below 0 to push down.",
             ),
             Choice(
                 "It makes answers likelier that were not sampled.",
