@@ -239,7 +239,8 @@ def test_three_of_four_wrong_answers_get_the_right_advice(exercise, capsys):
         assert check(exercise.name, function) is False, advice
         said = [line.removeprefix("Likely: ") for line in capsys.readouterr().out.splitlines()]
         hits += any(advice_by_message.get(line) in advice.split("|") for line in said)
-    assert len(ANSWERS[exercise.name]) == 8 and hits >= 6
+    asked = len(ANSWERS[exercise.name])
+    assert asked >= 8 and hits >= 0.75 * asked
 
 
 # Functions that the text of their exercise forbids, and what is said about them.

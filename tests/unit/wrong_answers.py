@@ -1,5 +1,5 @@
-"""Wrong answers as learners write them, eight for each exercise, and what `check` is to call each
-of them.
+"""Wrong answers as learners write them, at least eight for each exercise, and what `check` is to
+call each of them.
 
 None of them is in the lists of mistakes: they are other ways to make one of them, or two mistakes
 at once. They were written before the lists were revised. `answers["name"]` holds pairs: the names
