@@ -31,7 +31,7 @@ def masked_log_ratios(logp_new: Tensor, logp_old: Tensor, mask: Tensor) -> Tenso
     """logp_new - logp_old where the mask is 1, else 0, [B, T]. logp_old is a constant for the
     gradient.
 
-    Raises ValueError where the three shapes differ.
+    Raises ValueError if the three shapes differ.
     """
     if not logp_new.shape == logp_old.shape == mask.shape or mask.dim() != 2:
         raise ValueError(

@@ -156,7 +156,8 @@ class StepRecord:
 
 
 def read_records(data: list[dict]) -> list[StepRecord]:
-    """The records of a run, from step 1 on. Raises ValueError where they are none, or not those."""
+    """The records of a run, from step 1 on. Raises ValueError if they are none, or one is
+    missing."""
     if not isinstance(data, list) or not data:
         raise ValueError("it holds no records")
     # Each record by itself, then that none is missing.

@@ -17,7 +17,7 @@ CHANGES = """
     millions billion billions
     trillion trillions lakh lakhs crore crores k bn mn mio mrd mil mill
 """
-# Bounds, guesses and alternatives: the value may be another.
+# Bounds, guesses and alternatives: the value can be another.
 LOOSENS = """
     or than below almost nearly roughly approx approximately approximate circa estimate estimated
     estimates barely hardly
@@ -34,8 +34,7 @@ DENIES = """
 """
 # Wherever they stand.
 CHANGES_VALUE = frozenset((CHANGES + LOOSENS + DENIES).split())
-# The same in more words than one; \ and ^ too, since a LaTeX command or an exponent may do
-# anything.
+# The same in several words. \ and ^ too, since a LaTeX command or an exponent can do anything.
 PHRASES = re.compile(
     r"""(?ix) [\\^] | n['’]t\b | \b(?:at\s(?:least|most) | (?:short|shy|instead)\sof
     | close\sto | far\sfrom | ruled\sout)\b
@@ -52,7 +51,7 @@ BEFORE = frozenset(
     " many max maximum min minimum most near non one out over part past per percent percentage"
     " point power quarter rest share sin some square tan third times under within x".split()
 )
-# They may stand between: "one of the 72", "a quarter to 12".
+# These can stand between: "one of the 72", "a quarter to 12".
 LINKS = frozenset("a an as in of only just the to".split())
 
 # Directly after it: letters for thousands and millions, and variables (`72 m` is a length).
@@ -80,7 +79,7 @@ SPELLED |= {
     for i in range(1, 10)
 }
 
-# A unit that may touch the number (72kg, 72km/h, 72/day). 72x, 72nd and 72k are no such thing.
+# A unit that can touch the number (72kg, 72km/h, 72/day). 72x, 72nd and 72k are no such thing.
 UNIT = (
     r"(?:[mck]?m|in|ft|yd|mi|m?g|kg|lbs?|oz|t|m?l|L|gal|m?s|secs?|mins?|h|hrs?"
     r"|k?Wh?|V|k?Hz|[kMG]B|kcal|mph|kph|°[CF]|[°%])?"

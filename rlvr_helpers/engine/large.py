@@ -241,7 +241,7 @@ def weight_of(linear: nn.Module) -> Tensor:
     """A linear layer's weight [out, in], with LoRA's added if it is on."""
     if not hasattr(linear, "base_layer"):
         return linear.weight
-    # The base weight alone if LoRA is switched off, as for the reference.
+    # Only the base weight if LoRA is switched off, as for the reference.
     weight = linear.base_layer.weight
     return weight if linear.disable_adapters else weight + linear.get_delta_weight("default")
 

@@ -19,7 +19,7 @@ SECONDS_TO_STOP = 30.0
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """CPU cores that this process can use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

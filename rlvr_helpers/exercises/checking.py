@@ -132,7 +132,7 @@ def fill_in(
     try:
         value = function(*args, **kwargs)
     finally:
-        # At once: with a low limit neither what follows nor the waiting thread could go on.
+        # At once: with a low limit neither what follows nor the waiting thread could continue.
         sys.setrecursionlimit(recursion_limit)
     if gradient_of is not None:
         gradient, *others = weighted_gradients(value, list(leaves.values()))

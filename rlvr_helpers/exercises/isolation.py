@@ -20,7 +20,7 @@ import torch
 # How many characters a checked function can print. The rest is left out.
 PRINTED = 2000
 
-# Modules in which a function may replace something.
+# Modules in which a function can replace something.
 MODULES = (builtins, math, os, random, sys, np, torch, torch.nn.functional)
 
 

@@ -172,7 +172,7 @@ def measure_sides(work: CardWork, with_script: bool, report: Callable[..., None]
     policy are, since the script's side is a copy of them.
     """
     peaks = {"script": peak_gib(script_side(work), work)} if with_script else {}
-    # Made once, since it trains the policy itself and may add LoRA to it.
+    # Made once, since it trains the policy itself and can add LoRA to it.
     steps = {"ours": our_side(work)}
     peaks["ours"] = peak_gib(steps["ours"], work)
     if with_script:

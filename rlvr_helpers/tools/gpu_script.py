@@ -44,7 +44,7 @@ def script_side(work: ScriptWork) -> Step:
     # Copies in 16 bits, one of them trained.
     model, reference = (copy.deepcopy(policy.model).to(torch.bfloat16) for _ in range(2))
     for copied, trained in ((model, True), (reference, False)):
-        # Our side may have added LoRA.
+        # Our side can have added LoRA.
         merge_lora(copied)
         copied.requires_grad_(trained)
     enable_gradient_checkpointing(model)

@@ -1,4 +1,4 @@
-"""Making everything in `data/` that the course starts from: problems, the tiny start model and its
+"""Makes everything in `data/` that the course starts from: problems, the tiny start model and its
 measured accuracy.
 
     python -m rlvr_helpers.tools.make_tiny --out data

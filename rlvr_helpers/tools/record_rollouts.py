@@ -1,4 +1,4 @@
-"""Recording the four rollouts that run through the lessons: real completions of one problem by the
+"""Records the four rollouts that run through the lessons: real completions of one problem by the
 start model.
 
     python -m rlvr_helpers.tools.record_rollouts --out data/rollouts/four.json

@@ -1,5 +1,4 @@
-"""On to an engine that others use: the course's method, model, problems and settings, trained by
-TRL's GRPOTrainer.
+"""The course's method, model, problems and settings, trained by TRL's GRPOTrainer.
 
     python -m rlvr_helpers.tools.train_with_trl --method gspo --steps 60 --out runs/trl
     accelerate launch --num_processes 2 -m rlvr_helpers.tools.train_with_trl --out runs/trl
