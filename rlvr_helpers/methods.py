@@ -104,9 +104,9 @@ class Method:
         return "tokens" if self.ratio_level == "token" else "sequences"
 
 
-# GSPO's range was found by the pilot of `compare.calibrate_clip_range` on `tiny`, whose completions
-# have some 30 tokens, at a learning rate of 4e-5. There it gives 0.017/0.023, at 5e-5 0.029/0.039.
-# The paper's (below) is for far longer completions.
+# GSPO's range was found by a pilot (`study.pilot.calibrate_clip_range`) on `tiny`, whose
+# completions have some 30 tokens. At a learning rate of 4e-5 it gives 0.017/0.023, at 5e-5
+# 0.029/0.039. The paper's range (below) is for far longer completions.
 GRPO = Method("GRPO", "std", "token", clip_low=0.2, clip_high=0.2, aggregation="sequence_mean")
 DR_GRPO = Method("Dr. GRPO", "none", "token", clip_low=0.2, clip_high=0.2, aggregation="constant")
 GSPO = Method("GSPO", "std", "sequence", clip_low=0.02, clip_high=0.03, aggregation="sequence_mean")

@@ -71,7 +71,7 @@ class Learner:
     """What is trained, and by what. What travels together through a run.
 
     reference: the start model, to measure the KL to. None if nobody asks for it.
-    score, loss: as `sampling.score_tokens` and `losses.policy_loss`, or what stands in for them
+    score, loss: as `scoring.score_tokens` and `losses.policy_loss`, or what stands in for them
         (`training.Stages`).
     """
 

@@ -27,7 +27,7 @@ NOT_TRAINED = "which cannot be trained here"
 TAKE_ORIGINAL = "take the model that it was made from, in 16 or 32 bits"
 MERGE_FIRST = (
     "merge it into its model (peft's merge_and_unload) and save that, or train LoRA anew with"
-    " large.add_lora"
+    " rlvr_helpers.engine.large.add_lora"
 )
 
 

@@ -5,7 +5,7 @@
 
 The settings are those of the collapse: every rollout is used for 16 updates. You can stop it at any
 time. The same command continues with the runs that are missing. Seeds come in order, so that all
-arms have the same ones. The file (read by `widgets.clip_stage.recorded_trainings`):
+arms have the same ones. The file (read by `lessons.l06_clipping.explorer.recorded_trainings`):
 
     settings, eval_count, provenance
     start        held-out accuracy before training
