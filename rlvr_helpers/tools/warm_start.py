@@ -211,7 +211,11 @@ def refuse_to_overwrite(folder: Path) -> None:
         )
 
 
-def run(options: argparse.Namespace) -> None:
+def run(
+    options: argparse.Namespace,
+    loss_of: Callable[[Policy, list[Problem]], Tensor],
+    measure: Callable[..., dict],
+) -> None:
     """The whole command: measure, train with a progress bar, measure again, save."""
     # Refuse what cannot work before anything is loaded.
     refuse_to_overwrite(options.out)
@@ -223,21 +227,18 @@ def run(options: argparse.Namespace) -> None:
     policy = load_policy(options.model, compute_dtype=DTYPES[options.compute])
     # It learns the format without examples: the saved model is prompted with only the question.
     policy.examples = ()
-    before = measure_policy(
-        policy, held_out[: options.evaluate], options.max_tokens, options.samples
-    )
+    before = measure(policy, held_out[: options.evaluate], options.max_tokens, options.samples)
     print(in_words("before", before), flush=True)
     # Train.
     losses = []
     started = time.perf_counter()
-    with tqdm(warm_start(policy, train, settings), total=settings.steps, unit="step") as bar:
+    steps = warm_start(policy, train, settings, loss_of)
+    with tqdm(steps, total=settings.steps, unit="step") as bar:
         for loss in bar:
             losses.append(loss)
             bar.set_description(f"loss {loss:.3f}")
     seconds = time.perf_counter() - started
-    after = measure_policy(
-        policy, held_out[: options.evaluate], options.max_tokens, options.samples
-    )
+    after = measure(policy, held_out[: options.evaluate], options.max_tokens, options.samples)
     print(in_words("after", after), flush=True)
     # Save the model, and beside it what was done and measured.
     command = " ".join([COMMAND, *(options.arguments)])
@@ -258,7 +259,11 @@ def run(options: argparse.Namespace) -> None:
     write_whole(options.out / "warm_start.json", lambda file: file.write(text.encode()))
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(
+    arguments: list[str] | None = None,
+    loss_of: Callable[[Policy, list[Problem]], Tensor] = supervised_loss,
+    measure: Callable[..., dict] = measure_policy,
+) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
     add = parser.add_argument
     # The supervised steps.
@@ -277,7 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        run(options)
+        run(options, loss_of, measure)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
