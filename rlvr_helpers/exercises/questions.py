@@ -153,7 +153,7 @@ def reveal(name: str, truth: float | str) -> None:
         print(WORDS["same" if guess == truth else "other"].format(**given))
         return
     unit = WORDS["points"] if prediction.unit == "%" else prediction.unit
-    print(WORDS["off"].format(**given, off=f"{abs(guess - truth):.3g} {unit}".rstrip()))
+    print(WORDS["off"].format(**given, off=f"{_number(abs(guess - truth))} {unit}".rstrip()))
 
 
 def is_close(prediction: Prediction, guess: Guess, truth: Guess) -> bool:
@@ -201,10 +201,15 @@ def _how(prediction: Prediction) -> str:
     return WORDS["put"].format(what=WORDS["percent" if prediction.unit == "%" else "number"])
 
 
+def _number(value: float) -> str:
+    """Three digits, and all before the point: 0.0123, 61.9, 6,036."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 def _shown(prediction: Prediction, value: float | str) -> str:
     if prediction.choices:
         return f'"{translated(value)}"'
-    return f"{value:.3g} {prediction.unit}".rstrip()
+    return f"{_number(value)} {prediction.unit}".rstrip()
 
 
 def quiz(lesson: str) -> None:

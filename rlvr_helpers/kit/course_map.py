@@ -54,6 +54,9 @@ LESSONS = [
 ]
 EXTRAS = [  # after the course, each for itself, in any order
     Lesson(
+        "10", "extras/10_reading_results", "What did it really learn?", minutes=24, box="reading"
+    ),
+    Lesson(
         "11",
         "extras/11_experts",
         "Why did GSPO come from a mixture-of-experts team?",

@@ -44,6 +44,7 @@ def last(capsys) -> str:
         ("share", 40, 72, "share: you said 40 %, it is 72 %: 32 points off."),
         ("share", "40 %", 72.04, "share: you said 40 %, it is 72 %: 32 points off."),
         ("factor", 2, 2.5, "factor: you said 2 times, it is 2.5 times: 0.5 times off."),
+        ("factor", 200, 6036, "factor: you said 200 times, it is 6,036 times: 5,836 times off."),
         ("moves", " Falls ", "rises", 'moves: you said "falls", it is "rises".'),
         ("moves", "rises", "rises", 'moves: it is "rises", as you said.'),
         ("share", None, 72, "share: it is 72 %. (You made no guess.)"),

@@ -1,14 +1,16 @@
-"""Wrong answers as learners write them, at least eight for each exercise, and what `check` is to
-call each of them.
+"""Wrong answers as learners write them, eight for each exercise, and what `check` is to call each
+of them.
 
 None of them is in the lists of mistakes: they are other ways to make one of them, or two mistakes
 at once. They were written before the lists were revised. `answers["name"]` holds pairs: the names
 of the mistakes that would be the right advice, separated by "|", and the function.
 """
 
+import math
 import re
 from decimal import Decimal, InvalidOperation
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -1529,3 +1531,64 @@ def _(weights, rows, bandwidth, flops):
 @wrong("token_seconds", "tokens per second")
 def _(weights, rows, bandwidth, flops):
     return 1 / max(2 * weights / bandwidth, 2 * weights * rows / flops)
+
+
+# --- paired_interval
+
+
+@wrong("paired_interval", "unpaired")
+def _(first, second):
+    n = len(first)
+    p, q = sum(first) / n, sum(second) / n
+    half = 1.96 * ((p * (1 - p) + q * (1 - q)) / (n - 1)) ** 0.5
+    return q - p - half, q - p + half
+
+
+@wrong("paired_interval", "biased sd")
+def _(first, second):
+    d = np.array(second, dtype=float) - np.array(first, dtype=float)
+    half = 1.96 * d.std() / np.sqrt(len(d))
+    return float(d.mean() - half), float(d.mean() + half)
+
+
+@wrong("paired_interval", "first less second")
+def _(first, second):
+    d = torch.tensor(first).double() - torch.tensor(second).double()
+    half = 1.96 * d.std() / len(d) ** 0.5
+    return (d.mean() - half).item(), (d.mean() + half).item()
+
+
+@wrong("paired_interval", "one standard error")
+def _(first, second):
+    d = torch.tensor(second).double() - torch.tensor(first).double()
+    error = (d.var() / len(d)).sqrt().item()
+    return d.mean().item() - error, d.mean().item() + error
+
+
+@wrong("paired_interval", "no square root of n")
+def _(first, second):
+    d = [int(b) - int(a) for a, b in zip(first, second, strict=True)]
+    mean = sum(d) / len(d)
+    sd = (sum((x - mean) ** 2 for x in d) / (len(d) - 1)) ** 0.5
+    return mean - 1.96 * sd, mean + 1.96 * sd
+
+
+@wrong("paired_interval", "only problems that changed")
+def _(first, second):
+    d = np.array([b - a for a, b in zip(first, second, strict=True) if a != b], dtype=float)
+    half = 1.96 * d.std(ddof=1) / len(d) ** 0.5
+    return d.mean() - half, d.mean() + half
+
+
+@wrong("paired_interval", "sizes of the differences")
+def _(first, second):
+    d = torch.tensor(second).double().sub(torch.tensor(first).double()).abs()
+    half = 1.96 * d.std().item() / math.sqrt(len(d))
+    return d.mean().item() - half, d.mean().item() + half
+
+
+@wrong("paired_interval", "in points")
+def _(first, second):
+    d = [100 * (b - a) for a, b in zip(first, second, strict=True)]
+    mean, sd = np.mean(d), np.std(d, ddof=1)
+    return mean - 1.96 * sd / len(d) ** 0.5, mean + 1.96 * sd / len(d) ** 0.5
