@@ -42,7 +42,7 @@ LESSONS = [
         "05",
         "05_ratios",
         "What if the model has moved on since it sampled?",
-        minutes=38,
+        minutes=39,
         box="ratios",
     ),
     Lesson("06", "06_clipping", "How far may it move?", minutes=36, box="clipping"),

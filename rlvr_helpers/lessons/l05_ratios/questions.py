@@ -72,7 +72,10 @@ QUIZ = [
     # A ratio of a tensor to itself has no gradient.
     Question(
         "not_detached",
-        text="logp_old is the same tensor as logp_new and is not detached. What happens?",
+        text=(
+            "logp_old is the same tensor as logp_new, and neither you nor the function detaches it."
+            " What happens?"
+        ),
         choices=[
             Choice(
                 "The ratio is 1 and its gradient 0: nothing is learned.",
