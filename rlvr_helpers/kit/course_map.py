@@ -64,6 +64,7 @@ EXTRAS = [  # after the course, each for itself, in any order
         box="experts",
     ),
     Lesson("12", "extras/12_scaling_up", "And on real hardware?", minutes=25, box="scaling"),
+    Lesson("13", "extras/13_your_own_task", "And on my own problem?", minutes=29, box="own task"),
 ]
 # White on either is legible on a page of any colour: an image cannot know its theme.
 FILL = "#595959"

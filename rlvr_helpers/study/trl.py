@@ -14,11 +14,13 @@ process divides by its own tokens.
 import copy
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import constants
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, TrainerCallback
 
@@ -315,6 +317,17 @@ def require_trl() -> None:
                 f'{name} is not installed. Either pip install "trl==1.16.0", or: uv run --group'
                 f" test {COMMAND}"
             )
+
+
+@contextmanager
+def no_telemetry() -> Iterator[None]:
+    """Switches off TRL's report of every new trainer to the hub."""
+    was = constants.HF_HUB_DISABLE_TELEMETRY
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_TELEMETRY = was
 
 
 class OneOfSeveral(ValueError):

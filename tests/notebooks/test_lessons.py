@@ -18,7 +18,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 REFERENCES = (NOTEBOOKS / "REFERENCES.md").read_text(encoding="utf-8")
 EVERY = LESSONS + EXTRAS
 # Lessons in the shape of the second edition; the others still have that of the first.
-SECOND_EDITION = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12")
+SECOND_EDITION = "00 01 02 03 04 05 06 07 08 09 10 11 12 13".split()
 NEW = [lesson for lesson in EVERY if lesson.number in SECOND_EDITION]
 CORES = [lesson for lesson in NEW if lesson in LESSONS]
 OLD = [lesson for lesson in EVERY if lesson not in NEW]

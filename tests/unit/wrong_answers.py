@@ -1592,3 +1592,60 @@ def _(first, second):
     d = [100 * (b - a) for a, b in zip(first, second, strict=True)]
     mean, sd = np.mean(d), np.std(d, ddof=1)
     return mean - 1.96 * sd / len(d) ** 0.5, mean + 1.96 * sd / len(d) ** 0.5
+
+
+# --- equation_score
+
+EQUATION = r"\d+ [-+x] \d+ = \d+"
+
+
+@wrong("equation_score", "short for every text")
+def _(text, answer):
+    correct = 1.0 if re.findall(EQUATION, text) == [answer] else 0.0
+    return correct, min(1.0, 5 / max(1, len(text.split())))
+
+
+@wrong("equation_score", "the equation is in it")
+def _(text, answer):
+    if answer in text:
+        return 1.0, 5 / max(5, len(text.split()))
+    return 0.0, 0.0
+
+
+@wrong("equation_score", "the equation is in it")
+def _(text, answer):
+    correct = float(answer in re.findall(EQUATION, text))
+    return correct, correct * 5 / max(5, len(text.split()))
+
+
+@wrong("equation_score", "the first equation")
+def _(text, answer):
+    first = re.search(EQUATION, text)
+    correct = float(first is not None and first.group() == answer)
+    return correct, correct * 5 / max(5, len(text.split()))
+
+
+@wrong("equation_score", "each equation once")
+def _(text, answer):
+    stated = re.findall(EQUATION, text)
+    correct = float(bool(stated) and all(each == answer for each in stated))
+    return correct, correct * 5 / max(5, len(text.split()))
+
+
+@wrong("equation_score", "nothing else")
+def _(text, answer):
+    correct = float(text.replace(".", "").strip() == answer)
+    return correct, correct * 5 / max(5, len(text.split()))
+
+
+@wrong("equation_score", "characters")
+def _(text, answer):
+    correct = float(re.findall(EQUATION, text) == [answer])
+    return correct, 5 / len(text) if correct else 0.0
+
+
+@wrong("equation_score", "the last equation")
+def _(text, answer):
+    stated = ["", *re.findall(EQUATION, text)]
+    correct = float(stated.pop() == answer)
+    return correct, correct * 5 / max(5, len(text.split()))

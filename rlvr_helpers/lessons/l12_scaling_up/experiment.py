@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from huggingface_hub import constants
 from torch import Tensor, nn
 
 from rlvr_helpers.advantages import group_advantages
@@ -47,7 +46,7 @@ from rlvr_helpers.sampling import Rollout
 from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.study.memory import Card, Shape, Workload, cheapest_fit
 from rlvr_helpers.study.runs import provenance
-from rlvr_helpers.study.trl import make_trainer, require_trl
+from rlvr_helpers.study.trl import make_trainer, no_telemetry, require_trl
 from rlvr_helpers.train_settings import TrainSettings
 from rlvr_helpers.training import Stages, problems_of_step, sample_step, train
 
@@ -154,17 +153,6 @@ def _trl_loss(
         "num_items_in_batch": four.mask.sum(),
     }
     return trainer._compute_loss(trainer.model, inputs)
-
-
-@contextmanager
-def no_telemetry() -> Iterator[None]:
-    """Switches off TRL's report of every new trainer to the hub."""
-    was = constants.HF_HUB_DISABLE_TELEMETRY
-    constants.HF_HUB_DISABLE_TELEMETRY = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_DISABLE_TELEMETRY = was
 
 
 # --- the sampler has rounded weights
