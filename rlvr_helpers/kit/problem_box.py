@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Callable
 
 import ipywidgets
 from IPython.display import display
@@ -13,10 +14,16 @@ from rlvr_helpers.widgets.explorer import answers_at_once
 
 class ProblemBox:
     """What several policies answer to a problem that the reader types. policies: display name ->
-    Policy."""
+    Policy. reply(policy, question): how one of them is asked."""
 
-    def __init__(self, policies: dict[str, Policy], question: str) -> None:
+    def __init__(
+        self,
+        policies: dict[str, Policy],
+        question: str,
+        reply: Callable[[Policy, str], str] = answer,
+    ) -> None:
         self.policies = policies
+        self.reply = reply
         self.text = ipywidgets.Textarea(question, layout={"width": "620px", "height": "56px"})
         # Not at every key: only a finished text is sent to the kernel.
         self.text.continuous_update = False
@@ -33,7 +40,7 @@ class ProblemBox:
             self.out.value = "Type a problem first."
             return
         lines = [
-            f"<b>{html.escape(name)}</b>: {_answer(policy, question)}"
+            f"<b>{html.escape(name)}</b>: {_answer(policy, question, self.reply)}"
             for name, policy in self.policies.items()
         ]
         self.out.value = "<br>".join(lines)
@@ -49,12 +56,12 @@ class ProblemBox:
         display({**box._repr_mimebundle_(), "text/html": still, "text/plain": plain}, raw=True)
 
 
-def _answer(policy: Policy, question: str) -> str:
+def _answer(policy: Policy, question: str, reply: Callable[[Policy, str], str]) -> str:
     """As HTML: the answer and the words that the policy cannot read, or why there is none."""
     try:
         unknown = unknown_words(policy, question)
         note = f" <i>(cannot read: {html.escape(', '.join(unknown))})</i>" if unknown else ""
-        return html.escape(answer(policy, question)).replace("\n", "<br>") + note
+        return html.escape(reply(policy, question)).replace("\n", "<br>") + note
     # ipywidgets swallows what a callback raises, so the reason is shown in the box.
     except Exception as error:
         return f"<i>no answer: {html.escape(str(error) or type(error).__name__)}</i>"

@@ -2,10 +2,11 @@
 starts."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rlvr_helpers.models import KNOWN, is_here
+from rlvr_helpers.models import KNOWN, Known, is_here
 from rlvr_helpers.study.comparison import Comparison
 from rlvr_helpers.study.recipes import (
     eval_count_for,
@@ -20,7 +21,7 @@ from rlvr_helpers.study.recipes import (
 from rlvr_helpers.train_settings import TrainSettings
 
 
-def choose_policy() -> tuple[str, str]:
+def choose_policy(is_here: Callable[[Known], bool] = is_here) -> tuple[str, str]:
     """The largest policy that fits this machine and is already on it, and the reason in words."""
     if os.environ.get("RLVR_MODEL"):
         return os.environ["RLVR_MODEL"], "the environment variable RLVR_MODEL names it"

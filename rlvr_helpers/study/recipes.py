@@ -168,10 +168,12 @@ def seconds_a_step(
     return step_seconds(shape, workload(settings, lora_rank), card)
 
 
-def on_this_card(name: str, settings: TrainSettings) -> tuple[TrainSettings, int | None]:
-    """The settings, with what it takes to fit this machine's GPU, and a LoRA rank or None. Raises
-    ValueError if the model does not fit in any way that is known here."""
-    card = this_card()
+def on_this_card(
+    name: str, settings: TrainSettings, card: Card | None = None
+) -> tuple[TrainSettings, int | None]:
+    """The settings, with what it takes to fit a GPU (None: this machine's), and a LoRA rank or
+    None. Raises ValueError if the model does not fit in any way that is known here."""
+    card = card or this_card()
     if card is None or name == "tiny":
         return settings, None
     # A KL that is only watched needs the reference too.

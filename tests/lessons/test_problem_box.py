@@ -3,7 +3,6 @@ errors."""
 
 import pytest
 
-from rlvr_helpers.kit import problem_box
 from rlvr_helpers.kit.problem_box import ProblemBox
 from rlvr_helpers.models import load_policy
 
@@ -42,10 +41,10 @@ def test_a_question_that_no_policy_can_take_shows_its_error(box, question):
 @pytest.mark.parametrize(
     "error", [MemoryError(), FloatingPointError("<nan>"), RuntimeError("CUDA out of memory")]
 )
-def test_any_error_is_shown_and_escaped(box, monkeypatch, error):
+def test_any_error_is_shown_and_escaped(box, error):
     def fails(*_):
         raise error
 
-    monkeypatch.setattr(problem_box, "answer", fails)
-    said = type_in(box, "Tom has 2 coins. He buys 2. How many coins does Tom have now?")
+    failing = ProblemBox(box.policies, "Tom has 2 coins.", reply=fails)
+    said = type_in(failing, "Tom has 2 coins. He buys 2. How many coins does Tom have now?")
     assert ("MemoryError" if not str(error) else str(error).replace("<nan>", "&lt;nan&gt;")) in said

@@ -10,7 +10,6 @@ from rlvr_helpers.compare import comparison_of, main, parser
 from rlvr_helpers.methods import GRPO, GSPO
 from rlvr_helpers.models import KNOWN, format_prompt, load_policy
 from rlvr_helpers.rewards import answer_and_tags_reward
-from rlvr_helpers.study import planning
 from rlvr_helpers.study import recipes as settings
 from rlvr_helpers.study.comparison import Comparison, run_comparison, split_problems, start_policy
 from rlvr_helpers.study.memory import CARDS, SHAPES, Card
@@ -323,16 +322,12 @@ def test_the_policy_for_this_machine(gpu, monkeypatch):
     monkeypatch.delenv("RLVR_MODEL", raising=False)
     assert choose_policy() == ("tiny", "there is no GPU here; tiny trains on any CPU in minutes")
     gpu("NVIDIA H100 80GB HBM3")
-    monkeypatch.setattr(
-        planning, "is_here", lambda known: "0.5B" in known.where or "SmolLM2" in known.where
-    )
-    name, reason = choose_policy()
+    name, reason = choose_policy(lambda known: "0.5B" in known.where or "SmolLM2" in known.where)
     assert (
         name == "qwen2.5-0.5b"
         and "fits the NVIDIA H100 80GB HBM3 (80 GiB) with all its weights trained" in reason
     )
-    monkeypatch.setattr(planning, "is_here", lambda known: False)
-    assert choose_policy()[0] == "tiny"
+    assert choose_policy(lambda known: False)[0] == "tiny"
 
 
 def test_the_plan_says_the_time_before_it_starts(gpu, monkeypatch, capsys):
@@ -347,14 +342,13 @@ def test_the_plan_says_the_time_before_it_starts(gpu, monkeypatch, capsys):
     assert "3 methods x 1 seeds x 200 steps: about " in out and "by calculation" in out
 
 
-def test_a_model_that_fits_in_no_way_says_so(monkeypatch):
-    monkeypatch.setattr(settings, "this_card", lambda: Card("small", 2, 320, 65, False))
+def test_a_model_that_fits_in_no_way_says_so():
+    small, own = Card("small", 2, 320, 65, False), settings.settings_for("qwen2.5-1.5b")
     with pytest.raises(
         ValueError, match="qwen2.5-1.5b does not fit the small .* take a smaller model"
     ):
-        on_this_card("qwen2.5-1.5b", settings.settings_for("qwen2.5-1.5b"))
-    monkeypatch.setattr(settings, "this_card", lambda: replace(CARDS["RTX 4090"]))
-    assert on_this_card("qwen2.5-1.5b", settings.settings_for("qwen2.5-1.5b"))[1] == 16
+        on_this_card("qwen2.5-1.5b", own, small)
+    assert on_this_card("qwen2.5-1.5b", own, CARDS["RTX 4090"])[1] == 16
 
 
 # --- the command line -----------------------------------------------------------------------------
