@@ -145,7 +145,7 @@ def test_dial_table_has_each_value_once(runs):
         "1",
         *[f"{records[0].reward_mean:.3g}" for records in runs.values()],
     ]
-    assert len(table) == 1 + 2 * 11
+    assert len(table) == 1 + 2 * 10
 
 
 # --- the recorded runs

@@ -207,7 +207,6 @@ DIALS = [
     ("KL to the start (nats)", "kl", None, "log", 1e-3, 1e4),
     ("sampler gap (nats)", "sampler_gap", None, "log", 1e-6, 100),
 ]
-# The table also has the clip fraction of the first update, which has no panel.
 TABLE_DIALS = (
     "reward_mean",
     "loss",
@@ -215,7 +214,6 @@ TABLE_DIALS = (
     "length_right",
     "length_wrong",
     "no_signal",
-    "clip_fraction_first",
     "clip_fraction",
     "entropy",
     "kl",
