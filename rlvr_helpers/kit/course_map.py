@@ -37,7 +37,7 @@ LESSONS = [
     Lesson(
         "03", "03_policy_gradient", "How can a reward move a weight?", minutes=31, box="gradient"
     ),
-    Lesson("04", "04_advantages", "Better than what?", minutes=33, box="advantages"),
+    Lesson("04", "04_advantages", "Better than what?", minutes=34, box="advantages"),
     Lesson(
         "05",
         "05_ratios",

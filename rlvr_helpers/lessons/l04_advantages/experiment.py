@@ -1,4 +1,4 @@
-"""The race of lesson 04: one training, three weights for each answer.
+"""The race of lesson 04: one training, three advantages for each answer.
 
 All three start from `tiny` and take the same problems. They differ only in what is subtracted from
 the reward. Each rollout gets one update, on the surrogate loss of lesson 03.

@@ -1,4 +1,4 @@
-"""Figures of lesson 04: the race of three weights, and groups without a signal over training."""
+"""Figures of lesson 04: the race of three advantages, and groups without a signal over training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ def race_curves(
         f"{arm}: {', '.join(house.percent(x, 2) for x in late(runs))} at the end of each run"
         for arm, runs in recorded.items()
     ]
-    return house.finish(fig, "Share of correct answers in a race of three weights", lines)
+    return house.finish(fig, "Share of correct answers in a race of three advantages", lines)
 
 
 def _minus(text: str) -> str:

@@ -7,8 +7,8 @@ PREDICTIONS = [
         "minus_mean",
         lesson="04",
         question=(
-            "The same training twice, 16 rollouts each: the weight of an answer is R, or R minus"
-            " the mean of its group. Which one ends with more correct answers?"
+            "The same training twice, 16 rollouts each: the advantage A of an answer is R, or R"
+            " minus the mean of its group. Which one ends with more correct answers?"
         ),
         choices=("R", "R - mean", "no clear difference"),
     ),
@@ -17,7 +17,7 @@ PREDICTIONS = [
         lesson="04",
         question=(
             "At first about 7 % of the answers are correct. What percent after 16 rollouts with the"
-            " weight R - 10?"
+            " advantage R - 10?"
         ),
         unit="%",
     ),
@@ -80,7 +80,7 @@ QUIZ = [
         choices=[
             Choice(
                 "Nothing: the mean rises by 5 as well.",
-                why="R + 5 minus the mean + 5 is R minus the mean.",
+                why="(R + 5) - (mean + 5) = R - mean.",
                 correct=True,
             ),
             Choice(
