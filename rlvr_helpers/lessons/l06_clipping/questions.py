@@ -7,8 +7,8 @@ PREDICTIONS = [
         "largest_ratio",
         lesson="06",
         question=(
-            "In a whole GRPO training with 16 updates per rollout, its rule and the range 0.8 to"
-            " 1.2, what is the largest token ratio?"
+            "Three whole GRPO trainings take 16 updates per rollout, with GRPO's rule (you build it"
+            " below) and the range 0.8 to 1.2. What is the largest token ratio of all?"
         ),
     ),
     Prediction(
@@ -35,8 +35,8 @@ QUIZ = [
             Choice(
                 "It pushes the token down.",
                 why=(
-                    "The minimum keeps the plain product, which is smaller than the clipped one,"
-                    " and its gradient is alive."
+                    "The minimum is qA = -1.5, smaller than the clipped -1.2, and its gradient is"
+                    " alive."
                 ),
                 correct=True,
             ),
