@@ -87,12 +87,12 @@ QUIZ = [
     Question(
         "one_control",
         text=(
-            "Suppose that GSPO with a range of 0.2 collapses just as GRPO does. What does this"
+            "Suppose that GSPO with a range of 0.2 falls back just as GRPO does. What does this"
             " control tell you?"
         ),
         choices=[
             Choice(
-                "Sequence ratios by themselves do not prevent the collapse",
+                "Sequence ratios by themselves do not prevent the fall",
                 why=(
                     "Only the range was changed, and the stability is gone. Whether tokens would do"
                     " as well in a narrow range is another control: GRPO's range made narrow."
@@ -102,8 +102,8 @@ QUIZ = [
             Choice(
                 "The range explains the whole difference",
                 why=(
-                    "For that, GRPO with a range that binds as often would have to do as well as"
-                    " GSPO. This control never ran GRPO."
+                    "For that, GRPO in a narrow range would have to do as well as GSPO. This"
+                    " control never ran GRPO."
                 ),
             ),
             Choice(
