@@ -14,8 +14,8 @@ CLIP_STAGE = {
         " {stopped} of {all} tokens lie on flat ground."
     ),
     "intro": (
-        "Dots: tokens (or completions) after updates without a rule. Arrows: the next push. On flat"
-        " ground: none, grey. Drag an edge or a dot."
+        "Dots: tokens (or completions) after updates without a rule. Arrows: each one's own next"
+        " push. Grey: none. Drag an edge or a dot."
     ),
     # The controls.
     "presets": "Set up as",
@@ -31,27 +31,34 @@ CLIP_STAGE = {
     "reset": "Reset",
     "clip_low": "clip_low",
     "clip_high": "clip_high",
+    "clip_edge": "edge {q}",
     "update": "Updates",
     "play": "Play",
     "pause": "Pause",
     "trails": "trails",
     # The sentence above the lanes.
-    "after": {"one": "After 1 update", "many": "After {n} updates"},
+    "after": {"one": "After 1 update without a rule,", "many": "After {n} updates without a rule,"},
     "count": {
         "none": "{after} nothing stops a push.",
-        "clamp": "{after} the clamp stops {stopped} of {all} {unit} ({share}) and traps {wrong}.",
+        "clamp": (
+            "{after} the clamp would stop {stopped} of {all} {unit} ({share}), {wrong} of"
+            " them trapped."
+        ),
         "minimum": (
-            "{after} the minimum stops {stopped} of {all} {unit} ({share}), pushes {wrong} back."
+            "{after} the minimum would stop {stopped} of {all} {unit} ({share}) and push {wrong}"
+            " others back."
         ),
     },
-    "count_hidden": "Your guess first: where does the push of this token end?",
+    "count_hidden": "Your guess first: at which ratio does the push of this token become 0?",
     # The two lanes of dots, their axis and its edges.
     "lanes": [
-        "A > 0: better than its group, pushed up",
-        "A < 0: worse than its group, pushed down",
+        "A > 0: better than its group. Push: ratio rises →",
+        "A < 0: worse than its group. Push: ← ratio falls",
     ],
-    "axis": "ratio q, on a log scale that is finer near 1",
-    "axis_most": "ratio q, finer near 1; bar: 98 % of the dots, {low} to {high}",
+    "height": "height of the line: objective for this ratio",
+    "rings": "black rings: same completion",
+    "axis": "ratio {q}, on a log scale that is finer near 1",
+    "axis_most": "ratio {q}, finer near 1; bar: 98 % of the dots, {low} to {high}",
     "edge_clip_low": "Lower edge of the range",
     "edge_clip_high": "Upper edge of the range",
     "edge_value": "ratio {q}, epsilon {eps}",
@@ -62,8 +69,8 @@ CLIP_STAGE = {
     "tag": {"token": "“{token}”  ρ = {q}", "sequence": "s = {q}", "product": "∏ρ = {q}"},
     "tokens": "Tokens of the completion",
     "token": {
-        "up": "{token}, ratio {q}, pushed up",
-        "down": "{token}, ratio {q}, pushed down",
+        "up": "{token}, ratio {q}, its push raises it",
+        "down": "{token}, ratio {q}, its push lowers it",
         "stopped": "{token}, ratio {q}, stopped",
         "hidden": "{token}, ratio {q}",
     },
@@ -103,12 +110,12 @@ CLIP_STAGE = {
     # What happens to the dot: by the rule, by where its ratio is, and by the sign of A.
     "says": {
         "none": {
-            "up": "No rule: it is pushed up at every ratio.",
-            "down": "No rule: it is pushed down at every ratio.",
+            "up": "No rule: its push raises its ratio, however large that is.",
+            "down": "No rule: its push lowers its ratio, however small that is.",
         },
         "inside": {
-            "up": "Its ratio may still rise: it is pushed up.",
-            "down": "Its ratio may still fall: it is pushed down.",
+            "up": "Its ratio may still rise: its push raises it.",
+            "down": "Its ratio may still fall: its push lowers it.",
         },
         "far": {
             "up": "It has risen far enough: above the upper edge the objective is flat.",
@@ -116,65 +123,64 @@ CLIP_STAGE = {
         },
         "trapped": {
             "up": (
-                "It fell, though its answer is better. The clamp is flat here too: nothing brings"
-                " it back."
+                "It fell, since other tokens' pushes move it too, through shared weights. The"
+                " clamp is flat here: no push of its own brings it back."
             ),
             "down": (
-                "It rose, though its answer is worse. The clamp is flat here too: nothing brings it"
-                " back."
+                "It rose, since other tokens' pushes move it too, through shared weights. The"
+                " clamp is flat here: no push of its own brings it back."
             ),
         },
         "back": {
             "up": (
-                "It fell, though its answer is better. The minimum keeps the plain term: it is"
-                " pushed back up."
+                "It fell, since other tokens' pushes move it too, through shared weights. The"
+                " minimum keeps its own push, back to the right."
             ),
             "down": (
-                "It rose, though its answer is worse. The minimum keeps the plain term: it is"
-                " pushed back down."
+                "It rose, since other tokens' pushes move it too, through shared weights. The"
+                " minimum keeps its own push, back to the left."
             ),
         },
     },
-    # The guess: where does the push end?
+    # The guess: at which ratio does the push become 0?
     "predict": "Guess another",
     "answer": "This is my guess",
     "skip": "Skip",
     "question": {
-        "up": (
-            "A > 0. The rule is “{rule}”, the range {low} to {high}. Drag the dot to the ratio at"
-            " which its push ends."
-        ),
-        "down": (
-            "A < 0. The rule is “{rule}”, the range {low} to {high}. Drag the dot to the ratio at"
-            " which its push ends."
-        ),
+        "up": "A > 0. {means} Drag the dot to the ratio at which its push becomes 0.",
+        "down": "A < 0. {means} Drag the dot to the ratio at which its push becomes 0.",
+    },
+    "means": {
+        "none": "No rule: {q} A counts.",
+        "clamp": "The clamp: clip({q}) A counts, range {low} to {high}.",
+        "minimum": "The smaller of {q} A and clip({q}) A counts, range {low} to {high}.",
     },
     "guess": "your guess",
     "verdict": {
         "near": {
             "up": (
-                "You guessed {guess}, and its push ends at {end}: the upper edge, since A > 0"
-                " pushes up."
+                "You guessed {guess}. Its push becomes 0 at {end}: above it clip({q}) A counts,"
+                " which is flat."
             ),
             "down": (
-                "You guessed {guess}, and its push ends at {end}: the lower edge, since A < 0"
-                " pushes down."
+                "You guessed {guess}. Its push becomes 0 at {end}: below it clip({q}) A counts,"
+                " which is flat."
             ),
         },
         "off": {
             "up": (
-                "You guessed {guess}. Its push ends at {end}, {off} away: the upper edge, since A >"
-                " 0 pushes up."
+                "You guessed {guess}. Its push becomes 0 at {end}, {off} away: above it"
+                " clip({q}) A counts, which is flat."
             ),
             "down": (
-                "You guessed {guess}. Its push ends at {end}, {off} away: the lower edge, since A <"
-                " 0 pushes down."
+                "You guessed {guess}. Its push becomes 0 at {end}, {off} away: below it"
+                " clip({q}) A counts, which is flat."
             ),
         },
-        "never": "You guessed {guess}. Without a rule its push never ends.",
+        "never": "You guessed {guess}. Without a rule its push never becomes 0.",
         "trapped": (
-            "You guessed {guess}. The clamp stops it where it stands, at {q}: outside the range on"
-            " either side."
+            "You guessed {guess}. Its push is 0 where it stands, at {at}: beyond both edges"
+            " clip({q}) A is flat."
         ),
     },
     # The recorded runs of the rule that is chosen.
@@ -182,16 +188,16 @@ CLIP_STAGE = {
     "arm": "with “{rule}”, {unit}{range}.",
     "range_of": ", range {span}",
     "nearest": "Of those recorded it is nearest to your {span}.",
-    "with_std": "Recorded with GRPO's advantages.",
+    "with_std": "Dr. GRPO was not trained here: these runs use GRPO's A.",
     "not_recorded": (
         "with the product: not recorded. Its log is a sum over tokens, so it grows with the length."
     ),
-    "recorded_ranges": "Recorded ranges",
+    "recorded_ranges": "End accuracy, {n} seeds, by recorded range",
     "held_out": "accuracy, {n} held-out problems",
-    "rollouts": "rollouts",
+    "rollouts": "rollouts ({n} updates each)",
     "curves": "Held-out accuracy over eight rollouts, at the end {ends} percent",
     "row_accuracy": "accuracy, %",
-    "row_stopped": "stopped, %",
+    "row_stopped": "stopped, mean %",
     "row_largest": "largest ratio",
     "seed": "seed",
     "take_range": "Range {span}: accuracy at the end {ends} percent",

@@ -162,7 +162,7 @@ def test_the_count_is_that_of_clip_binds(stage, update, unit, span):
     )
     stopped = int(clip_binds(log_q.exp(), a, *span).sum())
     stage.set(rule="minimum", unit=unit, update=update, clip_low=span[0], clip_high=span[1])
-    assert f"stops {stopped} of {len(log_q):,}" in stage.text(".count")
+    assert f"would stop {stopped} of {len(log_q):,}" in stage.text(".count")
 
 
 def test_the_nearest_recorded_range_is_named_and_nothing_between_is_made_up(stage):
@@ -275,8 +275,8 @@ def test_play_runs_to_the_end_and_stops(stage):
 
 def test_a_guess_is_answered_with_how_far_off_it_was(stage):
     for rule, unit, words in [
-        ("minimum", "token", "ends at 0.8,"),
-        ("none", "token", "never ends"),
+        ("minimum", "token", "becomes 0 at 0.8,"),
+        ("none", "token", "never becomes 0"),
     ]:
         stage.set(predicting=True, guess=None, moved=None, rule=rule, unit=unit)
         assert stage.root.locator(".account tr:visible").count() == 2, (
@@ -309,11 +309,12 @@ def test_dr_grpo_clips_as_grpo_does_and_pushes_less(stage):
     count, push = stage.text(".count"), stage.text(".account tr:last-child td")
     stage.root.get_by_role("button", name="Dr. GRPO").click()
     assert stage.text(".count") == count and stage.text(".account tr:last-child td") != push
-    assert "Recorded with GRPO's advantages" in stage.text(".record")
+    assert "Dr. GRPO was not trained here" in stage.text(".record")
 
 
 @pytest.mark.parametrize(
-    "rule, sentence", [("clamp", "nothing brings it back"), ("minimum", "pushed back down")]
+    "rule, sentence",
+    [("clamp", "no push of its own brings it back"), ("minimum", "back to the left")],
 )
 def test_a_token_on_the_wrong_side_is_trapped_or_pushed_back(stage, rule, sentence):
     stage.set(rule=rule)
@@ -372,7 +373,7 @@ def test_names_and_values_as_a_screen_reader_gets_them(stage):
     assert sorted(name for role, name in named if role == "slider") == sorted(values)
     assert {name: stage.slider(name).get_attribute("aria-valuetext") for name in values} == values
     options = [name for role, name in named if role == "option"]
-    assert len(options) == 30 and "4, ratio 1.96, pushed down" in options
+    assert len(options) == 30 and "4, ratio 1.96, its push lowers it" in options
 
 
 # Every text of the stage with its contrast to what is behind it; on the stage also to the grey of a

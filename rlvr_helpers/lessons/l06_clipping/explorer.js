@@ -273,16 +273,21 @@ function buildSliders(c) {
     });
   const low = linked("clip_low", { text: epsText, values: EPSILONS });
   const high = linked("clip_high", { text: epsText, values: EPSILONS });
+  const edges = [low, high].map(() => html("span", { class: "soft" }));
+  const ends = [low, high].map((end, i) => html("span", { class: "end" }, end.element, edges[i]));
   const time = linked("update", { text: String, min: 0, max: c.data.rollout.updates });
   const play = buildPlay(c);
   const trails = html("input", { type: "checkbox" });
   trails.addEventListener("change", () => values.set("trails", trails.checked));
   const label = html("label", { class: "slider" }, trails, words.trails);
-  const rows = [[play, time.element, label], [low.element, high.element]];
+  const rows = [[play, time.element, label], ends];
   return {
     element: html("div", { class: "sliders" }, ...rows.map((row) => html("div", {}, ...row))),
     update({ v }) {
       for (const part of [low, high, time]) part.update();
+      [1 - v.clip_low, 1 + v.clip_high].forEach((q, i) =>
+        say(edges[i], fill(words.clip_edge, { q: edgeText(q) })),
+      );
       low.input.disabled = high.input.disabled = v.rule === "none";
       trails.checked = v.trails;
     },
@@ -345,7 +350,7 @@ function fitStage(scene) {
   scene.flowing = null;
 }
 
-/** "After 8 updates the rule stops 42 of 1,311 tokens (3.2 %)." */
+/** What the rule would stop: "42 of 1,311 tokens (3.2 %)". */
 function countText(c, { v }, cast) {
   const firsts = v.unit === "token" ? [...cast.stopped.keys()] : c.rollout.starts;
   const count = (marks) => firsts.reduce((n, i) => n + marks[i], 0);
@@ -385,7 +390,8 @@ function buildSlopes(c) {
       const [low, high] = v.predicting ? [0, 0] : most;
       set(bar, "d", `M${places.x(low)} ${places.floor}H${places.x(high)}`);
       const span = { low: ratioText(Math.exp(low)), high: ratioText(Math.exp(high)) };
-      say(label, fill(c.words[v.predicting ? "axis" : "axis_most"], span));
+      const q = c.words.symbols[v.unit];
+      say(label, fill(c.words[v.predicting ? "axis" : "axis_most"], { q, ...span }));
       if (scene.drawn === places) return;
       scene.drawn = places;
       dress(label, { x: places.middle - places.half, y: places.floor + 53 }, []);
@@ -421,18 +427,26 @@ function buildRange(c) {
   const edges = ["clip_low", "clip_high"].map((name) => buildEdge(c, name, frame));
   const reached = svg("g", { class: "reached" });
   const names = c.words.lanes.map((name) => svg("text", { class: "tag", x: 4 }, name));
-  above.append(reached, ...edges.map((edge) => edge.element), ...names);
+  const notes = ["height", "rings"].map((note) =>
+    svg("text", { class: "tag note", "text-anchor": "end" }, c.words[note]),
+  );
+  above.append(reached, ...edges.map((edge) => edge.element), ...names, ...notes);
   return {
     update(now) {
       for (const edge of edges) edge.update(now);
       const { places } = c.scene;
       hideTicksUnder(c, now.v);
       names.forEach((name, side) => set(name, "y", side * places.lane + 15));
+      const end = places.middle + places.half;
+      notes.forEach((note, side) => dress(note, { x: end, y: side * places.lane + 15 }, []));
+      const { predicting, guess, unit } = now.v;
+      notes[0].style.display = guess === null ? "" : "none";
+      notes[1].style.display = guess !== null || predicting || unit !== "token" ? "none" : "";
       const seeds = now.v.predicting ? [] : (now.nearest?.seeds ?? []);
       const marks = seeds.map((seed) => places.x(Math.log(seed.largest_ratio)));
       const mark = (x) => svg("path", { d: `M${x} ${places.floor + 1}l-5 -9h10z` });
       reached.replaceChildren(...marks.map(mark));
-      const right = { x: places.middle + places.half, y: places.floor + 53, "text-anchor": "end" };
+      const right = { x: end, y: places.floor + 53, "text-anchor": "end" };
       if (marks.length) reached.append(svg("text", right, c.words.reached));
     },
   };
@@ -887,25 +901,27 @@ function sentenceOf(c, { v, q, a }) {
 
 // ---------------------------------------------------------------- predict first
 
-/** The question: where does this token's push end? */
+/** The question: at which ratio does this token's push become 0? */
 function questionOf(c, { v, a }) {
   const [low, high] = [edgeText(1 - v.clip_low), edgeText(1 + v.clip_high)];
-  const rule = c.words[`rule_${v.rule}`];
-  return fill(c.words.question[a > 0 ? "up" : "down"], { low, high, rule });
+  const means = fill(c.words.means[v.rule], { low, high, q: c.words.symbols[v.unit] });
+  return fill(c.words.question[a > 0 ? "up" : "down"], { means });
 }
 
 const reveal = (c) => setUp(c, { guess: c.now.q });
 
-/** What was guessed, and how far off it was. */
+/** What was guessed, how far off it was, and why. */
 function verdictOf(c, { v, a, q }) {
   const { verdict } = c.words;
   const end = endOfPush(v.rule, a, v.clip_low, v.clip_high);
   const guess = ratioText(v.guess);
   if (end === null) return fill(verdict.never, { guess });
   const trapped = v.rule === "clamp" && wentWrong(q, a, v.clip_low, v.clip_high);
-  if (trapped) return fill(verdict.trapped, { guess, q: ratioText(q) });
+  const symbol = c.words.symbols[v.unit];
+  if (trapped) return fill(verdict.trapped, { guess, at: ratioText(q), q: symbol });
   const near = Math.abs(bend(Math.log(v.guess)) - bend(Math.log(end))) < 0.02;
-  const given = { guess, end: edgeText(end), off: epsText(Math.abs(v.guess - end)) };
+  const off = epsText(Math.abs(v.guess - end));
+  const given = { guess, end: edgeText(end), off, q: symbol };
   return fill(verdict[near ? "near" : "off"][a > 0 ? "up" : "down"], given);
 }
 
@@ -944,21 +960,24 @@ function buildGuess(c) {
 
 function buildRecord(c) {
   const name = html("span", {});
-  const curves = svg("svg", { role: "img", width: 168, height: 128 });
+  const curves = svg("svg", { role: "img", width: 160, height: 128 });
   const table = html("table", {});
-  const group = { class: "ranges", role: "group", "aria-label": c.words.recorded_ranges };
-  const ranges = html("div", group);
+  const seeds = c.data.record.arms[0].seeds.length;
+  const about = fill(c.words.recorded_ranges, { n: seeds });
+  const legend = html("div", { class: "legend", "aria-hidden": true }, about);
+  const ranges = html("div", { class: "ranges", role: "group", "aria-label": about });
   const title = html("span", { class: "title" }, c.words.training);
   const body = html("div", { class: "body" }, curves, table);
   let shown = undefined;
   return {
-    element: html("div", { class: "record" }, html("p", {}, title, " ", name), body, ranges),
+    element: html("div", { class: "record" }, html("p", {}, title, " ", name), body, legend, ranges),
     update(now) {
       const { nearest } = now;
       say(name, nameOfArm(c, now));
       if (nearest === shown) return;
       shown = nearest;
       body.hidden = ranges.hidden = !nearest;
+      legend.hidden = !nearest || now.v.rule === "none";
       if (!nearest) return;
       drawCurves(c, curves, nearest);
       drawNumbers(c, table, nearest);
@@ -991,11 +1010,13 @@ const endsOf = (arm) => arm.seeds.map((seed) => percents(seed.accuracy.at(-1))).
 
 /** Held-out accuracy after each rollout, a line per seed. */
 function drawCurves({ data: { record }, words }, picture, arm) {
-  const x = scale(0, record.rollouts, 32, 162);
-  const y = scale(0, record.top, 96, 22);
+  const x = scale(0, record.rollouts, 32, 154);
+  const y = scale(0, record.top, 92, 22);
   const axis = svg("g");
   const side = svg("g");
-  drawAxis(axis, x, 96, { values: [0, 2, 4, 6, 8], label: words.rollouts });
+  drawAxis(axis, x, 92, {
+    values: [0, 2, 4, 6, 8], label: fill(words.rollouts, { n: record.updates }),
+  });
   const shares = [0, record.top / 2, record.top];
   drawAxis(side, y, 30, { side: "left", values: shares, text: (share) => `${percents(share)}%` });
   const lines = arm.seeds.map(({ accuracy }) => {
@@ -1109,12 +1130,15 @@ const style = `
   .push.minus { stroke: var(--down); }
   .rlvr svg text.tag { fill: var(--ink); font-weight: 600; paint-order: stroke; stroke: var(--page);
     stroke-width: 4px; }
+  .rlvr svg text.note { font-weight: 400; fill: var(--soft); }
   .reached path { fill: var(--ink); }
   .rlvr svg .reached text { paint-order: stroke; stroke: var(--page); stroke-width: 4px; }
   .guess { stroke: var(--ink); stroke-dasharray: 5 3; stroke-width: 1.5; }
   .sliders > div { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center;
     min-height: 28px; }
   .sliders output { min-width: 44px; }
+  .sliders .end { display: inline-flex; gap: 6px; align-items: center; }
+  .rlvr .sliders .end input[type=range], .rlvr .sliders .end .stops { width: 106px; }
   .sliders .play { min-width: 62px; }
   .head { display: flex; gap: 8px; align-items: center; }
   .head button { padding: 0 8px; min-height: 24px; }
@@ -1133,7 +1157,7 @@ const style = `
   .account table { flex: 1.2; align-self: start; }
   .account th { text-align: left; font-weight: 400; width: 72px; }
   .account td:nth-child(2) { text-align: right; width: 62px; padding-right: 10px; }
-  .account .note, .soft { color: var(--soft); }
+  .account .note, .soft, .legend { color: var(--soft); }
   .account .note { white-space: nowrap; }
   .account .wins { font-weight: 600; }
   .account .off { opacity: 0.5; }
@@ -1142,11 +1166,12 @@ const style = `
   .strong { background: var(--ink) !important; color: var(--page) !important; }
   .record > p { min-height: 54px; }
   .record table { font-size: 12px; white-space: nowrap; }
-  .record .body { display: flex; gap: 12px; align-items: center; }
+  .record .body { display: flex; gap: 6px; align-items: center; }
   .record .body[hidden], .ranges[hidden] { display: none; }
   .record th { font-weight: 400; text-align: right; color: var(--soft); padding-left: 6px; }
   .record th:first-child { text-align: left; padding: 0; }
-  .record td { text-align: right; padding-left: 5px; }
+  .legend { font-size: 12px; margin-top: 4px; }
+  .record td { text-align: right; padding-left: 4px; }
   .record .seed { fill: none; stroke: var(--ink); stroke-width: 1.5; }
   .ranges { display: flex; gap: 4px; }
   .ranges button { padding: 0 2px 2px; border-color: transparent; background: none; flex: 1; }
@@ -1161,9 +1186,14 @@ const style = `
     .tokens { height: 138px; }
   }
   @container (max-width: 899px) {
-    .intro { display: none; }
+    .intro, .legend, .sliders .soft { display: none; }
+    .grid { row-gap: 4px; }
+    .count { font-size: 12px; font-weight: 400; }
+    .frame { height: 160px; }
+    .account { min-height: 90px; }
     .sliders { display: flex; justify-content: space-between; }
-    .rlvr .sliders input[type=range], .rlvr .sliders .stops { width: 74px; }
+    .rlvr .sliders input[type=range], .rlvr .sliders .stops,
+    .rlvr .sliders .end input[type=range], .rlvr .sliders .end .stops { width: 74px; }
     .sliders output { min-width: 24px; }
     .sliders > div { gap: 4px 12px; }
   }

@@ -37,7 +37,7 @@ class ClipStage(LiveExplorer):
     advantage_scale: "std" or "none", see `group_advantages`
     chosen:    the chosen token, counted through all completions
     moved:     log-ratio to which the chosen dot was pulled, or None
-    predicting: whether the stage asks where the push of the chosen token ends
+    predicting: whether the stage asks at which ratio the push of the chosen token becomes 0
     guess:     the ratio that was guessed, or None
     trails:    whether dots leave their way behind
     """
@@ -146,6 +146,7 @@ def recorded_trainings() -> dict:
         "start": data["start"],
         "top": TOP,
         "rollouts": data["settings"]["steps"],
+        "updates": data["settings"]["epochs"] * data["settings"]["minibatches"],
         "eval_count": data["eval_count"],
         "arms": [
             {**dict(zip(names, key, strict=True)), "seeds": seeds[:shared]}
@@ -206,7 +207,8 @@ def still(drift: RecordedDrift) -> Still:
     parts.append(_path([(14, FLOOR), (WIDTH - 14, FLOOR)], f'stroke="{INK}"'))
     for name in TICKS:
         parts.append(svg_text(_x(np.log(float(Fraction(name)))), FLOOR + 16, name, "middle"))
-    parts.append(svg_text(14, FLOOR + 50, CLIP_STAGE["axis"], "start"))
+    axis = CLIP_STAGE["axis"].format(q=CLIP_STAGE["symbols"]["token"])
+    parts.append(svg_text(14, FLOOR + 50, axis, "start"))
     size = f'width="{WIDTH}" height="{FLOOR + 58}" viewBox="0 0 {WIDTH} {FLOOR + 58}"'
     font = f'font-family="sans-serif" font-size="12" fill="{INK}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
