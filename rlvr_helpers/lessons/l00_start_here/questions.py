@@ -15,7 +15,9 @@ PREDICTIONS = [
     Prediction(
         "without_it",
         lesson="00",
-        question="Untrained, and not allowed to begin with the word It: what share is correct?",
+        question=(
+            "Before practice, and not allowed to begin with the word It: what share is correct?"
+        ),
         unit="%",
     ),
 ]
@@ -45,19 +47,19 @@ QUIZ = [
     Question(
         "lucky_guess",
         text="An answer hits the correct number by a guess, and half of its group is incorrect."
-        " What does the update do to it?",
+        " Which way does its own advantage push it?",
         choices=[
             Choice(
-                "It becomes likelier",
+                "Up",
                 why="The program reads only the number in the answer tag, and pays 1.",
                 correct=True,
             ),
             Choice(
-                "It becomes less likely, since nothing was worked out",
+                "Down, since nothing was worked out",
                 why="No part of this reward looks at the reasoning.",
             ),
             Choice(
-                "Nothing",
+                "Not at all",
                 why="Its reward of 1 is above the mean of its group, so its advantage is above 0.",
             ),
         ],

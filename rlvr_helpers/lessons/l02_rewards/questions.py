@@ -46,7 +46,8 @@ QUIZ = [
         text="The known answer is 24. Why is <answer> 25 </answer> <answer> 24 </answer> not paid?",
         choices=[
             Choice(
-                "If it were, the model could learn to list numbers until one hits",
+                "If any matching tag were paid, the model could learn to list numbers until one"
+                " hits",
                 why="Several answers count only if they agree.",
                 correct=True,
             ),
