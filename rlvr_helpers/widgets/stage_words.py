@@ -56,7 +56,7 @@ CLIP_STAGE = {
         "A < 0: worse than its group. Push: ← ratio falls",
     ],
     "height": "height of the line: objective for this ratio",
-    "rings": "black rings: same completion",
+    "rings": "rings: same completion",
     "axis": "ratio {q}, on a log scale that is finer near 1",
     "axis_most": "ratio {q}, finer near 1; bar: 98 % of the dots, {low} to {high}",
     "edge_clip_low": "Lower edge of the range",

@@ -34,16 +34,13 @@ def interval_cases() -> list[Case]:
     return [Case(name, tuple(map(read, pair))) for name, pair in pairs.items()]
 
 
-def around(half: Callable, sign: int = 1, scale: float = 1.0) -> Callable:
-    """An interval with another half-width, made from the differences and both lists."""
-
-    def interval(first: list[bool], second: list[bool]) -> tuple[float, float]:
-        differences = [sign * (b - a) for a, b in zip(first, second, strict=True)]
-        mean = statistics.mean(differences)
-        width = half(differences, first, second)
-        return scale * (mean - width), scale * (mean + width)
-
-    return interval
+def around(
+    first: list[bool], second: list[bool], half: Callable, sign: int = 1, scale: float = 1.0
+) -> tuple[float, float]:
+    """An interval with another half-width, made from the differences."""
+    differences = [sign * (b - a) for a, b in zip(first, second, strict=True)]
+    mean, width = statistics.mean(differences), half(differences)
+    return scale * (mean - width), scale * (mean + width)
 
 
 def error(values: list) -> float:
@@ -54,14 +51,18 @@ def error(values: list) -> float:
 MISTAKES = {
     # Pairs ignored.
     "unpaired": (
-        around(lambda d, first, second: 1.96 * math.hypot(error(first), error(second))),
+        lambda first, second: around(
+            first, second, lambda d: 1.96 * math.hypot(error(first), error(second))
+        ),
         (
             "you add the variances of the two lists, as if they were on different problems. Take"
             " the difference problem by problem first, then its sd."
         ),
     ),
     "half-widths added": (
-        around(lambda d, first, second: 1.96 * (error(first) + error(second))),
+        lambda first, second: around(
+            first, second, lambda d: 1.96 * (error(first) + error(second))
+        ),
         (
             "you add the half-widths of the two accuracies. Take the difference problem by problem"
             " first. It has one interval."
@@ -69,45 +70,47 @@ MISTAKES = {
     ),
     # The half-width.
     "no square root of n": (
-        around(lambda d, *_: 1.96 * statistics.stdev(d)),
+        lambda first, second: around(first, second, lambda d: 1.96 * statistics.stdev(d)),
         (
             "your interval holds single differences, not their mean. Divide the sd by the square"
             " root of the number of problems."
         ),
     ),
     "divided by n": (
-        around(lambda d, *_: 1.96 * statistics.stdev(d) / len(d)),
+        lambda first, second: around(first, second, lambda d: 1.96 * statistics.stdev(d) / len(d)),
         "you divide the sd by n. The sd of a mean is sd / sqrt(n).",
     ),
     "biased sd": (
-        around(lambda d, *_: 1.96 * statistics.pstdev(d) / math.sqrt(len(d))),
+        lambda first, second: around(
+            first, second, lambda d: 1.96 * statistics.pstdev(d) / math.sqrt(len(d))
+        ),
         (
             "your sd divides by n. The unbiased one divides by n - 1: torch.std, or"
             " std(ddof=1) in numpy."
         ),
     ),
     "one standard error": (
-        around(lambda d, *_: error(d)),
+        lambda first, second: around(first, second, lambda d: error(d)),
         "your interval reaches one standard error to each side, which is 68 %. Take 1.96 of them.",
     ),
     "one-sided": (
-        around(lambda d, *_: 1.645 * error(d)),
+        lambda first, second: around(first, second, lambda d: 1.645 * error(d)),
         (
             "your factor of 1.645 cuts 5 % off each side. A 95 % interval cuts off 2.5 %: the"
             " factor is 1.96."
         ),
     ),
     "two standard errors": (
-        around(lambda d, *_: 2 * error(d)),
+        lambda first, second: around(first, second, lambda d: 2 * error(d)),
         "your factor is 2. The interval of the exercise has 1.96.",
     ),
     # Sign and unit.
     "first less second": (
-        around(lambda d, *_: 1.96 * error(d), sign=-1),
+        lambda first, second: around(first, second, lambda d: 1.96 * error(d), sign=-1),
         "your sign is reversed: a gain, second better than first, is positive.",
     ),
     "in points": (
-        around(lambda d, *_: 1.96 * error(d), scale=100),
+        lambda first, second: around(first, second, lambda d: 1.96 * error(d), scale=100),
         "your interval is in points. The exercise asks for shares: 0.05 for 5 points.",
     ),
     # Which differences are averaged.
