@@ -1,5 +1,4 @@
-"""Calling a learner's function, which can do anything, within a time limit, and saying how its
-result differs from the expected one."""
+"""Calling a learner's function, which can do anything, within a time limit."""
 
 import ast
 import copy
@@ -16,14 +15,16 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from rlvr_helpers.exercises.comparing import flat, verdict_on
+from rlvr_helpers.exercises.words import WORDS
+
 # Seconds in which a function that runs too long is told to end.
 PATIENCE = 1.0
-CLOSE = "close (equal up to rounding)"
 
 
 class Call(Protocol):
@@ -67,14 +68,6 @@ class Outcome:
     no_return: bool = False
 
 
-class Verdict(NamedTuple):
-    """Whether a value is correct, how near it is in a few words, and where it first differs."""
-
-    correct: bool
-    text: str
-    detail: str = ""
-
-
 def call(
     function: Callable,
     case: Call,
@@ -96,14 +89,15 @@ def call(
     # What ended the call, in words.
     if isinstance(error, TimeUp):
         outcome.late = True
-        outcome.error = f"stopped after {seconds:g} s{line_of(error, function)}"
+        line = line_of(error, function)
+        outcome.error = WORDS["late"].format(seconds=seconds, line=line)
         if error.__traceback__ is None:
-            outcome.error = f"still running after {seconds:g} s, and until you restart the kernel"
+            outcome.error = WORDS["still_running"].format(seconds=seconds)
     elif error is not None:
         outcome.raised = type(error).__name__
         said = "".join(traceback.format_exception_only(error)).strip().splitlines()[0][:200]
         outcome.message = re.sub(r"\d+", "", said)
-        outcome.error = f"raised {said}{line_of(error, function)}"
+        outcome.error = WORDS["raised"].format(error=said, line=line_of(error, function))
     # Is the function still the stub, or does it compute with a `...`?
     unfilled = isinstance(error, (TypeError, AttributeError)) and "ellipsis" in outcome.error
     nothing = error is None and (
@@ -202,7 +196,9 @@ def line_of(error: BaseException, function: Callable) -> str:
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file
     ]
-    return f", in line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+    if not frames:
+        return ""
+    return WORDS["line"].format(number=frames[-1].lineno, line=frames[-1].line)
 
 
 def is_empty(function: Callable) -> bool:
@@ -239,13 +235,6 @@ def weighted_gradients(value: object, leaves: list[Tensor]) -> list[Tensor | Non
     return list(torch.autograd.grad(tensors, leaves, weights, allow_unused=True))
 
 
-def flat(value: object) -> list:
-    """The values in nested lists and tuples."""
-    if not isinstance(value, (list, tuple)):
-        return [value]
-    return [leaf for item in value for leaf in flat(item)]
-
-
 def detached(value: object) -> object:
     """The value with copies of its tensors, without their graph, so that nothing later changes
     them."""
@@ -263,135 +252,3 @@ def unchanged(before: list, after: list) -> bool:
     return len(before) == len(after) and all(
         verdict_on(*pair, 0.0).correct for pair in pairs if isinstance(pair[0], plain)
     )
-
-
-def verdict_on(
-    expected: object, yours: object, tolerance: float, names: tuple[str, ...] = ()
-) -> Verdict:
-    """Compares tensors, numbers, strings, None, and lists or tuples of them.
-
-    "close" means |difference| <= tolerance * (1 + |expected|). NaN equals NaN. names: what the
-    items of a list are called
-    """
-    if kind(expected) != kind(yours):
-        plain = not isinstance(expected, (Tensor, list, tuple))
-        detail = f"expected {short(expected)}, yours is {short(yours)}" if plain else ""
-        return Verdict(False, f"expected {kind(expected)}, yours is {kind(yours)}", detail)
-    # Values of one kind, compared as that kind is.
-    if isinstance(expected, (list, tuple)):
-        return compare_items(expected, yours, tolerance, names=names)
-    if isinstance(expected, Tensor):
-        return compare_tensors(expected, yours, tolerance)
-    if isinstance(expected, numbers.Number):
-        near = compare_tensors(
-            *(torch.tensor(x, dtype=torch.float64) for x in (expected, yours)), tolerance
-        )
-    else:
-        near = Verdict(expected == yours, "exact")
-    if near.correct:
-        return near
-    return Verdict(False, f"expected {short(expected)}, yours is {short(yours)}")
-
-
-def compare_items(
-    expected: list | tuple, yours: list | tuple, tolerance: float, names: tuple[str, ...]
-) -> Verdict:
-    """The verdict on the first item that differs."""
-    if len(expected) != len(yours):
-        return Verdict(False, f"expected {len(expected)} items, yours has {len(yours)}")
-    names = names or tuple(f"item {i}" for i in range(len(expected)))
-    verdicts = [verdict_on(*pair, tolerance) for pair in zip(expected, yours, strict=True)]
-    for name, verdict in zip(names, verdicts, strict=True):
-        if not verdict.correct:
-            return Verdict(False, f"{name}: {verdict.text}", verdict.detail)
-    return Verdict(True, "exact" if all(v.text == "exact" for v in verdicts) else CLOSE)
-
-
-def compare_tensors(expected: Tensor, yours: Tensor, tolerance: float) -> Verdict:
-    """The verdict on a tensor. Its detail shows the first row that differs."""
-    if expected.shape != yours.shape:
-        return Verdict(
-            False, f"expected shape {list(expected.shape)}, yours is {list(yours.shape)}"
-        )
-    a = expected.detach().to("cpu", torch.float64)
-    b = yours.detach().to("cpu", torch.float64)
-    # Equal values and pairs of NaN have no distance. Whatever else is not finite is far away.
-    distance = torch.where(
-        (a == b) | (a.isnan() & b.isnan()),
-        0.0,
-        (a - b).abs().nan_to_num(nan=torch.inf, posinf=torch.inf),
-    )
-    incorrect = (distance > tolerance * (1 + a.abs())) | distance.isinf()
-    if not incorrect.any():
-        return Verdict(True, CLOSE if distance.any() else "exact")
-    # How far apart they are, in words.
-    if not expected.is_floating_point():
-        text = f"{int(incorrect.sum())} of {incorrect.numel()} places differ"
-    elif (b.isnan() & ~a.isnan()).any():
-        text = "NaN where a number belongs"
-    else:
-        text = f"largest difference {distance.max():.3g}"
-    if not expected.dim():
-        return Verdict(False, text, f"expected {short(expected)}, yours is {short(yours)}")
-    # The first incorrect row, from a little before the first difference.
-    rows = distance.flatten(1) if a.dim() > 1 else distance[:, None]
-    incorrect = incorrect.reshape(len(a), -1)
-    row = int(incorrect.any(dim=1).nonzero()[0])
-    if expected.is_floating_point():
-        text += f" (row {int(rows.amax(dim=1).argmax())})"
-    start = max(0, int(incorrect[row].nonzero()[0]) - 3)
-    expected, yours = (
-        short(t[row].flatten() if t.dim() > 1 else t[row], start) for t in (expected, yours)
-    )
-    return Verdict(False, text, f"first wrong row, {row}: expected {expected}, yours {yours}")
-
-
-def kind(value: object) -> str:
-    """What a value is, in the words of a message."""
-    if isinstance(value, Tensor):
-        # A tensor is told by its dtype.
-        if value.is_floating_point():
-            return "a tensor of floats"
-        if value.dtype == torch.bool:
-            return "a tensor of booleans"
-        return f"a tensor of {'complex numbers' if value.is_complex() else 'integers'}"
-    # A boolean is a number to Python, so it comes first.
-    names = [(bool, "True or False"), (numbers.Real, "a number"), (str, "a string")]
-    names += [((list, tuple), "a list or tuple")]
-    other = "None" if value is None else f"of type {type(value).__name__}"
-    return next((name for types, name in names if isinstance(value, types)), other)
-
-
-def short(value: object, start: int = 0, width: int = 8) -> str:
-    """A value in a few characters. Of a row it shows `width` entries from `start` on."""
-    if isinstance(value, Tensor) and value.dim():
-        dots = ["..."] if start else [], ["..."] if start + width < len(value) else []
-        shown = [short(v) for v in value[start : start + width]]
-        return f"[{', '.join([*dots[0], *shown, *dots[1]])}]"
-    value = value.item() if isinstance(value, Tensor) else value
-    text = f"{value:.6g}" if isinstance(value, float) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def is_plain(value: object) -> bool:
-    """Whether this is a text, a number or None, or a list or tuple of them."""
-    return all(item is None or isinstance(item, (str, numbers.Number)) for item in flat(value))
-
-
-def shown_argument(value: object, limit: int = 40) -> str:
-    """An argument of a call. Texts are shown in full, and so are tensors of at most `limit`
-    numbers. Larger ones are shown by their shape, and a long list of one value as [value] * n."""
-    if isinstance(value, Tensor):
-        if value.numel() > limit:
-            return f"<tensor of shape {list(value.shape)}>"
-        return shown_argument(value.tolist())
-    if isinstance(value, (list, tuple)):
-        items = [shown_argument(item) for item in value]
-        if len(items) > 8 and len(set(items)) == 1:
-            return f"[{items[0]}] * {len(items)}"
-        return f"[{', '.join(items)}]"
-    if isinstance(value, float):
-        short = f"{value:.4g}"
-        # More digits where four would make another number whole, as 0.99999994 would become 1.
-        return f"{value:.8g}" if float(short).is_integer() and float(short) != value else short
-    return repr(value) if is_plain(value) else f"<{getattr(value, 'name', type(value).__name__)}>"

@@ -15,16 +15,11 @@ from types import CodeType
 
 import torch
 
-from rlvr_helpers.exercises.checking import (
-    Outcome,
-    Verdict,
-    call,
-    is_plain,
-    shown_argument,
-    verdict_on,
-)
+from rlvr_helpers.exercises.checking import Outcome, call
+from rlvr_helpers.exercises.comparing import Verdict, is_plain, shown_argument, verdict_on
 from rlvr_helpers.exercises.isolation import untouched_state
 from rlvr_helpers.exercises.tries import Record, change_record, saved_records
+from rlvr_helpers.exercises.words import WORDS
 from rlvr_helpers.kit.language import translated
 
 ROOMS = Path(__file__).resolve().parents[1] / "lessons"
@@ -116,23 +111,18 @@ def check(name: str, function: Callable) -> bool:
     # The function itself, and not its result or its name.
     exercise = find(name)
     if not callable(function):
-        print(f'{name}: give check the function itself, as in check("{name}", {name})')
+        print(WORDS["no_function"].format(name=name))
         return False
     # Call both in all cases.
     expected = outcomes(exercise, exercise.reference)
     yours = outcomes(exercise, function, exercise.seconds)
     # A stub, or the package's own function, is no try.
     if all(outcome.blank for outcome in yours):
-        print(
-            f"{name}: not attempted yet ({exercise.minutes} minutes, difficulty"
-            f" {exercise.difficulty} of 3)"
-        )
+        effort = {"minutes": exercise.minutes, "difficulty": exercise.difficulty}
+        print(WORDS["not_attempted"].format(name=name, **effort))
         return False
     if is_ours(exercise, function) and alike(exercise, expected, yours):
-        print(
-            f"{name}: this is the course's own function. Run the cell that defines yours, then"
-            " check that one."
-        )
+        print(WORDS["ours"].format(name=name))
         return False
     correct = report(exercise, expected, yours)
     change_record(name, lambda record: note_try(record, correct))
@@ -185,22 +175,16 @@ def verdicts_on(
     # The value, and a guess at why it is None.
     value = verdict_on(expected.value, yours.value, exercise.tolerance, names=exercise.returns)
     if yours.no_return and not value.correct:
-        value = value._replace(text=f"{value.text}; is a `return` missing?")
+        value = value._replace(text=WORDS["no_return"].format(text=value.text))
     if exercise.gradient_of is None or not value.correct:
         return value, None
     # The gradient: is it there, is it correct, and does it flow only where it should?
     gradient = verdict_on(expected.gradient, yours.gradient, exercise.tolerance)
     if yours.cut_off and not gradient.correct:
-        gradient = Verdict(
-            False,
-            "none: .detach(), .item(), torch.tensor() or no_grad() cut your result off from its"
-            " input",
-        )
+        gradient = Verdict(False, WORDS["cut_off"])
     elif gradient.correct and yours.leaks != expected.leaks:
-        names = " and ".join(parameters(exercise)[i] for i in exercise.constants)
-        gradient = Verdict(
-            False, f"flows through {names} too, which must be a constant: .detach() it"
-        )
+        names = WORDS["and"].join(parameters(exercise)[i] for i in exercise.constants)
+        gradient = Verdict(False, WORDS["flows"].format(names=names))
     return value, gradient
 
 
@@ -228,33 +212,23 @@ def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) ->
     changes = any(outcome.changes_input for outcome in yours)
     complete = len(yours) == len(expected)
     correct = complete and not changes and all(all_correct(pair) for pair in verdicts)
-    print(f"{exercise.name}: {'right' if correct else 'not yet right'}")
+    print(WORDS["right" if correct else "not_yet"].format(name=exercise.name))
     # The cases one by one, or the first of them if all fail with the same error.
     cases = exercise.cases()
     if len(yours) > 1 and yours[0].raised and len({outcome.raised for outcome in yours}) == 1:
-        print(
-            f"  in every case, here the first: {yours[0].error}\n{shown_call(exercise, cases[0])}"
-        )
+        print("  " + WORDS["every_case"].format(error=yours[0].error))
+        print(shown_call(exercise, cases[0]))
     else:
         print_cases(exercise, cases, verdicts)
     # What to try.
     if changes:
-        print(
-            "Your function changes its input in place: make a new tensor, as in x = x * 2 rather"
-            " than x *= 2."
-        )
+        print(WORDS["in_place"])
     if any(outcome.late for outcome in yours):
-        print(
-            "Is there a loop that never ends? See what makes its condition false. Slow code: use"
-            " tensors, not loops."
-        )
+        print(WORDS["endless"])
     if not correct:
         for mistake in likely_mistakes(exercise, expected, yours):
-            print(f"Likely: {mistake.message}")
-        print(
-            f'There are {len(exercise.hints)} hints: hint("{exercise.name}"),'
-            " after from rlvr_helpers import hint"
-        )
+            print(WORDS["likely"].format(message=mistake.message))
+        print(WORDS["hints"].format(n=len(exercise.hints), name=exercise.name))
     return correct
 
 
@@ -270,7 +244,10 @@ def print_cases(
     only the first is shown."""
     shown = False
     for case, (value, gradient) in zip(cases, verdicts, strict=False):
-        print(f"  {case.label}: {value.text}" + (f"; gradient {gradient.text}" if gradient else ""))
+        said = value.text
+        if gradient:
+            said = WORDS["gradient"].format(value=said, gradient=gradient.text)
+        print(f"  {case.label}: {said}")
         if all_correct((value, gradient)):
             continue
         # A tensor's call is long, and one of them is enough to try it.
@@ -280,7 +257,7 @@ def print_cases(
         if value.detail:
             print(f"    {value.detail}")
         elif gradient and gradient.detail:
-            print(f"    gradient, {gradient.detail}")
+            print("    " + WORDS["gradient_detail"].format(detail=gradient.detail))
 
 
 def shown_call(exercise: Exercise, case: Case) -> str:
@@ -288,11 +265,12 @@ def shown_call(exercise: Exercise, case: Case) -> str:
     # With the names that the exercise gives its arguments.
     named = [*zip(parameters(exercise), case.args, strict=False), *case.kwargs.items()]
     arguments = [f"{name}={shown_argument(value)}" for name, value in named]
-    call_text = f"    the call: {exercise.name}({', '.join(arguments)})"
+    call_text = "    " + WORDS["the_call"].format(call=f"{exercise.name}({', '.join(arguments)})")
     if len(call_text) <= 120 or len(arguments) == 1:
         return call_text
     lines = [f"        {argument}," for argument in arguments]
-    return "\n".join([f"    the call: {exercise.name}(", *lines, "    )"])
+    first = WORDS["the_call"].format(call=f"{exercise.name}(")
+    return "\n".join([f"    {first}", *lines, "    )"])
 
 
 def parameters(exercise: Exercise) -> list[str]:
@@ -356,9 +334,9 @@ def hint(name: str) -> None:
     # One more each time. After the last all of them.
     shown = hints if seen >= len(hints) else hints[seen : seen + 1]
     for text in shown:
-        print(f"Hint {hints.index(text) + 1} of {len(hints)}: {text}")
+        print(WORDS["hint"].format(number=hints.index(text) + 1, n=len(hints), text=text))
     if seen >= len(hints):
-        print(f'These were all. One way to write it: solution("{name}")')
+        print(WORDS["all_hints"].format(name=name))
     else:
         change_record(name, lambda record: setattr(record, "hints", seen + 1))
 

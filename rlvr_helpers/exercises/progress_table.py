@@ -5,6 +5,7 @@ import html
 from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.exercises.questions import answered, guessed, quizzes
 from rlvr_helpers.exercises.tries import Record, saved_records
+from rlvr_helpers.exercises.words import WORDS
 
 
 class ProgressTable:
@@ -40,36 +41,37 @@ def show_progress(lesson: str | None = None) -> ProgressTable:
         return _lessons(lessons, saved)
     if lesson not in lessons:
         raise ValueError(f"no exercises in lesson {lesson!r}: choose from {', '.join(lessons)}")
+    own = [each for each in registry().values() if each.lesson == lesson]
+    records = [saved.get(each.name, Record()) for each in own]
     rows = [
-        (each.name, each.minutes, each.difficulty, saved.get(each.name, Record()).state)
-        for each in registry().values()
-        if each.lesson == lesson
+        (each.name, each.minutes, each.difficulty, record.state)
+        for each, record in zip(own, records, strict=True)
     ]
-    return ProgressTable(("exercise", "minutes", "difficulty", "state"), rows, _summary(rows))
+    return ProgressTable(WORDS["exercise_head"], rows, _summary(records))
 
 
 def _lessons(lessons: list[str], saved: dict[str, Record]) -> ProgressTable:
     rows = []
-    states = []
+    every = []
     # A lesson can ask nothing of one kind. Then its cell is empty.
     for lesson in lessons:
         own = [each for each in registry().values() if each.lesson == lesson]
-        state = [(saved.get(each.name, Record()).state,) for each in own]
-        states += state
-        done = sum(row[0].startswith("done") for row in state)
-        right, questions = answered(lesson, saved)
+        records = [saved.get(each.name, Record()) for each in own]
+        every += records
+        done = sum(record.finished for record in records)
+        correct, questions = answered(lesson, saved)
         close, made, asked = guessed(lesson, saved)
         rows.append(
             (
                 lesson,
-                f"{done} of {len(own)} done" if own else "",
-                f"{made} of {asked} made, {close} close" if asked else "",
-                f"{right} of {questions} correct" if questions else "",
+                WORDS["some_done"].format(done=done, n=len(own)) if own else "",
+                WORDS["some_made"].format(made=made, n=asked, close=close) if asked else "",
+                WORDS["some_correct"].format(correct=correct, n=questions) if questions else "",
             )
         )
-    return ProgressTable(("lesson", "exercises", "predictions", "quiz"), rows, _summary(states))
+    return ProgressTable(WORDS["lesson_head"], rows, _summary(every))
 
 
-def _summary(rows: list[tuple]) -> str:
-    done = sum(row[-1].startswith("done") for row in rows)
-    return f"{done} of {len(rows)} exercises done"
+def _summary(records: list[Record]) -> str:
+    done = sum(record.finished for record in records)
+    return WORDS["exercises_done"].format(done=done, n=len(records))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from rlvr_helpers.exercises.words import WORDS
 from rlvr_helpers.kit.my_work import my_work_folder
 
 # What a file that is no progress file makes `_read` raise.
@@ -35,12 +36,18 @@ class Record:
         """In words, for the table of progress."""
         # Only what was done alone is called done without a remark.
         if self.done:
-            return {"alone": "done", "hints": "done after hints"}.get(self.done, "solution seen")
+            done = {"alone": "done", "hints": "done_after_hints"}
+            return WORDS[done.get(self.done, "solution_seen")]
         if self.solution:
-            return "solution seen"
-        return (
-            f"tried {self.tries} time{'s' * (self.tries != 1)}" if self.tries else "not attempted"
-        )
+            return WORDS["solution_seen"]
+        if not self.tries:
+            return WORDS["untried"]
+        return WORDS["tried_once" if self.tries == 1 else "tried"].format(n=self.tries)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was done before its solution was looked at."""
+        return self.done in ("alone", "hints")
 
 
 Change = Callable[[Record], None]
@@ -127,10 +134,7 @@ def _read_or_set_aside(path: Path) -> dict[str, Record]:
             number += 1
             aside = path.with_name(f"{path.name}.broken{number}")
         path.rename(aside)
-        print(
-            f"({path.name} could not be read. It is kept as {aside.name}, and progress starts"
-            " anew.)"
-        )
+        print(WORDS["unreadable"].format(file=path.name, aside=aside.name))
         return {}
 
 
@@ -161,7 +165,4 @@ def change_record(name: str, change: Change) -> None:
         changes.clear()
     except OSError as error:
         reason = (error.__cause__ or error).strerror or "no access"
-        print(
-            f"(progress is kept for this session only: {path.name} cannot be written,"
-            f" {reason.lower()})"
-        )
+        print(WORDS["unwritable"].format(file=path.name, reason=reason.lower()))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from rlvr_helpers.exercises.core import alike, find, outcomes
+from rlvr_helpers.exercises.words import WORDS
 
 
 def yours_or_ours(name: str, function: Callable) -> Callable:
@@ -15,7 +16,7 @@ def yours_or_ours(name: str, function: Callable) -> Callable:
     yours = outcomes(exercise, function, exercise.seconds)
     # A function that changes its input would spoil later cells, even if its result is correct.
     if alike(exercise, expected, yours) and not any(outcome.changes_input for outcome in yours):
-        print(f"From here on: your own {name}.")
+        print(WORDS["yours"].format(name=name))
         return function
-    print(f"From here on: the course's {name}, until yours is correct.")
+    print(WORDS["courses"].format(name=name))
     return exercise.reference

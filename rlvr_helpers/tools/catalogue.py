@@ -16,6 +16,7 @@ from babel.messages.pofile import read_po, write_po
 from rlvr_helpers.exercises import questions
 from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.exercises.questions import ROOMS, predictions, quizzes
+from rlvr_helpers.exercises.words import WORDS
 from rlvr_helpers.kit.language import with_texts
 from rlvr_helpers.widgets import words
 
@@ -27,7 +28,7 @@ def texts() -> dict[str, str]:
     for file in sorted(ROOMS.glob("l*/explorer.py")):
         room = importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.explorer")
         shown[f"explorer {file.parent.name[1:3]}"] = getattr(room, "WORDS", {})
-    shown["questions"] = questions.WORDS
+    shown |= {"check": WORDS, "questions": questions.WORDS}
     shown |= {f"exercise {name}": each for name, each in registry().items()}
     shown |= {f"prediction {name}": each for name, each in predictions().items()}
     shown |= {f"quiz {lesson}": asked for lesson, asked in quizzes().items()}

@@ -27,7 +27,7 @@ import pytest
 import torch
 
 from rlvr_helpers.exercises import check, hint, show_progress, solution
-from rlvr_helpers.exercises.checking import CLOSE, shown_argument, verdict_on
+from rlvr_helpers.exercises.comparing import shown_argument, verdict_on
 from rlvr_helpers.exercises.core import (
     Case,
     Exercise,
@@ -38,7 +38,9 @@ from rlvr_helpers.exercises.core import (
     registry,
 )
 from rlvr_helpers.exercises.questions import quizzes
+from rlvr_helpers.exercises.words import WORDS
 
+CLOSE = WORDS["close"]
 each_exercise = pytest.mark.parametrize("exercise", registry().values(), ids=registry())
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from rlvr_helpers.exercises import questions
 from rlvr_helpers.exercises.questions import Choice, Prediction, Question
+from rlvr_helpers.exercises.words import WORDS
 from rlvr_helpers.kit import language
 from rlvr_helpers.kit.language import translated
 from rlvr_helpers.tools import catalogue as tool
@@ -29,6 +30,13 @@ def chinese(tmp_path, monkeypatch):
     language._texts.cache_clear()
     yield
     language._texts.cache_clear()
+
+
+def test_what_check_says_is_in_the_catalogue():
+    texts = tool.texts()
+    for value in WORDS.values():
+        for text in [value] if isinstance(value, str) else value:
+            assert not text.strip() or text in texts
 
 
 @dataclass(frozen=True)
