@@ -183,3 +183,7 @@ def test_the_quiz_of_two_parts_is_computed():
     correct = next(choice for choice in question.choices if choice.correct)
     rewards = [0 + 0.5 * 1, 1 + 0.5 * 0.5]
     assert correct.text == f"{rewards[0]} and {rewards[1]}."
+
+
+def test_a_comparison_that_was_stopped_early_says_nothing():
+    assert own.winner({}) == own.winner({"GRPO": []}) == own.UNDECIDED

@@ -142,11 +142,14 @@ def parts_table(records: Sequence[StepRecord]) -> str:
 
 
 def winner(results: dict[str, list[Run]]) -> str:
-    """Which of two methods is ahead over the seeds, if the interval says so."""
-    (pair, points), *_ = paired_differences(results).items()
-    first, second = pair.split(" - ")
-    _, low, high = t_interval(points)
-    return first if low > 0 else second if high < 0 else UNDECIDED
+    """Which of two methods is ahead over the seeds, if the interval says so. A comparison that was
+    stopped early, with less than two seeds of both, says nothing."""
+    for pair, points in paired_differences(results).items():
+        if len(points) > 1:
+            first, second = pair.split(" - ")
+            _, low, high = t_interval(points)
+            return first if low > 0 else second if high < 0 else UNDECIDED
+    return UNDECIDED
 
 
 # --- the same runs elsewhere
