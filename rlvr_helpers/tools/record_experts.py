@@ -28,6 +28,7 @@ import torch
 
 from rlvr_helpers.lessons.l11_experts.experiment import (
     AT,
+    JITTER,
     Moved,
     busiest,
     drift,
@@ -40,8 +41,6 @@ from rlvr_helpers.study.runs import provenance, rounded
 from rlvr_helpers.tools.recording import options_of, write_runs
 
 ARMS = ("dense", "alike", "trained")
-# How noisy the copies are, as a share of the standard deviation of each matrix.
-JITTER = 0.3
 
 
 def record_run(arm: str, seed: int) -> dict:

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from rlvr_helpers.kit.recorded import recorded_drift
 from rlvr_helpers.lessons.l11_experts.experiment import (
     AT,
     MAX_TOKENS,
+    Replay,
     drift,
     drift_rows,
     logprobs,
     make_experts,
     measure,
+    race,
     recorded_arms,
+    recorded_race,
     recorded_routes,
     routers,
     score,
@@ -25,10 +29,13 @@ from rlvr_helpers.lessons.l11_experts.experiment import (
 )
 from rlvr_helpers.lessons.l11_experts.figures import changed_sets
 from rlvr_helpers.lessons.l11_experts.questions import QUIZ
-from rlvr_helpers.models import load_policy
+from rlvr_helpers.methods import GRPO
+from rlvr_helpers.models import load_policy, make_policy
 from rlvr_helpers.plots import to_svg
+from rlvr_helpers.problems import load_problems
 from rlvr_helpers.ratios import sequence_ratios
 from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.tools.record_experts_race import SETTINGS, record_run
 
 POLICY = load_policy("tiny")
 ROWS, ADVANTAGES = drift_rows(POLICY)
@@ -156,3 +163,63 @@ def test_the_quiz_of_copies_is_computed():
         ratios = (logprobs(copies, SOME, routes) - before).exp()
     assert torch.allclose(ratios, torch.ones_like(ratios), atol=1e-4)
     assert next(c for c in question.choices if c.correct).text.startswith("Nothing")
+
+
+def small(replay: bool):
+    """A model and its records after a race of two small rollouts."""
+    policy = make_policy(make_experts(POLICY, jitter=0.3), POLICY.tokenizer, "mixture")
+    settings = replace(SETTINGS, steps=2, prompts_per_step=4, group_size=4, epochs=2, minibatches=1)
+    return policy.model, list(race(policy, GRPO, replay, settings=settings))
+
+
+def test_replay_keeps_the_first_scorings_sets_until_the_next_rollout(noisy):
+    model = copy.deepcopy(noisy)
+    kept = Replay()
+    with torch.no_grad():
+        first, _ = kept.score(model, *SOME, 1.0, 8)
+        old = kept.routes[id(SOME.completion_ids)]
+        assert torch.equal(first, logprobs(model, SOME))
+        # another router, the old sets
+        for router in routers(model):
+            router.weight.copy_(router.weight.roll(1, dims=0))
+        again, _ = kept.score(model, *SOME, 1.0, 8)
+        assert torch.equal(again, logprobs(model, SOME, old))
+        assert (again - logprobs(model, SOME)).abs().max() > 0.1
+        policy = make_policy(model, POLICY.tokenizer, "mixture")
+        one = replace(SETTINGS, group_size=2, max_tokens=4)
+        kept.sample(policy, load_problems("train")[:1], 1, one)
+        assert not kept.routes
+        now, _ = kept.score(model, *SOME, 1.0, 8)
+        assert torch.equal(now, logprobs(model, SOME))
+
+
+@pytest.mark.slow
+def test_the_race_replays_only_where_it_is_asked_to():
+    (one, recomputed), (other, replayed) = (small(replay) for replay in (False, True))
+    # The same rollout and first update. The second update has other ratios.
+    assert recomputed[0].reward_mean == replayed[0].reward_mean
+    assert recomputed[0].clip_fraction_first == replayed[0].clip_fraction_first == 0
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+    assert not any(router._forward_hooks for router in routers(other))
+
+
+@pytest.mark.slow
+def test_the_recorder_writes_one_run_as_the_file_has_it():
+    settings = replace(SETTINGS, steps=1, prompts_per_step=2, group_size=4, minibatches=1)
+    policy = make_policy(make_experts(POLICY, jitter=0.3), POLICY.tokenizer, "mixture")
+    run = record_run(policy, "GSPO", True, settings=settings, count=4)
+    assert run.keys() == recorded_race()[0].keys()
+    assert len(run["reward"]) == len(run["clipped"]) == len(run["spread"]) == 1
+
+
+def test_the_recorded_race_is_paired():
+    runs = recorded_race()
+    arms = {(m, replay): [] for m in ("GRPO", "GSPO") for replay in (False, True)}
+    for run in runs:
+        arms[run["method"], run["replay"]].append(run["seed"])
+        assert len(run["clipped"]) == SETTINGS.steps
+    seeds = list(range(len(runs) // 4))
+    assert len(seeds) >= 3 and all(found == seeds for found in arms.values())
+    # One start: the first rollout of a seed is the same for all.
+    assert len({(run["seed"], run["reward"][0]) for run in runs}) == len(seeds)

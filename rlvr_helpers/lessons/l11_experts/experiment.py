@@ -18,14 +18,18 @@ from torch.utils.hooks import RemovableHandle
 from transformers import MixtralConfig, MixtralForCausalLM
 
 from rlvr_helpers.engine.packing import pack
+from rlvr_helpers.engine.work import Stages, sample_step
 from rlvr_helpers.kit.recorded import recorded_drift
 from rlvr_helpers.losses import policy_loss
-from rlvr_helpers.methods import GRPO
+from rlvr_helpers.methods import GRPO, Method
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.paths import DATA
-from rlvr_helpers.problems import load_problems
-from rlvr_helpers.sampling import encode_prompts, sample_groups
-from rlvr_helpers.scoring import token_logprobs
+from rlvr_helpers.problems import Problem, load_problems
+from rlvr_helpers.records import StepRecord
+from rlvr_helpers.sampling import Rollout, encode_prompts, sample_groups
+from rlvr_helpers.scoring import score_tokens, token_logprobs
+from rlvr_helpers.train_settings import TrainSettings
+from rlvr_helpers.training import train
 
 # Experts per layer, and how many of them see a token.
 EXPERTS = 8
@@ -40,6 +44,8 @@ ROWS = 16
 MAX_TOKENS = 64
 # After which updates it is measured.
 AT = (1, 4, 8, 16)
+# How noisy a trained mixture's copies are, as a share of the standard deviation of each matrix.
+JITTER = 0.3
 
 
 class Rows(NamedTuple):
@@ -278,3 +284,43 @@ def recorded_arms() -> dict[str, list[dict]]:
     for run in data["runs"]:
         arms.setdefault(run["arm"], []).append(run)
     return arms
+
+
+class Replay:
+    """Routing Replay as two stages of a step: a mini-batch's first scoring, which is that of the
+    model that sampled, notes the expert sets. Each later one is sent to them."""
+
+    def __init__(self) -> None:
+        # By the mini-batch's completions, which live as long as its rollout.
+        self.routes: dict[int, list[Tensor]] = {}
+
+    def sample(
+        self, policy: Policy, batch: list[Problem], step: int, settings: TrainSettings
+    ) -> Rollout:
+        """`sample_step`. The expert sets of the rollout before are forgotten."""
+        self.routes.clear()
+        return sample_step(policy, batch, step, settings)
+
+    def score(
+        self, model: nn.Module, prompt_ids: Tensor, prompt_mask: Tensor, ids: Tensor, *more: object
+    ) -> tuple[Tensor, Tensor | None]:
+        """`scoring.score_tokens`, under the noted expert sets if there are any."""
+        old = self.routes.get(id(ids), [])
+        with recorded_routes(model) as routes, replayed_routes(model, old):
+            found = score_tokens(model, prompt_ids, prompt_mask, ids, *more)
+        self.routes.setdefault(id(ids), routes)
+        return found
+
+
+def race(
+    policy: Policy, method: Method, replay: bool, settings: TrainSettings
+) -> Iterator[StepRecord]:
+    """Trains a mixture, in place, with routing recomputed or replayed in its updates."""
+    kept = Replay()
+    stages = Stages(sample=kept.sample, score=kept.score) if replay else Stages()
+    return train(policy, load_problems("train"), method, settings, stages=stages)
+
+
+def recorded_race() -> list[dict]:
+    """The recorded runs of GRPO and GSPO (`tools/record_experts_race.py`), seed after seed."""
+    return json.loads((DATA / "runs" / "experts_race.json").read_text(encoding="utf-8"))["runs"]
