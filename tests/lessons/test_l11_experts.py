@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rlvr_helpers.engine.packing import can_pack
+from rlvr_helpers.evaluation import t_interval
 from rlvr_helpers.kit.recorded import recorded_drift
 from rlvr_helpers.lessons.l11_experts.experiment import (
     AT,
@@ -20,6 +21,8 @@ from rlvr_helpers.lessons.l11_experts.experiment import (
     make_experts,
     measure,
     race,
+    race_accuracies,
+    race_differences,
     recorded_arms,
     recorded_race,
     recorded_routes,
@@ -209,12 +212,12 @@ def test_the_recorder_writes_one_run_as_the_file_has_it():
     settings = replace(SETTINGS, steps=1, prompts_per_step=2, group_size=4, minibatches=1)
     policy = make_policy(make_experts(POLICY, jitter=0.3), POLICY.tokenizer, "mixture")
     run = record_run(policy, "GSPO", True, settings=settings, count=4)
-    assert run.keys() == recorded_race()[0].keys()
+    assert run.keys() == recorded_race()["runs"][0].keys()
     assert len(run["reward"]) == len(run["clipped"]) == len(run["spread"]) == 1
 
 
 def test_the_recorded_race_is_paired():
-    runs = recorded_race()
+    runs = recorded_race()["runs"]
     arms = {(m, replay): [] for m in ("GRPO", "GSPO") for replay in (False, True)}
     for run in runs:
         arms[run["method"], run["replay"]].append(run["seed"])
@@ -223,3 +226,32 @@ def test_the_recorded_race_is_paired():
     assert len(seeds) >= 3 and all(found == seeds for found in arms.values())
     # One start: the first rollout of a seed is the same for all.
     assert len({(run["seed"], run["reward"][0]) for run in runs}) == len(seeds)
+
+
+def test_the_recorded_race_decides_nothing():
+    """What the lesson says of it."""
+    means = {arm: np.mean(found) for arm, found in race_accuracies().items()}
+    start = means.pop("start")
+    assert start == pytest.approx(30.25)
+    expected = {"GRPO": 32.67, "GRPO, replayed": 31.5, "GSPO": 27.67, "GSPO, replayed": 30.92}
+    assert means == pytest.approx(expected, abs=0.01)
+    assert max(abs(mean - start) for mean in means.values()) < 3
+    found = {pair: t_interval(values) for pair, values in race_differences().items()}
+    assert {pair: [round(x, 1) for x in each] for pair, each in found.items()} == {
+        "GSPO - GRPO": [-5.0, -24.1, 14.1],
+        "GSPO, replayed - GRPO, replayed": [-0.6, -9.6, 8.5],
+        "GRPO, replayed - GRPO": [-1.2, -11.1, 8.8],
+        "GSPO, replayed - GSPO": [3.2, -12.7, 19.2],
+    }
+    widths = [round(high - mean) for mean, _, high in found.values()]
+    assert min(widths) == 9 and max(widths) == 19
+
+
+def test_the_recorded_race_clipped_a_third_of_the_sequences_and_few_tokens():
+    shares = {}
+    for run in recorded_race()["runs"]:
+        arm = shares.setdefault((run["method"], run["replay"]), [])
+        arm.append(np.mean(run["clipped"]))
+    found = {arm: round(100 * np.mean(values)) for arm, values in shares.items()}
+    both = {method: [found[method, replay] for replay in (False, True)] for method, _ in found}
+    assert both == {"GRPO": [3, 3], "GSPO": [34, 32]}

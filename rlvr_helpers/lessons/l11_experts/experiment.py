@@ -46,6 +46,13 @@ MAX_TOKENS = 64
 AT = (1, 4, 8, 16)
 # How noisy a trained mixture's copies are, as a share of the standard deviation of each matrix.
 JITTER = 0.3
+# The arms of the recorded race that are compared.
+RACE_PAIRS = (
+    ("GSPO", "GRPO"),
+    ("GSPO, replayed", "GRPO, replayed"),
+    ("GRPO, replayed", "GRPO"),
+    ("GSPO, replayed", "GSPO"),
+)
 
 
 class Rows(NamedTuple):
@@ -321,6 +328,26 @@ def race(
     return train(policy, load_problems("train"), method, settings, stages=stages)
 
 
-def recorded_race() -> list[dict]:
-    """The recorded runs of GRPO and GSPO (`tools/record_experts_race.py`), seed after seed."""
-    return json.loads((DATA / "runs" / "experts_race.json").read_text(encoding="utf-8"))["runs"]
+def recorded_race() -> dict:
+    """The recorded runs of GRPO and GSPO, seed after seed, and the accuracy at their start
+    (`tools/record_experts_race.py`)."""
+    return json.loads((DATA / "runs" / "experts_race.json").read_text(encoding="utf-8"))
+
+
+def race_accuracies() -> dict[str, list[float]]:
+    """Held-out accuracy in percent at the start and of each recorded arm, one value per seed."""
+    data = recorded_race()
+    arms = {"start": [100 * data["start"]]}
+    for run in data["runs"]:
+        arm = run["method"] + ", replayed" * run["replay"]
+        arms.setdefault(arm, []).append(100 * run["accuracy"])
+    return arms
+
+
+def race_differences() -> dict[str, list[float]]:
+    """Paired differences of the recorded arms in points, one per seed."""
+    arms = race_accuracies()
+    return {
+        f"{one} - {other}": [a - b for a, b in zip(arms[one], arms[other], strict=True)]
+        for one, other in RACE_PAIRS
+    }
