@@ -38,9 +38,9 @@ SKILL = 0.98, 0.92
 Row = tuple[list[int], list[bool]]
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> LlamaForCausalLM:
     """A fresh model whose embeddings of numbers begin with waves."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     # Small enough to train on a laptop, large enough to add.
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -223,15 +223,17 @@ def write_problems(path: Path, problems: list[WordProblem]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def skilled_model(tokenizer: PreTrainedTokenizerFast, held_out: set) -> LlamaForCausalLM:
+def skilled_model(
+    tokenizer: PreTrainedTokenizerFast, held_out: set, seed: int = SEED
+) -> LlamaForCausalLM:
     """Stages 1 and 2: equations, then solutions without a fault until the skill is there.
 
     CPUs round differently, so it comes after a different number of steps on each. It is measured on
     fresh problems. Raises RuntimeError if it never comes.
     """
-    model = new_model(tokenizer)
-    rng = random.Random(SEED + 1)
-    fresh = random.Random(SEED + 3)
+    model = new_model(tokenizer, seed)
+    rng = random.Random(seed + 1)
+    fresh = random.Random(seed + 3)
     policy = make_policy(model, tokenizer, "tiny")
 
     def solutions() -> list[Row]:
@@ -257,7 +259,7 @@ def skilled_model(tokenizer: PreTrainedTokenizerFast, held_out: set) -> LlamaFor
         name="equations",
         hold=800,
     )
-    batches = by_length(solutions, SEED)
+    batches = by_length(solutions, seed)
     # Solutions until the skill is there.
     rounds = 0
     supervised(model, batches, 2400, lr=1.5e-3, name="solutions", hold=1600)
@@ -265,15 +267,17 @@ def skilled_model(tokenizer: PreTrainedTokenizerFast, held_out: set) -> LlamaFor
         if (rounds := rounds + 1) > 4:
             raise RuntimeError(
                 f"the skill is not there after {rounds - 1} more rounds of solutions: try another"
-                " SEED"
+                " --seed"
             )
         supervised(model, batches, 400, lr=7.5e-4, name="more solutions")
     return model
 
 
-def spoil(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, held_out: set) -> None:
+def spoil(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, held_out: set, seed: int = SEED
+) -> None:
     """Stage 3: imperfect solutions."""
-    rng = random.Random(SEED + 2)
+    rng = random.Random(seed + 2)
 
     def imperfect() -> list[Row]:
         problems = [fresh_problem(rng, held_out) for _ in range(24)]
@@ -324,10 +328,13 @@ def main() -> None:
     parser.add_argument(
         "--skilled", type=Path, help="folder for the model as it was before the third stage"
     )
+    parser.add_argument(
+        "--seed", type=int, default=SEED, help="of the model. The problems stay the same"
+    )
     options = parser.parse_args()
     out = options.out
     torch.set_num_threads(1)
-    note(f"seed {SEED}, torch {torch.__version__}, {cpu_name()}, 1 thread")
+    note(f"seed {options.seed}, torch {torch.__version__}, {cpu_name()}, 1 thread")
     # Problems.
     train, test, held_out = make_problems(random.Random(SEED))
     write_problems(out / "problems" / "train.jsonl", train)
@@ -335,12 +342,12 @@ def main() -> None:
     note(f"{len(train)} train and {len(test)} held-out problems")
     # The skilled model, then the start model.
     tokenizer = build_tokenizer()
-    model = skilled_model(tokenizer, held_out)
+    model = skilled_model(tokenizer, held_out, options.seed)
     policy = make_policy(model, tokenizer, "tiny")
     measured = {"skilled": measure_accuracy(policy, test, "before it was spoilt")}
     if options.skilled:
         save_policy(policy, options.skilled)
-    spoil(model, tokenizer, held_out)
+    spoil(model, tokenizer, held_out, options.seed)
     measured["start"] = measure_accuracy(policy, test, "start model")
     save_policy(policy, out / "tiny")
     note(f"in all {time.process_time():.0f} CPU-s")

@@ -5,7 +5,16 @@ import re
 
 import pytest
 
-from rlvr_helpers.kit.course_map import EXTRAS, FILL, LESSONS, LIT, course_map, loop_picture
+from rlvr_helpers.kit.course_map import (
+    EXTRAS,
+    FILL,
+    LESSONS,
+    LIT,
+    course_map,
+    lesson_table,
+    loop_picture,
+)
+from rlvr_helpers.paths import COURSE
 from rlvr_helpers.widgets.live import LONGEST_ALT
 
 NUMBERS = [lesson.number for lesson in LESSONS + EXTRAS]
@@ -54,3 +63,16 @@ def white_on(colour: str) -> float:
 def test_an_unknown_lesson_is_named():
     with pytest.raises(ValueError, match="choose from 00, .*, 13"):
         course_map("99")
+
+
+@pytest.mark.parametrize("language", ["", "zh"])
+def test_links_of_the_lesson_table_lead_to_notebooks_from_the_folder_of_the_language(
+    language, monkeypatch
+):
+    monkeypatch.setenv("RLVR_LANGUAGE", language)
+    links = re.findall(r"\]\(([^)]+)\)", lesson_table().data)
+    assert len(links) == len(LESSONS + EXTRAS)
+    folder = COURSE / "notebooks" / language
+    assert [link for link in links if not (folder / link).is_file()] == []
+    # A lesson that is translated is the one beside it.
+    assert links[0] == "00_start_here.ipynb"

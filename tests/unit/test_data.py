@@ -17,6 +17,8 @@ from rlvr_helpers.sampling import mask_after_end, pick_tokens
 from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.study.runs import load_run
 from rlvr_helpers.study.tables import format_differences, format_table, table_rows
+from rlvr_helpers.tools.make_tiny import new_model
+from rlvr_helpers.tools.tiny_texts import build_tokenizer
 
 ROOT = DATA.parent
 
@@ -173,3 +175,9 @@ def test_the_recorded_group_is_real():
         torch.testing.assert_close(logprobs[0], start, atol=1e-4, rtol=0)
         assert (logprobs[:, ~group.mask.bool()] == 0).all()
     assert (DATA / "rollouts" / "group.json").stat().st_size <= 80_000
+
+
+def test_another_seed_makes_another_model():
+    tokenizer = build_tokenizer()
+    first, again, other = (new_model(tokenizer, seed).lm_head.weight.sum() for seed in (1, 1, 2))
+    assert first == again != other

@@ -202,3 +202,14 @@ def test_whoever_teaches_gets_all_answers(monkeypatch, capsys):
 def test_every_prediction_has_an_answer_in_its_notebook(capsys):
     tool.main([])
     assert "no stored output" not in capsys.readouterr().out
+
+
+def test_the_correct_choice_is_not_always_in_one_place_and_stays_where_it_is():
+    real = [each for lesson, quiz in asking.quizzes().items() if lesson != "98" for each in quiz]
+    for each in real:
+        assert each.shuffled == each.shuffled
+        assert sorted(each.shuffled, key=str) == sorted(each.choices, key=str)
+    # Nobody gets most of the points by always taking the first, or the last.
+    for place in (0, -1):
+        correct = sum(each.shuffled[place].correct for each in real)
+        assert correct <= 0.45 * len(real), f"place {place}: {correct} of {len(real)}"

@@ -382,7 +382,10 @@ def test_a_public_address_gives_links_to_binder_codespaces_and_nbgitpuller():
         public_links.page_with_links("docs/_config.yml", "https://github.com/someone/course")
     )
     assert settings["repository"]["url"] == "https://github.com/someone/course"
-    assert settings["launch_buttons"]["binderhub_url"] == "https://mybinder.org"
+    assert settings["launch_buttons"] == {
+        "binderhub_url": "https://mybinder.org",
+        "notebook_interface": "jupyterlab",
+    }
     assert (
         "git-pull?repo=https%3A%2F%2Fgithub.com%2Fsomeone%2Fcourse&urlpath=lab%2Ftree%2Fcourse%2Fnotebooks"
         in page
