@@ -31,7 +31,6 @@ CLIP_STAGE = {
     "reset": "Reset",
     "clip_low": "clip_low",
     "clip_high": "clip_high",
-    "clip_edge": "edge {q}",
     "update": "Updates",
     "play": "Play",
     "pause": "Pause",
@@ -55,14 +54,14 @@ CLIP_STAGE = {
         "A > 0: better than its group. Push: ratio rises →",
         "A < 0: worse than its group. Push: ← ratio falls",
     ],
-    "height": "height of the line: objective for this ratio",
+    "height": "height of the line: objective",
     "rings": "rings: same completion",
     "axis": "ratio {q}, on a log scale that is finer near 1",
     "axis_most": "ratio {q}, finer near 1; bar: 98 % of the dots, {low} to {high}",
     "edge_clip_low": "Lower edge of the range",
     "edge_clip_high": "Upper edge of the range",
     "edge_value": "ratio {q}, epsilon {eps}",
-    "reached": "▼ largest in training by this rule",
+    "reached": "▼ largest in training",
     # The chosen dot and its completion.
     "dot": "Chosen token",
     "dot_value": "{token}, ratio {q}",
@@ -123,22 +122,22 @@ CLIP_STAGE = {
         },
         "trapped": {
             "up": (
-                "It fell, since other tokens' pushes move it too, through shared weights. The"
-                " clamp is flat here: no push of its own brings it back."
+                "It fell: pushes of other tokens move it too. The clamp is flat here: no push"
+                " of its own brings it back."
             ),
             "down": (
-                "It rose, since other tokens' pushes move it too, through shared weights. The"
-                " clamp is flat here: no push of its own brings it back."
+                "It rose: pushes of other tokens move it too. The clamp is flat here: no push"
+                " of its own brings it back."
             ),
         },
         "back": {
             "up": (
-                "It fell, since other tokens' pushes move it too, through shared weights. The"
-                " minimum keeps its own push, back to the right."
+                "It fell: pushes of other tokens move it too. The minimum keeps its own push,"
+                " back to the right."
             ),
             "down": (
-                "It rose, since other tokens' pushes move it too, through shared weights. The"
-                " minimum keeps its own push, back to the left."
+                "It rose: pushes of other tokens move it too. The minimum keeps its own push,"
+                " back to the left."
             ),
         },
     },
@@ -147,8 +146,8 @@ CLIP_STAGE = {
     "answer": "This is my guess",
     "skip": "Skip",
     "question": {
-        "up": "A > 0. {means} Drag the dot to the ratio at which its push becomes 0.",
-        "down": "A < 0. {means} Drag the dot to the ratio at which its push becomes 0.",
+        "up": "{means} Drag the dot to where its push, up, becomes 0.",
+        "down": "{means} Drag the dot to where its push, down, becomes 0.",
     },
     "means": {
         "none": "No rule: {q} A counts.",
@@ -187,8 +186,8 @@ CLIP_STAGE = {
     "training": "What training did",
     "arm": "with “{rule}”, {unit}{range}.",
     "range_of": ", range {span}",
-    "nearest": "Of those recorded it is nearest to your {span}.",
-    "with_std": "Dr. GRPO was not trained here: these runs use GRPO's A.",
+    "nearest": "Of those recorded it is nearest to your {span}: a factor of {far} away.",
+    "with_std": "Dr. GRPO was not trained here.",
     "not_recorded": (
         "with the product: not recorded. Its log is a sum over tokens, so it grows with the length."
     ),

@@ -86,12 +86,15 @@ function unitLogRatios(rollout, unit, update) {
   return Float64Array.from(rollout.rows, (row) => rows[row]);
 }
 
+/** How far two ranges are apart: the log of the factor between their ends, the mean of both. */
+const distance = (one, two) =>
+  mean(["clip_low", "clip_high"].map((end) => Math.abs(Math.log(one[end] / two[end]))));
+
 /** The recorded arm with the nearest range (or null), and all of its rule and unit. */
 function nearestArm(arms, v) {
   const rivals = arms.filter((arm) => arm.rule === v.rule && arm.unit === v.unit);
-  const apart = (one, two) => Math.abs(Math.log(one / two));
-  const far = (arm) => apart(arm.clip_low, v.clip_low) + apart(arm.clip_high, v.clip_high);
-  const [nearest = null] = v.rule === "none" ? rivals : rivals.toSorted((a, b) => far(a) - far(b));
+  const [nearest = null] =
+    v.rule === "none" ? rivals : rivals.toSorted((a, b) => distance(a, v) - distance(b, v));
   return { nearest, rivals };
 }
 
@@ -273,8 +276,7 @@ function buildSliders(c) {
     });
   const low = linked("clip_low", { text: epsText, values: EPSILONS });
   const high = linked("clip_high", { text: epsText, values: EPSILONS });
-  const edges = [low, high].map(() => html("span", { class: "soft" }));
-  const ends = [low, high].map((end, i) => html("span", { class: "end" }, end.element, edges[i]));
+  const ends = [low.element, high.element];
   const time = linked("update", { text: String, min: 0, max: c.data.rollout.updates });
   const play = buildPlay(c);
   const trails = html("input", { type: "checkbox" });
@@ -285,9 +287,6 @@ function buildSliders(c) {
     element: html("div", { class: "sliders" }, ...rows.map((row) => html("div", {}, ...row))),
     update({ v }) {
       for (const part of [low, high, time]) part.update();
-      [1 - v.clip_low, 1 + v.clip_high].forEach((q, i) =>
-        say(edges[i], fill(words.clip_edge, { q: edgeText(q) })),
-      );
       low.input.disabled = high.input.disabled = v.rule === "none";
       trails.checked = v.trails;
     },
@@ -960,7 +959,7 @@ function buildGuess(c) {
 
 function buildRecord(c) {
   const name = html("span", {});
-  const curves = svg("svg", { role: "img", width: 160, height: 128 });
+  const curves = svg("svg", { role: "img", width: 148, height: 128 });
   const table = html("table", {});
   const seeds = c.data.record.arms[0].seeds.length;
   const about = fill(c.words.recorded_ranges, { n: seeds });
@@ -996,7 +995,8 @@ function nameOfArm(c, { v, nearest }) {
     const span = spanText(nearest.clip_low, nearest.clip_high);
     const yours = spanText(v.clip_low, v.clip_high);
     given.range = fill(words.range_of, { span });
-    if (span !== yours) said.push(fill(words.nearest, { span: yours }));
+    const far = number(Math.exp(distance(nearest, v)), 1);
+    if (span !== yours) said.push(fill(words.nearest, { span: yours, far }));
   }
   if (v.advantage_scale === "none") said.push(words.with_std);
   return [fill(words.arm, given), ...said].join(" ");
@@ -1010,8 +1010,8 @@ const endsOf = (arm) => arm.seeds.map((seed) => percents(seed.accuracy.at(-1))).
 
 /** Held-out accuracy after each rollout, a line per seed. */
 function drawCurves({ data: { record }, words }, picture, arm) {
-  const x = scale(0, record.rollouts, 32, 154);
-  const y = scale(0, record.top, 92, 22);
+  const x = scale(0, record.rollouts, 32, 142);
+  const y = scale(0, record.top, 92, 26);
   const axis = svg("g");
   const side = svg("g");
   drawAxis(axis, x, 92, {
@@ -1023,7 +1023,7 @@ function drawCurves({ data: { record }, words }, picture, arm) {
     const points = [record.start, ...accuracy].map((share, n) => `${x.at(n)},${y.at(share)}`);
     return svg("polyline", { class: "seed", points: points.join(" ") });
   });
-  const title = svg("text", { x: 0, y: 12 }, fill(words.held_out, { n: record.eval_count }));
+  const title = svg("text", { x: 0, y: 10 }, fill(words.held_out, { n: record.eval_count }));
   picture.replaceChildren(axis, side, ...lines, title);
   set(picture, "aria-label", fill(words.curves, { ends: endsOf(arm) }));
 }
@@ -1137,8 +1137,6 @@ const style = `
   .sliders > div { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center;
     min-height: 28px; }
   .sliders output { min-width: 44px; }
-  .sliders .end { display: inline-flex; gap: 6px; align-items: center; }
-  .rlvr .sliders .end input[type=range], .rlvr .sliders .end .stops { width: 106px; }
   .sliders .play { min-width: 62px; }
   .head { display: flex; gap: 8px; align-items: center; }
   .head button { padding: 0 8px; min-height: 24px; }
@@ -1150,7 +1148,7 @@ const style = `
   .tokens .stopped { text-decoration: line-through; color: var(--soft); }
   .tokens .pointed { box-shadow: 0 0 0 1.5px var(--line); }
   .tokens [aria-selected=true] { box-shadow: 0 0 0 2px var(--ink); }
-  .account { display: flex; gap: 20px; min-height: 94px; }
+  .account { display: flex; gap: 20px; min-height: 90px; }
   .account td, .account th { padding: 0; line-height: 18px; }
   .account > div { flex: 1; }
   table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -1161,7 +1159,7 @@ const style = `
   .account .note { white-space: nowrap; }
   .account .wins { font-weight: 600; }
   .account .off { opacity: 0.5; }
-  .says { margin: 4px 0; min-height: 37px; }
+  .says { margin: 0 0 4px; min-height: 55px; }
   .buttons { display: flex; gap: 6px; }
   .strong { background: var(--ink) !important; color: var(--page) !important; }
   .record > p { min-height: 54px; }
@@ -1182,19 +1180,25 @@ const style = `
   @container (min-width: 900px) {
     .grid { grid-template: "count count" auto "stage text" auto "stage record" 1fr
       "sliders record" auto "account record" auto / 1fr 368px; }
-    .frame { height: 386px; }
+    .frame { height: 348px; }
     .tokens { height: 138px; }
   }
   @container (max-width: 899px) {
-    .intro, .legend, .sliders .soft { display: none; }
+    .intro, .legend, .rlvr svg text.note { display: none; }
     .grid { row-gap: 4px; }
-    .count { font-size: 12px; font-weight: 400; }
-    .frame { height: 160px; }
-    .account { min-height: 90px; }
+    .rlvr > * { font-size: 12px; }
+    .controls { gap: 6px 12px; }
+    .count { font-weight: 400; }
+    .text { display: flex; flex-direction: column; }
+    .tokens { flex: 1; contain: size; min-height: 62px; }
+    .frame { height: 152px; }
     .sliders { display: flex; justify-content: space-between; }
-    .rlvr .sliders input[type=range], .rlvr .sliders .stops,
-    .rlvr .sliders .end input[type=range], .rlvr .sliders .end .stops { width: 74px; }
+    .rlvr .sliders input[type=range], .rlvr .sliders .stops { width: 74px; }
     .sliders output { min-width: 24px; }
     .sliders > div { gap: 4px 12px; }
+  }
+  @container (max-width: 640px) {
+    .count { min-height: 34px; }
+    .record .body svg { display: none; }
   }
 `;
