@@ -147,10 +147,15 @@ def of_arm(
 
 
 def differences(
-    recorded: dict[Cell, dict], first: str, second: str, seeds: Sequence[int] = SEEDS
+    recorded: dict[Cell, dict],
+    first: str,
+    second: str,
+    seeds: Sequence[int] = SEEDS,
+    **same: object,
 ) -> list[float]:
-    """Final accuracy of the first arm less that of the second, in points, for each shared seed."""
-    runs, others = (of_arm(recorded, arm, seeds) for arm in (first, second))
+    """Final accuracy of the first arm less that of the second, in points, for each shared seed.
+    `same` chooses other cells than the decisive ones."""
+    runs, others = (of_arm(recorded, arm, seeds, **same) for arm in (first, second))
     shared = sorted(runs.keys() & others.keys())
     return [100 * (runs[seed]["accuracy"][-1] - others[seed]["accuracy"][-1]) for seed in shared]
 
@@ -196,6 +201,32 @@ def differences_table(
             f"{first + ' - ' + second:<36}{len(found):>4}  {mean:>+6.1f}"
             f"  [{low:+.1f}, {high:+.1f}]".ljust(67)
             + f"[{wide_low:+.1f}, {wide_high:+.1f}] {verdict}"
+        )
+    return "\n".join(lines)
+
+
+def sweep_table(recorded: dict[Cell, dict], seeds: Sequence[int] = range(3)) -> str:
+    """A line per recorded setting: final accuracy of each method in percent, mean over seeds, then
+    GSPO - GRPO in points, with its interval corrected for the number of lines."""
+    places = {
+        (cell.start != "tiny", cell.start, cell.max_tokens, cell.updates, cell.rate)
+        for cell in recorded
+        if cell.arm == "GSPO" and cell.seed in seeds
+    }
+    lines = ["start     tokens  updates  rate   GRPO  Dr. GRPO  GSPO   GSPO - GRPO, corrected"]
+    for _, start, max_tokens, updates, rate in sorted(places):
+        same = {"start": start, "max_tokens": max_tokens, "updates": updates, "rate": rate}
+        # The mean of each method, or nothing where it has no run.
+        means = []
+        for arm in ("GRPO", "Dr. GRPO", "GSPO"):
+            ends = [run["accuracy"][-1] for run in of_arm(recorded, arm, seeds, **same).values()]
+            means.append(f"{100 * sum(ends) / len(ends):.1f}" if ends else "")
+        # Their paired differences.
+        found = differences(recorded, "GSPO", "GRPO", seeds, **same)
+        mean, low, high = corrected_interval(found, len(places))
+        lines.append(
+            f"{start:<10}{max_tokens:>6}  {updates:>7}  {rate:>3}x  {means[0]:>5}  {means[1]:>8}"
+            f"  {means[2]:>4}  {mean:>+6.1f} [{low:+.1f}, {high:+.1f}]"
         )
     return "\n".join(lines)
 
