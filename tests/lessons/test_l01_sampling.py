@@ -13,9 +13,9 @@ from small_policies import make_tiny, some_problems
 from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.kit.recorded import four_rollouts
 from rlvr_helpers.lessons.l01_sampling import figures
-from rlvr_helpers.lessons.l01_sampling.experiment import yours_or_ours
+from rlvr_helpers.lessons.l01_sampling.experiment import in_words, yours_or_ours
 from rlvr_helpers.lessons.l01_sampling.explorer import next_token
-from rlvr_helpers.lessons.l01_sampling.questions import QUIZ
+from rlvr_helpers.lessons.l01_sampling.questions import PREDICTIONS, QUIZ
 from rlvr_helpers.models import format_prompt
 from rlvr_helpers.sampling import pick_tokens, sample_groups
 from rlvr_helpers.scoring import logprobs_from_logits, token_logprobs
@@ -134,6 +134,11 @@ def test_seven_tokens_carry_half_of_the_surprise():
     four = four_rollouts()
     surprise = sorted((-four.logprobs["start"][four.mask.bool()]).tolist(), reverse=True)
     assert (sum(surprise[:6]) < sum(surprise) / 2 <= sum(surprise[:7])) and len(surprise) == 110
+
+
+def test_each_choice_of_own_place_has_its_scores():
+    own_place = next(asked for asked in PREDICTIONS if asked.name == "own_place")
+    assert tuple(in_words(nats) for nats in (-0.7, -5.1, -14.3)) == own_place.choices
 
 
 def test_the_answers_of_the_quiz_are_those_of_the_package():

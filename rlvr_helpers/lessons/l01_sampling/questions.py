@@ -6,7 +6,10 @@ PREDICTIONS = [
     Prediction(
         "half_the_surprise",
         lesson="01",
-        question="How few of the 110 tokens carry half of all the surprise?",
+        question=(
+            "The four completions have 110 tokens. How many of the most surprising ones make up"
+            " half of all the surprise?"
+        ),
         unit="tokens",
     ),
     Prediction(
@@ -21,8 +24,9 @@ QUIZ = [
     # A score belongs to the temperature that it is computed at.
     Question(
         "colder",
-        text="At temperature 1 a token has probability 0.6, the only other one 0.4. You sample at"
-        " temperature 0.5 and score at temperature 1. What do you score for the first token?",
+        text="At temperature 1 a token has probability 0.6, the only other one 0.4. You sample"
+        " the first at temperature 0.5 and score it at temperature 1. Which probability does your"
+        " score stand for?",
         choices=[
             Choice(
                 "0.60, but it was sampled with probability 0.69",
