@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rlvr_helpers import plots
 from rlvr_helpers.advantages import group_advantages
-from rlvr_helpers.exercises.core import registry
+from rlvr_helpers.exercises.core import check, registry
 from rlvr_helpers.lessons.l02_rewards.experiment import WAYS, what_it_learnt
 from rlvr_helpers.lessons.l02_rewards.explorer import (
     GAME,
@@ -132,6 +132,21 @@ def test_what_was_learnt_in_recorded_and_made_up_runs(records, accuracy, form, l
 def test_nothing_was_learnt_without_records():
     with pytest.raises(ValueError, match="train first"):
         what_it_learnt([])
+
+
+def test_floats_and_other_scripts_digits_are_both_told(capsys):
+    pattern = r"([+-]?)\$?(\d+|\d{1,3}(?:,\d{3})+)(\.\d+)?(?: ?%|(?: [a-z]+)*)"
+
+    def number(text):
+        found = re.fullmatch(pattern, text or "")
+        return found and float("".join(found.groups(default="")).replace(",", ""))
+
+    def wrong(predicted, gold):
+        return None not in (number(predicted), number(gold)) and number(predicted) == number(gold)
+
+    assert check("answers_match", wrong) is False
+    said = capsys.readouterr().out
+    assert said.count("Likely:") == 2 and r"your \d" in said and "you compare floats" in said
 
 
 def test_the_answers_of_the_quiz_are_those_of_the_package():

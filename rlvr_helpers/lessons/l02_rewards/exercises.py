@@ -266,7 +266,9 @@ MATCH_MISTAKES = {
         ),
     ),
     "float of a pattern": (
-        lambda predicted, gold: equal(number(value(predicted), float), number(value(gold), float)),
+        lambda predicted, gold: equal(
+            number(str(value(predicted)), float), number(str(value(gold)), float)
+        ),
         (
             "you compare floats. They keep about 16 digits, so 9007199254740993 equals its"
             " neighbour. Compare Decimals."

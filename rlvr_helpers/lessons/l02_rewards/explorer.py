@@ -43,7 +43,7 @@ GAME = [
     ),
     ("48 + 24 = 72. So it is 72.", "72", "There is no answer tag, so there is no answer."),
     ("<answer> 72 clips per day </answer>", "72", "One number, and words that do not change it."),
-    ("<answer> 72 or 73 </answer>", "72", "Two numbers. To pay them would sell a second try."),
+    ("<answer> 72 or 73 </answer>", "72", "Two numbers. To pay them would reward listing several."),
     ("<answer> $1,080.00 </answer>", "1080", "The comma groups thousands: the value is 1080."),
     ("<answer> 1.080 </answer>", "1080", "A point begins the decimals: the value is 1.08."),
     (
