@@ -7,8 +7,9 @@ PREDICTIONS = [
         "one_step",
         lesson="03",
         question=(
-            "About 20 % of the answers to one problem are correct. Then all weights take one step"
-            " along a direction computed from 256 answers. What percent of new answers is correct?"
+            "About 20 % of the answers to one problem are correct. Then all weights take one short"
+            " step along a direction computed from 256 answers and their rewards. What percent of"
+            " new answers is correct?"
         ),
         unit="%",
     ),
@@ -62,8 +63,8 @@ QUIZ = [
     Question(
         "reward_of_ten",
         text=(
-            "A correct answer is paid 10 instead of 1, at the same learning rate of a plain"
-            " gradient step. What changes?"
+            "A correct answer is paid 10 instead of 1. The step is learning rate times gradient"
+            " (not 0.02 long, as in the first cell). What changes?"
         ),
         choices=[
             Choice(
