@@ -219,6 +219,15 @@ def test_the_figures_say_their_numbers():
     assert "GRPO: 4, 27, 5" in figure.alt and to_svg(figure)
 
 
+def test_what_a_screen_reader_says_of_them_is_short():
+    found = curves(recorded_answers())
+    means = {name: each.mean(axis=0) for name, each in found.items()}
+    bands = {name: np.stack([each, each]) for name, each in means.items()}
+    parts = {name: each.parts for name, each in LOG.items()}
+    for figure in (pass_curves(KS, means, bands), parts_of_gain(parts, LOG_PROBLEMS)):
+        assert len(figure.alt) <= 150, figure.alt
+
+
 def test_the_quiz_s_numbers_are_computed():
     why = {question.name: [choice.why for choice in question.choices] for question in QUIZ}
     least, most = p_values(180, 190, 200)

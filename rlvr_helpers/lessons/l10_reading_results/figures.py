@@ -18,7 +18,7 @@ LOOKS = {
 PARTS = {
     "correct before too": house.INK,
     "gained, had the number": "#D55E00",
-    "gained, had another number": "#0072B2",
+    "gained, had another": "#0072B2",
 }
 
 
@@ -29,7 +29,7 @@ def pass_curves(
 
     found: name -> the mean at each k. bands: name -> [2, K], its low and high end
     """
-    fig, axes = house.figure(3.2, "Problems solved at least once in k answers", right=2.05)
+    fig, axes = house.figure(3.2, "Solved within k answers", right=2.05)
     ax = axes[0, 0]
     # A line and a band for each curve.
     lines = []
@@ -49,7 +49,7 @@ def pass_curves(
     for name, y in zip(names, places, strict=True):
         color, _ = LOOKS.get(name, LOOKS[""])
         ax.text(1.02, y, name, transform=ax.transAxes, va="center", color=color, size=9.5)
-    return house.finish(fig, f"pass@k, k from {ks[0]} to {ks[-1]}", lines)
+    return house.finish(fig, f"pass@{ks[0]} to {ks[-1]}", lines)
 
 
 def parts_of_gain(parts: Mapping[str, Sequence[int]], total: int) -> Figure:

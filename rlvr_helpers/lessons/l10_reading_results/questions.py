@@ -16,8 +16,8 @@ PREDICTIONS = [
         "solved_by_luck",
         lesson="10",
         question=(
-            "Now hand in 128 answers that it gave to another problem. Which share is solved at"
-            " least once?"
+            "Now grade its 128 answers to one problem by the correct answer of another. Which share"
+            " of the problems is solved at least once?"
         ),
         unit="%",
     ),
@@ -25,8 +25,9 @@ PREDICTIONS = [
         "already_had",
         lesson="10",
         question=(
-            "The first script reports a gain from 12 to 72 %. Of the problems that GRPO gained,"
-            " which share had the correct number before training?"
+            "The script that this course grew from, *the first script*, reports a gain from 12 to"
+            " 72 % (50 problems, one seed). Of the problems that GRPO gained, which share had the"
+            " correct number before training?"
         ),
         unit="%",
     ),

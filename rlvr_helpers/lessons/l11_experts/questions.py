@@ -16,8 +16,9 @@ PREDICTIONS = [
         "replay_gain",
         lesson="11",
         question=(
-            "Trained experts, 8 updates: by how much does the spread of the token log-ratios"
-            " shrink if each token is sent to its old experts?"
+            "Then experts that differ: copies with noise, trained for 80 steps. After 8 updates, by"
+            " how many percent does the spread (sd) of the tokens' log-ratios shrink if each token"
+            " is sent to its old experts?"
         ),
         unit="%",
     ),
@@ -75,7 +76,7 @@ QUIZ = [
         text="A few tokens of a completion jump because they are routed anew. What does GSPO see?",
         choices=[
             Choice(
-                "Their mean over the whole completion, divided by its length.",
+                "Their sum, divided by the completion's length.",
                 why="GSPO's log-ratio is the mean over the tokens. Single jumps are diluted, not"
                 " removed.",
                 correct=True,
