@@ -275,6 +275,9 @@ def test_the_recorded_runs_are_those_of_the_command():
     found = [(run["seed"], run["bits"], run["mode"]) for run in scaling.recorded_gap()]
     assert found == [(seed, *arm) for seed in range(3) for arm in scaling.ARMS]
     accuracy = {arm: run["accuracy"] for arm, run in zip(found, kept["runs"], strict=True)}
+    for mode in ("token_truncate", "sequence_mask"):
+        better = [accuracy[seed, 4, mode] > accuracy[seed, 4, "nothing"] for seed in range(3)]
+        assert sum(better) == 1, "each correction: worse in two seeds, better in one"
     orders = set()
     for seed in range(3):
         own, *four = (accuracy[seed, *arm] for arm in scaling.ARMS)

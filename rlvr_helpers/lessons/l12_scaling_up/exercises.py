@@ -76,8 +76,8 @@ BYTES_MISTAKES = {
     "adapters without their weights": (
         lambda n, a=0: 4 * n + 12 * a if a else 16 * n,
         (
-            "under LoRA you count 12 bytes for a number of the adapters. It has a weight, a"
-            " gradient and two moments: 16."
+            "under LoRA you count 12 bytes for a number of the adapters, or you take them off the"
+            " parameters. Each comes on top, with a weight, a gradient and two moments: 16."
         ),
     ),
     "adapters ignored": (

@@ -7,8 +7,8 @@ PREDICTIONS = [
         "first_bytes",
         lesson="12",
         question=(
-            "1.5 billion weights are trained by AdamW in float32. How much memory do weights,"
-            " gradients and optimizer take before the first token?"
+            "1.5 billion weights are trained by AdamW in float32. How many GB (billions of bytes)"
+            " do weights, gradients and optimizer take before the first token?"
         ),
         unit="GB",
     ),
