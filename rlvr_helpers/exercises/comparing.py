@@ -20,11 +20,14 @@ class Verdict(NamedTuple):
 def verdict_on(
     expected: object, yours: object, tolerance: float, names: tuple[str, ...] = ()
 ) -> Verdict:
-    """Compares tensors, numbers, strings, None, and lists or tuples of them.
+    """Compares tensors, numbers, strings, None, and lists or tuples of them. Instead of a list with
+    named items you can give a dict of these names.
 
     "close" means |difference| <= tolerance * (1 + |expected|). NaN equals NaN. names: what the
     items of a list are called
     """
+    if isinstance(yours, dict) and names and yours.keys() == set(names):
+        yours = [yours[name] for name in names]
     if kind(expected) != kind(yours):
         plain = not isinstance(expected, (Tensor, list, tuple))
         detail = differs(short(expected), short(yours)) if plain else ""

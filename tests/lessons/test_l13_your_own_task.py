@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from rlvr_helpers.compare import comparison_of, parser
+from rlvr_helpers.exercises import check
 from rlvr_helpers.lessons.l13_your_own_task import experiment as own
 from rlvr_helpers.lessons.l13_your_own_task.exercises import equation_score
 from rlvr_helpers.lessons.l13_your_own_task.questions import QUIZ
@@ -108,6 +109,21 @@ def test_the_exercise_closes_the_hole():
     for kind, text in own.TEXTS:
         correct, short = equation_score(text, own.PROBLEM.answer)
         assert (correct > 0, short > 0) == (kind == "right", kind == "right")
+
+
+def test_the_exercise_takes_a_scorers_dict_and_knows_its_mistakes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RLVR_PROGRESS", str(tmp_path / "progress.json"))
+
+    def as_dict(text, answer):
+        correct, short = equation_score(text, answer)
+        return {"correct": correct, "short": short}
+
+    def with_the_hole(text, answer):
+        return as_dict(text, answer) | {"short": 5 / max(5, len(text.split()))}
+
+    assert check("equation_score", as_dict)
+    assert not check("equation_score", with_the_hole)
+    assert "Likely: `short` pays for an incorrect text too" in capsys.readouterr().out
 
 
 def test_the_untrained_model_has_a_signal_under_one_scorer_only(folder, capsys):

@@ -519,6 +519,22 @@ def test_comparison(expected, yours, text):
     assert verdict.text == text and verdict.correct == (text in ("exact", CLOSE))
 
 
+@pytest.mark.parametrize(
+    ("yours", "text"),
+    [
+        ({"low": 1.0, "high": 2.0}, "exact"),
+        ({"high": 2.0, "low": 1.0}, "exact"),
+        ({"low": 1.0, "high": 3.0}, "high: expected 2, yours is 3"),
+        ({"low": 1.0}, "expected a list or tuple, yours is of type dict"),
+        ({"low": 1.0, "top": 2.0}, "expected a list or tuple, yours is of type dict"),
+    ],
+)
+def test_a_dict_of_the_items_names_is_as_good_as_a_list(yours, text):
+    verdict = verdict_on((1.0, 2.0), yours, 1e-6, names=("low", "high"))
+    assert verdict.text == text and verdict.correct == (text == "exact")
+    assert not verdict_on((1.0, 2.0), yours, 1e-6).correct, "they have no names"
+
+
 def test_long_rows_are_shown_around_the_difference():
     expected, yours = torch.zeros(2, 40), torch.zeros(2, 40)
     yours[1, 20] = 5.0

@@ -86,7 +86,7 @@ QUIZ = [
             ),
             Choice(
                 "Your method is 4 points better.",
-                why="A method that is 6 points worse gives such seeds as easily.",
+                why="A method that is 6 points worse could also give such seeds.",
             ),
             Choice(
                 "The two methods are equally good.",
