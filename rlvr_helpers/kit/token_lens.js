@@ -461,7 +461,7 @@ const style = `
   .controls output { min-width: 118px; }
   .controls input[type=range] { width: 130px; }
   .main { display: grid; grid-template-columns: minmax(0, 1fr) 432px; gap: 14px; height: 508px; }
-  .simple .main { height: 400px; }
+  .simple .main { grid-template-columns: minmax(0, 1fr) 432px; height: 400px; }
   .text { position: relative; border: 1px solid var(--faint); border-radius: 6px; min-height: 0; }
   .text canvas { position: absolute; inset: 0; pointer-events: none; }
   .scroller { position: absolute; inset: 0; overflow: auto; padding: 6px 8px; }
@@ -521,7 +521,14 @@ const style = `
     .legend { min-height: 46px; align-content: flex-start; }
   }
   @container explorer (max-width: 899px) {
-    .main { grid-template-columns: minmax(0, 1fr); height: auto; }
-    .text { height: 250px; }
+    .main { grid-template-columns: minmax(0, 1fr) 396px; gap: 10px; height: 456px; }
+    .chain th { width: 82px; }
+    .chain .value { width: 86px; }
+    .row { grid-template-columns: minmax(0, 1fr); }
+    .side { grid-auto-flow: column; align-items: center; }
+    .side .about { grid-column: auto; }
+    .chain td, .chain th { height: 34px; }
+    .compare .chain td, .compare .chain tbody th { height: 30px; }
+    .compare .chain .formula { display: none; }
   }
 `;

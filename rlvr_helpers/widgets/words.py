@@ -110,7 +110,7 @@ VOTES = {
     "heard": "{word}, vote {vote} thousandths",
     "heard_cut": "{word}, cut off",
     "sums": (
-        "Right: each answer's share of all votes. All votes together, in thousandths: {totals}."
+        "In percent: each answer's share of all votes. All together, in thousandths: {totals}."
     ),
     "chosen": (
         "“{word}”, token {place} of {n} of {name}: weight {formula} = {weight} thousandths, times A"

@@ -6,6 +6,9 @@ from live import PLACE, contrasts, heap
 
 pytestmark = pytest.mark.browser
 MOVES, MORE_MB, HEIGHT = 2000, 20, 640
+# Widths of an explorer in pixels, both sides of where its parts change places. Pixels of its height
+# are left for other fonts: a line more of DejaVu, the widest of the usual ones, is 18.
+WIDTHS, SPARE = (1060, 992, 900, 899, 732, 700), 15
 
 # Uses controls in a random order: sliders are set, everything else that can be pressed is clicked.
 # Answers with the largest height seen and how many different controls were used.
@@ -65,6 +68,15 @@ def test_two_thousand_random_moves_break_nothing_and_leave_the_memory_as_it_was(
     assert used >= 4 and states >= 10 and highest <= HEIGHT
     assert heap(page) - before < MORE_MB
     assert page.faults == []
+
+
+def test_everything_is_seen_at_once_at_every_width(pages, exported):
+    page = pages(exported)
+    for width in WIDTHS:
+        style = {"width": f"{width}px", "maxWidth": "none", "padding": 0}
+        page.evaluate("style => Object.assign(document.body.style, style)", style)
+        highest, *_ = page.evaluate(USE, [40, width])
+        assert highest <= HEIGHT - SPARE, width
 
 
 def test_less_motion_means_no_animation(pages, exported):

@@ -3,7 +3,7 @@
 // one is looked up. Words: words.py.
 
 const STAGES = ["sample", "reward", "advantage", "update"];
-const WIDE = { word: 56, from: 62, to: 262, height: 48 }; // pixels of the bars
+const WIDE = { word: 56, from: 62, to: 222, height: 48 }; // pixels of the bars
 
 /** The place of these marks among all recorded updates: bit i is mark i. */
 const pattern = (marks) => sum(marks.map((mark, i) => mark * 2 ** i));
@@ -33,7 +33,7 @@ function explorer(root, values, data, words) {
   const rows = data.rows.map(([first, rest], row) => answerRow(first, rest, () => flip(row)));
   const answers = html("div", { class: "answers" }, ...rows.map((row) => row.element));
   const bars = [...data.words.map((word) => `“${word}”`), words.others].map(wordBar);
-  const drawing = svg("svg", { width: 330, height: WIDE.height * bars.length, role: "img" });
+  const drawing = svg("svg", { width: 280, height: WIDE.height * bars.length, role: "img" });
   drawing.append(...bars.map((bar, i) => place(bar.element, i)));
   const after = html("span", {}, html("b", {}), words.after);
   const key = html("p", { class: "key" }, html("span", {}, html("i", {}), words.before), after);
@@ -127,7 +127,7 @@ const style = `
   .rlvr p, .rlvr h3 { margin: 0; font-size: 13px; }
   .question { font-weight: 600; padding-bottom: 8px; }
   .controls { display: flex; flex-wrap: wrap; gap: 8px 16px; padding-bottom: 8px; }
-  .main { display: grid; grid-template-columns: minmax(0, 1fr) 340px; gap: 18px; }
+  .main { display: grid; grid-template-columns: minmax(0, 1fr) 280px; gap: 18px; }
   .row { display: grid; grid-template-columns: 62px 74px minmax(0, 1fr); gap: 8px;
     align-items: center; min-height: 42px; border-top: 1px solid var(--faint); padding: 2px 0; }
   .row .text { line-height: 1.3; color: var(--soft); }
@@ -150,7 +150,4 @@ const style = `
   .key b { background: var(--soft); border: 0; }
   .note { min-height: 40px; padding-top: 8px; border-top: 1px solid var(--faint); }
   .rlvr [hidden] { display: none !important; }
-  @container explorer (max-width: 899px) {
-    .main { grid-template-columns: minmax(0, 1fr); }
-  }
 `;

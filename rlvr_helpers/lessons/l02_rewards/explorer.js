@@ -68,7 +68,7 @@ const style = `
   .score { font-weight: 600; }
   .rlvr button:disabled { color: var(--soft); cursor: default; }
   @container explorer (max-width: 899px) {
-    .row { grid-template-columns: minmax(0, 1fr) 50px 190px; }
-    .why { grid-column: 1 / 4; min-height: 34px; }
+    .row { grid-template-columns: minmax(0, 1fr) 50px 190px; gap: 0 12px; }
+    .why { grid-column: 1 / 4; min-height: 18px; }
   }
 `;

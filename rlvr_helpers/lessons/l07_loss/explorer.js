@@ -460,17 +460,22 @@ const style = `
   th { color: var(--soft); }
   th:first-child { text-align: left; padding: 0; color: var(--ink); font-weight: 600; }
   .does { min-height: 74px; }
-  @container explorer (max-width: 899px) {
-    .answer { grid-template: "side text" auto "shares text" 1fr / 134px minmax(0, 1fr);
-      gap: 0 10px; }
-    .tokens { grid-row: 1 / 3; grid-column: 2; }
-    .shares { grid-area: shares; padding: 0; }
-    .share { grid-template-columns: 96px auto; font-size: 12px; }
-    .share i, .share:not(.shown) { display: none; }
-    .side { font-size: 12px; gap: 1px; padding-top: 2px; }
+  @container explorer (max-width: 1055px) {
+    .controls input { width: 110px; }
+    .answer { grid-template-columns: 132px minmax(0, 1fr) 204px; gap: 6px; }
+    .side { font-size: 12px; gap: 1px; padding-top: 0; }
+    .share { grid-template-columns: 114px 48px auto; gap: 4px; }
     .token { padding-top: 25px; }
     .token i { height: 21px; }
     .end { height: 38px; }
+  }
+  @container explorer (max-width: 899px) {
+    .answer { grid-template: "side text" auto "shares text" 1fr / 142px minmax(0, 1fr);
+      gap: 0 10px; padding: 1px 0 2px; }
+    .tokens { grid-row: 1 / 3; grid-column: 2; }
+    .shares { grid-area: shares; padding: 0; }
+    .share { grid-template-columns: 106px auto; font-size: 11.5px; }
+    .share i, .share:not(.shown) { display: none; }
     .main { grid-template-columns: minmax(0, 1fr); }
     .does { min-height: 40px; }
   }
