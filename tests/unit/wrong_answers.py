@@ -507,6 +507,16 @@ def _(rewards, scale="std"):
     return out.masked_fill(groups_without_signal(rewards)[:, None], 0.0)
 
 
+@wrong("group_advantages", "whether the std is 0|rounding errors kept")
+def _(rewards, scale="std"):
+    centred, std = rewards - rewards.mean(1, keepdim=True), rewards.std(1, keepdim=True)
+    if scale == "std":
+        centred = centred / (std + 1e-4)
+    if scale == "leave_one_out":
+        centred = centred * rewards.shape[1] / (rewards.shape[1] - 1)
+    return torch.where(std == 0, 0.0, centred)
+
+
 # --- problem_weight
 
 
@@ -524,7 +534,7 @@ def _(right, group_size, scale="std"):
     return float(group_advantages(_group(right, group_size), scale).abs().mean())
 
 
-@wrong("problem_weight", "only the right answers")
+@wrong("problem_weight", "only the correct answers")
 def _(right, group_size, scale="std"):
     return group_advantages(_group(right, group_size), scale)[0, :right].sum().item()
 

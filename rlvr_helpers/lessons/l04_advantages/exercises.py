@@ -128,6 +128,11 @@ def advantage_cases() -> list[Case]:
             Case(f"large equal rewards, {scale}", (1001 * torch.tensor(EQUAL), scale))
             for scale in ("none", "leave_one_out")
         ),
+        # Here even the std is not quite 0.
+        *(
+            Case(f"a single group of equal rewards, {scale}", (torch.full((1, 8), 100.1), scale))
+            for scale in ("std", "none")
+        ),
     ]
 
 
@@ -216,6 +221,15 @@ ADVANTAGE_MISTAKES = {
             " exactly 0."
         ),
     ),
+    "whether the std is 0": (
+        lambda r, scale="std": assembled(r, scale, silent=False).masked_fill(
+            r.std(dim=1, keepdim=True) == 0, 0.0
+        ),
+        (
+            "you ask whether the std is 0, but float32 rounds it. Compare the largest reward with"
+            " the smallest."
+        ),
+    ),
     # What `scale` changes.
     "always divided by the std": (
         lambda rewards, scale="std": group_advantages(rewards),
@@ -268,13 +282,13 @@ def problem_weight(correct, group_size, scale="std"):
 
 def weight_cases() -> list[Case]:
     return [
-        Case("1 of 8 right, std", (1, 8, "std")),
-        Case("4 of 8 right, std", (4, 8, "std")),
-        Case("1 of 8 right, none", (1, 8, "none")),
-        Case("3 of 5 right, none", (3, 5, "none")),
-        Case("2 of 6 right, leave_one_out", (2, 6, "leave_one_out")),
-        Case("8 of 8 right, std", (8, 8, "std")),
-        Case("0 of 4 right, none", (0, 4, "none")),
+        Case("1 of 8 correct, std", (1, 8, "std")),
+        Case("4 of 8 correct, std", (4, 8, "std")),
+        Case("1 of 8 correct, none", (1, 8, "none")),
+        Case("3 of 5 correct, none", (3, 5, "none")),
+        Case("2 of 6 correct, leave_one_out", (2, 6, "leave_one_out")),
+        Case("8 of 8 correct, std", (8, 8, "std")),
+        Case("0 of 4 correct, none", (0, 4, "none")),
     ]
 
 
@@ -298,9 +312,9 @@ WEIGHT_MISTAKES = {
         ),
         "you average |A| over the group. The weight of a problem is the sum.",
     ),
-    "only the right answers": (
+    "only the correct answers": (
         lambda correct, group_size, scale="std": problem_weight(correct, group_size, scale) / 2,
-        "you count half of it: the wrong answers pull as much as the right ones push.",
+        "you count half of it: the incorrect answers pull as much as the correct ones push.",
     ),
     # What `scale` changes.
     "scale ignored": (
@@ -384,7 +398,7 @@ EXERCISES = [
         cases=weight_cases,
         mistakes=named(WEIGHT_MISTAKES),
         hints=[
-            "Write the group's rewards down first: `right` ones, then zeros, as one row.",
+            "Write the group's rewards down first: `correct` ones, then zeros, as one row.",
             (
                 "`group_advantages(rewards, scale)` needs [1, group_size]. How much does the row"
                 " pull in all, either way?"

@@ -7,8 +7,9 @@ PREDICTIONS = [
         "minus_mean",
         lesson="04",
         question=(
-            "The same training twice, 16 rollouts each: the advantage A of an answer is R, or R"
-            " minus the mean of its group. Which one ends with more correct answers?"
+            "The same training twice, 16 rollouts each, five seeds: the advantage A of an answer"
+            " is R, or R minus the mean of its group. Which one has more correct answers in the"
+            " last 4 rollouts?"
         ),
         choices=("R", "R - mean", "no clear difference"),
     ),
@@ -16,8 +17,8 @@ PREDICTIONS = [
         "minus_ten",
         lesson="04",
         question=(
-            "At first about 7 % of the answers are correct. What percent after 16 rollouts with the"
-            " advantage R - 10?"
+            "At first about 7 % of the answers are correct. What percent in the last 4 of 16"
+            " rollouts with the advantage R - 10?"
         ),
         unit="%",
     ),
