@@ -101,7 +101,10 @@ def main() -> None:
     options = parser.parse_args()
     cells = plan()
     if options.start:
-        cells = decisive(start=Path(options.start).name, seeds=OTHER_SEEDS)
+        name = Path(options.start).name
+        if name == "tiny":
+            parser.error("the recording has the course's own model as tiny: rename the folder")
+        cells = decisive(start=name, seeds=OTHER_SEEDS)
 
     def run(cell: Cell) -> dict:
         return summary(list(run_cell(cell, load_policy(options.start or "tiny"))))

@@ -3,8 +3,10 @@
 import itertools
 import json
 
+import pytest
+
 from rlvr_helpers.lessons.l09_train_all_three.experiment import ARMS, SEEDS, Cell, recorded_stress
-from rlvr_helpers.tools.record_stress import plan, record
+from rlvr_helpers.tools.record_stress import main, plan, record
 
 FOUND = {"accuracy": [0.1, 0.2], "seconds": 1.0}
 
@@ -48,3 +50,12 @@ def test_a_finished_sweep_appends_nothing(tmp_path):
     before = path.read_text()
     assert list(record(path, [Cell("GRPO")], lambda cell: FOUND, command="sweep")) == []
     assert path.read_text() == before
+
+
+def test_a_second_start_model_has_a_name_of_its_own(tmp_path, monkeypatch, capsys):
+    given = ["record_stress", "--out", str(tmp_path / "runs.jsonl"), "--start", "second/tiny"]
+    monkeypatch.setattr("sys.argv", given)
+    with pytest.raises(SystemExit):
+        main()
+    assert "rename the folder" in capsys.readouterr().err
+    assert not (tmp_path / "runs.jsonl").exists()
