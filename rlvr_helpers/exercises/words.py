@@ -43,7 +43,7 @@ WORDS = translated(
         "expected": "expected {expected}, yours is {yours}",
         "no_return": "{text}; is a `return` missing?",
         "items": "expected {expected} items, yours has {yours}",
-        "item": "item {i}",
+        "item": "item [{i}]",
         "shape": "expected shape {expected}, yours is {yours}",
         "places": "{n} of {all} places differ",
         "nan": "NaN where a number belongs",

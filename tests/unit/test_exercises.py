@@ -496,7 +496,7 @@ COMPARISONS = [
     (None, "72", "expected None, yours is a string"),
     ((1, "a"), [1, "a"], "exact"),
     ((1, 2), (1, 2, 3), "expected 2 items, yours has 3"),
-    ((1, 2), (1, 3), "item 1: expected 2, yours is 3"),
+    ((1, 2), (1, 3), "item [1]: expected 2, yours is 3"),
     (torch.tensor([1.0, nan]), torch.tensor([1.0, nan]), "exact"),
     (torch.tensor([1.0, 2.0]), torch.tensor([1.0, nan]), "NaN where a number belongs (row 1)"),
     (torch.tensor([inf, 2.0]), torch.tensor([1.0, 2.0]), "largest difference inf (row 0)"),

@@ -35,13 +35,13 @@ RATIO = {
     "token": (
         r"$\rho_{i,t} \,=\, \exp(d_{i,t})$",
         r"\rho_{i,t}",
-        "rho = exp(d) for each token",
+        "rho = exp(log-prob now - log-prob when sampled) for each token",
         "rho",
     ),
     "sequence": (
         r"$s_i \,=\, \exp(\frac{1}{n_i}\sum_t d_{i,t})$",
         "s_i",
-        "s = exp(mean of d) for each sequence",
+        "s = exp(mean over tokens of log-prob now - log-prob when sampled) for each sequence",
         "s",
     ),
 }
