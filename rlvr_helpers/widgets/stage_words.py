@@ -14,8 +14,8 @@ CLIP_STAGE = {
         " {stopped} of {all} tokens lie on flat ground."
     ),
     "intro": (
-        "Dots: tokens (or completions) after updates without a rule. Arrows: each one's own next"
-        " push. Grey: none. Drag an edge or a dot."
+        "Lines: objective. Dots: tokens after updates without a rule, to drag. Arrows: their own"
+        " next push. Grey: none. Rings: same completion."
     ),
     # The controls.
     "presets": "Set up as",
@@ -54,18 +54,19 @@ CLIP_STAGE = {
         "A > 0: better than its group. Push: ratio rises →",
         "A < 0: worse than its group. Push: ← ratio falls",
     ],
-    "height": "height of the line: objective",
-    "rings": "rings: same completion",
     "axis": "ratio {q}, on a log scale that is finer near 1",
     "axis_most": "ratio {q}, finer near 1; bar: 98 % of the dots, {low} to {high}",
     "edge_clip_low": "Lower edge of the range",
     "edge_clip_high": "Upper edge of the range",
     "edge_value": "ratio {q}, epsilon {eps}",
-    "reached": "▼ largest in training",
     # The chosen dot and its completion.
     "dot": "Chosen token",
     "dot_value": "{token}, ratio {q}",
-    "tag": {"token": "“{token}”  ρ = {q}", "sequence": "s = {q}", "product": "∏ρ = {q}"},
+    "tag": {
+        "token": "“{token}”  ρ = {q}",
+        "sequence": "all {n} tokens  s = {q}",
+        "product": "all {n} tokens  ∏ρ = {q}",
+    },
     "tokens": "Tokens of the completion",
     "token": {
         "up": "{token}, ratio {q}, its push raises it",
@@ -101,9 +102,9 @@ CLIP_STAGE = {
         "same": "both terms are equal",
     },
     "push_of": {
-        "token": "gradient on its log-prob",
-        "sequence": "gradient, one for all tokens",
-        "product": "gradient on each log-prob",
+        "token": "on its log-prob",
+        "sequence": "each of {n} tokens gets 1/{n}",
+        "product": "on each token's log-prob",
     },
     "push_zero": "the objective is flat",
     # What happens to the dot: by the rule, by where its ratio is, and by the sign of A.
@@ -116,6 +117,10 @@ CLIP_STAGE = {
             "up": "Its ratio may still rise: its push raises it.",
             "down": "Its ratio may still fall: its push lowers it.",
         },
+        "sure": (
+            "Its probability was {p} when it was sampled: its ratio cannot pass {most}, so the"
+            " upper edge is out of reach."
+        ),
         "far": {
             "up": "It has risen far enough: above the upper edge the objective is flat.",
             "down": "It has fallen far enough: below the lower edge the objective is flat.",
@@ -155,27 +160,16 @@ CLIP_STAGE = {
         "minimum": "The smaller of {q} A and clip({q}) A counts, range {low} to {high}.",
     },
     "guess": "your guess",
+    "away": ", {off} away",
     "verdict": {
-        "near": {
-            "up": (
-                "You guessed {guess}. Its push becomes 0 at {end}: above it clip({q}) A counts,"
-                " which is flat."
-            ),
-            "down": (
-                "You guessed {guess}. Its push becomes 0 at {end}: below it clip({q}) A counts,"
-                " which is flat."
-            ),
-        },
-        "off": {
-            "up": (
-                "You guessed {guess}. Its push becomes 0 at {end}, {off} away: above it"
-                " clip({q}) A counts, which is flat."
-            ),
-            "down": (
-                "You guessed {guess}. Its push becomes 0 at {end}, {off} away: below it"
-                " clip({q}) A counts, which is flat."
-            ),
-        },
+        "up": (
+            "You guessed {guess}. Its push becomes 0 at {end}{away}: above it clip({q}) A counts,"
+            " which is flat."
+        ),
+        "down": (
+            "You guessed {guess}. Its push becomes 0 at {end}{away}: below it clip({q}) A counts,"
+            " which is flat."
+        ),
         "never": "You guessed {guess}. Without a rule its push never becomes 0.",
         "trapped": (
             "You guessed {guess}. Its push is 0 where it stands, at {at}: beyond both edges"
@@ -186,18 +180,13 @@ CLIP_STAGE = {
     "training": "What training did",
     "arm": "with “{rule}”, {unit}{range}.",
     "range_of": ", range {span}",
-    "nearest": "Of those recorded it is nearest to your {span}: a factor of {far} away.",
+    "nearest": "It is nearest to your {span}, a factor of {far} away.",
     "with_std": "Dr. GRPO was not trained here.",
     "not_recorded": (
         "with the product: not recorded. Its log is a sum over tokens, so it grows with the length."
     ),
-    "recorded_ranges": "End accuracy, {n} seeds, by recorded range",
-    "held_out": "accuracy, {n} held-out problems",
-    "rollouts": "rollouts ({n} updates each)",
-    "curves": "Held-out accuracy over eight rollouts, at the end {ends} percent",
-    "row_accuracy": "accuracy, %",
-    "row_stopped": "stopped, mean %",
-    "row_largest": "largest ratio",
-    "seed": "seed",
-    "take_range": "Range {span}: accuracy at the end {ends} percent",
+    "held_out": "Held-out accuracy at the end, %, by seed",
+    "range": "range",
+    "take_range": "Range {span}",
+    "measures": "Stopped on average: {stopped} %. Largest ratio: {largest}.",
 }

@@ -183,6 +183,59 @@ def test_the_nearest_recorded_range_is_named_and_nothing_between_is_made_up(stag
     assert "not recorded" in stage.text(".record") and "seed" not in stage.text(".record")
 
 
+def test_both_rules_stand_beside_each_other_for_every_recorded_range(stage):
+    stage.set(rule="minimum", unit="sequence", clip_low=0.06, clip_high=0.14)
+    said = stage.text(".record")
+    for arm in clip_stage().data["record"]["arms"]:
+        if arm["unit"] == "sequence":
+            assert ", ".join(f"{100 * seed['accuracy'][-1]:.4g}" for seed in arm["seeds"]) in said
+    assert "range 0.05/0.07." in said and "a factor of 1.5 away" in said
+    button = stage.root.get_by_role("button", name="Range 0.003/0.004")
+    button.press("Enter")
+    stage.settle()
+    assert button.get_attribute("aria-pressed") == "true"
+    focused = "document.querySelector('[data-rlvr]').shadowRoot.activeElement.textContent"
+    assert stage.page.evaluate(focused) == "0.003/0.004"
+
+
+def test_a_pulled_dot_does_not_count_in_the_headline(stage):
+    before = stage.text(".count")
+    stage.set(chosen=0, moved=2.0)
+    assert stage.text(".count") == before
+    stage.set(chosen=0, moved=-2.0)
+    assert stage.text(".count") == before
+
+
+def test_a_token_that_was_almost_certain_says_that_it_cannot_rise(stage):
+    drift = recorded_drift()
+    keep = drift.mask.bool()
+    probs = drift.logp_old[keep].exp()
+    inside = (drift.log_ratios[7][keep].exp() - 1).abs() < 0.01
+    good = inside & (drift.advantages[:, None].expand_as(keep)[keep] > 0)
+    stage.set(chosen=int((good & (probs > 0.9) & (probs < 0.95)).nonzero()[0]))
+    assert "the upper edge is out of reach" in stage.text(".says")
+    stage.set(clip_high=0.02)
+    assert "out of reach" not in stage.text(".says")
+    stage.set(clip_high=0.2, chosen=int((good & (probs < 0.5)).nonzero()[0]))
+    assert "Its ratio may still rise" in stage.text(".says")
+
+
+def test_a_completion_s_tokens_share_its_ratio_and_its_push(stage):
+    stage.set(unit="sequence")
+    assert stage.root.get_by_text("all 30 tokens").count() == 1
+    assert "each of 30 tokens gets 1/30" in stage.text(".account")
+
+
+def test_a_dot_changes_its_colour_when_it_arrives(stage):
+    assert "stopped" not in stage.root.locator(".chosen").get_attribute("class")
+    stage.page.evaluate("performance.now = () => 1000")  # time stands still
+    stage.set(rule="clamp")
+    assert "stopped" not in stage.root.locator(".chosen").get_attribute("class")
+    stage.page.evaluate("performance.now = () => 2000")
+    stage.settle()
+    assert "stopped" in stage.root.locator(".chosen").get_attribute("class")
+
+
 # --- handles
 
 

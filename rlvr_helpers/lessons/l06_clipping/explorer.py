@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import traitlets
 
+from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
@@ -24,7 +25,6 @@ from rlvr_helpers.widgets.words import CLIP_STAGE
 
 UNIT = 1e-5  # nats: the recorded log-ratios are whole numbers of it
 UPDATE = 8  # that the stage opens with
-TOP = 1.0  # of the axis of accuracy
 
 
 class ClipStage(LiveExplorer):
@@ -87,16 +87,21 @@ def presets() -> list[dict]:
 
 
 def rollout_data(drift: RecordedDrift) -> dict:
-    """The drift recording for the page: log-ratios as steps from one update to the next."""
+    """The drift recording for the page: log-ratios as steps from one update to the next, and
+    `old_probs`, the probabilities of the tokens when they were sampled."""
     keep = drift.mask.bool()
     whole = torch.round(drift.log_ratios[:, keep].double() / UNIT).long()  # [U, tokens]
     steps = torch.cat([whole[:1], whole.diff(dim=0)])
     flat = [token for row in drift.tokens for token in row]
     vocabulary = sorted(set(flat))
     ids = {token: i for i, token in enumerate(vocabulary)}
+    rewards = drift.rewards.double().view(-1, drift.group_size)
+    advantages = {scale: group_advantages(rewards, scale).flatten() for scale in ("std", "none")}
     return {
         "lengths": drift.lengths.tolist(),
         "rewards": drift.rewards.tolist(),
+        "advantages": {scale: a.numpy().round(7).tolist() for scale, a in advantages.items()},
+        "old_probs": drift.logp_old[keep].exp().double().numpy().round(3).tolist(),
         "group_size": drift.group_size,
         "questions": drift.questions,
         "vocabulary": vocabulary,
@@ -143,15 +148,10 @@ def recorded_trainings() -> dict:
     names = ("rule", "unit", "clip_low", "clip_high")
     shared = min(len(seeds) for seeds in arms.values())
     return {
-        "start": data["start"],
-        "top": TOP,
-        "rollouts": data["settings"]["steps"],
-        "updates": data["settings"]["epochs"] * data["settings"]["minibatches"],
-        "eval_count": data["eval_count"],
         "arms": [
             {**dict(zip(names, key, strict=True)), "seeds": seeds[:shared]}
             for key, seeds in arms.items()
-        ],
+        ]
     }
 
 
