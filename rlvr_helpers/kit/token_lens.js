@@ -302,7 +302,12 @@ function scopeOf(group, verdict, chosen, scope) {
 
 /** What the text says beside its colours: at each completion, and of the chosen token. */
 function writeText(text, group, state, words, simple) {
-  writeSides(text, group, state.verdicts, state, words, simple);
+  // Every update leaves the sides as they are. Hundreds of them would take most of a frame.
+  const methods = state.verdicts.map(({ method }) => method?.name).join();
+  if (text.rewards !== state.rewards || text.methods !== methods) {
+    writeSides(text, group, state.verdicts, state, words, simple);
+  }
+  Object.assign(text, { rewards: state.rewards, methods });
   nameChosen(text, group, state.verdicts, state.chosen, words, simple);
 }
 

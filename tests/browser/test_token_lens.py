@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from live import PLACE, accessible, contrasts, frame_times, heap, slider_values
+from live import PLACE, accessible, contrasts, frame_times, heap, processor_time, slider_values
 from playwright.sync_api import expect
 
 from rlvr_helpers.advantages import group_advantages
@@ -214,7 +214,8 @@ def test_the_four_rollouts_and_the_simplest_form(pages):
 
 
 def test_ten_thousand_tokens_are_drawn_in_time(pages):
-    """Three methods, another update each frame. The median: the machine of a test is shared."""
+    """Three methods, another update each frame. By processor time, and by the clock in a round that
+    other work on this machine disturbs little."""
     lens = token_lens(recorded_group(), group=0)
     copies = -(-10_000 // sum(map(len, lens.data["rows"])))
     many = {name: copies * lens.data[name] for name in ("rows", "rewards")}
@@ -224,5 +225,7 @@ def test_ten_thousand_tokens_are_drawn_in_time(pages):
     lens.data = {**lens.data, **many, "logprobs": coded}
     lens.rewards = many["rewards"]
     lens.method = "all"
-    times = frame_times(pages(lens.page("many")), "values.set('update', k % 17)", 60)
-    assert times[len(times) // 2] <= 10
+    page, moves = pages(lens.page("many")), "values.set('update', k % 17)"
+    assert min(processor_time(page, moves, 60) for _ in range(4)) <= 6
+    rounds = (frame_times(page, moves, 60) for _ in range(12))
+    assert any(times[len(times) // 2] <= 6 for times in rounds)
