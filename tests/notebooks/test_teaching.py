@@ -75,6 +75,16 @@ def test_the_lecture_keeps_its_clock():
     assert all("*Bridge:*" in text for text in notes[1:-1])
 
 
+def test_a_projected_note_is_folded_to_its_minutes():
+    first, *notes = [cell for cell in LECTURE.cells if kind(cell) == "notes"]
+    assert not first.metadata.get("jupyter")
+    for cell in notes:
+        assert cell.metadata["jupyter"]["source_hidden"]
+        # A folded note shows its first line, so that must not give the answer away.
+        assert re.fullmatch(r"\*\*\d+ minutes[^*]*\*\*", cell.source.splitlines()[0])
+        assert len(cell.source.split()) <= 80
+
+
 def test_the_lecture_votes_before_it_shows():
     kinds = [kind(cell) for cell in LECTURE.cells]
     assert set(kinds) == {"slide", "fragment", "notes"} and len(kinds) <= 28
