@@ -4,14 +4,6 @@ from rlvr_helpers.exercises.questions import Choice, Prediction, Question
 
 PREDICTIONS = [
     Prediction(
-        "largest_ratio",
-        lesson="06",
-        question=(
-            "Three whole GRPO trainings take 16 updates per rollout, with GRPO's rule (you build it"
-            " below) and the range 0.8 to 1.2. What is the largest token ratio of all?"
-        ),
-    ),
-    Prediction(
         "clamp_end",
         lesson="06",
         question=(
@@ -20,6 +12,14 @@ PREDICTIONS = [
             " with the clamp alone end?"
         ),
         unit="%",
+    ),
+    Prediction(
+        "largest_ratio",
+        lesson="06",
+        question=(
+            "Three whole GRPO trainings take 16 updates per rollout, with the minimum and the range"
+            " 0.8 to 1.2. What is the largest token ratio of all?"
+        ),
     ),
 ]
 
@@ -62,7 +62,8 @@ QUIZ = [
                 "Its ratio averages the log-ratios of a whole answer, so it stays near 1.",
                 why=(
                     "Ups and downs of tokens cancel in the mean. On the drift recording a range of"
-                    " 0.2 would never bind on a sequence."
+                    " 0.2 would never bind on a sequence. GSPO's is also set to stop many"
+                    " sequences, GRPO's only a few tokens."
                 ),
                 correct=True,
             ),
