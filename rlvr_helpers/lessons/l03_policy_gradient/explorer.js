@@ -52,9 +52,10 @@ function armAt(p, noise) {
 
 const columnAt = (k) => LEFT + (k + 0.5) * COLUMN;
 
-/** An arrow from a zero line: up in blue, down in orange. A short one has no head. */
+/** An arrow from a zero line: up in blue, down in orange. A short one has no head, and one that is
+ * too long for its row ends at the row's edge. */
 function arrow(place, x, { middle, reach, most }, push) {
-  const length = -clamp(push / most, -1.12, 1.12) * reach;
+  const length = -clamp(push / most, -1, 1) * reach;
   const way = Math.sign(length);
   const head = Math.min(8, Math.abs(length));
   const tip = middle + length;
@@ -213,7 +214,7 @@ function explorer(root, values, data, words) {
   const draw = () => {
     read();
     say(ROWS[0].label, words.row_last);
-    say(ROWS[1].label, fill(words.row_mean, { n: c.now.n }));
+    say(ROWS[1].label, fill(c.now.n === 1 ? words.row_mean_one : words.row_mean, { n: c.now.n }));
     parts.forEach((part) => part.update());
   };
   const redraw = onFrame(root, draw);

@@ -37,6 +37,7 @@ WORDS = {
     # The two rows of arrows, and what one can press.
     "row_last": "push of the last sample on each weight",
     "row_mean": "mean push of {n} samples (solid), exact gradient (hollow)",
+    "row_mean_one": "push of 1 sample (solid), exact gradient (hollow)",
     "rewards": "Reward of each answer (press to change)",
     "reward": "{name}: {reward}",
     "by_hand": "Take an answer by hand",
