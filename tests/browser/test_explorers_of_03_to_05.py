@@ -3,6 +3,7 @@ and keyboard, what a screen reader hears, their looks, their speed."""
 
 import json
 import math
+import re
 from contextlib import contextmanager
 
 import numpy as np
@@ -313,6 +314,50 @@ def test_05_update_length_completion_and_axis(opened):
         update.press("Home")
         get(page, "update")
         assert "they are worth 64" in page.locator("[role=status]").inner_text()
+
+
+# --- what a picture shows, for a screen reader
+
+
+def heard(page: Page) -> list[str]:
+    """The names of the pictures that can be focused, in their order on the page."""
+    get(page, "rewards")
+    return [name for role, name in accessible(page) if role in ("img", "image")]
+
+
+def test_04_the_cloud_and_the_advantages_are_told(opened):
+    with opened("04") as page:
+        (cloud,) = heard(page)
+        assert page.locator("[role=status]").inner_text() in cloud
+        ahead = int(re.search(r"(\d+) of the 200 point along the exact gradient", cloud)[1])
+        page.get_by_role("slider", name="baseline b").press("End")
+        worse = int(re.search(r"(\d+) of the 200", *heard(page))[1])
+        assert 100 < worse < ahead <= 200
+        page.get_by_role("radio", name="R − mean", exact=True).click()
+        get(page, "kind")
+        names = [name for _, name in accessible(page) if name.startswith("Answer")]
+        assert "reward 1, advantage +0.75" in names[0] and "advantage −0.25" in names[1]
+
+
+def test_05_every_histogram_is_told(opened):
+    drift = recorded_drift()
+    logs = drift.log_ratios[7]
+    with opened("05") as page:
+        page.get_by_role("radio", name="1/2 to 2").click()
+        token, sequence, product = heard(page)
+        for text, each in ((token, logs[drift.mask.bool()]), (product, logs.sum(dim=1))):
+            median = float(re.search(r"median ([\d.]+)", text)[1])
+            outside = float(re.search(r"([\d.]+)\xa0% outside 0.50 to 2.00", text)[1])
+            assert median == pytest.approx(each.quantile(0.5).exp().item(), abs=0.0051)
+            share = (each.abs() > math.log(2)).double().mean().item()
+            assert outside == pytest.approx(100 * share, abs=0.51)
+        assert token.startswith(f"token ratio: {int(drift.mask.sum())} from ")
+        assert sequence.startswith("sequence ratio s: 64 from ") and "0\xa0% outside" in sequence
+        page.get_by_role("slider", name="Updates").press("Home")
+        assert ["from 1.00 to 1.00, median 1.00," in text for text in heard(page)] == [True] * 3
+        page.locator("[role=img]").nth(1).focus()
+        focused = page.evaluate(f"{PLACE}.root.getRootNode().activeElement.ariaLabel")
+        assert focused == heard(page)[1]
 
 
 # --- what every explorer must do

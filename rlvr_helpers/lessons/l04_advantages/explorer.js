@@ -165,7 +165,8 @@ function buildButtons(c) {
   const update = () =>
     buttons.forEach((button, k) => {
       const reward = c.now.rewards[k];
-      const given = { n: k + 1, says: c.data.answers[k].says, reward };
+      const a = number(c.now.advantages[k], 2, true);
+      const given = { n: k + 1, says: c.data.answers[k].says, reward, a };
       say(button, given.says);
       set(button, "aria-label", fill(c.words.flip, given));
       set(button, "aria-pressed", reward > 0);
@@ -176,16 +177,18 @@ function buildButtons(c) {
 // ---------------------------------------------------------------- the cloud
 
 function buildCloud(c) {
-  const canvas = html("canvas", { role: "img" });
+  const canvas = html("canvas", { role: "img", tabindex: 0 });
   const said = html("p", { class: "strong", role: "status" });
   const titles = [c.words.cloud, c.words.along].map((text) => html("p", {}, text));
   const element = html("div", { class: "cloud" }, titles[0], canvas, titles[1], said);
   const update = () => {
     paintCloud(c, canvas);
-    const { factor, scatter } = c.now;
+    const { factor, scatter, points } = c.now;
     const given = { factor: number(factor, 2), scatter: scatter && number(scatter, 1) };
     const text = fill(scatter === null ? c.words.silent : c.words.says, given);
-    set(canvas, "aria-label", text);
+    const ahead = points.filter(([x]) => x > 0).length;
+    const heard = { cloud: c.words.cloud, says: text, ahead, all: points.length };
+    set(canvas, "aria-label", scatter === null ? text : fill(c.words.heard, heard));
     say(said, text);
   };
   return { element, update };

@@ -29,7 +29,7 @@ WORDS = {
     "picture": "Rewards with the baseline, and the advantages",
     "hover": "Press an answer to flip its reward. Drag the line to move the baseline.",
     "text": "{n}: {text}",
-    "flip": "Answer {n}, {says}: reward {reward}. Press to flip it.",
+    "flip": "Answer {n}, {says}: reward {reward}, advantage {a}. Press to flip the reward.",
     "none": "none",
     # The controls and the axes.
     "kind": "A =",
@@ -56,6 +56,8 @@ WORDS = {
         " by {scatter} times its length."
     ),
     "silent": "All rewards are equal: the exact gradient is 0. What you see is noise.",
+    # What a screen reader says of the cloud.
+    "heard": "{cloud}. {says} {ahead} of the {all} point along the exact gradient.",
     # The still picture in words.
     "alt": "Eight answers to one problem, {right} correct, with their advantages as bars.",
     "long": (

@@ -63,7 +63,7 @@ function threeKinds(rows) {
   return { token, sequence: rows.map(mean), product: rows.map(sum) };
 }
 
-/** Standard deviation and the ends of the middle 90 %, all of the logs. */
+/** Standard deviation, ends, median and the ends of the middle 90 %, all of the logs. */
 function spreadOf(logs) {
   const sorted = Float64Array.from(logs).sort();
   const at = (share) => {
@@ -73,7 +73,7 @@ function spreadOf(logs) {
   };
   const m = mean(logs);
   const sd = Math.sqrt(mean(logs.map((x) => (x - m) ** 2)));
-  return { sd, low: at(0.05), high: at(0.95) };
+  return { sd, least: at(0), low: at(0.05), median: at(0.5), high: at(0.95), most: at(1) };
 }
 
 /** How many samples of equal weight the weighted ones are worth: (sum w)^2 / (sum w^2). */
@@ -127,7 +127,8 @@ function buildHistograms(c) {
   return { element: picture, update };
 }
 
-/** One histogram: its shape, its numbers, and marks for the chosen completion. */
+/** One histogram: its shape, its numbers in sight and for a screen reader, and marks for the chosen
+ * completion. */
 function buildLane(c, picture, kind, lane) {
   const floor = (lane + 1) * LANE;
   const shape = svg("path", { class: `of-${kind}` });
@@ -136,7 +137,8 @@ function buildLane(c, picture, kind, lane) {
   said[0].classList.add("label");
   const line = svg("line", { class: "axis", x1: 0, x2: WIDTH, y1: floor, y2: floor });
   const place = svg("rect", { y: floor - LANE, width: WIDTH, height: LANE, class: "place" });
-  picture.append(line, shape, marks, ...said, place);
+  const element = svg("g", { role: "img", tabindex: 0 }, line, shape, marks, ...said, place);
+  picture.append(element);
   const nearest = (log) => {
     const far = c.now.kinds[kind].map((value) => Math.abs(value - log));
     c.values.set("completion", far.indexOf(Math.min(...far)) + 1);
@@ -154,11 +156,18 @@ function buildLane(c, picture, kind, lane) {
     const up = kind === "token" ? 8 : 16;
     const at = own.map((log) => x.at(clamp(log, -half, half)).toFixed(1));
     set(marks, "d", at.map((place) => `M${place} ${floor}v-${up}`).join(""));
-    const { sd, low, high } = spreadOf(kinds[kind]);
-    const given = { sd: number(sd, sd < 0.1 ? 4 : 2), low: ratioText(low), high: ratioText(high) };
-    say(said[0], c.words.kinds[kind]);
+    const { sd, ...places } = spreadOf(kinds[kind]);
+    const out = kinds[kind].filter((log) => Math.abs(log) > half).length / kinds[kind].length;
+    const ratios = Object.entries({ ...places, from: -half, to: half });
+    const given = {
+      ...{ kind: c.words.kinds[kind], n: kinds[kind].length, outside: percent(out) },
+      ...Object.fromEntries(ratios.map(([name, log]) => [name, ratioText(log)])),
+      sd: number(sd, sd < 0.1 ? 4 : 2),
+    };
+    say(said[0], given.kind);
     say(said[1], fill(c.words.spread, given));
     say(said[2], fill(c.words.range, given));
+    set(element, "aria-label", fill(c.words.heard, given));
   };
 }
 

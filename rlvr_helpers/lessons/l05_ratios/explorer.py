@@ -47,6 +47,11 @@ WORDS = {
     },
     "spread": "std of the log {sd}",
     "range": "90 % in {low} to {high}",
+    # What a screen reader says of a histogram.
+    "heard": (
+        "{kind}: {n} from {least} to {most}, median {median}, 90 % in {low} to {high}, {outside}"
+        " outside {from} to {to}"
+    ),
     # What is said below them.
     "worth": (
         "Weighted by the product, {all} completions are worth {product}. Weighted by s, they are"
