@@ -69,7 +69,7 @@ QUIZ = [
         choices=[
             Choice(
                 "To put the number into the tag",
-                why="As many numbers were correct before as after. Now they stand in the tag.",
+                why="About as many were correct before as after. Now they stand in the tag.",
                 correct=True,
             ),
             Choice(

@@ -64,7 +64,7 @@ QUIZ = [
         "reward_of_ten",
         text=(
             "A correct answer is paid 10 instead of 1. The step is learning rate times gradient"
-            " (not 0.02 long, as in the first cell). What changes?"
+            " (not 0.02 long, as at the top). What changes?"
         ),
         choices=[
             Choice(
