@@ -103,6 +103,13 @@ def test_the_readme_s_sentence_is_that_of_the_recording():
     ]
     assert all(low > 0 for _, low, _ in leads)
     assert f"by {math.floor(min(mean for mean, _, _ in leads))} points or more" in readme
+    # And what a second start model says of both.
+    there = {"seeds": range(3), "start": "second"}
+    found = corrected_interval(differences(recorded, "GSPO", "GRPO", **there))
+    assert "GSPO leads by {:.0f} points [{:+.1f}, {:+.1f}] (three".format(*found) in readme
+    for arm in ("GRPO 0.02/0.03", "GRPO 0.0003/0.0004"):
+        mean, _, high = corrected_interval(differences(recorded, arm, "GRPO", **there))
+        assert -25 < mean < -20 and high < 0
 
 
 def test_the_sweep_s_table_has_a_line_per_setting():
