@@ -111,7 +111,7 @@ function buildText(group, data, words, { choose, flip, hover, ask }) {
     ),
   );
   const rows = group.lengths.map((n, r) => {
-    const reward = html("button", { type: "button", class: "reward", onclick: () => flip(r) });
+    const reward = buttonOf("", () => flip(r), { class: "reward" });
     const about = html("span", { class: "about" });
     const name = fill(words.completion, { row: r + 1, tokens: n });
     const text = html("div", { class: "words", role: "listbox", "aria-label": name });
@@ -375,30 +375,26 @@ function reveal(text, i) {
 
 function buildControls(values, group, data, words) {
   const first = { ...values.values };
-  const linked = (name) => ({
-    read: () => values.get(name),
-    write: (value) => values.set(name, value),
-  });
   const names = [...data.methods.map(({ name }) => [name, name]), [ALL, words.all]];
   const kinds = ["push", "change"].map((name) => [name, words[name]]);
-  const methods = choice({ name: words.method, options: names, ...linked("method") });
-  const shows = choice({ name: words.tint, options: kinds, ...linked("shows") });
+  const methods = choice({ name: words.method, options: names, ...values.linked("method") });
+  const shows = choice({ name: words.tint, options: kinds, ...values.linked("shows") });
   const when = (n) => data.moments?.[n] ?? fill(n === 1 ? words.one_update : words.updates, { n });
   const update = slider({
     name: words.update,
     text: when,
     min: 0,
     max: group.updates,
-    ...linked("update"),
+    ...values.linked("update"),
   });
-  const { play, stop } = buildPlay(values, group.updates, words);
+  const play = buildPlay(values, group.updates, words);
   const restart = () => {
-    stop();
-    for (const [name, value] of Object.entries(first)) values.set(name, value);
+    play.stop();
+    values.setAll(first);
   };
-  const reset = html("button", { type: "button", onclick: restart }, words.reset);
+  const reset = buttonOf(words.reset, restart);
   const parts = [methods, shows, update];
-  const elements = [...parts.map((part) => part.element), play, reset];
+  const elements = [...parts.map((part) => part.element), play.element, reset];
   const element = html("div", { class: "controls" }, ...elements);
   return { element, update: () => parts.forEach((part) => part.update()) };
 }
@@ -407,21 +403,12 @@ function buildControls(values, group, data, words) {
 function buildPlay(values, last, words) {
   const step = () => {
     values.set("update", Math.min(values.get("update") + 1, last));
-    if (values.get("update") === last) stop();
+    if (values.get("update") === last) play.stop();
   };
-  const playing = player(step, lessMotion() ? 1000 : 350);
-  const stop = () => {
-    playing.stop();
-    say(play, words.play);
-  };
-  const toggle = () => {
-    if (playing.playing()) return stop();
-    if (values.get("update") >= last) values.set("update", 0);
-    playing.start();
-    say(play, words.stop);
-  };
-  const play = html("button", { type: "button", onclick: toggle }, words.play);
-  return { play, stop };
+  const begin = () => values.get("update") >= last && values.set("update", 0);
+  const said = { play: words.play, pause: words.stop };
+  const play = playButton(step, { every: lessMotion() ? 1000 : 350, begin, ...said });
+  return play;
 }
 
 /** What the colours mean. Returns the element and a function that fits it to what is shown. */

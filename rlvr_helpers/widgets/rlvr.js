@@ -87,6 +87,16 @@ class Values {
     for (const listener of this.listeners) listener(name, value);
   }
 
+  /** Sets several by name. */
+  setAll(some) {
+    for (const [name, value] of Object.entries(some)) this.set(name, value);
+  }
+
+  /** What a control needs: how to read the value and how to write it. */
+  linked(name) {
+    return { read: () => this.get(name), write: (value) => this.set(name, value) };
+  }
+
   /** Calls listener(name, value) after each change. */
   on(listener) {
     this.listeners.push(listener);
@@ -123,6 +133,10 @@ function dress(element, attributes, children) {
   element.append(...children);
   return element;
 }
+
+/** A button. more: further attributes. */
+const buttonOf = (words, onclick, more = {}) =>
+  html("button", { type: "button", onclick, ...more }, words);
 
 /** Sets an attribute if it changes. null and false remove it. */
 function set(element, name, value) {
@@ -404,6 +418,14 @@ function onFrame(root, draw) {
   };
 }
 
+/** Draws now, and once before the next frame after any change. Returns what asks for a draw. */
+function keepDrawn(root, values, draw) {
+  const redraw = onFrame(root, draw);
+  values.on(redraw);
+  draw();
+  return redraw;
+}
+
 /** Fits a canvas to a size in CSS pixels at the screen's own resolution. Returns its context. */
 function fit(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
@@ -441,6 +463,23 @@ function player(step, pause = 350) {
       timer = null;
     },
   };
+}
+
+/** A button that calls step() every `every` ms until it is pressed again: { element, stop }. It
+ * says `play` or `pause`, and calls begin() before it starts. */
+function playButton(step, { play, pause, every, begin = () => {}, more = {} }) {
+  const clock = player(step, every);
+  const stop = () => {
+    clock.stop();
+    say(element, play);
+  };
+  const start = () => {
+    begin();
+    clock.start();
+    say(element, pause);
+  };
+  const element = buttonOf(play, () => (clock.playing() ? stop() : start()), more);
+  return { element, stop };
 }
 
 const lessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -188,8 +188,9 @@ def test_the_three_ratios_are_the_package_s(js, update):
     assert js("05", "worth(given)", found["product"]) == pytest.approx(wanted, rel=1e-6)
     token = found["token"]
     spread = js("05", "spreadOf(given)", token)
-    low, high = np.quantile(rounded[keep].numpy(), (0.05, 0.95))
-    assert spread == pytest.approx({"sd": rounded[keep].numpy().std(), "low": low, "high": high})
+    quantiles = np.quantile(rounded[keep].numpy(), (0, 0.05, 0.5, 0.95, 1))
+    wanted = dict(zip(("least", "low", "median", "high", "most"), quantiles, strict=True))
+    assert spread == pytest.approx({"sd": rounded[keep].numpy().std(), **wanted})
     assert sum(js("05", "sharesOf(given, 0.01)", token)) == pytest.approx(1)
 
 

@@ -19,15 +19,13 @@ function explorer(root, values, data, words) {
   const stages = choice({
     name: words.stage,
     options: STAGES.map((stage) => [stage, words.stages[stage]]),
-    read: () => values.get("stage"),
-    write: (stage) => values.set("stage", stage),
+    ...values.linked("stage"),
   });
   const flip = (row) => {
     const marks = values.get("marks").map((mark, i) => (i === row ? 1 - mark : mark));
     values.set("marks", marks);
   };
-  const back = html("button", { type: "button", onclick: () => reset() }, words.reset);
-  const reset = () => values.set("marks", data.rewards);
+  const back = buttonOf(words.reset, () => values.set("marks", data.rewards));
 
   // eight answers to the left, the first word to the right, what happened below
   const rows = data.rows.map(([first, rest], row) => answerRow(first, rest, () => flip(row)));
@@ -72,7 +70,7 @@ function explorer(root, values, data, words) {
 
   /** One answer: its mark as a button, its advantage, its text. */
   function answerRow(first, rest, change) {
-    const mark = html("button", { type: "button", class: "mark", onclick: change });
+    const mark = buttonOf("", change, { class: "mark" });
     const advantage = html("span", { class: "advantage" });
     const word = html("b", {}, first);
     const text = html("span", { class: "text" }, `${words.opening} `, word, ` ${rest}`);
@@ -90,10 +88,7 @@ function explorer(root, values, data, words) {
     return { element, update };
   }
 
-  const redraw = onFrame(root, draw);
-  values.on(redraw);
-  draw();
-  return redraw;
+  return keepDrawn(root, values, draw);
 }
 
 const place = (element, i) => {

@@ -33,20 +33,9 @@ function pickToken(probabilities, noise) {
   return { token, start: start - probabilities[token] };
 }
 
-/** Uniform numbers in [0, 1), the same for the same seed (mulberry32). */
-function uniform(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let x = Math.imul(state ^ (state >>> 15), 1 | state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
 function explorer(root, values, data, words) {
   const known = new Map(data.nodes.map(([prefix, logprobs]) => [prefix, readLogprobs(logprobs)]));
-  const draws = uniform(7);
+  const draws = random(7);
   const branches = [];
   const word = (token) => data.vocabulary[token];
   const ended = (prefix) => data.ends.includes(prefix.at(-1)) || prefix.length >= data.budget;
@@ -93,19 +82,14 @@ function explorer(root, values, data, words) {
   };
 
   // The parts of the page, from the controls to the list of branches.
-  const button = (text, onclick) => html("button", { type: "button", onclick }, text);
-  const nextButton = button(words.next, () => next());
-  const finishButton = button(words.finish, finish);
-  const restart = button(words.restart, () => goTo(1));
-  const noise = slider({
-    ...{ name: words.noise, min: 0, max: 0.9999, step: 0.01, text: (x) => number(x, 2) },
-    read: () => values.get("noise"),
-    write: (x) => values.set("noise", x),
-  });
+  const nextButton = buttonOf(words.next, next);
+  const finishButton = buttonOf(words.finish, finish);
+  const restart = buttonOf(words.restart, () => goTo(1));
+  const places = { min: 0, max: 0.9999, step: 0.01, text: (x) => number(x, 2) };
+  const noise = slider({ name: words.noise, ...places, ...values.linked("noise") });
   const temperature = slider({
     ...{ name: words.temperature, min: 0.1, max: 2, step: 0.1, text: (x) => number(x, 1) },
-    read: () => values.get("temperature"),
-    write: (x) => values.set("temperature", x),
+    ...values.linked("temperature"),
   });
   const sentence = html("div", { class: "sentence", role: "group", "aria-label": words.sentence });
   const drawing = svg("svg", { viewBox: "0 0 1000 112", class: "line" });
@@ -115,11 +99,7 @@ function explorer(root, values, data, words) {
   drawAxis(ticksOf, axis, LINE.top + LINE.height + 4, { values: [0, 0.25, 0.5, 0.75, 1] });
   const needle = svg("g", { class: "needle" }, svg("path", { d: "M0 82V24l-7 -12h14l-7 12" }));
   drawing.append(pieces, ticksOf, needle);
-  const tell = handle(needle, {
-    ...{ name: words.needle, min: 0, max: 0.9999, step: 0.01, text: (x) => number(x, 2) },
-    read: () => values.get("noise"),
-    write: (x) => values.set("noise", x),
-  });
+  const tell = handle(needle, { name: words.needle, ...places, ...values.linked("noise") });
   const drag = (x) => {
     const shown = (1000 * x) / drawing.getBoundingClientRect().width;
     values.set("noise", clamp(Number(axis.value(shown).toFixed(4)), 0, 0.9999));
@@ -174,7 +154,7 @@ function explorer(root, values, data, words) {
       const about = fill(words.back, { token: word(token) });
       const text = word(token);
       const onclick = () => goTo(Math.max(i, 1));
-      return html("button", { type: "button", class: "said", title: about, onclick }, text);
+      return buttonOf(text, onclick, { class: "said", title: about });
     });
     const ghost = html("span", { class: "ghost" }, found ? word(found.token) : "");
     sentence.replaceChildren(...shown, ghost);
@@ -219,10 +199,7 @@ function explorer(root, values, data, words) {
     return html("li", {}, shared, html("b", {}, ` ${own.slice(cut).join(" ")}`));
   }
 
-  const redraw = onFrame(root, draw);
-  values.on(redraw);
-  draw();
-  return redraw;
+  return keepDrawn(root, values, draw);
 }
 
 const style = `

@@ -4,8 +4,8 @@
 function explorer(root, values, data, words) {
   const rows = data.texts.map((text, i) => gameRow(text, i));
   const score = html("p", { class: "score", role: "status" });
-  const again = html("button", { type: "button", onclick: () => restart() }, words.reset);
   const restart = () => values.set("paid", data.texts.map(() => null));
+  const again = buttonOf(words.reset, restart);
   root.append(
     html("p", { class: "rule" }, words.rule),
     html("div", { class: "rows" }, ...rows.map((row) => row.element)),
@@ -45,10 +45,7 @@ function explorer(root, values, data, words) {
     say(score, fill(words.score, { good, done, all: paid.length }));
     again.disabled = done === 0;
   };
-  const redraw = onFrame(root, draw);
-  values.on(redraw);
-  draw();
-  return redraw;
+  return keepDrawn(root, values, draw);
 }
 
 const style = `

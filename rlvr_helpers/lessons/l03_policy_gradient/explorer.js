@@ -122,12 +122,13 @@ function buildColumn(c, picture, axis, name, k) {
 // ---------------------------------------------------------------- what the reader does
 
 function buildControls(c) {
-  const button = (text, onclick) => html("button", { type: "button", onclick }, text);
-  const rewards = c.data.arms.map((_, k) => button("", () => c.turn(k)));
-  const takes = c.data.arms.map((name, k) => button(fill(c.words.take, { name }), () => c.take(k)));
-  const draws = [1, 10, 100].map((n) => button(fill(c.words.sample, { n }), () => c.sample(n)));
-  const others = [button(c.words.step, c.step), button(c.words.clear, c.clear)];
-  const reset = button(c.words.reset, c.reset);
+  const rewards = c.data.arms.map((_, k) => buttonOf("", () => c.turn(k)));
+  const takes = c.data.arms.map((name, k) =>
+    buttonOf(fill(c.words.take, { name }), () => c.take(k)),
+  );
+  const draws = [1, 10, 100].map((n) => buttonOf(fill(c.words.sample, { n }), () => c.sample(n)));
+  const others = [buttonOf(c.words.step, c.step), buttonOf(c.words.clear, c.clear)];
+  const reset = buttonOf(c.words.reset, c.reset);
   const line = (name, ...parts) => {
     const about = { class: "line", role: "group", "aria-label": name };
     return html("div", about, html("span", {}, name), ...parts);
@@ -176,7 +177,7 @@ function buildAccount(c) {
 function explorer(root, values, data, words) {
   const first = { ...values.values };
   const get = (name) => values.get(name);
-  const change = (some) => Object.entries(some).forEach(([name, value]) => values.set(name, value));
+  const change = (some) => values.setAll(some);
   let noise = random(1);
   const none = data.arms.map(() => 0);
   const times = (arms, k) => arms.filter((arm) => arm === k).length;
@@ -217,13 +218,10 @@ function explorer(root, values, data, words) {
     say(ROWS[1].label, fill(c.now.n === 1 ? words.row_mean_one : words.row_mean, { n: c.now.n }));
     parts.forEach((part) => part.update());
   };
-  const redraw = onFrame(root, draw);
   const [picture, controls, account] = parts.map((part) => part.element);
   root.append(html("p", { class: "intro" }, words.intro));
   root.append(html("div", { class: "main" }, picture, html("div", {}, controls, account)));
-  values.on(redraw);
-  draw();
-  return redraw;
+  return keepDrawn(root, values, draw);
 }
 
 const style = `

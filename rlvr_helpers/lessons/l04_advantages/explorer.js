@@ -232,10 +232,9 @@ function arrow(context, [from, to], y, ink, width) {
 }
 
 /** How advantages are made, and the baseline as a number. */
-function buildControls({ values, words, change, ...c }) {
-  const [read, write] = [() => values.get("kind"), (kind) => change({ kind })];
+function buildControls({ values, words, ...c }) {
   const options = Object.entries(words.kinds);
-  const kinds = choice({ name: words.kind, options, read, write });
+  const kinds = choice({ name: words.kind, options, ...values.linked("kind") });
   const about = { name: words.baseline, text: (b) => number(b, 2), ...LIMITS };
   const track = slider({ ...about, read: () => c.shown(), write: c.setBaseline });
   return { kinds, track };
@@ -247,27 +246,25 @@ function explorer(root, values, data, words) {
   const first = { ...values.values };
   const draws = drawn(UPDATES * 8, data.answers.length);
   const groups = Array.from({ length: UPDATES }, (_, i) => draws.slice(8 * i, 8 * i + 8));
-  const change = (some) => Object.entries(some).forEach(([name, value]) => values.set(name, value));
+  const change = (some) => values.setAll(some);
   const c = { root, values, data, words, change, now: stateOf(values, groups) };
   c.shown = () => roundTo(c.now.baseline, 1e-3);
   c.setBaseline = (baseline) => change({ kind: "fixed", baseline });
   c.flip = (k) => values.set("rewards", values.get("rewards").with(k, 1 - c.now.rewards[k]));
   const { kinds, track } = buildControls(c);
-  const reset = html("button", { type: "button", onclick: () => change(first) }, words.reset);
+  const reset = buttonOf(words.reset, () => change(first));
   const parts = [buildButtons, buildAnswers, buildCloud].map((build) => build(c));
   const draw = () => {
     c.now = stateOf(values, groups);
     for (const part of [...parts, kinds, track]) part.update();
   };
-  const redraw = onFrame(root, draw);
   const [buttons, answers, cloud] = parts.map((part) => part.element);
   const controls = html("div", { class: "controls" }, kinds.element, track.element, reset);
   const left = html("div", {}, buttons, answers);
   root.append(html("p", { class: "question" }, words.question), controls);
   root.append(html("div", { class: "main" }, left, cloud));
-  values.on(redraw);
+  const redraw = keepDrawn(root, values, draw);
   new ResizeObserver(redraw).observe(root);
-  draw();
   return redraw;
 }
 

@@ -214,20 +214,18 @@ function writeTokens({ drift, data, words }, place, length, row, r) {
 
 function buildControls(c) {
   const { values, words, data } = c;
-  const linked = (name) => ({ read: () => values.get(name), write: (v) => values.set(name, v) });
   const updates = (n) => fill(n === 1 ? words.one_update : words.updates, { n });
   const tokens = (n) => (n ? fill(words.tokens, { n }) : words.recorded);
   const [last, all, stops] = [data.steps.length, data.lengths.length, data.lengths_made];
   const options = Object.entries(words.zooms);
   const parts = [
-    slider({ name: words.update, text: updates, min: 0, max: last, ...linked("update") }),
-    slider({ name: words.length, text: tokens, values: stops, ...linked("length") }),
-    slider({ name: words.chosen, text: String, min: 1, max: all, ...linked("completion") }),
-    choice({ name: words.zoom, options, ...linked("zoom") }),
+    slider({ name: words.update, text: updates, min: 0, max: last, ...values.linked("update") }),
+    slider({ name: words.length, text: tokens, values: stops, ...values.linked("length") }),
+    slider({ name: words.chosen, text: String, min: 1, max: all, ...values.linked("completion") }),
+    choice({ name: words.zoom, options, ...values.linked("zoom") }),
   ];
   const first = { ...values.values };
-  const back = () => Object.entries(first).forEach(([name, value]) => values.set(name, value));
-  const reset = html("button", { type: "button", onclick: back }, words.reset);
+  const reset = buttonOf(words.reset, () => values.setAll(first));
   const element = html("div", { class: "controls" }, ...parts.map((part) => part.element), reset);
   return { element, update: () => parts.forEach((part) => part.update()) };
 }
@@ -249,12 +247,9 @@ function explorer(root, values, data, words) {
     read();
     parts.forEach((part) => part.update());
   };
-  const redraw = onFrame(root, draw);
   const [controls, histograms, account] = parts.map((part) => part.element);
   root.append(controls, html("div", { class: "main" }, histograms, account));
-  values.on(redraw);
-  draw();
-  return redraw;
+  return keepDrawn(root, values, draw);
 }
 
 const style = `

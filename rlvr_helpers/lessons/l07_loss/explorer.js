@@ -41,29 +41,22 @@ function votes(root, values, data, words) {
   };
   const list = html("div", { class: "answers" }, ...rows.map(({ element }) => element));
   root.append(html("p", { class: "soft" }, words.intro), controls.element, list, told, sums);
-  const redraw = onFrame(root, draw);
-  values.on(redraw);
+  const redraw = keepDrawn(root, values, draw);
   const layout = () => {
     for (const row of rows) row.measure();
     redraw();
   };
   new ResizeObserver(layout).observe(list); // once at the beginning, too
-  draw();
   return redraw;
 }
 
 function buildVoteControls({ values, data, words }) {
   const first = { ...values.values };
-  const linked = (name) => ({
-    read: () => values.get(name),
-    write: (value) => values.set(name, value),
-  });
   const options = HOWS.map((how) => [how, `${how} (${words.used_by[how]})`]);
-  const how = choice({ name: words.how, options, ...linked("how") });
+  const how = choice({ name: words.how, options, ...values.linked("how") });
   const [min, max] = data.budgets;
-  const budget = slider({ name: words.budget, text: String, min, max, ...linked("budget") });
-  const onclick = () => Object.entries(first).forEach(([name, value]) => values.set(name, value));
-  const reset = html("button", { type: "button", onclick }, words.reset);
+  const budget = slider({ name: words.budget, text: String, min, max, ...values.linked("budget") });
+  const reset = buttonOf(words.reset, () => values.setAll(first));
   return {
     element: html("div", { class: "controls" }, how.element, budget.element, reset),
     update: () => [how, budget].forEach((part) => part.update()),
@@ -75,7 +68,7 @@ function buildAnswer(c, row) {
   const { values, words, data } = c;
   const flip = () => values.set("rewards", values.get("rewards").with(row, 1 - rewardOf(row)));
   const rewardOf = (at) => values.get("rewards")[at];
-  const reward = html("button", { type: "button", class: "reward", onclick: flip });
+  const reward = buttonOf("", flip, { class: "reward" });
   const about = html("span", { class: "soft" });
   const tokens = data.rows[row].map((word, place) => buildToken(c, row, place, word));
   const end = buildEnd(c, row, tokens);
@@ -274,44 +267,31 @@ function kl(root, values, data, words) {
   };
   const main = html("div", { class: "main" }, bars.element, table.element);
   root.append(html("p", { class: "soft" }, words.intro), controls.element, main);
-  const redraw = onFrame(root, draw);
-  values.on(redraw);
+  const redraw = keepDrawn(root, values, draw);
   new ResizeObserver(redraw).observe(main);
-  draw();
   return redraw;
 }
 
 function buildKlControls(values, data, words) {
   const first = { ...values.values };
-  const clock = player(() => values.set("probabilities", next()), 100);
   const next = () => stepped(values.get("term"), values.get("probabilities"), data.reference);
-  const button = (text, onclick) => html("button", { type: "button", onclick }, text);
-  const stop = () => {
-    clock.stop();
-    say(play, words.play);
-  };
-  const toggle = () => {
-    if (clock.playing()) return stop();
-    clock.start();
-    say(play, words.pause);
-  };
+  const goOn = () => values.set("probabilities", next());
+  const play = playButton(goOn, { play: words.play, pause: words.pause, every: 100 });
   const restart = () => {
-    stop();
-    for (const [name, value] of Object.entries(first)) values.set(name, value);
+    play.stop();
+    values.setAll(first);
   };
-  const play = button(words.play, toggle);
   const starts = data.starts.map(({ name, probabilities }) =>
-    button(name, () => values.set("probabilities", probabilities)),
+    buttonOf(name, () => values.set("probabilities", probabilities)),
   );
   const options = TERMS.map((term) => [term, words.terms[term]]);
-  const write = (value) => values.set("term", value);
-  const term = choice({ name: words.term, options, read: () => values.get("term"), write });
-  const step = button(words.step, () => values.set("probabilities", next()));
+  const term = choice({ name: words.term, options, ...values.linked("term") });
+  const step = buttonOf(words.step, goOn);
   const group = { class: "choice", role: "group", "aria-label": words.start };
   return {
     element: html(
-      "div", { class: "controls" }, term.element, step, play,
-      html("span", group, words.start, ...starts), button(words.reset, restart),
+      "div", { class: "controls" }, term.element, step, play.element,
+      html("span", group, words.start, ...starts), buttonOf(words.reset, restart),
     ),
     update: term.update,
   };

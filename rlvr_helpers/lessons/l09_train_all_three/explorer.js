@@ -1,9 +1,6 @@
 // The run explorer: curves of all methods over the steps, the ratios of one step with the clip
 // ranges, and the answers to one problem as they change.
 
-const button = (words, onclick, more = {}) =>
-  html("button", { type: "button", onclick, ...more }, words);
-
 /** A method's line: its colour and its dashes. */
 const lineOf = (method, more = {}) => ({
   fill: "none",
@@ -41,21 +38,20 @@ function buildControls(c) {
   const quantities = choice({
     name: words.quantity,
     options: Object.entries(words.quantities),
-    read: () => values.get("quantity"),
-    write: (value) => values.set("quantity", value),
+    ...values.linked("quantity"),
   });
   const most = Math.max(...data.methods.map(({ runs }) => runs.length));
   const seeds = choice({
     name: words.seed,
     options: Array.from({ length: most }, (_, seed) => [seed, String(seed)]),
-    read: () => values.get("seed"),
-    write: (value) => values.set("seed", value),
+    ...values.linked("seed"),
   });
   const toggles = data.methods.map((method) => {
     const line = svg("line", { x1: 0, x2: 22, y1: 6, y2: 6, ...lineOf(method) });
     const key = svg("svg", { width: 22, height: 12, "aria-hidden": true }, line);
     const name = fill(words.hide, { name: method.name });
-    const element = button(key, () => toggle(c, method.name), { class: "key", "aria-label": name });
+    const about = { class: "key", "aria-label": name };
+    const element = buttonOf(key, () => toggle(c, method.name), about);
     element.append(method.name);
     return { element, name: method.name };
   });
@@ -86,25 +82,18 @@ function buildTime(c) {
   const time = slider({
     name: words.step,
     text: (n) => (n ? fill(words.step_value, { n }) : words.before),
-    read: () => values.get("step"),
-    write: (step) => values.set("step", step),
+    ...values.linked("step"),
     min: 0,
     max: data.steps,
   });
   const forward = () =>
-    values.get("step") < data.steps ? values.set("step", values.get("step") + 1) : stop();
-  const clock = player(forward, lessMotion() ? 900 : 350);
-  const stop = () => {
-    clock.stop();
-    say(play, words.play);
-  };
-  const start = () => {
-    if (values.get("step") === data.steps) values.set("step", 0);
-    clock.start();
-    say(play, words.pause);
-  };
-  const play = button(words.play, () => (clock.playing() ? stop() : start()), { class: "play" });
-  return { element: html("div", { class: "time" }, play, time.element), update: time.update };
+    values.get("step") < data.steps ? values.set("step", values.get("step") + 1) : play.stop();
+  const begin = () => values.get("step") === data.steps && values.set("step", 0);
+  const every = lessMotion() ? 900 : 350;
+  const said = { play: words.play, pause: words.pause, more: { class: "play" } };
+  const play = playButton(forward, { every, begin, ...said });
+  const element = html("div", { class: "time" }, play.element, time.element);
+  return { element, update: time.update };
 }
 
 // ---------------------------------------------------------------- curves over the steps
@@ -123,8 +112,7 @@ function buildCurves(c) {
   const tell = handle(cursor, {
     name: c.words.cursor,
     text: (n) => (n ? fill(c.words.step_value, { n }) : c.words.before),
-    read: () => c.values.get("step"),
-    write: (step) => c.values.set("step", step),
+    ...c.values.linked("step"),
     min: 0,
     max: c.data.steps,
   });
@@ -277,9 +265,9 @@ function buildAnswers(c) {
   const head = html(
     "div",
     { class: "head" },
-    button("◀", () => turn(-1), { "aria-label": words.previous }),
+    buttonOf("◀", () => turn(-1), { "aria-label": words.previous }),
     count,
-    button("▶", () => turn(1), { "aria-label": words.next }),
+    buttonOf("▶", () => turn(1), { "aria-label": words.next }),
   );
   const question = html("p", { class: "question" });
   const cards = html("div", { class: "cards" });
