@@ -67,7 +67,8 @@ function readRollout(data) {
   }
   const words = data.tokens.map((token) => data.vocabulary[token]);
   const read = { lengths, rewards, advantages, size, starts, rows, words, logRatios };
-  return { ...read, oldProbs: data.old_probs, found: {} };
+  const oldProbs = [...wholeNumbers(data.old_probs)].map((thousandths) => thousandths / 1000);
+  return { ...read, oldProbs, found: {} };
 }
 
 /** The log of the ratio that the loss sees at each token: its own, its row's mean or sum. */
@@ -646,7 +647,7 @@ function placeGuess({ firstChild: line, lastChild: text }, q, top, places, words
 function tagAt(text, x, y, words, { width, lane }) {
   say(text, words);
   const side = x < 70 ? "start" : x > width - 70 ? "end" : "middle";
-  const under = x < 0.6 * width && (y < lane ? y : y - lane) < 30;
+  const under = lane > 80 && x < 0.6 * width && (y < lane ? y : y - lane) < 30;
   dress(text, { x, y: under ? y + 37 : y, "text-anchor": side }, []);
 }
 

@@ -88,7 +88,7 @@ def presets() -> list[dict]:
 
 def rollout_data(drift: RecordedDrift) -> dict:
     """The drift recording for the page: log-ratios as steps from one update to the next, and
-    `old_probs`, the probabilities of the tokens when they were sampled."""
+    `old_probs`, the probabilities of the tokens when they were sampled, in thousandths."""
     keep = drift.mask.bool()
     whole = torch.round(drift.log_ratios[:, keep].double() / UNIT).long()  # [U, tokens]
     steps = torch.cat([whole[:1], whole.diff(dim=0)])
@@ -101,7 +101,7 @@ def rollout_data(drift: RecordedDrift) -> dict:
         "lengths": drift.lengths.tolist(),
         "rewards": drift.rewards.tolist(),
         "advantages": {scale: a.numpy().round(7).tolist() for scale, a in advantages.items()},
-        "old_probs": drift.logp_old[keep].exp().double().numpy().round(3).tolist(),
+        "old_probs": packed((1000 * drift.logp_old[keep].exp()).round().int().tolist()),
         "group_size": drift.group_size,
         "questions": drift.questions,
         "vocabulary": vocabulary,
