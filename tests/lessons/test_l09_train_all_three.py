@@ -105,8 +105,12 @@ def test_the_readme_s_sentence_is_that_of_the_recording():
     assert f"by {math.floor(min(mean for mean, _, _ in leads))} points or more" in readme
     # And what a second start model says of both.
     there = {"seeds": range(3), "start": "second"}
-    found = corrected_interval(differences(recorded, "GSPO", "GRPO", **there))
-    assert "GSPO leads by {:.0f} points [{:+.1f}, {:+.1f}] (three".format(*found) in readme
+    for updates, said in (
+        (32, "leads by {:.0f} points [{:+.1f}, {:+.1f}] at 32 updates"),
+        (64, "{:.0f} points [{:+.1f}, {:+.1f}] at 64 (three seeds each)"),
+    ):
+        found = differences(recorded, "GSPO", "GRPO", updates=updates, **there)
+        assert said.format(*corrected_interval(found)) in readme
     for arm in ("GRPO 0.02/0.03", "GRPO 0.0003/0.0004"):
         mean, _, high = corrected_interval(differences(recorded, arm, "GRPO", **there))
         assert -25 < mean < -20 and high < 0

@@ -216,11 +216,13 @@ def sweep_table(recorded: dict[Cell, dict], seeds: Sequence[int] = range(3)) -> 
     lines = ["start     tokens  updates  rate   GRPO  Dr. GRPO  GSPO   GSPO - GRPO by seed"]
     for _, start, max_tokens, updates, rate in sorted(places):
         same = {"start": start, "max_tokens": max_tokens, "updates": updates, "rate": rate}
-        # The mean of each method, or nothing where it has no run.
-        means = []
-        for arm in ("GRPO", "Dr. GRPO", "GSPO"):
-            ends = [run["accuracy"][-1] for run in of_arm(recorded, arm, seeds, **same).values()]
-            means.append(f"{100 * sum(ends) / len(ends):.1f}" if ends else "")
+        # The mean of each method, or nothing where it lacks a seed that GSPO has.
+        runs = [of_arm(recorded, arm, seeds, **same) for arm in ("GRPO", "Dr. GRPO", "GSPO")]
+        ends = [[run["accuracy"][-1] for run in each.values()] for each in runs]
+        means = [
+            f"{100 * sum(each) / len(each):.1f}" if len(each) == len(ends[-1]) else ""
+            for each in ends
+        ]
         apart = [f"{x:>+4.0f}" for x in differences(recorded, "GSPO", "GRPO", seeds, **same)]
         lines.append(
             f"{start:<10}{max_tokens:>6}  {updates:>7}  {rate:>3}x  {means[0]:>5}  {means[1]:>8}"
