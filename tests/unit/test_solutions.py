@@ -274,7 +274,7 @@ FORBIDDEN = {
         lambda right, size, scale="std": registry()["problem_weight"].reference(
             right, size, "std" if scale == "std" else "none"
         ),
-        "2 of 6 right, leave_one_out: expected",
+        "2 of 6 correct, leave_one_out: expected",
     ),
     "logprobs_from_logits": (
         lambda logits, ids, mask, temperature: (

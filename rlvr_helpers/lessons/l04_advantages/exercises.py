@@ -12,6 +12,7 @@ GRADED = [[1.0, 0.0, 0.5, 0.0], [2.0, -1.0, 0.25, 1.0], [0.5, 0.0, 0.5, 1.0]]
 # they are added. The std of a single group of equal rewards is not quite 0 for many sizes.
 EQUAL = [[value] * 7 for value in (0.1, 0.3, 0.6, 0.7, 0.8, 0.9)]
 SINGLE = [(0.01, 8), (0.2, 8), (0.24, 5), (0.1, 12), (100.1, 8)]
+STD_IS_ROUNDED = "float32 rounds the std: it is not 0. Compare the largest with the smallest."
 
 # --- groups_without_signal
 
@@ -57,18 +58,9 @@ SIGNAL_MISTAKES = {
     ),
     "compared with the mean": (
         lambda rewards: (rewards == rewards.mean(dim=1, keepdim=True)).all(dim=1),
-        (
-            "you compare with the mean, which float32 rounds. Compare the largest reward with the"
-            " smallest."
-        ),
+        "you compare with the mean, which float32 rounds. Compare the largest with the smallest.",
     ),
-    "whether the std is 0": (
-        lambda rewards: rewards.std(dim=1) == 0,
-        (
-            "you ask whether the std is 0, but float32 rounds it. Compare the largest reward with"
-            " the smallest."
-        ),
-    ),
+    "whether the std is 0": (lambda rewards: rewards.std(dim=1) == 0, STD_IS_ROUNDED),
     "a tolerance": (
         lambda rewards: rewards.amax(dim=1) - rewards.amin(dim=1) < 1e-6,
         "you allow a tolerance. Compare the largest reward with the smallest, exactly.",
@@ -225,10 +217,7 @@ ADVANTAGE_MISTAKES = {
         lambda r, scale="std": assembled(r, scale, silent=False).masked_fill(
             r.std(dim=1, keepdim=True) == 0, 0.0
         ),
-        (
-            "you ask whether the std is 0, but float32 rounds it. Compare the largest reward with"
-            " the smallest."
-        ),
+        STD_IS_ROUNDED,
     ),
     # What `scale` changes.
     "always divided by the std": (
@@ -281,14 +270,11 @@ def problem_weight(correct, group_size, scale="std"):
 
 
 def weight_cases() -> list[Case]:
+    std = [(1, 8, "std"), (4, 8, "std"), (8, 8, "std")]
+    others = [(1, 8, "none"), (3, 5, "none"), (0, 4, "none"), (2, 6, "leave_one_out")]
     return [
-        Case("1 of 8 correct, std", (1, 8, "std")),
-        Case("4 of 8 correct, std", (4, 8, "std")),
-        Case("1 of 8 correct, none", (1, 8, "none")),
-        Case("3 of 5 correct, none", (3, 5, "none")),
-        Case("2 of 6 correct, leave_one_out", (2, 6, "leave_one_out")),
-        Case("8 of 8 correct, std", (8, 8, "std")),
-        Case("0 of 4 correct, none", (0, 4, "none")),
+        Case(f"{correct} of {size} correct, {scale}", (correct, size, scale))
+        for correct, size, scale in std + others
     ]
 
 
