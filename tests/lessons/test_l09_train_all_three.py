@@ -130,6 +130,19 @@ def test_the_sweep_s_table_has_a_line_per_setting():
     assert second.split()[4:] == ["50.0", "50.0", "+0", "+0", "+0"]
 
 
+def test_three_seeds_give_no_verdict_on_a_line_of_the_sweep():
+    recorded = recorded_stress()
+    places = {replace(cell, arm="GSPO", seed=0) for cell in recorded if cell.arm == "GSPO"}
+    shown = sweep_table(recorded).splitlines()[1:]
+    whole = [place for place in places if replace(place, arm="GRPO") in recorded]
+    assert len(shown) == len(whole) == 15
+    for place in whole:
+        where = {name: getattr(place, name) for name in ("start", "max_tokens", "updates", "rate")}
+        found = differences(recorded, "GSPO", "GRPO", range(3), **where)
+        _, low, high = corrected_interval(found, len(whole))
+        assert len(found) == 3 and low < 0 < high
+
+
 def test_its_figures_say_their_numbers():
     recorded = made_up(grpo=[0.2, 0.3], gspo=[0.7, 0.6])
     arms = {name: list(of_arm(recorded, name).values()) for name in ("GRPO", "GSPO")}
