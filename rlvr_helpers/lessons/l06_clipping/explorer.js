@@ -647,8 +647,8 @@ function placeGuess({ firstChild: line, lastChild: text }, q, top, places, words
 function tagAt(text, x, y, words, { width, lane }) {
   say(text, words);
   const side = x < 70 ? "start" : x > width - 70 ? "end" : "middle";
-  const under = lane > 80 && x < 0.6 * width && (y < lane ? y : y - lane) < 30;
-  dress(text, { x, y: under ? y + 37 : y, "text-anchor": side }, []);
+  const under = x < 0.6 * width && (y < lane ? y : y - lane) < 30;
+  dress(text, { x, y: under ? y + Math.min(37, lane / 2) : y, "text-anchor": side }, []);
 }
 
 // ---------------------------------------------------------------- the text of the completion
@@ -945,7 +945,7 @@ const style = `
   .count { font-weight: 600; margin-bottom: 4px; }
   .title, .wins { font-weight: 600; }
   .soft, .note, caption { color: var(--soft); }
-  .frame { position: relative; height: 146px; }
+  .frame { position: relative; height: 176px; }
   .frame > * { position: absolute; left: 0; top: 0; }
   .above { pointer-events: none; }
   .slope, .plain, .push { fill: none; stroke-width: 2; }
@@ -1017,7 +1017,8 @@ const style = `
     .sliders output { min-width: 24px; }
     .sliders > div { gap: 4px 12px; }
   }
-  @container (max-width: 640px) {
+  @container (max-width: 660px) {
+    .frame { height: 226px; }
     .count { min-height: 34px; }
     .record td, .record th { line-height: 16px; }
     .record button { min-height: 16px; line-height: 14px; }
