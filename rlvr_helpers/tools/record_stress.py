@@ -10,7 +10,7 @@ You can stop it at any time. The same command continues with the runs that are m
     {"cell": ..., "accuracy": ... }  one finished run, see `experiment.Cell` and `summary`
 
 `--start FOLDER` adds the decisive runs from a second start model, such as one that
-`tools.make_tiny` made anew.
+`tools.make_tiny` made anew, and some at 64 updates. The folder's name is that of the start.
 """
 
 import argparse
@@ -53,6 +53,14 @@ def decisive(start: str = "tiny", seeds: int = len(SEEDS)) -> Iterator[Cell]:
             else:
                 late.append(cell)
     yield from late
+
+
+def from_another_start(name: str) -> Iterator[Cell]:
+    """The decisive runs from a second start model, then whether it holds out at 64 updates too."""
+    yield from decisive(start=name, seeds=OTHER_SEEDS)
+    for seed in range(OTHER_SEEDS):
+        for arm in ("GRPO", "GSPO"):
+            yield Cell(arm, updates=64, start=name, seed=seed)
 
 
 def plan() -> Iterator[Cell]:
@@ -104,7 +112,7 @@ def main() -> None:
         name = Path(options.start).name
         if name == "tiny":
             parser.error("the recording has the course's own model as tiny: rename the folder")
-        cells = decisive(start=name, seeds=OTHER_SEEDS)
+        cells = from_another_start(name)
 
     def run(cell: Cell) -> dict:
         return summary(list(run_cell(cell, load_policy(options.start or "tiny"))))

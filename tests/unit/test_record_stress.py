@@ -6,7 +6,7 @@ import json
 import pytest
 
 from rlvr_helpers.lessons.l09_train_all_three.experiment import ARMS, SEEDS, Cell, recorded_stress
-from rlvr_helpers.tools.record_stress import main, plan, record
+from rlvr_helpers.tools.record_stress import from_another_start, main, plan, record
 
 FOUND = {"accuracy": [0.1, 0.2], "seconds": 1.0}
 
@@ -59,3 +59,9 @@ def test_a_second_start_model_has_a_name_of_its_own(tmp_path, monkeypatch, capsy
         main()
     assert "rename the folder" in capsys.readouterr().err
     assert not (tmp_path / "runs.jsonl").exists()
+
+
+def test_every_recorded_run_is_one_of_the_plans():
+    planned = {*plan(), *from_another_start("second")}
+    assert set(recorded_stress()) <= planned
+    assert set(from_another_start("second")) <= set(recorded_stress())
