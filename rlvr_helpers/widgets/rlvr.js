@@ -134,7 +134,8 @@ function dress(element, attributes, children) {
   return element;
 }
 
-/** A button. more: further attributes. */
+/** A button. more: further attributes. Where it cannot be used it is aria-disabled, not disabled: a
+ * disabled button would lose the keyboard's focus. */
 const buttonOf = (words, onclick, more = {}) =>
   html("button", { type: "button", onclick, ...more }, words);
 
@@ -508,6 +509,7 @@ const STYLE = `
   .rlvr button { font: inherit; color: var(--ink); background: var(--page); cursor: pointer;
     border: 1px solid var(--line); border-radius: 4px; padding: 2px 9px; min-height: 26px; }
   .rlvr button:not([aria-pressed=true], [aria-checked=true]):hover { background: var(--raised); }
+  .rlvr button[aria-disabled=true] { color: var(--soft); cursor: default; }
   .rlvr [role=radiogroup] { display: inline-flex; }
   .rlvr [role=radio] { border-radius: 0; margin-left: -1px; }
   .rlvr [role=radio]:first-child { border-radius: 4px 0 0 4px; }

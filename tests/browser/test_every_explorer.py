@@ -21,7 +21,7 @@ USE = """async ([moves, seed]) => {
     let highest = 0;
     for (let k = 0; k < moves; k++) {
         const every = [...root.querySelectorAll('input, button, select, [role], [tabindex="0"]')]
-            .filter((one) => one.getBoundingClientRect().width > 0 && !one.disabled);
+            .filter((one) => one.getBoundingClientRect().width > 0);
         const one = every[Math.floor(random() * every.length)];
         used.add(one.getAttribute('aria-label') ?? one.textContent);
         if (one.matches('input[type=range]')) {

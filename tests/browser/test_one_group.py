@@ -42,6 +42,8 @@ def test_every_handle_by_mouse_and_keyboard(pages, exported):
     page = pages(exported)
     mark = page.get_by_role("button", name="Not marked yet").first
     expect(mark).to_be_disabled()
+    mark.press("Enter")
+    assert value(page, "marks") == one_group().marks
     page.get_by_role("radio", name=STEPS[1]).click()
     assert value(page, "stage") == "reward"
     page.get_by_role("radio", name=STEPS[1]).press("End")

@@ -60,6 +60,13 @@ def test_the_recorded_noise_says_the_four_rollouts_again(pages, exported):
             page.get_by_role("button", name="Next token").press("Enter")
         assert value(page, "prefix") == ids
         expect(page.get_by_text("The completion has ended")).to_be_visible()
+        # The button cannot be used now, does nothing, and the keyboard stays on it.
+        button = page.get_by_role("button", name="Next token")
+        expect(button).to_be_disabled()
+        expect(button).to_be_focused()
+        for name in ("Next token", "Finish the sentence"):
+            page.get_by_role("button", name=name).press("Enter")
+        assert value(page, "prefix") == ids
     assert page.faults == []
 
 

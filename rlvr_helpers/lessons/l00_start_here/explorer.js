@@ -22,6 +22,7 @@ function explorer(root, values, data, words) {
     ...values.linked("stage"),
   });
   const flip = (row) => {
+    if (values.get("stage") === STAGES[0]) return; // nothing is marked yet
     const marks = values.get("marks").map((mark, i) => (i === row ? 1 - mark : mark));
     values.set("marks", marks);
   };
@@ -50,7 +51,7 @@ function explorer(root, values, data, words) {
     const advantages = groupAdvantages(marks, "none");
     const shown = firstWords(data, marks);
     stages.update();
-    back.disabled = pattern(marks) === pattern(data.rewards);
+    set(back, "aria-disabled", pattern(marks) === pattern(data.rewards));
     rows.forEach((row, i) => row.update({ stage, mark: marks[i], a: advantages[i], i }));
     bars.forEach((bar, i) => bar.update(shown.before[i], stage === 3 ? shown.after[i] : null));
     after.hidden = stage < 3;
@@ -80,7 +81,7 @@ function explorer(root, values, data, words) {
       say(mark, stage ? `R = ${correct}` : "?");
       set(mark, "aria-pressed", stage ? String(Boolean(correct)) : null);
       set(mark, "aria-label", stage ? fill(words.mark, { row: i + 1, verdict }) : words.unmarked);
-      mark.disabled = !stage;
+      set(mark, "aria-disabled", !stage);
       mark.classList.toggle("correct", Boolean(stage && correct));
       say(advantage, stage >= 2 ? `A = ${number(a, 2, true)}` : "");
       set(element, "data-way", stage >= 2 && a ? (a > 0 ? "up" : "down") : null);
@@ -131,7 +132,6 @@ const style = `
   .row[data-way=down] .text b { border-color: var(--down); }
   .rlvr .mark { padding: 2px 4px; font-variant-numeric: tabular-nums; }
   .rlvr .mark.correct { border: 2px solid var(--up); font-weight: 600; }
-  .rlvr .mark:disabled { color: var(--soft); cursor: default; }
   .advantage { font-variant-numeric: tabular-nums; }
   .row[data-way=up] .advantage { color: var(--up-text); }
   .row[data-way=down] .advantage { color: var(--down-text); }

@@ -77,6 +77,7 @@ function explorer(root, values, data, words) {
   };
   const run = player(() => (ended(values.get("prefix")) ? run.stop() : next()), 90);
   const finish = () => {
+    if (!picked()) return;
     next();
     run.start();
   };
@@ -130,7 +131,7 @@ function explorer(root, values, data, words) {
     pieces.replaceChildren(...(found ? drawPieces(found) : []));
     for (const control of [noise, temperature]) control.update();
     tell();
-    nextButton.disabled = finishButton.disabled = !found;
+    for (const button of [nextButton, finishButton]) set(button, "aria-disabled", !found);
     say(note, noteOf(prefix, found));
     const text = prefix.map(word).join(" ");
     list.replaceChildren(...branches.map((branch) => branchOf(branch, text)));
@@ -222,5 +223,4 @@ const style = `
   .branches { margin: 4px 0 0; padding-left: 24px; height: 104px; overflow: auto;
     color: var(--soft); }
   .branches b { color: var(--ink); font-weight: 600; }
-  .rlvr button:disabled { color: var(--soft); cursor: default; }
 `;

@@ -43,7 +43,7 @@ function explorer(root, values, data, words) {
     const done = paid.filter((each) => each !== null).length;
     const good = paid.filter((each, i) => each === data.texts[i].pays).length;
     say(score, fill(words.score, { good, done, all: paid.length }));
-    again.disabled = done === 0;
+    set(again, "aria-disabled", done === 0);
   };
   return keepDrawn(root, values, draw);
 }
@@ -63,7 +63,6 @@ const style = `
   .foot { display: flex; gap: 16px; align-items: center; padding-top: 8px;
     border-top: 1px solid var(--faint); }
   .score { font-weight: 600; }
-  .rlvr button:disabled { color: var(--soft); cursor: default; }
   @container explorer (max-width: 899px) {
     .row { grid-template-columns: minmax(0, 1fr) 50px 190px; gap: 0 12px; }
     .why { grid-column: 1 / 4; min-height: 18px; }
