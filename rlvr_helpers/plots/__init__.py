@@ -8,7 +8,6 @@
 imported from its room: `from rlvr_helpers.lessons.l06_clipping.figures import ...`.
 """
 
-from rlvr_helpers.plots.answers import strict_lenient_format
 from rlvr_helpers.plots.curves import (
     accuracy_curves,
     clip_fraction_curves,
@@ -36,7 +35,6 @@ __all__ = [
     "reward_curve",
     "show",
     "spread",
-    "strict_lenient_format",
     "to_png",
     "to_svg",
 ]

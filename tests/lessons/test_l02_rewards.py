@@ -22,7 +22,6 @@ from rlvr_helpers.lessons.l02_rewards.explorer import (
     verdicts,
 )
 from rlvr_helpers.lessons.l02_rewards.figures import paid_and_correct
-from rlvr_helpers.plots.answers import strict_lenient_format
 from rlvr_helpers.rewards import (
     answers_match,
     correctness_reward,
@@ -73,29 +72,6 @@ def test_paid_and_correct_of_one_step_and_of_rewards_beyond_the_scale(records, p
     one = [replace(records[0], reward_mean=paid)]
     assert paid_and_correct({"bonus": one}).axes[0].get_ylim() == limits
     plots.show(paid_and_correct({"bonus": one}))
-
-
-def test_strict_lenient_format_is_a_mean_over_runs(records):
-    other = [
-        replace(record, accuracy=0.0, lenient_accuracy=1.0, format_rate=0.5) for record in records
-    ]
-    figure = strict_lenient_format([records, other])
-    expected = []  # a slow literal reference implementation
-    for field in ("format_rate", "accuracy", "lenient_accuracy"):
-        expected.append(
-            [
-                (getattr(a, field) + getattr(b, field)) / 2
-                for a, b in zip(records, other, strict=True)
-            ]
-        )
-    for line, values in zip(lines_of(figure)[0], expected, strict=True):
-        assert line == pytest.approx(values)
-    assert "strict" in figure.alt and "Mean over 2 runs" in figure.texts[-1].get_text()
-
-
-def test_strict_lenient_format_of_nothing_and_of_one_step(records):
-    plots.show(strict_lenient_format([]))
-    plots.show(strict_lenient_format([records[:1]]))
 
 
 # --- the explorers, what was learnt, the quiz
