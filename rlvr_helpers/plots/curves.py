@@ -16,9 +16,7 @@ from rlvr_helpers.plots.house import Runs
 from rlvr_helpers.records import StepRecord
 
 
-def accuracy_curves(
-    runs: Runs, x: str = "steps", what: str = "strict", title: str | None = None
-) -> Figure:
+def accuracy_curves(runs: Runs, x: str = "steps", what: str = "strict") -> Figure:
     """Held-out accuracy against rollouts (x="steps") or generated tokens (x="tokens").
 
     A thin line is a seed. The bold one is the mean over seeds where all have an evaluation. At the
@@ -35,7 +33,7 @@ def accuracy_curves(
         name: curve for name, seeds in runs.items() if (curve := _Accuracy.of(seeds, what)).mean
     }
     fig, axes = house.figure(
-        3.8, title or _accuracy_title(curves, x), left=0.8, right=0.95 + house.label_width(runs)
+        3.8, _accuracy_title(curves, x), left=0.8, right=0.95 + house.label_width(runs)
     )
     # The curves, their axes, and the intervals beside them.
     ax = axes[0, 0]
@@ -82,7 +80,7 @@ def _draw_accuracy(ax: Axes, curves: Mapping[str, "_Accuracy"], x: str) -> float
     return end
 
 
-def clip_fraction_curves(runs: Runs, title: str | None = None) -> Figure:
+def clip_fraction_curves(runs: Runs) -> Figure:
     """Clip fraction against step, in a panel for methods that count tokens and one for methods that
     count sequences."""
     # The methods that count tokens, and those that count sequences.
@@ -103,25 +101,25 @@ def clip_fraction_curves(runs: Runs, title: str | None = None) -> Figure:
     panels = [
         (f"share of {unit} clipped", those, "clip_fraction") for unit, those in by_unit.items()
     ]
-    title = title or f"Largest share clipped in any step: {'; '.join(found) or 'nothing yet'}"
+    title = f"Largest share clipped in any step: {'; '.join(found) or 'nothing yet'}"
     return _panels_figure(panels, title, "Clip fraction", form=house.percent)
 
 
-def length_curves(runs: Runs, title: str | None = None) -> Figure:
+def length_curves(runs: Runs) -> Figure:
     """Mean length, in tokens, of correct and of incorrect answers against step. A gap means that a
     rollout had none."""
     changes = _changes(runs, "length_wrong", "{:.0f}".format)
-    title = title or f"Wrong answers, tokens from first to last step: {changes}"
+    title = f"Wrong answers, tokens from first to last step: {changes}"
     panels = [
         (f"{kind} answers: mean tokens", runs, f"length_{kind}") for kind in ("right", "wrong")
     ]
     return _panels_figure(panels, title, "Answer length", form="{:.1f}".format)
 
 
-def entropy_kl_curves(runs: Runs, title: str | None = None) -> Figure:
+def entropy_kl_curves(runs: Runs) -> Figure:
     """Entropy of the policy and KL to the start model (k3) against step, in nats per token, in two
     panels."""
-    title = title or f"Entropy, first to last step: {_changes(runs, 'entropy', '{:.2f}'.format)}"
+    title = f"Entropy, first to last step: {_changes(runs, 'entropy', '{:.2f}'.format)}"
     panels = [
         ("entropy (nats a token)", runs, "entropy"),
         ("KL to the start (nats a token)", runs, "kl"),
@@ -153,7 +151,9 @@ def _panels_figure(
     ends = []
     for (heading, runs, field), ax in zip(panels, axes[0], strict=True):
         at_end = {name: _draw_seeds(ax, name, seeds, field=field) for name, seeds in runs.items()}
-        ends.append([(name, y, name) for name, y in at_end.items() if y is not None])
+        ends.append(
+            [(y, name, house.color_of(name)) for name, y in at_end.items() if y is not None]
+        )
         house.heading(ax, heading)
         ax.set(xlabel="step", xlim=(min(1, last - 1), last))
         if form is house.percent:
@@ -167,7 +167,7 @@ def _panels_figure(
     ]
     for ax, top, labels in zip(axes[0], tops, ends, strict=True):
         ax.set_ylim(0, max(tops) if shared else top)
-        house.spread_labels(ax, labels)
+        house.name_ends(ax, labels)
     several = any(len(seeds) > 1 for _, runs, _ in panels for seeds in runs.values())
     house.note(fig, "Bold: mean over seeds; thin: each seed." if several else "One seed.")
     lines = [f"{heading}: {_changes(runs, field, form)}" for heading, runs, field in panels]
@@ -320,7 +320,8 @@ def _final_intervals(ax: Axes, curves: Mapping[str, _Accuracy]) -> None:
         ax.plot([x], [curve.mean[-1][2]], marker=marker, ms=5, **beside)
     # Names and values, right of all columns.
     ends = [
-        (name, curve.mean[-1][2], f"{name} {house.percent(curve.mean[-1][2])}")
+        (end, f"{name} {house.percent(end)}", house.color_of(name))
         for name, curve in curves.items()
+        for end in [curve.mean[-1][2]]
     ]
-    house.spread_labels(ax, ends, 1.035 + 0.035 * len(curves))
+    house.name_ends(ax, ends, 1.035 + 0.035 * len(curves))

@@ -18,10 +18,7 @@ GRID = 45
 
 
 def ratio_distributions(
-    runs: Runs,
-    methods: Mapping[str, Method],
-    steps: Sequence[int] | None = None,
-    title: str | None = None,
+    runs: Runs, methods: Mapping[str, Method], steps: Sequence[int] | None = None
 ) -> Figure:
     """Histograms of token ratios (upper row) and sequence ratios (lower row), with a column per
     method and a ridge per step.
@@ -39,7 +36,7 @@ def ratio_distributions(
     # Two rows, one per level. The methods' names stand over the upper one.
     fig, axes = house.figure(
         5.3,
-        title or _ratio_title(runs, names),
+        _ratio_title(runs, names),
         2,
         max(len(names), 1),
         left=0.7,

@@ -169,24 +169,22 @@ def label_width(*runs: Runs) -> float:
     return 0.2 + 0.085 * max([8, *(len(name) for those in runs for name in those)])
 
 
-def spread_labels(ax: Axes, ends: Sequence[tuple[str, float, str]], x: float = 1.02) -> None:
-    """Labels (method, y, text) beside the axes at their y, moved apart where they would touch."""
-    # The height of a line of text, in units of the axis.
-    bottom, top = ax.get_ylim()
-    gap = (top - bottom) * 13 / (72 * ax.get_position().height * ax.figure.get_figheight())
-    ordered = sorted(ends, key=lambda end: end[1])
-    for (name, _, text), y in zip(
-        ordered, spread([end[1] for end in ordered], gap, bottom, high=top), strict=True
-    ):
-        ax.text(
-            x,
-            y,
-            text,
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            color=color_of(name),
-            size=9.5,
-        )
+def name_ends(ax: Axes, ends: Iterable[tuple[float, str, str]], x: float = 1.02) -> None:
+    """Texts (y, text, colour) beside the axes at the ends of lines, moved apart where they would
+    touch. Set the limits of the axes before.
+
+    x: where the texts begin, 1 is the right end of the axes
+    """
+    # Heights in the axes from 0 to 1, so that a log axis needs nothing of its own.
+    ends = sorted(ends, key=lambda end: end[0])
+    across = ax.get_xlim()[1]
+    in_axes = ax.transData + ax.transAxes.inverted()
+    heights = [in_axes.transform((across, y))[1] for y, _, _ in ends]
+    # A line of text takes 13 points.
+    gap = 13 / (72 * ax.get_position().height * ax.figure.get_figheight())
+    style = {"transform": ax.transAxes, "va": "center", "size": 9.5}
+    for (_, text, color), y in zip(ends, spread(heights, gap, 0, high=1), strict=True):
+        ax.text(x, y, text, color=color, **style)
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -38,9 +38,9 @@ def reward_curve(
     ax.set_yticks([0, 0.5, 1])
     ax.xaxis.get_major_locator().set_params(integer=True)
     # The names of both at their right ends.
-    ends = [("GRPO", records[-1].reward_mean, "— reward, practice")] if records else []
-    ends += [("GRPO", evals[-1][1], "● correct, held out")] if evals else []
-    house.spread_labels(ax, ends)
+    ends = [(records[-1].reward_mean, "— reward, practice", color)] if records else []
+    ends += [(evals[-1][1], "● correct, held out", color)] if evals else []
+    house.name_ends(ax, ends)
     said = [f"held-out accuracy {house.percent(a)} after step {s}" for s, a in evals[-1:]]
     said = said or ["held-out accuracy is not measured"]
     return house.finish(fig, "Training dashboard", said)

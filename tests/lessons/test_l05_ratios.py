@@ -36,7 +36,7 @@ def test_spread_growth_says_where_it_ends():
         "product of token ratios 1.5",
     ]
     heights = [text.get_position()[1] for text in figure.axes[0].texts]
-    assert heights == sorted(heights) and min(np.diff(heights)) > 0.1, "labels touch"
+    assert heights == sorted(heights) and min(np.diff(heights)) > 0.09, "labels touch"
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlvr_helpers.plots import house
@@ -44,37 +43,20 @@ def paid_and_correct(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
         correct = [record.accuracy for record in records]
         rewards = [record.reward_mean for record in records]
         ax.fill_between(steps, correct, rewards, color=PAID["color"], alpha=0.2, lw=0)
+        ax.set(
+            xlim=(min([*steps, 1]), max([*steps, 2])), ylim=(min([*paid, 0.0]), max([*paid, 1.0]))
+        )
         lines = {"correct": (correct, CORRECT), "paid": (rewards, PAID)}
-        labelled_lines(ax, steps, lines, top=max(1.0, *paid, 0.0))
-        ax.set_ylim(bottom=min(0.0, *paid, 0.0))
+        for ys, style in lines.values():
+            house.line(ax, steps, ys, lw=2, **style)
+        house.name_ends(
+            ax,
+            [
+                (ys[-1], f"{name} {ys[-1]:.2f}", style["color"])
+                for name, (ys, style) in lines.items()
+                if ys
+            ],
+        )
         house.heading(ax, name)
         ax.set_xlabel("step")
     return house.finish(fig, "Mean reward and strict accuracy against step", found)
-
-
-def labelled_lines(
-    ax: Axes, steps: Sequence[int], lines: Mapping[str, tuple[Sequence[float], dict]], top: float
-) -> None:
-    """Lines name -> (values, style), each with its name and last value at its right end."""
-    ends = []
-    for name, (ys, style) in lines.items():
-        house.line(ax, steps, ys, lw=2, **style)
-        if ys:
-            ends.append((ys[-1], name, style["color"]))
-    ax.set_ylim(0, top)
-    ax.set_xlim(min([*steps, 1]), max([*steps, 2]))
-    # Names at the ends, a line of text apart: 13 points, in units of the axis.
-    gap = top * 13 / (72 * ax.get_position().height * ax.figure.get_figheight())
-    ends.sort()
-    for (y, name, color), shown_y in zip(
-        ends, house.spread([y for y, _, _ in ends], gap, 0, top), strict=True
-    ):
-        ax.text(
-            1.02,
-            shown_y,
-            f"{name} {y:.2f}",
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            color=color,
-            size=9.5,
-        )

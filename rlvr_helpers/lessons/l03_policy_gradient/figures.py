@@ -4,7 +4,6 @@ completions, a run that learns."""
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -37,7 +36,7 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
         errors.items(), (ACCENT, SECOND), ("-", DASHES), strict=False
     ):
         ax.plot(counts, line, color=color, linestyle=dash, marker="o", ms=4, lw=1.8)
-        ends.append((np.log10(line[-1]), name, color))
+        ends.append((line[-1], name, color))
     ax.set(
         xscale="log",
         yscale="log",
@@ -46,7 +45,7 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
     )
     ax.set_xticks(list(counts), [f"{count:,}" for count in counts])
     ax.xaxis.set_minor_locator(NullLocator())
-    _name_ends(ax, ends)
+    house.name_ends(ax, ends)
     facts = [
         f"{name}: " + ", ".join(f"{e:.3g} with {n}" for n, e in zip(counts, line, strict=True))
         for name, line in errors.items()
@@ -56,16 +55,6 @@ def error_curves(counts: Sequence[int], errors: Mapping[str, Sequence[float]]) -
         "Error of the sampled gradient against the number of samples, both on log scales",
         facts,
     )
-
-
-def _name_ends(ax: Axes, ends: list[tuple[float, str, str]]) -> None:
-    """Names each line beside its end on a log axis: (log10 of its last value, name, colour)."""
-    low, high = (np.log10(limit) for limit in ax.get_ylim())
-    ends = sorted(ends)
-    heights = house.spread([end[0] for end in ends], (high - low) / 12, low, high=high)
-    style = {"xycoords": ax.get_yaxis_transform(), "va": "center", "size": 9.5}
-    for (_, name, color), y in zip(ends, heights, strict=True):
-        ax.annotate(name, (1.02, 10**y), color=color, **style)
 
 
 def step_curve(search: Sequence[StepResult], slope: float) -> Figure:

@@ -49,11 +49,7 @@ def race_curves(
     house.percent_axis(ax.yaxis, 0.1)
 
     # Name each arm beside the end of its mean.
-    ends.sort()
-    heights = house.spread([end[0] for end in ends], 0.06, 0, high=0.7)
-    where = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 9.5}
-    for (_, arm, color), y in zip(ends, heights, strict=True):
-        ax.text(1.02, y, arm, color=color, **where)
+    house.name_ends(ax, ends)
     house.note(fig, "Bold: mean of the recorded runs. Thin: each of them. Dots: your run.")
     lines = [
         f"{arm}: {', '.join(house.percent(x, 2) for x in late(runs))} at the end of each run"
@@ -100,7 +96,7 @@ def no_signal_curves(shares: Mapping[str, Sequence[Sequence[float]]], window: in
         ylabel="groups without a signal",
     )
     house.percent_axis(ax.yaxis, 0.25)
-    house.spread_labels(ax, [(name, mean[-1], name) for name, mean in means.items()])
+    house.name_ends(ax, [(mean[-1], name, house.color_of(name)) for name, mean in means.items()])
     if not means:
         house.empty(ax, "no runs")
     house.note(

@@ -37,11 +37,7 @@ def spread_growth(
     ax.set(xlim=(0, max(last, 1)), ylim=(0, top))
 
     # Name each line beside its end, with its last value.
-    ordered = sorted(ends, key=ends.get)
-    heights = house.spread([ends[name] for name in ordered], 0.085 * top, 0, high=top)
-    style = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 9.5}
-    for name, y in zip(ordered, heights, strict=True):
-        ax.text(1.02, y, f"{names[name]} {ends[name]:#.2g}", color=COLORS[name], **style)
+    house.name_ends(ax, [(y, f"{names[kind]} {y:#.2g}", COLORS[kind]) for kind, y in ends.items()])
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.set_xlabel("updates on this rollout")
     ax.set_ylabel("std of the log-ratio (nats)")

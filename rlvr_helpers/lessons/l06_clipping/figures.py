@@ -28,7 +28,7 @@ def arms(regimes: Mapping[str, Arms], yours: Sequence[float] = ()) -> Figure:
     # Draw a panel for each regime.
     title = "Three rules in two regimes: means over the seeds after the last rollout"
     fig, axes = house.figure(
-        3.1, title, 1, len(regimes), left=0.6, right=1.25, top=0.4, bottom=0.7, wgap=1.3
+        3.1, title, 1, len(regimes), left=0.6, right=1.25, top=0.4, bottom=0.7, wgap=1.4
     )
     for ax, (name, found) in zip(axes[0], regimes.items(), strict=True):
         _panel(ax, name, found)
@@ -72,10 +72,7 @@ def _panel(ax: Axes, name: str, found: Arms) -> None:
     house.percent_axis(ax.yaxis, 0.5)
 
     # Name each rule beside the end of its mean.
-    last = {rule: float(_mean(seeds)[-1]) for rule, seeds in found.items()}
-    rules = sorted(last, key=last.get)
-    heights = house.spread([last[rule] for rule in rules], 0.09, 0.0, high=1.0)
-    ends = _ends(found)
-    style = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 9}
-    for rule, height in zip(rules, heights, strict=True):
-        ax.text(1.03, height, ends[rule], color=LOOKS[rule]["color"], **style)
+    texts = _ends(found)
+    house.name_ends(
+        ax, [(_mean(seeds)[-1], texts[rule], LOOKS[rule]["color"]) for rule, seeds in found.items()]
+    )

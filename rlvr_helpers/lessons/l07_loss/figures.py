@@ -103,8 +103,9 @@ def _length_curves(
     if not runs:
         house.empty(ax, "nothing yet")
     house.heading(ax, "mean tokens of a wrong answer, held-out problems")
-    house.spread_labels(
-        ax, [(name, m[max(m)], f"{name} {m[max(m)]:.1f}") for name, m in means.items()]
+    house.name_ends(
+        ax,
+        [(m[max(m)], f"{name} {m[max(m)]:.1f}", house.color_of(name)) for name, m in means.items()],
     )
 
 

@@ -12,7 +12,7 @@ from rlvr_helpers.plots import house
 from rlvr_helpers.study.tables import Row
 
 
-def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> Figure:
+def final_accuracy_intervals(rows: Sequence[Row]) -> Figure:
     """Held-out accuracy before (hollow) and after (filled) each run, strict and lenient, with 95 %
     Wilson intervals.
 
@@ -25,7 +25,7 @@ def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> F
     bottom = heights[-1] if rows else 1.0
     fig, axes = house.figure(
         1.45 + 0.22 * bottom,
-        title or _finals_title(rows),
+        _finals_title(rows),
         1,
         2,
         left=1.35,
@@ -57,18 +57,15 @@ def final_accuracy_intervals(rows: Sequence[Row], title: str | None = None) -> F
     return house.finish(fig, "Held-out accuracy before and after training", lines)
 
 
-def difference_intervals(
-    differences: Mapping[str, Sequence[float]], title: str | None = None
-) -> Figure:
+def difference_intervals(differences: Mapping[str, Sequence[float]]) -> Figure:
     """Differences of final accuracy between methods, in points: a circle per seed, their mean and
     its 95 % t-interval. One seed has no interval.
 
     differences: "GRPO - GSPO" -> one difference per seed, as `tables.paired_differences` makes them
     """
     found = {pair: t_interval(list(values)) for pair, values in differences.items() if len(values)}
-    fig, axes = house.figure(
-        1.5 + 0.42 * max(len(found), 1), title or _differences_title(found), left=1.55
-    )
+    height = 1.5 + 0.42 * max(len(found), 1)
+    fig, axes = house.figure(height, _differences_title(found), left=1.55)
     # A row per pair, with a line of text on each.
     ax = axes[0, 0]
     lines = []
@@ -121,11 +118,11 @@ def stress_curves(arms: Mapping[str, Sequence[dict]]) -> Figure:
         mean = curves.mean(axis=0)
         style = house.STYLES.get(name, house.OTHER)["linestyle"]
         ax.plot(steps, mean, color=color, lw=2.4, linestyle=style)
-        ends.append((name, mean[-1], f"{name} {house.percent(mean[-1])}"))
+        ends.append((mean[-1], f"{name} {house.percent(mean[-1])}", color))
         lines.append(f"{name}: {house.percent(mean[-1])} at the end, mean of {len(runs)} seeds")
     ax.set(ylim=(0, 1), xlabel="rollouts")
     house.percent_axis(ax.yaxis, 0.25)
-    house.spread_labels(ax, ends)
+    house.name_ends(ax, ends)
     return house.finish(fig, "Accuracy under stress", lines)
 
 

@@ -44,11 +44,9 @@ def pass_curves(
     ax.set(xlim=(ks[0], ks[-1]), ylim=(0, 1), xlabel="k, answers per problem")
     house.percent_axis(ax.yaxis, 0.25)
     # The names at the ends, moved apart where they would touch.
-    names = sorted(found, key=lambda name: found[name][-1])
-    places = house.spread([float(found[name][-1]) for name in names], 0.075, 0.0, high=1.0)
-    for name, y in zip(names, places, strict=True):
-        color, _ = LOOKS.get(name, LOOKS[""])
-        ax.text(1.02, y, name, transform=ax.transAxes, va="center", color=color, size=9.5)
+    house.name_ends(
+        ax, [(values[-1], name, LOOKS.get(name, LOOKS[""])[0]) for name, values in found.items()]
+    )
     return house.finish(fig, f"pass@{ks[0]} to {ks[-1]}", lines)
 
 
