@@ -8,7 +8,7 @@ import os
 import pytest
 import torch
 from live import OnPage
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.clipping import clip_binds
@@ -198,6 +198,14 @@ def test_both_rules_stand_beside_each_other_for_every_recorded_range(stage):
     assert stage.page.evaluate(focused) == "0.003/0.004"
 
 
+def test_numbers_are_written_as_the_words_are_whatever_the_browser_s_language(chromium, exported):
+    context = chromium.new_context(locale="de-DE", offline=True)
+    german = OnPage(context.new_page())
+    german.page.goto(exported.as_uri())
+    assert "of 1,311 tokens" in german.text(".count")
+    context.close()
+
+
 def test_a_pulled_dot_does_not_count_in_the_headline(stage):
     before = stage.text(".count")
     stage.set(chosen=0, moved=2.0)
@@ -346,6 +354,22 @@ def test_a_guess_is_answered_with_how_far_off_it_was(stage):
     assert stage.get("predicting") and stage.get("guess") is None
     stage.root.get_by_role("button", name="Skip").click()
     assert not stage.get("predicting")
+
+
+def test_a_guess_by_keyboard_alone(stage):
+    """Each button that a press hides hands the keyboard on: to the dot, to the next question."""
+    press = lambda name: stage.root.get_by_role("button", name=name).press("Enter")  # noqa: E731
+    dot = stage.slider("Chosen token")
+    press("Guess another")
+    expect(dot).to_be_focused()
+    stage.page.keyboard.press("PageDown")
+    press("This is my guess")
+    assert "You guessed" in stage.text(".says")
+    expect(stage.root.get_by_role("button", name="Guess another")).to_be_focused()
+    stage.page.keyboard.press("Enter")
+    expect(dot).to_be_focused()
+    press("Skip")
+    expect(stage.root.get_by_role("button", name="Guess another")).to_be_focused()
 
 
 def test_a_pressed_button_can_be_read_under_the_pointer(stage):

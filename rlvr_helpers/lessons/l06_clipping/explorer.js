@@ -336,7 +336,7 @@ function countText({ words, rollout }, { v, recorded, advantage }) {
   const stopped = firsts.filter(passes(STOPS[rule])).length;
   const given = {
     after: fill(words.after[v.update === 1 ? "one" : "many"], { n: v.update }),
-    stopped, all: firsts.length.toLocaleString(), share: percent(stopped / firsts.length),
+    stopped, all: firsts.length.toLocaleString("en"), share: percent(stopped / firsts.length),
     unit: words.units[v.unit], wrong: firsts.filter(passes(wentWrong)).length,
   };
   return fill(words.count[rule], given);
@@ -599,6 +599,7 @@ function buildChosenDot(c) {
   const element = svg("g", { class: "chosen" }, ring);
   const guess = svg("g", { class: "guess" }, svg("line"), svg("text", { class: "tag" }));
   above.append(arrow, guess, text, pointed, element);
+  c.scene.dot = element;
   const tag = (words, q) => {
     const i = c.values.get("chosen");
     const n = c.rollout.lengths[c.rollout.rows[i]];
@@ -743,9 +744,16 @@ function buildAccount(c) {
     return { name, cells, row: html("tr", {}, ...cells) };
   });
   const says = html("p", { class: "says", "aria-live": "polite" });
-  const answer = button(words.answer, () => setUp(c, { guess: c.now.q }), { class: "strong" });
-  const skip = button(words.skip, () => setUp(c, {}));
-  const again = button(words.predict, () => nextPuzzle(c));
+  // A button that is pressed makes room for others: the keyboard goes to what comes next.
+  const then = (act, next) => () => {
+    act();
+    c.drawNow();
+    next().focus({ preventScroll: true });
+  };
+  const guess = then(() => setUp(c, { guess: c.now.q }), () => again);
+  const answer = button(words.answer, guess, { class: "strong" });
+  const skip = button(words.skip, then(() => setUp(c, {}), () => again));
+  const again = button(words.predict, then(() => nextPuzzle(c), () => c.scene.dot));
   const buttons = html("div", { class: "buttons" }, answer, skip, again);
   const table = html("table", {}, ...lines.map((line) => line.row));
   return {
