@@ -20,7 +20,7 @@ const TERMS = {
 /** Every number of the calculation for token i under one method. */
 function chainOf(group, verdict, i, rewards) {
   const { method, advantages, weights, old, now, next } = verdict;
-  const r = group.row[i];
+  const r = group.rows[i];
   const q = verdict.ratio[i];
   const a = advantages[r];
   const limits = [1 - method.clip_low, 1 + method.clip_high];
@@ -47,7 +47,7 @@ function chainOf(group, verdict, i, rewards) {
     after: next ? Math.exp(next[i]) : null,
     size: rewards.length,
     length: group.lengths[r],
-    tokens: group.row.length,
+    tokens: group.rows.length,
     budget: group.maxTokens,
   };
 }
@@ -150,7 +150,7 @@ function buildChain(methods, words, light) {
 /** Writes the numbers of the chosen token into the chain. One method alone has formulas. */
 function writeChain(panel, group, verdicts, i, words, state) {
   const one = verdicts.length === 1;
-  const row = group.row[i];
+  const row = group.rows[i];
   say(
     panel.head,
     fill(words.chosen, {

@@ -7,14 +7,12 @@ const LINE = { one: 25, all: 38 }; // pixels of a line of text, for one method a
 const STRIP = 4; // pixels of a method's strip below a token
 const ALL = "all";
 
-/** The group as flat arrays: token i stands in completion `row[i]`. Log-probs by method, update. */
+/** The group as flat arrays: token i stands in completion `rows[i]`. Log-probs by method, update. */
 function readGroup(data) {
-  const lengths = data.rows.map((row) => row.length);
-  const starts = lengths.map((_, r) => sum(lengths.slice(0, r)));
-  const row = lengths.flatMap((n, r) => Array(n).fill(r));
+  const layout = layoutOf(data.rows.map((row) => row.length));
   const logprobs = {};
   for (const [name, steps] of Object.entries(data.logprobs)) {
-    let whole = new Float64Array(row.length);
+    let whole = new Float64Array(layout.rows.length);
     logprobs[name] = steps.map((step) => {
       const change = step.flat();
       whole = whole.map((x, i) => x + change[i]);
@@ -22,15 +20,8 @@ function readGroup(data) {
     });
   }
   const updates = Object.values(logprobs)[0].length - 1;
-  return {
-    lengths,
-    starts,
-    row,
-    words: data.rows.flat(),
-    logprobs,
-    updates,
-    maxTokens: data.max_tokens,
-  };
+  const words = data.rows.flat();
+  return { ...layout, words, logprobs, updates, maxTokens: data.max_tokens };
 }
 
 /** Log-probs under a method's own recorded training, or those that all methods share. */
@@ -43,13 +34,13 @@ function judge(group, method, update, rewards) {
   const weights = tokenWeights(group.lengths, method.aggregation, group.maxTokens);
   const moments = logprobsOf(group, method);
   const [old, now, next] = [moments[0], moments[update], moments[update + 1]];
-  const n = group.row.length;
+  const n = group.rows.length;
   const ratio = ratiosOf(group, method, old, now);
   const push = new Float64Array(n);
   const binds = new Uint8Array(n);
   let total = 0;
   for (let i = 0; i < n; i++) {
-    const r = group.row[i];
+    const r = group.rows[i];
     push[i] = weights[r] * gradient(ratio[i], advantages[r], low, high);
     binds[i] = clipBinds(ratio[i], advantages[r], low, high);
     total += Math.abs(push[i]);
@@ -139,28 +130,8 @@ function buildText(group, data, words, { choose, flip, hover, ask }) {
   scroller.addEventListener("click", (event) => tokenAt(event) >= 0 && choose(tokenAt(event)));
   scroller.addEventListener("pointerover", (event) => hover(tokenAt(event)));
   scroller.addEventListener("pointerleave", () => hover(-1));
-  scroller.addEventListener("keydown", (event) => {
-    const to =
-      event.target.closest(".token") &&
-      neighbour(group, tokens, tokens.indexOf(event.target), event.key);
-    if (to === undefined || to === null) return;
-    event.preventDefault();
-    choose(to);
-    tokens[to].focus();
-  });
+  moveAlong(scroller, tokens, group, choose);
   return { element, canvas, scroller, tokens, rows, places: [] };
-}
-
-/** The token that a key leads to: along the text, or to the same place of the next completion. */
-function neighbour(group, tokens, i, key) {
-  const r = group.row[i];
-  const last = group.starts[r] + group.lengths[r] - 1;
-  const inRow = (to) => group.starts[to] + Math.min(i - group.starts[r], group.lengths[to] - 1);
-  if (key === "ArrowRight") return Math.min(i + 1, tokens.length - 1);
-  if (key === "ArrowLeft") return Math.max(i - 1, 0);
-  if (key === "ArrowDown") return r + 1 < group.lengths.length ? inRow(r + 1) : i;
-  if (key === "ArrowUp") return r > 0 ? inRow(r - 1) : i;
-  return { Home: group.starts[r], End: last }[key];
 }
 
 /** Where every token stands in the scrolled text: measured once for each layout. */
@@ -217,7 +188,7 @@ function explorer(root, values, data, words) {
   const ask = onFrame(root, () => draw());
   const text = buildText(group, data, words, {
     ask,
-    choose: (i) => values.set("token", [group.row[i], i - group.starts[group.row[i]]]),
+    choose: (i) => values.set("token", [group.rows[i], i - group.starts[group.rows[i]]]),
     flip: (r) => values.set("rewards", flipped(values.get("rewards"), r)),
     hover: (i) => links.set("hovered", i),
   });
@@ -289,7 +260,7 @@ const surprise = (group) =>
 
 /** Which tokens a term of the chain concerns, as a function of a token's number. */
 function scopeOf(group, verdict, chosen, scope) {
-  const inRow = (i) => group.row[i] === group.row[chosen];
+  const inRow = (i) => group.rows[i] === group.rows[chosen];
   const whole = verdict?.method?.ratio_level === "sequence";
   return {
     completion: inRow,
@@ -351,7 +322,7 @@ function nameChosen(text, group, verdicts, i, words, simple) {
     const share = percent(verdict.total ? Math.abs(g) / verdict.total : 0);
     return fill(words.says, { method: verdict.method.name, way, share });
   });
-  const r = group.row[i];
+  const r = group.rows[i];
   const p = percent(Math.exp(verdicts[0].now[i]));
   const where = fill(words.token, {
     token: group.words[i],

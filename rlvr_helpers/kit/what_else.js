@@ -12,7 +12,7 @@ function buildAlternatives(words) {
 
 /** Shows token i of a group: the words before it, its piece of the line, and the other pieces. */
 function writeAlternatives(panel, group, data, i, words) {
-  const place = i - group.starts[group.row[i]];
+  const place = i - group.starts[group.rows[i]];
   const before = group.words.slice(i - Math.min(place, 4), i).join(" ") || words.nothing;
   say(panel.head, fill(words.after, { before: (place > 4 ? "… " : "") + before }));
   const noise = data.noise?.[i];

@@ -304,6 +304,34 @@ function nextOf(values, value, by) {
 
 const roundTo = (x, step) => Number((Math.round(x / step) * step).toPrecision(12));
 
+/** Tokens of several texts, counted through: each text's first token, and the text of each token. */
+const layoutOf = (lengths) => ({
+  lengths,
+  starts: lengths.map((_, row) => sum(lengths.slice(0, row))),
+  rows: lengths.flatMap((n, row) => Array(n).fill(row)),
+});
+
+/** Arrows, Home and End inside `place` go along the tokens of several texts, and to the same place
+ * of the text above or below. tokens: their elements, in order. */
+function moveAlong(place, tokens, { lengths, starts, rows }, choose) {
+  place.addEventListener("keydown", (event) => {
+    const at = tokens.indexOf(event.target);
+    if (at < 0) return;
+    const [row, last] = [rows[at], lengths.length - 1];
+    const inRow = (to) => starts[to] + Math.min(at - starts[row], lengths[to] - 1);
+    const to = {
+      ...{ ArrowRight: at + 1, ArrowLeft: at - 1 },
+      ...{ ArrowDown: inRow(Math.min(row + 1, last)), ArrowUp: inRow(Math.max(row - 1, 0)) },
+      ...{ Home: starts[row], End: starts[row] + lengths[row] - 1 },
+    }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const token = clamp(to, 0, tokens.length - 1);
+    choose(token);
+    tokens[token].focus();
+  });
+}
+
 /** A visible slider with name and value: { element, input, update }. Options: as of `handle`. */
 function slider(options) {
   const { name, text, read } = options;

@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 from live import OnPage, accessible, frame_times
+from playwright.sync_api import expect
 from test_clip_stage import CONTRASTS
 
 from rlvr_helpers.advantages import group_advantages
@@ -166,6 +167,20 @@ def test_votes_by_keyboard(shown):
     assert votes.get("lengths")[3] == 1
     votes.root.locator("[role=option][tabindex='0']").press("ArrowRight")
     assert votes.get("token") == [3, 1] and "cut off" in votes.text(".told")
+    for key, token in [
+        ("ArrowLeft", [3, 0]),
+        ("ArrowUp", [2, 0]),
+        ("End", [2, 10]),
+        ("ArrowUp", [1, 10]),
+        ("Home", [1, 0]),
+        ("ArrowLeft", [0, 10]),
+        ("ArrowUp", [0, 10]),
+    ]:
+        votes.page.keyboard.press(key)
+        assert votes.get("token") == token, key
+    chosen = votes.root.get_by_role("option", selected=True)
+    expect(chosen).to_be_focused()
+    assert "“<|end|>”, token 11 of 11 of right and short" in votes.text(".told")
     votes.slider("budget L_max").press("ArrowRight")
     assert votes.get("budget") == 65
     votes.root.get_by_role("radio", name="sequence_mean").press("ArrowRight")

@@ -57,16 +57,15 @@ function* wholeNumbers(text) {
 
 /** The rollout by tokens: `logRatios[update][token]`, each one's row, each row's first token. */
 function readRollout(data) {
-  const { lengths, rewards, advantages, group_size: size } = data;
-  const starts = lengths.map((_, row) => sum(lengths.slice(0, row)));
-  const rows = lengths.flatMap((n, row) => Array(n).fill(row));
+  const { rewards, advantages, group_size: size } = data;
+  const layout = layoutOf(data.lengths);
   const steps = wholeNumbers(data.log_ratios);
-  const logRatios = [new Float64Array(rows.length)];
+  const logRatios = [new Float64Array(data.tokens.length)];
   for (let update = 1; update <= data.updates; update++) {
     logRatios.push(logRatios.at(-1).map((before) => before + steps.next().value * data.unit));
   }
   const words = data.tokens.map((token) => data.vocabulary[token]);
-  const read = { lengths, rewards, advantages, size, starts, rows, words, logRatios };
+  const read = { ...layout, rewards, advantages, size, words, logRatios };
   const oldProbs = [...wholeNumbers(data.old_probs)].map((thousandths) => thousandths / 1000);
   return { ...read, oldProbs, found: {} };
 }

@@ -40,13 +40,16 @@ function votes(root, values, data, words) {
     say(sums, fill(words.sums, { totals }));
   };
   const list = html("div", { class: "answers" }, ...rows.map(({ element }) => element));
+  const layout = layoutOf(data.rows.map((row) => row.length));
+  const choose = (i) => values.set("token", [layout.rows[i], i - layout.starts[layout.rows[i]]]);
+  moveAlong(list, rows.flatMap((row) => row.tokens), layout, choose);
   root.append(html("p", { class: "soft" }, words.intro), controls.element, list, told, sums);
   const redraw = keepDrawn(root, values, draw);
-  const layout = () => {
+  const measure = () => {
     for (const row of rows) row.measure();
     redraw();
   };
-  new ResizeObserver(layout).observe(list); // once at the beginning, too
+  new ResizeObserver(measure).observe(list); // once at the beginning, too
   return redraw;
 }
 
@@ -74,13 +77,13 @@ function buildAnswer(c, row) {
   const end = buildEnd(c, row, tokens);
   const text = html("div", { class: "tokens", role: "listbox", "aria-label": data.names[row] });
   text.append(...tokens.map(({ element }) => element), end.element);
-  text.addEventListener("keydown", (event) => moveAlong(c, event, row, tokens));
   const shares = HOWS.map((how) => buildShare(how));
   const name = html("b", {}, data.names[row]);
   const side = html("div", { class: "side" }, name, reward, about);
   const table = html("div", { class: "shares" }, ...shares.map(({ element }) => element));
   return {
     element: html("div", { class: "answer" }, side, text, table),
+    tokens: tokens.map((token) => token.element),
     measure: end.measure,
     update(v, found) {
       const a = found.advantages[row];
@@ -172,17 +175,6 @@ function buildShare(how) {
       element.classList.toggle("shown", how === shown);
     },
   };
-}
-
-/** Left and right go from token to token. */
-function moveAlong({ values }, event, row, tokens) {
-  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (!by || !event.target.matches(".token")) return;
-  event.preventDefault();
-  const at = tokens.findIndex(({ element }) => element === event.target);
-  const to = clamp(at + by, 0, tokens.length - 1);
-  values.set("token", [row, to]);
-  tokens[to].element.focus();
 }
 
 /** The chosen token's weight and vote, as a calculation. */
