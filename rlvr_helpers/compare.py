@@ -19,6 +19,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from rlvr_helpers import _moved
+from rlvr_helpers.engine.error_notes import with_notes
 from rlvr_helpers.engine.interrupts import finishing_steps
 from rlvr_helpers.engine.large import DTYPES
 from rlvr_helpers.engine.names import load_by_name
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         comparison = comparison_of(options)
         results = run_with_progress_bar(comparison, tracker_of(options))
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_notes(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command continues from here", file=sys.stderr)
@@ -163,7 +164,7 @@ def comparison_of(options: argparse.Namespace) -> Comparison:
     # What the command line says about methods, seeds, problems and the scorer.
     own_methods = tuple(method_from_text(text) for text in options.method)
     if options.methods is not None:
-        named = tuple(method_by_name(name) for name in options.methods.split(","))
+        named = tuple(method_by_name(name.strip()) for name in options.methods.split(","))
         own_methods = named + own_methods
     given = {
         "problems": options.problems,

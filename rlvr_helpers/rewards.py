@@ -11,7 +11,6 @@ nothing.
 
 import functools
 import math
-import numbers
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from rlvr_helpers.engine.answer_words import (
     SPELLED,
     UNIT,
 )
+from rlvr_helpers.engine.error_notes import note_where
 
 TAG = re.compile(r"</?(?:reasoning|answer)>")
 FORMAT = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
@@ -339,15 +339,8 @@ def as_scorer(
     @functools.wraps(paid)
     def pay_and_read(completion: str, problem: Any) -> Score:
         gold = problem.answer
-        # Whatever a reward function of your own returns must be a number.
-        value = paid(completion, gold)
-        if not _is_number(value):
-            raise ValueError(
-                f"the reward function must return a finite number, not {value!r}: it did for the"
-                f" text {completion[:80]!r} and the answer {gold!r}"
-            )
         return Score(
-            value,
+            paid(completion, gold),
             correct=correctness_reward(completion, gold) == 1.0,
             lenient=lenient_correct(completion, gold),
             formatted=format_reward(completion) == 1.0,
@@ -361,8 +354,18 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
 
     Raises ValueError that shows the completion if it says no number, or no dict of named numbers.
     """
-    value = scorer(completion, problem)
+    try:
+        value = scorer(completion, problem)
+    except Exception as error:
+        note_where(error, __file__, f"of the scorer on the text {completion[:80]!r}")
+        raise
+    # A reward function's number.
     if isinstance(value, Score):
+        if not _is_number(value.reward):
+            raise ValueError(
+                f"the reward function must return a finite number, not {value.reward!r}: it did"
+                f" for the text {completion[:80]!r} and the answer {problem.answer!r}"
+            )
         return value
     # One number, or some that have names.
     parts = value if isinstance(value, dict) else {"reward": value}
@@ -374,6 +377,8 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
         )
     # Weigh the parts that the scorer weighs.
     weights = getattr(scorer, "weights", {})
+    if not isinstance(weights, dict):
+        raise ValueError(f"the scorer's weights must be a dict as {{'tidy': 0.2}}, not {weights!r}")
     for name, weight in weights.items():
         if name not in parts or not _is_number(weight):
             raise ValueError(
@@ -381,7 +386,7 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
                 f" parts, which are {', '.join(parts)}"
             )
     parts = {name: float(part) for name, part in parts.items()}
-    reward = sum(weights.get(name, 1.0) * part for name, part in parts.items())
+    reward = sum(float(weights.get(name, 1.0)) * part for name, part in parts.items())
     # What the parts say.
     correct = math.isclose(parts.get("correct", reward), 1.0)
     shape = format_reward(completion) == 1.0
@@ -389,4 +394,7 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and math.isfinite(value)
+    try:
+        return math.isfinite(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return False

@@ -20,7 +20,7 @@ def load_by_name(name: str, what: str = "function") -> Callable:
     what: what is asked for, for errors. Raises ValueError if there is no such function.
     """
     module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
+    if not module_name or not function_name or module_name.startswith("."):
         raise ValueError(f"the {what} {name!r} must be written as module:function ({EXAMPLE})")
     # A command line does not look into the working folder by itself.
     if (here := os.getcwd()) not in sys.path and "" not in sys.path:

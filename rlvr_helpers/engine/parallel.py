@@ -14,6 +14,8 @@ from multiprocessing.synchronize import Event
 
 import torch
 
+from rlvr_helpers.engine.error_notes import with_notes
+
 # How long a worker can still take for its current item when it is told to stop.
 SECONDS_TO_STOP = 30.0
 
@@ -89,7 +91,7 @@ def _worker(work: Callable, waiting: Queue, news: Queue, stop: Event) -> None:
                 if stop.is_set():
                     return
         except Exception as error:
-            news.put(("error", number, f"{type(error).__name__}: {error}"))
+            news.put(("error", number, f"{type(error).__name__}: {with_notes(error)}"))
             return
         news.put(("end", number, None))
 

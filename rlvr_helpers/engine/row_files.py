@@ -68,6 +68,12 @@ def _csv(path: Path) -> Iterator[tuple[int, dict]]:
     """(number of its last line, row). Every value is text, as written."""
     reader = csv.DictReader(io.StringIO(_text_of(path), newline=""), strict=True)
     try:
+        names = [name.strip() for name in reader.fieldnames or ()]
+        # A row keeps only the last of two columns with one name. Tables often have nameless ones.
+        named = list(filter(None, names))
+        if len(set(named)) < len(named):
+            raise csv.Error(f"two of the columns {', '.join(named)} have one name: rename one")
+        reader.fieldnames = names
         for row in reader:
             # csv fills short rows with None, and puts what is too much under the key None.
             if None in row or None in row.values():

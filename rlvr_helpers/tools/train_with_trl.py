@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 from rlvr_helpers.compare import PROBLEMS, read_settings
+from rlvr_helpers.engine.error_notes import with_notes
 from rlvr_helpers.engine.large import DTYPES, best_compute_dtype
 from rlvr_helpers.engine.names import load_by_name
 from rlvr_helpers.evaluation import Evaluation, evaluate
@@ -189,7 +190,7 @@ def main(
         return 0
     except (ValueError, OSError, RuntimeError) as error:
         # Every process says it, since the launcher ends the others at the first exit.
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_notes(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; only what --save-every saved is kept", file=sys.stderr)

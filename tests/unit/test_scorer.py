@@ -5,11 +5,13 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small_policies import make_tiny, some_problems
 
 from rlvr_helpers.compare import main, parser, read_seeds
+from rlvr_helpers.engine.error_notes import with_notes
 from rlvr_helpers.evaluation import Evaluation, evaluate
 from rlvr_helpers.methods import GRPO, method_from_text
 from rlvr_helpers.problems import Problem, load_problems
@@ -69,6 +71,14 @@ def scored(value, weights=None):
         ({"correct": 1, "tidy": 0}, {"tidy": 0.2}, 1.0, True),
         ({"correct": 1, "tidy": 1}, {"tidy": 0.2}, 1.2, True),
         ({"correct": 0, "tidy": 5}, {"tidy": 0.2}, 1.0, False),
+        (np.bool_(True), None, 1.0, True),
+        (torch.tensor(0.5), None, 0.5, False),
+        (
+            {"correct": np.bool_(True), "tidy": torch.tensor(1)},
+            {"tidy": np.float32(0.5)},
+            1.5,
+            True,
+        ),
     ],
 )
 def test_the_reward_is_the_weighted_sum_and_correct_its_part_or_a_total_of_1(
@@ -80,7 +90,20 @@ def test_the_reward_is_the_weighted_sum_and_correct_its_part_or_a_total_of_1(
 
 
 @pytest.mark.parametrize(
-    "value", [None, "1", float("nan"), {}, {"a": None}, {"a": float("inf")}, {1: 1.0}, [1.0]]
+    "value",
+    [
+        None,
+        "1",
+        float("nan"),
+        {},
+        {"a": None},
+        {"a": float("inf")},
+        {1: 1.0},
+        [1.0],
+        10**400,
+        torch.tensor([1.0, 0.0]),
+        torch.tensor(float("nan")),
+    ],
 )
 def test_what_is_no_score_is_refused_with_the_text(value):
     with pytest.raises(ValueError, match="must return a finite number, or a dict .* 'a text'"):
@@ -91,6 +114,24 @@ def test_what_is_no_score_is_refused_with_the_text(value):
 def test_a_weight_of_no_part_is_refused(weights):
     with pytest.raises(ValueError, match="weight .* for 't.*its parts, which are correct, tidy"):
         scored({"correct": 1.0, "tidy": 0.0}, weights)
+
+
+@pytest.mark.parametrize("weights", [["tidy"], 0.2, "tidy"])
+def test_weights_are_a_dict(weights):
+    with pytest.raises(ValueError, match="weights must be a dict as"):
+        scored({"correct": 1.0, "tidy": 0.0}, weights)
+
+
+def test_an_error_of_a_scorer_keeps_its_kind_and_says_where_and_on_which_text():
+    def scorer(completion, problem):
+        return float(int(completion))
+
+    line = scorer.__code__.co_firstlineno + 1
+    here = re.escape(f"test_scorer.py, line {line}, ValueError of the scorer on the text 'a text'")
+    for asked in ({"scorer": scorer}, {"reward": scorer}):
+        with pytest.raises(ValueError, match="invalid literal") as caught:
+            score_completion(as_scorer(**asked), "a text", PROBLEM)
+        assert re.search(here, with_notes(caught.value))
 
 
 def test_parts_must_be_the_same_for_every_completion():
@@ -259,6 +300,12 @@ def test_a_csv_file_of_numbers_is_read_as_before(tmp_path):
     ]
 
 
+def test_names_of_columns_are_read_without_white_space_and_may_be_missing(tmp_path):
+    (tmp_path / "train.csv").write_text("question, answer ,,\na,3 7,,\n")
+    (problem,) = load_problems("train", str(tmp_path), numbers=False)
+    assert problem.answer == "3 7"
+
+
 @pytest.mark.parametrize(
     "name, content, words",
     [
@@ -267,6 +314,7 @@ def test_a_csv_file_of_numbers_is_read_as_before(tmp_path):
         ("train.csv", b'question,answer\na,"1\n', "train.csv, line 1 is no row of a table"),
         ("train.csv", b"query,answer\na,1\n", "line 2 is no problem: .*'question' is missing"),
         ("train.csv", b"", "train.csv holds no problems"),
+        ("train.csv", b"question,answer, answer\na,1,2\n", "two of the columns .* have one name"),
         ("train.parquet", b"PAR1 or not", "train.parquet cannot be read as a Parquet table"),
     ],
 )
@@ -288,6 +336,9 @@ def score(completion, problem):
 score.weights = {"short": 0.1}
 nameless = lambda completion, problem: 1.0
 number = 3
+
+def wrong(completion, problem):
+    return float(int("no number"))
 '''
 SETS = ["prompts_per_step=4", "group_size=4", "minibatches=2", "max_tokens=12"]
 
@@ -344,13 +395,23 @@ def test_a_scorer_that_cannot_be_used_is_one_clear_error(task, scorer, words, ca
     assert re.search(words, error) and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_scorer_that_fails_is_told_with_its_line(task, workers, capsys):
+    command, name = task
+    more = ["--scorer", f"{name}:wrong", "--methods", "grpo, gspo", "--seeds", "1"]
+    assert main([*command, *more, "--workers", workers]) == 2
+    assert f"({name}.py, line 12, ValueError of the scorer on the text" in capsys.readouterr().err
+
+
 def test_a_lambda_runs_with_one_worker(task):
     command, name = task
     more = ["--scorer", f"{name}:nameless", "--methods", "grpo", "--seeds", "1"]
     assert main([*command, *more, "--workers", "1"]) == 0
 
 
-@pytest.mark.parametrize("scorer", ["sorting", ":score", "sorting:", "no_such_module_here:score"])
+@pytest.mark.parametrize(
+    "scorer", ["sorting", ":score", "sorting:", "no_such_module_here:score", "./sorting:score"]
+)
 def test_a_scorer_has_a_module_and_a_function(scorer, tmp_path, capsys):
     assert main(["--scorer", scorer, "--out", str(tmp_path)]) == 2
     assert "my_task:score" in capsys.readouterr().err
