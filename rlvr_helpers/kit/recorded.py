@@ -129,6 +129,21 @@ class RecordedDrift:
         """Tokens of each completion, [B], the end token included."""
         return self.mask.sum(dim=1)
 
+    def for_page(self, unit: float) -> dict:
+        """What explorers read: the tokens of all rows, and the log-ratios in whole numbers of
+        `unit` nats, each update's as steps from the one before, [U, tokens]."""
+        whole = torch.round(self.log_ratios[:, self.mask.bool()].double() / unit).long()
+        flat = [token for row in self.tokens for token in row]
+        vocabulary = sorted(set(flat))
+        ids = {token: i for i, token in enumerate(vocabulary)}
+        return {
+            "unit": unit,
+            "steps": torch.cat([whole[:1], whole.diff(dim=0)]).tolist(),
+            "lengths": self.lengths.tolist(),
+            "vocabulary": vocabulary,
+            "tokens": [ids[token] for token in flat],
+        }
+
 
 def recorded_drift() -> RecordedDrift:
     """Reads the recorded drift."""

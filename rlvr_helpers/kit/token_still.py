@@ -1,7 +1,6 @@
 """The picture of the token lens where no script runs."""
 
 import math
-from html import escape
 
 import torch
 from torch import Tensor
@@ -9,14 +8,10 @@ from torch import Tensor
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.methods import Method
+from rlvr_helpers.plots.house import BLUE, ORANGE
 from rlvr_helpers.ratios import masked_log_ratios
-from rlvr_helpers.widgets.live import Still
+from rlvr_helpers.widgets.live import Still, svg_text
 from rlvr_helpers.widgets.words import TOKEN_LENS
-
-# Blue and orange, which colour-blind readers can tell apart. The ink is legible on any page.
-UP = "#0072B2"
-DOWN = "#D55E00"
-INK = "#767676"
 
 
 def still_of(data: dict, method: Method | None, now: Tensor, old: Tensor, mask: Tensor) -> Still:
@@ -26,10 +21,10 @@ def still_of(data: dict, method: Method | None, now: Tensor, old: Tensor, mask: 
     push = _pushes(data, method, now, old=old, mask=mask) if method else _surprises(now)
     top = max(push.abs().max().item(), 1e-9)
     # The question, then each completion, broken into lines of 750 pixels.
-    shapes = [f'<text x="4" y="16" font-weight="bold">{escape(data["question"][:100])}</text>']
+    shapes = [svg_text(4, 16, data["question"][:100], "start", font_weight="bold")]
     y = 42
     for row, tokens in enumerate(data["rows"]):
-        shapes.append(f'<text x="4" y="{y}">R={data["rewards"][row]:g}</text>')
+        shapes.append(svg_text(4, y, f"R={data['rewards'][row]:g}", "start"))
         x = 52
         for t, token in enumerate(tokens):
             width = 7.3 * len(token) + 6
@@ -41,27 +36,22 @@ def still_of(data: dict, method: Method | None, now: Tensor, old: Tensor, mask: 
             x += width + 2
         y += 26
     # The picture with its words. Without a method it is the simple lens of lesson 01.
-    style = f'font-family="monospace" font-size="12" fill="{INK}"'
-    height = round(y - 6)
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" '
-        f'viewBox="0 0 760 {height}" {style}>{"".join(shapes)}</svg>'
-    )
     kind = "" if method else "_simple"
     given = {"rows": len(data["rows"]), "method": method.name if method else ""}
     alt = TOKEN_LENS[f"alt{kind}"].format(**given)
-    return Still(svg, alt, 760, height=height, description=TOKEN_LENS[f"still{kind}"])
+    long = TOKEN_LENS[f"still{kind}"]
+    return Still.of(shapes, 760, round(y - 6), alt=alt, description=long, font="monospace", size=12)
 
 
 def _chip(x: float, y: float, width: float, token: str, strength: float) -> str:
-    colour = UP if strength > 0 else DOWN
+    colour = BLUE if strength > 0 else ORANGE
     # A square root, so that a tenth of the strongest can still be seen.
     alpha = 0.08 + 0.42 * math.sqrt(abs(strength)) if strength else 0
     box = (
         f'<rect x="{x:.0f}" y="{y - 13:.0f}" width="{width:.0f}" height="17" fill="{colour}"'
         f' opacity="{alpha:.2f}"/>'
     )
-    return (box if alpha else "") + f'<text x="{x + 3:.0f}" y="{y:.0f}">{escape(token)}</text>'
+    return (box if alpha else "") + svg_text(x + 3, y, token, "start")
 
 
 def _pushes(data: dict, method: Method, now: Tensor, old: Tensor, mask: Tensor) -> Tensor:

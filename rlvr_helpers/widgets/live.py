@@ -23,12 +23,14 @@ import json
 import math
 import re
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import anywidget
 import traitlets
 
+from rlvr_helpers.plots.house import INK
 from rlvr_helpers.widgets.explorer import answers_at_once
 
 SHARED = Path(__file__).with_name("rlvr.js")
@@ -81,10 +83,10 @@ PAGE = """<!DOCTYPE html>
 
 def svg_text(x: float, y: float, words: str, anchor: str = "middle", **more: str) -> str:
     """Words in a still picture. more: further attributes, such as fill="#767676"."""
+    # An anchor at the start is what SVG takes by itself.
+    more = ({} if anchor == "start" else {"text_anchor": anchor}) | more
     given = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in more.items())
-    return (
-        f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}"{given}>{html.escape(words)}</text>'
-    )
+    return f'<text x="{x:.0f}" y="{y:.0f}"{given}>{html.escape(words)}</text>'
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,24 @@ class Still:
             raise ValueError(
                 f"alt must have 1 to {LONGEST_ALT} characters, not {len(self.alt)}: {self.alt!r}"
             )
+
+    @classmethod
+    def of(
+        cls,
+        shapes: Iterable[str],
+        width: int,
+        height: int,
+        *,
+        alt: str,
+        description: str = "",
+        font: str = "sans-serif",
+        size: int = 13,
+    ) -> "Still":
+        """A picture of SVG shapes. Texts have this font and, as filled shapes, the course's ink."""
+        box = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+        style = f'font-family="{font}" font-size="{size}" fill="{INK}"'
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg" {box} {style}>{"".join(shapes)}</svg>'
+        return cls(svg, alt, width, height=height, description=description)
 
     @property
     def html(self) -> str:

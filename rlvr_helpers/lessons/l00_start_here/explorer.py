@@ -7,20 +7,16 @@ group.marks = [0] * 8        # every value that a reader changes is a trait
 """
 
 import json
-from html import escape
 from pathlib import Path
 
 import traitlets
 
 from rlvr_helpers.paths import DATA
-from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.plots.house import BLUE, ORANGE
+from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 from rlvr_helpers.widgets.words import ONE_GROUP
 
 OPENING = "<reasoning> "
-INK = "#767676"  # reads on white and on black
-# Blue and orange of the Okabe-Ito palette, which colour-blind readers tell apart.
-UP = "#0072B2"
-DOWN = "#D55E00"
 LONGEST = 88  # characters of an answer in the still picture
 
 
@@ -60,14 +56,13 @@ def still(data: dict) -> Still:
     """The answers with their marks, and the first word before and after the update."""
     # Write the question, then a line per answer.
     question = ONE_GROUP["question"].format(**data)
-    shapes = [f'<text x="4" y="16" font-weight="bold">{escape(question)}</text>']
+    shapes = [svg_text(4, 16, question, "start", font_weight="bold")]
     y = 44
     for reward, (first, rest) in zip(data["rewards"], data["rows"], strict=True):
-        colour = UP if reward else DOWN
         text = f"{first} {rest}"
         text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-        shapes.append(f'<text x="4" y="{y}" fill="{colour}">R = {reward}</text>')
-        shapes.append(f'<text x="62" y="{y}">{escape(text)}</text>')
+        shapes.append(svg_text(4, y, f"R = {reward}", "start", fill=BLUE if reward else ORANGE))
+        shapes.append(svg_text(62, y, text, "start"))
         y += 22
 
     # Write each first word's share before and after the update. The recording has an update for
@@ -76,11 +71,7 @@ def still(data: dict) -> Still:
     told = []
     for word, old, new in zip(data["words"], data["before"], after, strict=True):
         told.append(f"“{word}” {100 * old:.0f} % → {100 * new:.0f} %")
-        shapes.append(f'<text x="62" y="{y + 12}" font-weight="bold">{escape(told[-1])}</text>')
+        shapes.append(svg_text(62, y + 12, told[-1], "start", font_weight="bold"))
         y += 22
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{y + 6}" fill="{INK}"'
-        f' font-family="sans-serif" font-size="13">{"".join(shapes)}</svg>'
-    )
     alt = ONE_GROUP["alt"].format(told=", ".join(told[:2]))
-    return Still(svg, alt, 760, height=y + 6, description=ONE_GROUP["still"])
+    return Still.of(shapes, 760, y + 6, alt=alt, description=ONE_GROUP["still"])

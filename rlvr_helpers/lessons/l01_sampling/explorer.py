@@ -6,7 +6,6 @@ sampler.temperature = 0.5    # every value that a reader changes is a trait
 """
 
 import base64
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,13 @@ from torch import Tensor
 
 from rlvr_helpers.kit.recorded import FourRollouts, four_rollouts
 from rlvr_helpers.models import Policy, load_policy
+from rlvr_helpers.plots.house import BLUE, INK
 from rlvr_helpers.sampling import pick_tokens
-from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 from rlvr_helpers.widgets.words import SAMPLER
 
 UNIT = 0.001  # nats: log-probs travel to the page as whole numbers of it
 NOISE = 0.62  # that the explorer opens with
-INK = "#767676"
-BLUE = "#0072B2"
 
 
 class Sampler(LiveExplorer):
@@ -122,18 +120,13 @@ def still(logprobs: Tensor, vocabulary: list[str]) -> Still:
             ' opacity="0.35"/>'
         )
         if width > 9 * len(vocabulary[token]):
-            label = escape(vocabulary[token])
-            shapes.append(f'<text x="{x + width / 2:.0f}" y="59">{label}</text>')
+            shapes.append(svg_text(x + width / 2, 59, vocabulary[token]))
 
     # Draw the needle and the axis.
     at = 10 + 740 * NOISE
     shapes.append(f'<path d="M{at:.0f} 78V24l-7 -12h14l-7 12" stroke="{INK}" stroke-width="2"/>')
     shapes.append(f'<path d="M10 80h740" stroke="{INK}"/>')
-    shapes += [f'<text x="{10 + 740 * x:.0f}" y="97">{x:g}</text>' for x in (0.02, 0.5, 0.98)]
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="760" height="104" font-size="13"'
-        f' font-family="sans-serif" text-anchor="middle" fill="{INK}">{"".join(shapes)}</svg>'
-    )
+    shapes += [svg_text(10 + 740 * x, 97, f"{x:g}") for x in (0.02, 0.5, 0.98)]
     token = pick_tokens(logprobs[None], torch.tensor([NOISE]), temperature=1.0)[0].item()
     alt = SAMPLER["alt"].format(noise=NOISE, token=vocabulary[token], share=f"{100 * p[token]:.0f}")
-    return Still(svg, alt, 760, height=104, description=SAMPLER["still"])
+    return Still.of(shapes, 760, 104, alt=alt, description=SAMPLER["still"])

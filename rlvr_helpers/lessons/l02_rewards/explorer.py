@@ -8,7 +8,7 @@ import ipywidgets
 import traitlets
 
 from rlvr_helpers.kit.recorded import four_rollouts
-from rlvr_helpers.plots import INK, Picture
+from rlvr_helpers.plots.house import GREEN, INK, ORANGE, Picture
 from rlvr_helpers.rewards import (
     correctness_reward,
     extract_answer,
@@ -18,12 +18,9 @@ from rlvr_helpers.rewards import (
     parse_number,
 )
 from rlvr_helpers.widgets.explorer import Explorer
-from rlvr_helpers.widgets.live import LiveExplorer, Still, value
+from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 from rlvr_helpers.widgets.words import PAY_OR_NOT
 
-# Green and orange of the Okabe-Ito palette, which colour-blind readers tell apart.
-PAYS = "#009E73"
-REFUSES = "#D55E00"
 LONGEST = 60  # characters of a text that are shown
 HEIGHT = 34  # pixels of a row
 ROW = f"height:{HEIGHT}px;border-bottom:1px solid {INK};background:none"
@@ -83,16 +80,18 @@ def pay_or_not() -> PayOrNot:
 
 def still() -> Still:
     """The texts and the known answers, without what is paid."""
-    lines = [
-        f'<text x="4" y="{20 + 24 * i}">{i + 1}. {html.escape(text)} (known answer: {gold})</text>'
+    shapes = [
+        svg_text(4, 20 + 24 * i, f"{i + 1}. {text} (known answer: {gold})", "start")
         for i, (text, gold, _) in enumerate(GAME)
     ]
-    height = 24 * len(GAME) + 8
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" fill="{INK}"'
-        f' font-family="monospace" font-size="13">{"".join(lines)}</svg>'
+    return Still.of(
+        shapes,
+        760,
+        24 * len(GAME) + 8,
+        alt=PAY_OR_NOT["alt"],
+        description=PAY_OR_NOT["still"],
+        font="monospace",
     )
-    return Still(svg, PAY_OR_NOT["alt"], 760, height=height, description=PAY_OR_NOT["still"])
 
 
 def in_tags(answer: str) -> str:
@@ -188,7 +187,7 @@ def _mark(pays: bool | None) -> str:
     orange."""
     if pays is None:
         return ""
-    color, dot = (PAYS, "●") if pays else (REFUSES, "○")
+    color, dot = (GREEN, "●") if pays else (ORANGE, "○")
     return (
         f'<span aria-hidden="true" style="color:{color}">{dot}</span> <strong>pays'
         f" {pays:d}</strong>"

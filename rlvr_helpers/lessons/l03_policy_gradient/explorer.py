@@ -14,15 +14,13 @@ import traitlets
 
 from rlvr_helpers.gradient import exact_gradient
 from rlvr_helpers.kit.language import translated
+from rlvr_helpers.plots.house import BLUE, INK, ORANGE
 from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 
 # Four answers to one problem, of which the first is correct. Another one is likelier.
 ARMS = ["24", "51", "12", "25"]
 LOGITS = [0.0, 1.0, 0.5, -0.5]
 REWARDS = [1.0, 0.0, 0.0, 0.0]
-INK = "#767676"
-BLUE = "#0072B2"
-ORANGE = "#D55E00"
 WIDTH = 640
 
 WORDS = {
@@ -111,8 +109,5 @@ def still() -> Still:
             svg_text(x, 285, f"{push:+.3f}".replace("-", "−")),
         ]
     parts.append(f'<path d="M20 250H{WIDTH - 20}M20 160H{WIDTH - 20}" stroke="{INK}"/>')
-    size = f'width="{WIDTH}" height="300" viewBox="0 0 {WIDTH} 300"'
-    font = f'font-family="sans-serif" font-size="13" fill="{INK}"'
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
     long = WORDS["long"].format(p=f"{probabilities[0]:.2f}", up=f"{gradient[0]:.2f}")
-    return Still(svg, WORDS["alt"], WIDTH, height=300, description=long)
+    return Still.of(parts, WIDTH, 300, alt=WORDS["alt"], description=long)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from rlvr_helpers.engine.work import score_rewards
 from rlvr_helpers.gradient import surrogate_loss
 from rlvr_helpers.models import format_prompt, load_policy
 from rlvr_helpers.paths import DATA
@@ -52,9 +53,7 @@ def race(arm: str, seed: int, steps: int = STEPS) -> Iterator[float]:
         chosen = [problems[i] for i in order[PROBLEMS * step : PROBLEMS * (step + 1)]]
         prompts = [format_prompt(policy, problem.question) for problem in chosen]
         rollout = sample_groups(policy, prompts, GROUP, MAX_TOKENS, generator=generator)
-        golds = [problem.answer for problem in chosen for _ in range(GROUP)]
-        scored = zip(rollout.texts, golds, strict=True)
-        rewards = torch.tensor([correctness_reward(text, gold) for text, gold in scored])
+        rewards = score_rewards(rollout, chosen, correctness_reward).flatten()
         yield rewards.mean().item()
         # Take one update on them.
         ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask

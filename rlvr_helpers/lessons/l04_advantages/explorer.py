@@ -15,12 +15,10 @@ import traitlets
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.kit.language import translated
 from rlvr_helpers.kit.recorded import RecordedGroup, recorded_group
+from rlvr_helpers.plots.house import BLUE, INK, ORANGE
 from rlvr_helpers.rewards import extract_answer
 from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 
-INK = "#767676"
-BLUE = "#0072B2"
-ORANGE = "#D55E00"
 WIDTH = 640
 
 WORDS = {
@@ -121,14 +119,10 @@ def still(rewards: Sequence[int]) -> Still:
             svg_text(x, 24, f"reward {reward}"),
             svg_text(x, 200, f"{advantage:+.2f}".replace("-", "−")),
         ]
-    size = f'width="{WIDTH}" height="215" viewBox="0 0 {WIDTH} 215"'
-    font = f'font-family="sans-serif" font-size="13" fill="{INK}"'
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
     given = {
         "right": sum(rewards),
         "plus": f"{max(advantages):+.2f}",
         "minus": f"{min(advantages):+.2f}".replace("-", "−"),
     }
-    return Still(
-        svg, WORDS["alt"].format(**given), WIDTH, 215, description=WORDS["long"].format(**given)
-    )
+    alt, long = (WORDS[name].format(**given) for name in ("alt", "long"))
+    return Still.of(parts, WIDTH, 215, alt=alt, description=long)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rlvr_helpers.advantages import group_advantages
+from rlvr_helpers.engine.work import score_rewards
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.rewards import correctness_reward
@@ -85,10 +86,8 @@ def sampled_rollout(policy: Policy, count: int, seed: int = 0) -> tuple[Rollout,
     prompts = [format_prompt(policy, problem.question) for problem in problems]
     generator = torch.Generator().manual_seed(seed)
     rollout = sample_groups(policy, prompts, GROUP, 64, generator=generator)
-    golds = [problem.answer for problem in problems for _ in range(GROUP)]
-    scored = zip(rollout.texts, golds, strict=True)
-    rewards = torch.tensor([correctness_reward(text, gold) for text, gold in scored])
-    return rollout, group_advantages(rewards.view(count, GROUP)).flatten()
+    rewards = score_rewards(rollout, problems, correctness_reward)
+    return rollout, group_advantages(rewards).flatten()
 
 
 def score(policy: Policy, rollout: Rollout) -> Tensor:

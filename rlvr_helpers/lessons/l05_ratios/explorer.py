@@ -8,18 +8,17 @@ ratios.length = 512       # every value that a reader changes is a trait
 from pathlib import Path
 
 import numpy as np
-import torch
 import traitlets
 
 from rlvr_helpers.kit.language import translated
 from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
+from rlvr_helpers.plots.house import BLUE, GREEN, INK
 from rlvr_helpers.widgets.live import LiveExplorer, Still, svg_text, value
 
 UNIT = 5e-4  # nats: log-ratios travel to the page as whole numbers of it
 LENGTHS = (0, 8, 16, 32, 64, 128, 256, 512)  # 0: as recorded
 UPDATE = 8  # that the explorer opens with
-COLOURS = {"token": "#0072B2", "sequence": "#009E73", "product": "#767676"}
-INK = "#767676"
+COLOURS = {"token": BLUE, "sequence": GREEN, "product": INK}
 WIDTH = 640
 LANE = 90
 BINS = 81
@@ -97,19 +96,7 @@ def three_ratios(**values: object) -> ThreeRatios:
 
 def drift_data(drift: RecordedDrift) -> dict:
     """The recording for the page: log-ratios as steps from one update to the next."""
-    keep = drift.mask.bool()
-    whole = torch.round(drift.log_ratios[:, keep].double() / UNIT).long()  # [U, tokens]
-    flat = [token for row in drift.tokens for token in row]
-    vocabulary = sorted(set(flat))
-    ids = {token: i for i, token in enumerate(vocabulary)}
-    return {
-        "lengths": drift.lengths.tolist(),
-        "lengths_made": list(LENGTHS),
-        "unit": UNIT,
-        "steps": torch.cat([whole[:1], whole.diff(dim=0)]).tolist(),
-        "vocabulary": vocabulary,
-        "tokens": [ids[token] for token in flat],
-    }
+    return {**drift.for_page(UNIT), "lengths_made": list(LENGTHS)}
 
 
 def still(drift: RecordedDrift) -> Still:
@@ -141,8 +128,5 @@ def still(drift: RecordedDrift) -> Still:
         x = WIDTH * (np.log(ratio) / half + 1) / 2
         anchor = {0.01: "start", 100: "end"}.get(ratio, "middle")
         parts.append(svg_text(x, 3 * LANE + 18, f"{ratio:g}", anchor))
-    size = f'width="{WIDTH}" height="300" viewBox="0 0 {WIDTH} 300"'
-    font = f'font-family="sans-serif" font-size="13" fill="{INK}"'
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
     long = WORDS["long"].format(n=UPDATE, **{kind: x.std() for kind, x in logs.items()})
-    return Still(svg, WORDS["alt"].format(n=UPDATE), WIDTH, 300, description=long)
+    return Still.of(parts, WIDTH, 300, alt=WORDS["alt"].format(n=UPDATE), description=long)

@@ -6,6 +6,7 @@ stage.clip_high = 0.28       # every value that a reader changes is a trait
 """
 
 import base64
+import itertools
 import json
 from collections.abc import Iterable
 from fractions import Fraction
@@ -20,6 +21,7 @@ from rlvr_helpers.clipping import clip_binds
 from rlvr_helpers.kit.recorded import RecordedDrift, recorded_drift
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO
 from rlvr_helpers.paths import DATA
+from rlvr_helpers.plots.house import BLUE, INK, ORANGE
 from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, svg_text, value
 from rlvr_helpers.widgets.words import CLIP_STAGE
 
@@ -89,26 +91,20 @@ def presets() -> list[dict]:
 def rollout_data(drift: RecordedDrift) -> dict:
     """The drift recording for the page: log-ratios as steps from one update to the next, and
     `old_probs`, the probabilities of the tokens when they were sampled, in thousandths."""
-    keep = drift.mask.bool()
-    whole = torch.round(drift.log_ratios[:, keep].double() / UNIT).long()  # [U, tokens]
-    steps = torch.cat([whole[:1], whole.diff(dim=0)])
-    flat = [token for row in drift.tokens for token in row]
-    vocabulary = sorted(set(flat))
-    ids = {token: i for i, token in enumerate(vocabulary)}
+    page = drift.for_page(UNIT)
+    steps = page.pop("steps")
+    probs = 1000 * drift.logp_old[drift.mask.bool()].exp()
     rewards = drift.rewards.double().view(-1, drift.group_size)
     advantages = {scale: group_advantages(rewards, scale).flatten() for scale in ("std", "none")}
     return {
-        "lengths": drift.lengths.tolist(),
+        **page,
+        "log_ratios": packed(itertools.chain.from_iterable(steps)),
         "rewards": drift.rewards.tolist(),
         "advantages": {scale: a.numpy().round(7).tolist() for scale, a in advantages.items()},
-        "old_probs": packed((1000 * drift.logp_old[keep].exp()).round().int().tolist()),
+        "old_probs": packed(probs.round().int().tolist()),
         "group_size": drift.group_size,
         "questions": drift.questions,
-        "vocabulary": vocabulary,
-        "tokens": [ids[token] for token in flat],
         "updates": drift.updates,
-        "unit": UNIT,
-        "log_ratios": packed(steps.flatten().tolist()),
     }
 
 
@@ -178,9 +174,6 @@ WIDTH = 700  # pixels, as LANE, RISE and FLOOR
 LANE = 140
 RISE = 38  # from ratio 1 to the ends of a slope
 FLOOR = 2 * LANE
-INK = "#767676"
-BLUE = "#0072B2"
-ORANGE = "#D55E00"
 TICKS = ("1/16", "1/4", "1/2", "0.98", "1", "1.02", "2", "16")
 
 
@@ -209,12 +202,9 @@ def still(drift: RecordedDrift) -> Still:
         parts.append(svg_text(_x(np.log(float(Fraction(name)))), FLOOR + 16, name, "middle"))
     axis = CLIP_STAGE["axis"].format(q=CLIP_STAGE["symbols"]["token"])
     parts.append(svg_text(14, FLOOR + 50, axis, "start"))
-    size = f'width="{WIDTH}" height="{FLOOR + 58}" viewBox="0 0 {WIDTH} {FLOOR + 58}"'
-    font = f'font-family="sans-serif" font-size="12" fill="{INK}"'
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
     given = {"n": UPDATE, "stopped": int(stopped.sum()), "all": f"{len(d):,}"}
     alt, long = (CLIP_STAGE[name].format(**given) for name in ("alt", "long"))
-    return Still(svg, alt, WIDTH, height=FLOOR + 58, description=long)
+    return Still.of(parts, WIDTH, FLOOR + 58, alt=alt, description=long, size=12)
 
 
 def _lane(

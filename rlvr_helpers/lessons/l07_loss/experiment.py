@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from rlvr_helpers.engine.work import score_rewards
 from rlvr_helpers.losses import PolicyLoss, policy_loss
 from rlvr_helpers.methods import Method
 from rlvr_helpers.models import Policy, format_prompt
@@ -124,9 +125,8 @@ def sample_and_judge(policy: Policy, batch: list[Problem], noise: int) -> tuple[
     prompts = [format_prompt(policy, problem.question) for problem in batch]
     generator = torch.Generator().manual_seed(noise)
     rollout = sample_groups(policy, prompts, GROUP_SIZE, max_tokens=MAX_TOKENS, generator=generator)
-    golds = [problem.answer for problem in batch for _ in range(GROUP_SIZE)]
-    rewards = list(map(correctness_reward, rollout.texts, golds))
-    return rollout, torch.tensor(rewards, device=rollout.mask.device) == 0
+    rewards = score_rewards(rollout, batch, correctness_reward).flatten()
+    return rollout, rewards.to(rollout.mask.device) == 0
 
 
 def mean_incorrect_length(policy: Policy, batch: list[Problem], seed: int) -> float:

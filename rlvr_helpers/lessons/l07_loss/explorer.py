@@ -4,7 +4,6 @@ vote_explorer()      # three aggregations over the four rollouts
 kl_explorer()        # twenty bars, a reference, three estimators
 """
 
-import html
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +12,19 @@ import traitlets
 
 from rlvr_helpers.advantages import group_advantages
 from rlvr_helpers.kit.recorded import FourRollouts, four_rollouts
-from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, value
+from rlvr_helpers.plots.house import BLUE, INK, ORANGE
+from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, svg_text, value
 from rlvr_helpers.widgets.words import KL_BARS, VOTES
 
 SCRIPT = Path(__file__).with_name("explorer.js")
 AGGREGATIONS = ["sequence_mean", "constant", "token_mean"]
 # The budget L_max can be set from that of the rollouts to this one.
 LARGEST_BUDGET = 256
-# Colours of a push up and down, and of text. All are legible on white and on black.
-UP = "#0072B2"
-DOWN = "#D55E00"
-INK = "#767676"
 # Bars of the KL explorer.
 TOKENS = 20
-# Pixels of a still picture.
+# A still picture: its width in pixels, and its font.
 WIDTH = 720
+FONT = {"font": "monospace", "size": 12}
 
 
 class Votes(LiveExplorer):
@@ -149,7 +146,7 @@ def votes_still(four: FourRollouts) -> Still:
     shapes = []
     y = 52
     for kind, tokens, weight in zip(four.kinds, four.tokens, weights, strict=True):
-        shapes.append(f'<text x="4" y="{y}" font-weight="bold">{html.escape(kind)}</text>')
+        shapes.append(svg_text(4, y, kind, "start", font_weight="bold"))
         x = 120
         for token in tokens:
             width = 7.3 * len(token) + 6
@@ -159,16 +156,16 @@ def votes_still(four: FourRollouts) -> Still:
             shapes.append(_vote(x, y, width, token=token, share=weight / tallest))
             x += width
         y += 54
-    return Still(_svg(shapes, y - 40), VOTES["alt"], WIDTH, y - 40, description=VOTES["still"])
+    return Still.of(shapes, WIDTH, y - 40, alt=VOTES["alt"], description=VOTES["still"], **FONT)
 
 
 def _vote(x: float, y: float, width: float, token: str, share: float) -> str:
     """A token with its bar. share: of the tallest vote, -1 to 1."""
     high = 30 * abs(share)
     middle = x + width / 2
-    colour = UP if share > 0 else DOWN
+    colour = BLUE if share > 0 else ORANGE
     bar = f'<path d="M{middle:.0f} {y - 13}v-{high:.1f}" stroke="{colour}" stroke-width="14"/>'
-    return bar + f'<text x="{middle:.0f}" y="{y}" text-anchor="middle">{html.escape(token)}</text>'
+    return bar + svg_text(middle, y, token)
 
 
 def bars_still(policy: np.ndarray, reference: np.ndarray) -> Still:
@@ -179,16 +176,10 @@ def bars_still(policy: np.ndarray, reference: np.ndarray) -> Still:
     for i, (p, r) in enumerate(zip(policy, reference, strict=True)):
         x = 10 + slot * (i + 0.5)
         shapes += [
-            f'<path d="M{x:.0f} 220v-{400 * p:.1f}" stroke="{UP}" stroke-width="24"/>',
+            f'<path d="M{x:.0f} 220v-{400 * p:.1f}" stroke="{BLUE}" stroke-width="24"/>',
             f'<path d="M{x - 16:.0f} {220 - 400 * r:.1f}h32" stroke="{INK}" stroke-width="3"/>',
-            f'<text x="{x:.0f}" y="238" text-anchor="middle">{chr(ord("a") + i)}</text>',
+            svg_text(x, 238, chr(ord("a") + i)),
         ]
     kl = torch.tensor(policy).log().sub(torch.tensor(reference).log()).mul(torch.tensor(policy))
     words = KL_BARS["still"].format(kl=f"{kl.sum():.3f}")
-    return Still(_svg(shapes, 246), KL_BARS["alt"], WIDTH, 246, description=words)
-
-
-def _svg(shapes: list[str], height: int) -> str:
-    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
-    style = f'font-family="monospace" font-size="12" fill="{INK}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{"".join(shapes)}</svg>'
+    return Still.of(shapes, WIDTH, 246, alt=KL_BARS["alt"], description=words, **FONT)

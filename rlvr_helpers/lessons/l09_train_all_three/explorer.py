@@ -17,6 +17,7 @@ from rlvr_helpers.evaluation import Reading
 from rlvr_helpers.kit.recorded import recorded_runs
 from rlvr_helpers.paths import DATA
 from rlvr_helpers.plots.histograms import shares_in_bins
+from rlvr_helpers.plots.house import BLUE, GREEN, INK, ORANGE
 from rlvr_helpers.records import LEVELS, Distribution, StepRecord
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.study.runs import Run
@@ -28,7 +29,7 @@ UNIT = 1e-3
 QUANTITIES = ("accuracy", "reward_mean", "clip_fraction", "entropy", "kl", "length_mean")
 # A method's CSS variable and dashes, and the colours where there is no CSS.
 LOOKS = {"GRPO": ("grpo", ""), "Dr. GRPO": ("dr-grpo", "6 2"), "GSPO": ("gspo", "2 2")}
-COLOURS = {"grpo": "#0072B2", "dr-grpo": "#D55E00", "gspo": "#009E73", "ink": "#767676"}
+COLOURS = {"grpo": BLUE, "dr-grpo": ORANGE, "gspo": GREEN, "ink": INK}
 
 
 class RunExplorer(LiveExplorer):
@@ -210,7 +211,7 @@ def still(results: dict[str, list[Run]]) -> Still:
         return FLOOR - (FLOOR - 20) * share
 
     # The axes, then a line per run.
-    parts = [f'<path d="M{LEFT} 20V{FLOOR}H{x(steps):.0f}" fill="none" stroke="#767676"/>']
+    parts = [f'<path d="M{LEFT} 20V{FLOOR}H{x(steps):.0f}" fill="none" stroke="{INK}"/>']
     parts += [svg_text(LEFT - 6, y(share) + 4, f"{share:.0%}", "end") for share in (0, 0.5, 1)]
     parts += [svg_text(x(step), FLOOR + 17, str(step), "middle") for step in range(0, steps + 1, 8)]
     parts.append(svg_text((LEFT + x(steps)) / 2, FLOOR + 35, RUN_EXPLORER["step"], "middle"))
@@ -224,10 +225,7 @@ def still(results: dict[str, list[Run]]) -> Still:
             parts.append(f'<path d="M{"L".join(points)}" stroke-width="2" {style}/>')
         parts.append(svg_text(x(steps) + 8, 34 + 18 * place, name, "start", fill=COLOURS[look]))
         ends += [run.final.accuracy for run in runs if run.final]
-    # The picture, and where the runs ended as text.
-    size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
-    font = 'font-family="sans-serif" font-size="12" fill="#767676"'
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(parts)}</svg>'
+    # Where the runs ended as text.
     low, high = (f"{100 * end:.3g}" for end in (min(ends, default=0), max(ends, default=0)))
     alt = RUN_EXPLORER["alt"].format(runs=sum(map(len, results.values())), low=low, high=high)
-    return Still(svg, alt, WIDTH, height=HEIGHT, description=RUN_EXPLORER["long"])
+    return Still.of(parts, WIDTH, HEIGHT, alt=alt, description=RUN_EXPLORER["long"], size=12)
