@@ -145,6 +145,16 @@ def test_three_seeds_give_no_verdict_on_a_line_of_the_sweep():
         assert len(found) == 3 and low < 0 < high
 
 
+def test_the_lead_grows_with_the_updates_per_rollout_at_the_usual_rate_and_at_twice_it():
+    recorded = recorded_stress()
+    for rate in (1, 2):
+        leads = [
+            np.mean(differences(recorded, "GSPO", "GRPO", range(3), updates=updates, rate=rate))
+            for updates in (8, 16, 32, 64)
+        ]
+        assert leads == sorted(leads)
+
+
 def test_its_figures_say_their_numbers():
     recorded = made_up(grpo=[0.2, 0.3], gspo=[0.7, 0.6])
     arms = {name: list(of_arm(recorded, name).values()) for name in ("GRPO", "GSPO")}

@@ -213,7 +213,7 @@ def sweep_table(recorded: dict[Cell, dict], seeds: Sequence[int] = range(3)) -> 
         for cell in recorded
         if cell.arm == "GSPO" and cell.seed in seeds
     }
-    lines = ["start     tokens  updates  rate   GRPO  Dr. GRPO  GSPO   GSPO - GRPO by seed"]
+    lines = ["start     max tokens  updates  rate   GRPO  Dr. GRPO  GSPO   GSPO - GRPO by seed"]
     for _, start, max_tokens, updates, rate in sorted(places):
         same = {"start": start, "max_tokens": max_tokens, "updates": updates, "rate": rate}
         # The mean of each method, or nothing where it lacks a seed that GSPO has.
@@ -225,7 +225,7 @@ def sweep_table(recorded: dict[Cell, dict], seeds: Sequence[int] = range(3)) -> 
         ]
         apart = [f"{x:>+4.0f}" for x in differences(recorded, "GSPO", "GRPO", seeds, **same)]
         lines.append(
-            f"{start:<10}{max_tokens:>6}  {updates:>7}  {rate:>3}x  {means[0]:>5}  {means[1]:>8}"
+            f"{start:<10}{max_tokens:>10}  {updates:>7}  {rate:>3}x  {means[0]:>5}  {means[1]:>8}"
             f"  {means[2]:>4}   {' '.join(apart)}"
         )
     return "\n".join(lines)
