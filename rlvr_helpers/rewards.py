@@ -24,6 +24,7 @@ from rlvr_helpers.engine.answer_words import (
     FINAL_LINE,
     LAST,
     LETTERS,
+    LINE_END,
     LINKS,
     OPENS_ANSWER,
     OPENS_QUESTION,
@@ -40,14 +41,15 @@ CURRENCY = "$€£¥₹₩¢"
 # These can stand on either side of a number.
 AROUND = "\"'“”‘’`*_#()[]{}" + CURRENCY
 # These can follow it.
-AFTER = AROUND + ".,;:%"
+AFTER = AROUND + ".,;:%°"
 # These can stand inside a word ("clips/day"), not at its edge ("x< 72").
 OPERATORS = "+-–—/<>|~±×÷·√≈≃≅∼≠≤≥∓¬&@"
 
 # LaTeX that changes how a number looks, and not which number it is.
 LATEX_DRESS = re.compile(
-    r"\\(?:(?:boxed|fbox|text|text(?:bf|it|rm|sf|tt|sl)|math(?:rm|bf|it|sf|tt)|emph|underline"
-    r"|displaystyle|left|right|quad)(?![A-Za-z])|[ ,;:!()\[\]])"
+    r"\\(?:(?:boxed|[fmh]box|framebox|text(?:bf|it|md|normal|rm|sc|sf|sl|tt|up)?|math(?:rm|bf|it|sf"
+    r"|tt|normal)|boldsymbol|bm|bf|it|rm|emph|underline|displaystyle|left|right|q?quad|large|Large"
+    r"|huge|Huge|small)(?![A-Za-z])|[ ,;:!()\[\]])"
 )
 
 WORD = re.compile(r"[^\W_]+")
@@ -108,7 +110,7 @@ def _word_value(word: str) -> str | None:
 def _neighbours_change(before: list[str], after: list[str]) -> bool:
     """Whether the words next to a number make it another one: "a quarter of" 72, 72 "M", 72 "and a
     bit"."""
-    before = [word.strip(AROUND).lower() for word in before]
+    before = [word.strip(AROUND + ".").lower() for word in before]
     after = [word.strip(AFTER) for word in after]
     while before and before[-1] in LINKS:
         before.pop()
@@ -242,7 +244,7 @@ def _first_answer(text: str) -> str:
             break
     answer = []
     in_question = False
-    for line in "\n".join(blocks).split("\n"):
+    for line in LINE_END.split("\n".join(blocks)):
         if heading := OPENS_QUESTION.match(line):
             if any(map(_holds_digit, answer)):
                 break
@@ -275,7 +277,7 @@ def lenient_answer(text: str) -> str | None:
     tagged = extract_answer(text)
     if tagged is not None and _holds_digit(tagged):
         return tagged
-    words = _without_latex(TAG.sub(" ", _first_answer(text))).replace("=", " ").split()
+    words = TAG.sub(" ", _first_answer(_without_latex(text))).replace("=", " ").split()
     return next((_word_value(word) for word in reversed(words) if _holds_digit(word)), None)
 
 

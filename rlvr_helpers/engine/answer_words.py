@@ -8,38 +8,38 @@ import re
 # Arithmetic and magnitudes: the value is not that of the digits.
 CHANGES = """
     minus plus negative neg less half halve halves halved double doubles doubled doubling treble
-    triple triples tripled
-    quadruple quadrupled twice thrice squared cubed sqrt root factorial raised mod modulo itself
-    reversed subtract subtracted
-    subtracting divided dividing multiply multiplied multiplying multiple multiples reciprocal
-    inverse opposite hex
-    hexadecimal octal binary thirds tens dozen dozens hundred hundreds thousand thousands million
-    millions billion billions
-    trillion trillions lakh lakhs crore crores k bn mn mio mrd mil mill
+    triple triples tripled quadruple quadrupled quintuple quintupled sextuple sextupled twice thrice
+    squared squaring cubed cubing sqrt root factorial factorials raised rounded reduce mod modulo
+    itself reversed subtract subtracted subtracting divided dividing multiply multiplied multiplying
+    multiple multiples reciprocal inverse opposite hex hexadecimal octal binary thirds tens dozen
+    dozens hundred hundreds thousand thousands milliard milliards myriad lakh lakhs lac lacs crore
+    crores k bn mn mln mio mrd mil mill mille permille
 """
 # Bounds, guesses and alternatives: the value can be another.
 LOOSENS = """
-    or than below almost nearly roughly approx approximately approximate circa estimate estimated
-    estimates barely hardly
-    exceed exceeds exceeding
+    or than below almost nearly roughly practically virtually approx approximately approximate circa
+    estimate estimated estimates barely hardly rarely seldom exceed exceeds exceeding surpass
+    surpasses thereabouts unlikely improbable doubt doubts doubtful unsure
 """
 DENIES = """
     no not nope none nor neither never without cannot unless except exclude excludes excluded
-    excluding wrong wrongly
-    incorrect incorrectly false falsely untrue mistake mistaken mistakenly erroneous inaccurate
-    invalid impossible deny
-    denies denied reject rejects rejected refuted disproved disproven isnt arent wasnt werent dont
-    doesnt didnt cant wont
-    hasnt havent hadnt wouldnt couldnt shouldnt aint
+    excluding barring wrong wrongly incorrect incorrectly false falsely untrue mistake mistaken
+    mistakenly erroneous inaccurate invalid impossible deny denies denied reject rejects rejected
+    refuted disproved disproven isnt arent wasnt werent dont doesnt didnt cant wont unequal unlike
+    error miscalculation bogus contradiction hasnt havent hadnt wouldnt couldnt shouldnt aint
 """
 # Wherever they stand.
 CHANGES_VALUE = frozenset((CHANGES + LOOSENS + DENIES).split())
 # The same in several words. \ and ^ too, since a LaTeX command or an exponent can do anything.
 PHRASES = re.compile(
-    r"""(?ix) [\\^] | n['’]t\b | \b(?:at\s(?:least|most) | (?:short|shy|instead)\sof
-    | close\sto | far\sfrom | ruled\sout)\b
-    | \btoo\s(?:high|low|large|small)\b | (?<!add\s)(?<!adds\s)(?<!added\s)(?<!sums\s)\bup\sto\b
-    | \bto\sthe\s(?:\S+\s)?power\b
+    r"""(?ix) [\\^] | n['’]t\b | illions?\b | (?:two|three|four|five|six|ten|dred|sand)fold\b
+    | \b(?:at\s(?:the\s)?(?:very\s)?(?:least|most|best|worst)
+    | (?:short|shy|instead|excess|lieu)\sof | close\sto | far\sfrom | ruled\sout
+    | out\sof\sthe\squestion | fails?\sto | is\soff
+    | in\splace\sof | opposed\sto | (?:in|de)creased\sby | times\s[b-z])\b
+    | \btoo\s(?:high|low|large|small|big|many|much|few|little)\b | \bbase-
+    | (?<!add\s)(?<!adds\s)(?<!added\s)(?<!sums\s)\bup\sto\b
+    | \bto\sthe\s(?:\S+\s)?power\b | \bto\s(?:one|the\s(?:n-?|four|fif|six|ten)th)\W*$
     | \b(?:quarter|third)s?\sof\b
     | (?:four|fif|six|seven|eigh|nin|ten|teen|tie|dred|sand|illion)th(?:s|s?\sof)\b"""
 )
@@ -47,22 +47,27 @@ PHRASES = re.compile(
 # Directly before the number these change it too: "about 72", "a quarter of 72". Elsewhere they may
 # belong to a sentence.
 BEFORE = frozenset(
-    "about above abs any around beyond between but c cos cube exp factor few fraction from ln log"
-    " many max maximum min minimum most near non one out over part past per percent percentage"
-    " point power quarter rest share sin some square tan third times under within x".split()
+    "about above abs any approaches approaching around ballpark between beyond but c ca ceil"
+    " closer complement cos cosine cube either est exp factor few floor fraction from ln log"
+    " logarithm many max maximum min minimum most much near neighborhood neighbourhood non north"
+    " one out over part past per percent percentage point portion power quarter region rest"
+    " scarcely share sin sine some south square tan tangent third times under upward upwards"
+    " vicinity within x".split()
 )
 # These can stand between: "one of the 72", "a quarter to 12".
 LINKS = frozenset("a an as in of only just the to".split())
 
 # Directly after it: letters for thousands and millions, and variables (`72 m` is a length).
-LETTERS = frozenset("beijnoqruvwxyzπBDEGHKMOPQRSTUXYZ") | {"pi"}
+LETTERS = frozenset("beijnoqruvwxyzπBDEGHKMOPQRSTUXYZ") | {"pi", "MM", "cr", "fold", "thou"}
 # The last word, directly after it: "72 odd". In "72 odd numbers" it belongs to the unit.
 LAST = frozenset(
-    "grand gross ish max maximum minimum odd over score something tops under up upwards".split()
+    "grand gross ish max maximum minimum odd onward onwards over score something tops under up"
+    " upward upwards".split()
 )
 # "72 and a bit"
 AND_MORE = frozenset(
-    "a above an below beyond change counting more one over some then under up".split()
+    "a above an below beyond change counting fewer greater higher lower more older one onward"
+    " onwards over some then under up upward upwards x younger".split()
 )
 
 # Numbers in words up to 99. "One" is also a pronoun, and "two-litre" is part of a unit.
@@ -81,38 +86,60 @@ SPELLED |= {
 
 # A unit that can touch the number (72kg, 72km/h, 72/day). 72x, 72nd and 72k are no such thing.
 UNIT = (
-    r"(?:[mck]?m|in|ft|yd|mi|m?g|kg|lbs?|oz|t|m?l|L|gal|m?s|secs?|mins?|h|hrs?"
+    r"(?:[mck]?m|in|ft|yd|mi|m?g|kg|lbs?|oz|t|m?[lL]|gal|pt|qt|m?s|secs?|mins?|h|hrs?"
     r"|k?Wh?|V|k?Hz|[kMG]B|kcal|mph|kph|°[CF]|[°%])?"
     r"(?:/(?:[a-z]{3,}|h|hr|s|kg|g|m|km|l|lb))?"
 )
 
 # --- where the first answer begins and ends (`rewards.lenient_answer`)
 
+# What a chat template writes at the end of a turn.
+TURN_END = r"</s>|<end_of_turn>|<\|(?:im_end|end|eo[ts]|eot_id|endoftext|end_of_text)\|>"
+# Where a line ends: also between turns, before a question that follows a sentence, and before
+# GSM8K's mark.
+LINE_END = re.compile(
+    rf"""(?ix) \r\n? | \n | (?=\[INST\]|<s>|<\|\w{{1,20}}\|>|<start_of_turn>|{TURN_END})
+    | (?<!\#)(?=\#{{4}}(?!\#))
+    | (?<!\n\d[.)])(?<=[.!?)*])[ ]+(?=[\#*_]{{0,4}}[ ]?(?:(?:next|new)\s)?
+      (?:question|problem|q|user|human)\s?\d{{0,3}}[*_]{{0,2}}:)"""
+)
+
 # Who or what asks. "### Problem breakdown" is the start of a solution.
 ASKING = (
-    r"(?:(?:next|new|another|second|follow-?up|bonus|practice|similar|math|word|user)\s+){0,2}"
-    r"(?:(?:question|problem|exercise|query|prompt|instruction)s?\b|example(?=\s\d))"
+    r"(?:(?:next|new|another|second|follow-?\s?up|bonus|extra|related|challenge|practice|similar"
+    r"|math|word|user)\s+){0,2}"
+    r"(?:(?:question|problem|exercise|query|prompt|instruction|input|task)s?\b|example(?=\s\d)"
+    r"|(?<=another\s)example|your\sturn|follow-?\s?up)"
     r"(?!\s+(?:is|solved|solving|solution|analysis|breakdown)\b)"
 )
 ASKER = r"(?:user|human|student|system|q)\s?\d{0,3}(?![\w'’])"
+# What can stand between it and the colon: "Question (easy):", "Problem no. 3:".
+NUMBERED = (
+    r"(?:\s?\([^:)]{0,20}\)|\s?(?:no\.?|number)?\s?[#№]?\s?\d{1,3}"
+    r"|\s(?:one|two|three|four|five|statement|text))?"
+)
 
 # A line that opens a question or the asker's turn: it holds nothing else, or a colon follows
 # ("Question 2:", "<|user|>", "Q1."), or the word begins a Markdown heading or bold text ("###
 # Question", "**Problem 2** Ben has").
-OPENS_QUESTION = re.compile(rf"""(?ix) \s{{0,9}}(?:\#|\*\*|__)[\W_]{{0,9}}(?:{ASKING}|{ASKER})
-    | [\W_]{{0,20}}(?:<\|?\w{{1,20}}\|?>[\W_]{{0,5}})?
+OPENS_QUESTION = re.compile(rf"""(?ix)
+      \s{{0,9}}(?:\#|\*\*|__)[\W_]{{0,9}}(?:{ASKING}|{ASKER})(?!\s(?:in|on|at|of|for|per|left)\b)
+    | {TURN_END} | [\W_]{{0,20}}(?:(?:<\|?\w{{1,20}}\|?>|\\\w{{1,9}}\*?|\d{{1,2}}[.)])[\W_]{{0,5}})?
       (?: \[?INST\]
-        | {ASKING}(?: [^:]{{0,20}}: | > | [\W\d_]{{0,12}}$ | \s*\d{{0,3}}(?:\d[.)]|\s[-–—]\s) )
-        | {ASKER}(?: [\W_]{{0,12}}(?::|$) | [.)]\s ) )""")
+        | {ASKING}(?: {NUMBERED}[\W_]{{0,9}}[:：] | > | (?:</\w{{1,9}})?[\W\d_]{{0,12}}$
+                    | \s*\d{{0,3}}(?:\d[.)]|\s[-–—]\s) )
+        | {ASKER}(?:\s(?:says|asks))?(?: [\W_]{{0,12}}(?:[:：>]|$) | [.)]\s ) )""")
 
 # On the same line as its question: "Question: How many? Answer: 72", or only "Question: How many?
 # 72".
 OPENS_ANSWER = re.compile(
     r"(?i)(?<!\w)(?:(?-i:A)|answer|solution|assistant|response|output)[\W_]{0,6}:|\?(?=\s*\S)"
+    r"|\[/INST\]"
 )
 
 # GSM8K's mark, with no more than a number and its unit: "#### 72 clips", but not "#### 1. Find the
 # total".
 FINAL_LINE = re.compile(
-    r"[\W_]{0,9}#{4}\s*[^\s\w]{0,3}\d(?:[\d,.]*\d)?(?:[.:)]?[\W_]*|%?\s+[^\W\d]\D*)"
+    r"(?i)[\W_]{0,9}#{4}\s*(?:(?:the\s)?(?:final\s)?answer(?:\sis)?\b)?[\W_]{0,6}"
+    r"\d(?:[\d,.]*\d)?(?:[.:)]?[\W_]*|%?\s+[(\[]?[^\W\d]\D*)"
 )

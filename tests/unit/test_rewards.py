@@ -93,6 +93,9 @@ in words | 72 | 72 (seventy-two) | seventy-two (72) | 72, seventy-two
 dress | 72 | \emph{72} | \textrm{72} | \mathit{72} | \mathsf{72} | ***72*** | 72 \textit{clips} | (72)
 dress | 72 | **Answer:** 72 | _72 clips_
 equals | 72 | x = 72 | x=72 | total = 72 clips | 72 = 72.0
+kept back | 72 | 72mL | 72qt | 72 ° | \boldsymbol{72} | \bm{72} | {\bf 72} | \mbox{72} | \textsc{72} | \large 72
+kept back | 72 | 72 on either side | 72 miles north of town | 72 excess clips | 72 pavilions | 72 medallions | 72 errors
+kept back | 72 | 72 people, most of them happy | a remainder of 72 | a loss of $72 | In May she sold 72. | 72 folders
 """)
 WRONG = table(r"""
 other number     | 72   | 73 | 7 | 2 | 720 | 7.2 | 27 | 172
@@ -192,6 +195,15 @@ two numbers | 72 | 72 (seventy-three) | 72, that is twelve | twenty 72 | 72 clip
 two numbers | 72 | 72/two | 72 and three | 72 hundred
 glued | 72 | 72x | 72nd | 72e | 72i | 72th | 72fold | 72-fold | 72s-x | 72/x | 72/2 | 72/pi | 72kgs2 | 72_x
 glued | 72 | 72clips2
+kept back | 72 | 72 milliards | 72 quadrillion | 72 zillion | 72 mln | 72 lac | 72 cr | 72 MM | 72 thou | 72 permille
+kept back | 72 | tenfold 72 | sixfold 72 | 72 fold | quintuple 72 | squaring 72 | 72 factorials | 72 rounded | 72 times x
+kept back | 72 | sine of 72 | logarithm of 72 | ceil 72 | a portion of 72 | 72 to the fourth | 72 to one | base-eight 72
+kept back | 72 | ca. 72 | ca 72 | c. 72 | est. 72 | max. 72 | as much as 72 | upwards of 72 | in excess of 72 | north of 72
+kept back | 72 | practically 72 | virtually 72 | at the very least 72 | 72 at the most | 72 at best | 72 and higher
+kept back | 72 | closer to 72 | approaching 72 | ballpark 72 | in the region of 72 | 72 thereabouts | either 72
+kept back | 72 | I doubt it is 72 | doubtful: 72 | unlikely 72 | unsure, 72 | error: 72 | 72 is bogus | unequal to 72
+kept back | 72 | unlike 72 | it fails to be 72 | 72 is too many | 72 is too much | 72 is off by one | barring 72
+kept back | 72 | in place of 72 | in lieu of 72 | as opposed to 72 | 72 is out of the question | 72 increased by a few
 """)
 LONG = "1234567890" * 40  # 400 digits; floats, and Decimal's 28 places, would round it
 HUGE = "9" * 5000  # more digits than int() reads
@@ -636,6 +648,43 @@ It is 72.\n=== Question 2 ===\nBen has 5 => 72
 It is 72.\n<question>Ben has 5</question> => 72
 It is 72.</answer> Question: Ben has 5 => 72
 For example 48.\nIt is 72. => 72
+It is 72.<|im_end|>\n<|im_start|>user\nBen has 5 stamps. => 72
+It is 72.<|im_end|><|im_start|>user\nBen has 5 stamps. => 72
+It is 72.\n<|start_header_id|>user<|end_header_id|>\n\nBen has 5 stamps. => 72
+It is 72.<end_of_turn>\n<start_of_turn>user\nBen has 5 stamps. => 72
+It is 72. <|user|> Ben has 5 stamps. => 72
+It is 72.<|endoftext|>Ben has 5 stamps. => 72
+It is 72.</s>\n<s>[INST] Ben has 5 stamps. => 72
+It is 72. [INST] Ben has 5 stamps. [/INST] => 72
+[INST] She sold 48 clips. [/INST] 72 [INST] Ben has 5. [/INST] => 72
+It is 72. Question: Ben has 5 stamps. => 72
+It is 72. **Question:** Ben has 5 stamps. => 72
+It is 72. Human: Ben has 5 stamps. => 72
+It is 72.\n2. Question: Ben has 5 stamps. => 72
+It is 72.\n3. Problem\nBen has 5 stamps. => 72
+It is 72.\n### Input:\nBen has 5 stamps. => 72
+It is 72.\nTask 2: Ben has 5 stamps. => 72
+It is 72.\nFollow-up: Ben has 5 stamps. => 72
+It is 72.\nAnother example: Ben has 5 stamps. => 72
+It is 72.\nYour turn: Ben has 5 stamps. => 72
+It is 72.\nUser says: Ben has 5 stamps. => 72
+It is 72.\nuser> Ben has 5 stamps. => 72
+It is 72.\n<user>Ben has 5 stamps.</user> => 72
+It is 72.\n<h2>Question</h2>\nBen has 5 stamps. => 72
+It is 72.\nQuestion：Ben has 5 stamps. => 72
+#### 72 #### 11 => 72
+The answer is #### 72\nBen has 5.\n#### 11 => 72
+#### The answer is 72\n\nBen has 5.\n#### 11 => 72
+#### Answer: 72\n#### 11 => 72
+#### \boxed{72}\n#### 11 => 72
+#### 72 (seventy-two)\n#### 11 => 72
+#### = 72\n#### 11 => 72
+#### Step 1\n48\n#### Step 2\n72 => 72
+Questions answered: 72 => 72
+Exercise minutes: 72 => 72
+She solves 48.\nProblems in May: 24\n48 + 24 = 72 => 72
+She asks 48.\n**Questions in May:** 24\nTotal: 72 => 72
+No problem. Question: 48 + 24? It is 72. => 72
 """
 
 
