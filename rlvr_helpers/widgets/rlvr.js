@@ -27,19 +27,11 @@ function groupAdvantages(rewards, scale) {
 /** s = exp(mean of a completion's log-ratios): the geometric mean of its token ratios. */
 const sequenceRatio = (logRatios) => (logRatios.length ? Math.exp(mean(logRatios)) : 1);
 
-/** The product of a completion's token ratios. */
-const productRatio = (logRatios) => Math.exp(sum(logRatios));
-
 /** min(q A, clip(q, 1 - low, 1 + high) A), to be maximised. */
 const objective = (q, a, low, high) => Math.min(q * a, clamp(q, 1 - low, 1 + high) * a);
 
 /** Whether the clip stops the gradient. */
 const clipBinds = (q, a, low, high) => (a > 0 && q > 1 + high) || (a < 0 && q < 1 - low);
-
-/** The share of ratios on which the clip binds. `as` holds an advantage for each. */
-function clipShare(qs, as, low, high) {
-  return qs.filter((q, i) => clipBinds(q, as[i], low, high)).length / qs.length;
-}
 
 /** d objective / d log q: the push on the log-prob behind a ratio, before the weight. */
 const gradient = (q, a, low, high) => (clipBinds(q, a, low, high) ? 0 : q * a);
