@@ -121,13 +121,18 @@ def written_cells(topic: str) -> list:
 
 def make_assignment(number: str, out: Path, chance: random.Random) -> Path:
     """Writes `out/NN_name/NN_name.ipynb`. Raises ValueError on a lesson without anything to
-    grade."""
+    grade, and rather than write over a source that is there already."""
     lesson = next((each for each in LESSONS + EXTRAS if each.number == number), None)
     name = Path(lesson.name).name if lesson else ""
     exercises = [exercise for exercise in registry().values() if exercise.lesson == number]
     written = written_cells(name.partition("_")[2])
     if not exercises + written:
-        raise ValueError(f"lesson {number!r} has nothing to grade: choose from 01 to 09")
+        known = "choose from 01 to 10, 12 and 13"
+        raise ValueError(f"lesson {number!r} has nothing to grade: {known}")
+    # A teacher changes the source by hand.
+    path = out / name / f"{name}.ipynb"
+    if path.exists():
+        raise ValueError(f"{path.name} is there already: move it away, or choose another --out")
     # Rules and imports, exercises, the hunt, written questions.
     title = new_markdown_cell(f"# Assignment {number}: {lesson.question}\n\n{RULES}")
     cells = [marked(title, "title"), marked(new_code_cell(IMPORTS), "imports")]
@@ -136,7 +141,6 @@ def make_assignment(number: str, out: Path, chance: random.Random) -> Path:
     if lesson.box == "trainer":
         cells += hunt_cells(out / name / "hunt", chance)
     # As nbgrader expects its sources.
-    path = out / name / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(new_notebook(cells=cells + written, metadata={"kernelspec": KERNEL}), path)
     return path

@@ -81,12 +81,23 @@ def test_every_topic_with_questions_is_a_lesson():
     }
 
 
-@pytest.mark.parametrize("number", ["00", "77", "x"])
+def test_a_source_that_a_teacher_changed_is_not_written_over(tmp_path):
+    path = tool.make_assignment("06", tmp_path, random.Random(0))
+    path.write_text("changed", encoding="utf-8")
+    with pytest.raises(ValueError, match="06_clipping.ipynb is there already: move it away"):
+        tool.make_assignment("06", tmp_path, random.Random(0))
+    assert path.read_text(encoding="utf-8") == "changed"
+
+
+@pytest.mark.parametrize("number", ["00", "77", "x", "6"])
 def test_a_lesson_without_anything_to_grade_is_refused(number, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["make_assignment", number, "--out", str(tmp_path)])
     with pytest.raises(SystemExit):
         tool.main()
-    assert f"lesson '{number}' has nothing to grade: choose from" in capsys.readouterr().err
+    said = f"lesson '{number}' has nothing to grade: choose from 01 to 10, 12 and 13"
+    assert said in capsys.readouterr().err
+    numbers = {f"{each:02}" for each in range(1, 11)} | {"12", "13"}
+    assert {lesson.number for lesson in GRADED} | {each.number for each in MAIN_SEQUENCE} == numbers
 
 
 @pytest.mark.slow
