@@ -23,6 +23,8 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -50,6 +52,13 @@ SETTINGS = {
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 HERE = "127.0.0.1"
 EXPLORED = "[...output.querySelectorAll('.widget-html-content')].at(-1)"  # what an explorer shows
+# A cell that computes until `Lab.kept_busy` lets it go.
+BUSY = """\
+from pathlib import Path
+
+print("busy", flush=True)
+while not Path("let_go").exists():
+    pass"""
 PATIENCE = 300  # seconds: a machine on which everything else runs as well may be this slow
 
 
@@ -189,6 +198,21 @@ class Lab:
             self.root / name,
         )
         return name
+
+    @contextmanager
+    def kept_busy(self, notebook: "Notebook") -> Iterator[None]:
+        """The kernel computes in the notebook's cell BUSY as long as the block lasts."""
+        let_go = self.root / "let_go"
+        let_go.unlink(missing_ok=True)
+        cell = notebook.cell(BUSY)
+        cell.start()
+        try:
+            cell.wait_for_text("busy")
+            yield
+            assert not notebook.ended()
+        finally:
+            let_go.touch()
+        notebook.wait()
 
     def open(self, name: str, theme: str = "JupyterLab Light") -> "Notebook":
         """Opens a notebook in a window of its own and waits until its kernel is ready."""

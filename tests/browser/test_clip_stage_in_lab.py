@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+from lab import BUSY
 from live import THEMES, faults_of
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_clip_stage import CLEAR, CONTRASTS, DRIVE
@@ -16,7 +17,6 @@ from rlvr_helpers.lessons.l06_clipping.explorer import clip_stage
 stage = clip_stage(predicting=False)
 stage"""
 STATE = "print('state', stage.clip_low, stage.clip_high, stage.update, stage.unit, stage.rule)"
-BUSY = "import time\nend = time.time() + 6\nwhile time.time() < end: pass"
 
 
 def run(notebook, text: str):
@@ -49,10 +49,9 @@ def test_page_and_python_follow_each_other(lab, theme):
         )
         low = page.get_by_role("slider", name="Lower edge of the range")
         assert low.get_attribute("aria-valuetext") == "ratio 0.98, epsilon 0.02"
-        notebook.cell(BUSY).start()
-        frames, _ = page.evaluate(DRIVE, 60)
-        assert frames >= 60 and not notebook.ended(), "a busy kernel holds nothing up"
-        notebook.wait()
+        with lab.kept_busy(notebook):
+            frames, _ = page.evaluate(DRIVE, 60)
+        assert frames >= 60, "a busy kernel holds nothing up"
         assert {text for text, ratio in page.evaluate(CONTRASTS) if ratio < CLEAR} == set()
         assert faults == [] and notebook.errors() == []
     assert lab.requests_out == []

