@@ -46,7 +46,7 @@ AFTER = AROUND + ".,;:%°"
 OPERATORS = "+-–—/<>|~±×÷·√≈≃≅∼≠≤≥∓¬&@"
 
 # LaTeX that changes how a number looks, and not which number it is.
-LATEX_DRESS = re.compile(
+LATEX_FORMATTING = re.compile(
     r"\\(?:(?:boxed|[fmh]box|framebox|text(?:bf|it|md|normal|rm|sc|sf|sl|tt|up)?|math(?:rm|bf|it|sf"
     r"|tt|normal)|boldsymbol|bm|bf|it|rm|emph|underline|displaystyle|left|right|q?quad|large|Large"
     r"|huge|Huge|small)(?![A-Za-z])|[ ,;:!()\[\]])"
@@ -77,7 +77,7 @@ def _holds_digit(word: str) -> bool:
     return any(char.isnumeric() for char in word)
 
 
-def _is_dress(word: str) -> bool:
+def _is_plain(word: str) -> bool:
     """Whether this is a word without digits, or signs that may stand apart: not `-` or `*`, the
     operators."""
     if _holds_digit(word):
@@ -89,8 +89,8 @@ def _is_dress(word: str) -> bool:
 
 
 def _word_value(word: str) -> str | None:
-    """The number one word spells, in canonical form: no commas, idle zeros or plus, and no minus
-    before 0."""
+    """The number one word spells, in canonical form: no commas, leading or trailing zeros or plus,
+    and no minus before 0."""
     # One number, whatever stands around it.
     number = NUMBER.fullmatch(word.lstrip(AROUND).rstrip(AFTER))
     # 3.33... is not 3.33
@@ -130,7 +130,7 @@ def _without_latex(text: str) -> str:
         (r"\%", "%"),
     ]:
         text = text.replace(latex, plain)
-    return LATEX_DRESS.sub(" ", text)
+    return LATEX_FORMATTING.sub(" ", text)
 
 
 def parse_number(text: str) -> str | None:
@@ -160,7 +160,7 @@ def parse_number(text: str) -> str | None:
     values = set()
     for side in set(text.split("=")):
         words = side.split()
-        positions = [position for position, word in enumerate(words) if not _is_dress(word)]
+        positions = [position for position, word in enumerate(words) if not _is_plain(word)]
         # Equal ones too: "5 of 5" is no 5, and "100 100" may be 100100.
         if len(positions) > 1:
             return None

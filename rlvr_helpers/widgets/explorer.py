@@ -40,15 +40,10 @@ class Explorer:
     """Controls over a picture. As a cell's last line it shows itself.
 
     controls: by the name of `draw`'s argument
-    wide:     whether the controls get the usual width. False if they bring a layout of their own.
     """
 
     def __init__(
-        self,
-        draw: Callable[..., Figure | Picture],
-        *,
-        wide: bool = True,
-        **controls: ipywidgets.ValueWidget,
+        self, draw: Callable[..., Figure | Picture], **controls: ipywidgets.ValueWidget
     ) -> None:
         self.draw = draw
         self.controls = controls
@@ -61,9 +56,8 @@ class Explorer:
         # Every control draws the picture anew.
         for control in controls.values():
             control.observe(self.update, "value")
-            if wide:
-                control.style = LABELS
-                control.layout = WIDE
+            control.style = LABELS
+            control.layout = WIDE
         self.box = ipywidgets.VBox([*controls.values(), self.reset_button, self.image])
         # The first picture. `_paused` is True while `set` changes several controls.
         self._paused = False

@@ -59,7 +59,7 @@ for (const place of document.querySelectorAll('[data-rlvr="%s"]:not([data-live])
 """
 # A page of its own, which follows the reader's light or dark theme.
 PAGE = """<!DOCTYPE html>
-<html lang="{language}">
+<html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -213,9 +213,9 @@ class LiveExplorer(anywidget.AnyWidget):
             f'<script type="module">\n{script}</script>'
         )
 
-    def page(self, title: str, language: str = "en") -> str:
+    def page(self, title: str) -> str:
         """A whole page with the explorer, which opens from disk without a server."""
-        return PAGE.format(title=html.escape(title), language=language, explorer=self.html)
+        return PAGE.format(title=html.escape(title), explorer=self.html)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": self.html, "text/plain": self.still.alt}

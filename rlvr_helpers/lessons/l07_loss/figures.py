@@ -49,7 +49,7 @@ def kl_estimators(estimates: Mapping[str, Sequence[float]], true_kl: float) -> F
     return house.finish(fig, "Three estimators of the KL", lines)
 
 
-def length_bias(points: Sequence, updates: int | None = None) -> Figure:
+def length_bias(points: Sequence) -> Figure:
     """Mean length of incorrect answers against updates on incorrect answers only. A thin line is a
     seed, the bold one the mean over seeds.
 
@@ -71,7 +71,7 @@ def length_bias(points: Sequence, updates: int | None = None) -> Figure:
     )
     # Axes that fit all updates and lengths, then the curves.
     fig, axes = house.figure(3.2, title, right=1.3, top=0.3)
-    last = max([1, *(u for m in means.values() for u in m)]) if updates is None else updates
+    last = max([1, *(u for m in means.values() for u in m)])
     top = 1.1 * max((point.length for point in points), default=1.0)
     axes[0, 0].set(xlim=(0, last), ylim=(0, top), xlabel="updates on wrong answers alone")
     _length_curves(axes[0, 0], runs, means)

@@ -207,18 +207,7 @@ DIALS = [
     ("KL to the start (nats)", "kl", None, "log", 1e-3, 1e4),
     ("sampler gap (nats)", "sampler_gap", None, "log", 1e-6, 100),
 ]
-TABLE_DIALS = (
-    "reward_mean",
-    "loss",
-    "grad_norm",
-    "length_right",
-    "length_wrong",
-    "no_signal",
-    "clip_fraction",
-    "entropy",
-    "kl",
-    "sampler_gap",
-)
+FIELDS = [field for dial in DIALS for field in dial[1:3] if field]
 
 
 class HuntDashboard:
@@ -231,19 +220,8 @@ class HuntDashboard:
         self.healthy = healthy
         steps = max(len(records) for records in runs.values())
         # Nine panels, whose lines are filled when a run is chosen.
-        self.fig, axes = house.figure(
-            5.2,
-            " ",
-            3,
-            3,
-            left=0.5,
-            right=0.15,
-            top=0.3,
-            bottom=0.5,
-            wgap=0.5,
-            hgap=0.5,
-            title_lines=1,
-        )
+        margins = {"left": 0.5, "right": 0.15, "top": 0.3, "bottom": 0.5}
+        self.fig, axes = house.figure(5.2, " ", 3, 3, wgap=0.5, title_lines=1, **margins)
         self.lines = []
         for ax, dial in zip(axes.flat, DIALS, strict=True):
             self._panel(ax, *dial, steps=steps)
@@ -324,7 +302,7 @@ def dial_table(runs: Mapping[str, Sequence[StepRecord]], steps: Sequence[int]) -
     """The dials of several runs at some steps, as text: a row for each dial and step, a column for
     each run."""
     rows = [f"{'dial':<21}{'step':>4}" + "".join(f"{name:>10}" for name in runs)]
-    for field in TABLE_DIALS:
+    for field in FIELDS:
         for step in steps:
             values = [getattr(records[step - 1], field) for records in runs.values()]
             cells = "".join(f"{'-' if v is None else f'{v:.3g}':>10}" for v in values)
