@@ -8,6 +8,7 @@ docs/translating.md says how a language is added.
 
 import argparse
 import importlib
+import os
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -51,13 +52,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="a .pot or .po file")
     out = parser.parse_args(arguments).out
+    # The package's texts would be translated ones, and the English would be lost.
+    if os.environ.get("RLVR_LANGUAGE"):
+        parser.error("RLVR_LANGUAGE is set: unset it, since a catalogue begins with the English")
     # What is translated already is kept.
     translations = {}
     if out.exists():
         with out.open("rb") as stream:
             translations = {each.id: each.string for each in read_po(stream) if each.id}
+    made = catalogue(translations)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("wb") as stream:
-        write_po(stream, catalogue(translations), width=100, omit_header=True)
+        write_po(stream, made, width=100, omit_header=True)
     done = sum(bool(translations.get(text)) for text in texts())
     print(f"{out.name}: {len(texts())} texts, {done} of them translated")
 

@@ -88,3 +88,14 @@ def test_the_catalogue_has_every_text_and_keeps_translations(tmp_path, capsys):
     assert "译文" in out.read_text(encoding="utf-8")
     shown = set(tool.texts().values())
     assert {"TOKEN_LENS", "CLIP_STAGE", "exercise clip_binds"} <= shown
+
+
+def test_the_catalogue_is_made_from_the_english_only(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "new" / "zh.po"
+    tool.main(["--out", str(out)])
+    made = out.read_bytes()
+    monkeypatch.setenv("RLVR_LANGUAGE", "zh")
+    with pytest.raises(SystemExit):
+        tool.main(["--out", str(out)])
+    assert "RLVR_LANGUAGE is set: unset it" in capsys.readouterr().err
+    assert out.read_bytes() == made
