@@ -8,6 +8,12 @@ method, several seeds.
 You can stop it at any time. The same command resumes it. Notebook 09 calls the same code.
 """
 
+import signal
+
+# Ctrl-C while torch is imported ends the command without a traceback.
+if __name__ == "__main__":
+    heard = signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import ast
 import logging
@@ -307,4 +313,5 @@ __getattr__ = _moved.names(
 )
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, heard)
     sys.exit(main())

@@ -19,6 +19,7 @@ from rlvr_helpers.checkpoints import Checkpoints
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.finite import LastGood
 from rlvr_helpers.engine.large import explained_memory
+from rlvr_helpers.engine.locks import one_process
 from rlvr_helpers.engine.work import Stages, Work, problems_of_step
 from rlvr_helpers.engine.work import sample_step as sample_step
 from rlvr_helpers.engine.work import score_rewards as score_rewards
@@ -61,7 +62,8 @@ def train(
         held-out problems (`rewards.as_scorer`). Give it in place of a reward.
     start_file: where runs from one start model keep it together, for the KL. By default each keeps
         its own.
-    Raises ValueError on input that makes no run. Raises FloatingPointError, naming the step, if a
+    Raises ValueError on input that makes no run, and when the first record is taken while another
+    process trains in `checkpoint_dir`. Raises FloatingPointError, naming the step, if a
     loss, a gradient or a log-ratio is not finite. The model then has the weights of its last good
     update or, if these are at fault themselves, those of the last good step.
     """
@@ -83,7 +85,13 @@ def train(
             checkpoint_dir, method, settings, data=work.names, start_file=start_file
         )
         checkpoints.check()
-    return _train(work, method, settings, checkpoints)
+    steps = _train(work, method, settings, checkpoints)
+    return steps if checkpoints is None else _alone(checkpoints.folder, steps)
+
+
+def _alone(folder: Path, steps: Iterator[StepRecord]) -> Iterator[StepRecord]:
+    with one_process(folder):
+        yield from steps
 
 
 def _train(

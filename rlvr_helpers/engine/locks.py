@@ -1,6 +1,8 @@
 """Locks between processes. The operating system frees a lock when its owner ends, for whatever
 reason."""
 
+import hashlib
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +53,33 @@ def one_owner(folder: Path | None) -> Iterator[None]:
             " RLVR_MY_WORK to a folder that you can write to, copy the notebooks there with"
             " copy_notebooks() of lesson 00, and open this one there",
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def one_process(folder: Path) -> Iterator[None]:
+    """Holds a folder of checkpoints while this process trains there. The process can hold it
+    several times: in a notebook a stopped run can still exist when its cell runs again.
+
+    Raises ValueError if another process holds it.
+    """
+    # Not in the folder, which holds checkpoints and nothing else. Each user has own locks.
+    name = hashlib.sha256(f"{Path.home()} {folder.resolve()}".encode()).hexdigest()[:16]
+    lock = FileLock(
+        Path(tempfile.gettempdir()) / f"rlvr_helpers-{name}.lock",
+        thread_local=False,
+        is_singleton=True,
+    )
+    try:
+        lock.acquire(timeout=SECONDS_TO_END)
+    except Timeout:
+        raise ValueError(
+            f"another process trains in the folder {folder.name!r}: wait until it ends, or choose"
+            " another checkpoint_dir"
+        ) from None
     try:
         yield
     finally:

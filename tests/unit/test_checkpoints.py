@@ -159,6 +159,39 @@ def test_a_stop_between_two_checkpoints_loses_no_step(tmp_path, unbroken, done):
     assert_same(run(tmp_path, settings=seldom), unbroken)
 
 
+HOLD = """
+import sys
+from pathlib import Path
+from rlvr_helpers.engine.locks import one_process
+with one_process(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_never_train_in_one_folder(tmp_path, unbroken):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], text=True, **pipes)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="another process trains in the folder"):
+            run(tmp_path)
+    finally:
+        other.kill()
+        other.communicate()
+    assert_same(run(tmp_path), unbroken)
+
+
+def test_a_cell_runs_again_while_its_stopped_run_still_exists(tmp_path, unbroken):
+    arguments = some_problems(), GRPO, SETTINGS, letters, some_problems()[:3], tmp_path
+    stopped = train(make_tiny(), *arguments)
+    next(stopped)
+    again = train(make_tiny(), *arguments)
+    assert without_seconds([next(again), next(again)]) == unbroken[0][:2]
+    stopped.close()
+    assert without_seconds(again) == unbroken[0][2:]
+
+
 def test_more_steps_than_before_are_allowed(tmp_path):
     """Without held-out problems, whose evaluation after the last step belongs to the record."""
     long, short = SETTINGS, replace(SETTINGS, steps=2)

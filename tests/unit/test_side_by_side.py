@@ -169,6 +169,23 @@ def test_ctrl_c_while_workers_start(tmp_path, seconds, presses):
     assert said.count("stopped; ") == 1 and "Traceback" not in said and "memory" not in said, said
 
 
+@posix
+def test_ctrl_c_while_the_command_imports_torch_prints_nothing(tmp_path):
+    (tmp_path / "torch.py").write_text(
+        "print('importing', flush=True)\nimport time\ntime.sleep(60)"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    first = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    parent = start(COMMAND, env=os.environ | {"PYTHONPATH": first}, **pipes)
+    try:
+        assert parent.stdout.readline() == "importing\n"
+        os.killpg(parent.pid, signal.SIGINT)
+        assert parent.communicate(timeout=LIMIT)[1] == ""
+    finally:
+        end_group(parent)
+    assert parent.returncode == -signal.SIGINT
+
+
 def with_rate(rate: float, out: Path, steps: int) -> list[str]:
     usual = ["--methods", "grpo", "--seeds", "1", "--workers", "1", "--eval-count", "4", *SMALL]
     return [*usual, "--steps", str(steps), "--set", f"learning_rate={rate}", "--out", str(out)]
