@@ -296,7 +296,7 @@ function nextOf(values, value, by) {
 
 const roundTo = (x, step) => Number((Math.round(x / step) * step).toPrecision(12));
 
-/** Tokens of several texts, counted through: each text's first token, and the text of each token. */
+/** Tokens of several texts, counted through: each text's first token, and each token's text. */
 const layoutOf = (lengths) => ({
   lengths,
   starts: lengths.map((_, row) => sum(lengths.slice(0, row))),
