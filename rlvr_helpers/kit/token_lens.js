@@ -7,7 +7,7 @@ const LINE = { one: 25, all: 38 }; // pixels of a line of text, for one method a
 const STRIP = 4; // pixels of a method's strip below a token
 const ALL = "all";
 
-/** The group as flat arrays: token i stands in completion `rows[i]`. Log-probs by method, update. */
+/** The group as flat arrays: token i is in completion `rows[i]`. Log-probs by method, update. */
 function readGroup(data) {
   const layout = layoutOf(data.rows.map((row) => row.length));
   const logprobs = {};
