@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlvr_helpers import _moved
@@ -47,6 +47,11 @@ class Rollout:
     def lengths(self) -> Tensor:
         """Tokens of each completion, [B], the end token included."""
         return self.mask.sum(dim=1)
+
+    def logprobs_under(self, model: nn.Module) -> Tensor:
+        """Log-probs of the tokens under a model at temperature 1, see `token_logprobs`, [B, T]."""
+        ids = self.prompt_ids, self.prompt_mask, self.completion_ids, self.mask
+        return token_logprobs(model, *ids, group_size=self.group_size)
 
 
 def encode_prompts(policy: Policy, prompts: list[str]) -> tuple[Tensor, Tensor]:

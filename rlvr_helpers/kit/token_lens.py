@@ -18,13 +18,11 @@ import torch
 import traitlets
 from torch import Tensor
 
-from rlvr_helpers.engine.packing import can_pack
 from rlvr_helpers.kit.recorded import FourRollouts, RecordedGroup
 from rlvr_helpers.kit.token_still import still_of
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
 from rlvr_helpers.models import Policy
 from rlvr_helpers.sampling import Rollout
-from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.widgets.live import Finite, LiveExplorer, refuse, value
 from rlvr_helpers.widgets.words import TOKEN_LENS
 
@@ -288,10 +286,7 @@ def _by_method(
 @torch.no_grad()
 def _score(rollout: Rollout, policy: Policy) -> Tensor:
     """Log-probs of the rollout's tokens under the policy as it is now, [B, T]."""
-    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
-    return token_logprobs(
-        policy.model, *ids, group_size=rollout.group_size if can_pack(policy.model) else 1
-    )
+    return rollout.logprobs_under(policy.model)
 
 
 def _coded(steps: Sequence[Tensor], mask: Tensor) -> list[list[list[int]]]:

@@ -30,7 +30,6 @@ from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, encode_prompts, sample_groups
-from rlvr_helpers.scoring import token_logprobs
 from rlvr_helpers.study.runs import provenance
 from rlvr_helpers.tools.recording import options_of, write_json
 from rlvr_helpers.train_settings import TrainSettings
@@ -70,9 +69,8 @@ def updated(policy: Policy, group: Rollout, rewards: Tensor) -> Policy:
     optimizer = torch.optim.AdamW(
         changed.model.parameters(), lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay
     )
-    ids = group.prompt_ids, group.prompt_mask, group.completion_ids, group.mask
     # The first update: the policy that sampled is the one that is trained.
-    logprobs = token_logprobs(changed.model, *ids, group_size=len(rewards))
+    logprobs = group.logprobs_under(changed.model)
     advantages = group_advantages(rewards[None])[0]
     out = policy_loss(
         GRPO,

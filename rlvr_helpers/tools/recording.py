@@ -11,7 +11,6 @@ from torch import Tensor
 from rlvr_helpers.engine.files import write_whole
 from rlvr_helpers.models import Policy
 from rlvr_helpers.sampling import Rollout
-from rlvr_helpers.scoring import token_logprobs
 
 
 def options_of(
@@ -53,5 +52,4 @@ def rows_of(rollout: Rollout, rows: list[int]) -> Rollout:
 @torch.no_grad()
 def score(policy: Policy, rollout: Rollout) -> Tensor:
     """Log-probs of the completions' tokens under the policy as it is now, [B, T]."""
-    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
-    return token_logprobs(policy.model, *ids, group_size=rollout.group_size)
+    return rollout.logprobs_under(policy.model)

@@ -17,7 +17,6 @@ from rlvr_helpers.paths import DATA
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import sample_groups
-from rlvr_helpers.scoring import token_logprobs
 
 PROBLEMS = 8  # per rollout
 GROUP = 8  # answers to each
@@ -56,8 +55,7 @@ def race(arm: str, seed: int, steps: int = STEPS) -> Iterator[float]:
         rewards = score_rewards(rollout, chosen, correctness_reward).flatten()
         yield rewards.mean().item()
         # Take one update on them.
-        ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
-        logp = token_logprobs(policy.model, *ids, group_size=GROUP)
+        logp = rollout.logprobs_under(policy.model)
         weights = ARMS[arm](rewards.reshape(PROBLEMS, GROUP)).flatten()
         optimizer.zero_grad()
         surrogate_loss(logp, weights, rollout.mask).backward()

@@ -19,7 +19,6 @@ from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups
-from rlvr_helpers.scoring import token_logprobs
 
 GROUP = 8
 WORDS = 2
@@ -92,5 +91,4 @@ def sampled_rollout(policy: Policy, count: int, seed: int = 0) -> tuple[Rollout,
 
 def score(policy: Policy, rollout: Rollout) -> Tensor:
     """Log-probs of the rollout's tokens under the policy as it is now, [B, T]."""
-    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
-    return token_logprobs(policy.model, *ids, group_size=GROUP)
+    return rollout.logprobs_under(policy.model)

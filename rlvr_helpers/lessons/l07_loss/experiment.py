@@ -19,7 +19,6 @@ from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
 from rlvr_helpers.rewards import correctness_reward
 from rlvr_helpers.sampling import Rollout, sample_groups
-from rlvr_helpers.scoring import token_logprobs
 
 # Sampling, as in the course's other runs.
 MAX_TOKENS = 64
@@ -107,8 +106,7 @@ def update_on_incorrect(
     """One optimizer step that says "these were incorrect" and nothing else."""
     # The loss. The rollout is fresh, so every ratio is 1.
     advantages = torch.where(incorrect, -1.0, 0.0)
-    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
-    logp = token_logprobs(policy.model, *ids, group_size=rollout.group_size)
+    logp = rollout.logprobs_under(policy.model)
     loss = loss_of(
         method, logp, logp.detach(), advantages=advantages, mask=rollout.mask, max_tokens=MAX_TOKENS
     ).loss

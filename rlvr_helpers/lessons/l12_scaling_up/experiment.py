@@ -189,8 +189,7 @@ def two_opinions(policy: Policy, sampler: Policy, seed: int = 0) -> tuple[Rollou
     settings = TrainSettings(seed=seed)
     batch = problems_of_step(load_problems("train"), 1, settings)
     rollout = sample_step(sampler, batch, 1, settings)
-    ids = rollout.prompt_ids, rollout.prompt_mask, rollout.completion_ids, rollout.mask
-    return rollout, token_logprobs(policy.model, *ids, group_size=settings.group_size)
+    return rollout, rollout.logprobs_under(policy.model)
 
 
 def sample_rounded(
