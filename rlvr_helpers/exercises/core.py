@@ -213,11 +213,16 @@ def report(exercise: Exercise, expected: list[Outcome], yours: list[Outcome]) ->
     complete = len(yours) == len(expected)
     correct = complete and not changes and all(all_correct(pair) for pair in verdicts)
     print(WORDS["right" if correct else "not_yet"].format(name=exercise.name))
-    # The cases one by one, or the first of them if all fail with the same error.
+    # The cases one by one, or the first of them if all fail in the same way.
     cases = exercise.cases()
-    if len(yours) > 1 and yours[0].raised and len({outcome.raised for outcome in yours}) == 1:
-        print("  " + WORDS["every_case"].format(error=yours[0].error))
+    pairs = zip(yours, verdicts, strict=True)
+    ways = {outcome.raised or value.text for outcome, (value, _) in pairs}
+    first, _ = verdicts[0]
+    if len(yours) > 1 and len(ways) == 1 and not first.correct:
+        print("  " + WORDS["every_case"].format(error=first.text))
         print(shown_call(exercise, cases[0]))
+        if first.detail:
+            print(f"    {first.detail}")
     else:
         print_cases(exercise, cases, verdicts)
     # What to try.

@@ -126,6 +126,19 @@ def test_the_exercise_takes_a_scorers_dict_and_knows_its_mistakes(tmp_path, monk
     assert "Likely: `short` pays for an incorrect text too" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", [bool, sum])
+def test_a_result_of_another_kind_is_said_once(kind, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RLVR_PROGRESS", str(tmp_path / "progress.json"))
+
+    def answer_of(text, answer):
+        found = equation_score(text, answer)
+        return sum(found) if kind is sum else (bool(found[0]), found[1])
+
+    assert not check("equation_score", answer_of)
+    said = capsys.readouterr().out
+    assert "in every case, here the first: " in said and len(said.splitlines()) <= 6
+
+
 def test_the_untrained_model_has_a_signal_under_one_scorer_only(folder, capsys):
     def strict(completion, problem):
         return float(completion.strip(" .") == problem["answer"])

@@ -1654,6 +1654,24 @@ def _(text, answer):
     return correct, 5 / len(text) if correct else 0.0
 
 
+@wrong("equation_score", "part of a number")
+def _(text, answer):
+    stated = re.findall(EQUATION, text)
+    correct = float(len(stated) < 2 and answer in text)
+    return correct, correct * 5 / max(5, len(text.split()))
+
+
+@wrong("equation_score", "a truth value")
+def _(text, answer):
+    correct = re.findall(EQUATION, text) == [answer]
+    return correct, 5 / max(5, len(text.split())) if correct else 0.0
+
+
+@wrong("equation_score", "one number")
+def _(text, answer):
+    return float(re.findall(EQUATION, text) == [answer])
+
+
 @wrong("equation_score", "the last equation")
 def _(text, answer):
     stated = ["", *re.findall(EQUATION, text)]

@@ -19,6 +19,8 @@ def score_cases() -> list[Case]:
         "two equations, the second correct": "21 - 9 = 12. 21 + 9 = 30.",
         "the equation twice": "21 + 9 = 30. 21 + 9 = 30.",
         "an incorrect result": "21 + 9 = 31.",
+        "a result that goes on": "21 + 9 = 301.",
+        "a longer first number": "121 + 9 = 30.",
         "another sign": "21 - 9 = 12.",
         "the other order": "9 + 21 = 30.",
         "only the result": "It is 30.",
@@ -51,9 +53,13 @@ SCORE_MISTAKES = {
         " `correct`.",
     ),
     "the equation is in it": (
-        lambda text, answer: _pair(answer in text, text),
+        lambda text, answer: _pair(answer in _stated(text), text),
         "you ask whether the equation stands somewhere in the text. Then a list of all equations"
         " is paid as well: compare all that are stated with `[answer]`.",
+    ),
+    "part of a number": (
+        lambda text, answer: _pair(len(_stated(text)) == 1 and answer in text, text),
+        "`21 + 9 = 30` also stands in `21 + 9 = 301`. Compare whole equations, not pieces of text.",
     ),
     "the first equation": (
         lambda text, answer: _pair(_stated(text)[:1] == [answer], text),
@@ -80,6 +86,14 @@ SCORE_MISTAKES = {
     "characters": (
         lambda text, answer: ((c := float(_stated(text) == [answer])), c * 5 / max(5, len(text))),
         "you count characters. `len(text.split())` counts words.",
+    ),
+    "a truth value": (
+        lambda text, answer: ((c := _stated(text) == [answer]), _pair(c, text)[1]),
+        "`correct` is True or False here. `float(...)` makes 1.0 or 0.0 of it.",
+    ),
+    "one number": (
+        lambda text, answer: sum(_pair(_stated(text) == [answer], text)),
+        "you return one number. Return both parts, `correct` and `short`, not their sum.",
     ),
     "words over five": (
         lambda text, answer: ((c := float(_stated(text) == [answer])), c * len(text.split()) / 5),
