@@ -149,7 +149,13 @@ def evaluate(
     if batch_size is None and policy.device.type == "cuda":
         answer = partial(evaluate, scorer=scorer)
         return evaluate_at_once(
-            policy, problems, max_tokens, temperature, samples, generator, answer=answer
+            policy,
+            problems,
+            max_tokens,
+            temperature=temperature,
+            samples=samples,
+            generator=generator,
+            answer=answer,
         )
     # Sample the problems in batches, and judge each.
     options = {"max_tokens": max_tokens, "temperature": temperature, "generator": generator}

@@ -53,7 +53,13 @@ class Distribution:
         std = values.std(correction=0).item()
         quantiles = [quantile(level) for level in LEVELS]
         return cls(
-            len(values), values.mean().item(), std, quantiles, low, high, [int(c) for c in counts]
+            count=len(values),
+            mean=values.mean().item(),
+            std=std,
+            quantiles=quantiles,
+            low=low,
+            high=high,
+            counts=[int(count) for count in counts],
         )
 
     def share_outside(self, low: float, high: float) -> float:

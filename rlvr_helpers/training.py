@@ -70,7 +70,14 @@ def train(
     # Check everything at the door: a wrong input fails here, not when the first record is taken.
     settings = settings or TrainSettings()
     paid = as_scorer(reward, scorer)
-    work = Work(policy, problems, paid, eval_problems or [], scorer, stages or Stages())
+    work = Work(
+        policy,
+        problems,
+        paid,
+        eval_problems=eval_problems or [],
+        verdicts=scorer,
+        stages=stages or Stages(),
+    )
     if not isinstance(method, Method):
         raise ValueError(
             f"method must be a Method such as GRPO, or method_by_name(...), not {method!r}"
@@ -85,7 +92,7 @@ def train(
             checkpoint_dir, method, settings, data=work.names, start_file=start_file
         )
         checkpoints.check()
-    steps = _train(work, method, settings, checkpoints)
+    steps = _train(work, method, settings, checkpoints=checkpoints)
     return steps if checkpoints is None else _alone(checkpoints.folder, steps)
 
 

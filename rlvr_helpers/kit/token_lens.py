@@ -117,7 +117,7 @@ def token_lens(
     by_method = _by_method(rollout, logprobs, policy)
     # What the page needs, as JSON.
     data = {
-        **_text(rollout, rows, policy, question, answer),
+        **_text(rollout, rows, policy, question=question, answer=answer),
         "rewards": rewards,
         "methods": [_method(method) for method in methods],
         "max_tokens": max_tokens or getattr(rollout, "max_tokens", rollout.mask.shape[1]),
@@ -188,7 +188,7 @@ def what_else(
     # What the page needs, as JSON.
     rewards = getattr(rollout, "rewards", torch.zeros(len(rollout.mask)))[rows]
     data = {
-        **_text(rollout, rows, policy, question, answer),
+        **_text(rollout, rows, policy, question=question, answer=answer),
         "rewards": [float(reward) for reward in rewards],
         "methods": [_method(GRPO)],
         "max_tokens": rollout.mask.shape[1],
