@@ -27,7 +27,8 @@ def shown_question(number: int, question: Question) -> list[str]:
     """A question, its choices in the order in which the learner sees them, and each one's why."""
     lines = [f"{number}. {question.text}"]
     for choice in question.shuffled:
-        lines.append(f"   [{'x' if choice.correct else ' '}] {choice.text}: {choice.why}")
+        said = choice.text.rstrip(".。")
+        lines.append(f"   [{'x' if choice.correct else ' '}] {said}: {choice.why}")
     return lines
 
 

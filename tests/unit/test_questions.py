@@ -201,7 +201,10 @@ def test_whoever_teaches_gets_all_answers(monkeypatch, capsys):
 
 def test_every_prediction_has_an_answer_in_its_notebook(capsys):
     tool.main([])
-    assert "no stored output" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no stored output" not in said
+    # A choice that is a sentence keeps no full stop before its colon.
+    assert ".:" not in said
 
 
 def test_the_correct_choice_is_not_always_in_one_place_and_stays_where_it_is():
