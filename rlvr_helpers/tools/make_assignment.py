@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from rlvr_helpers.exercises import check, hint"""
 RULES = """Write in the cells that say YOUR CODE HERE or YOUR ANSWER HERE. All other cells are
 graded as they were handed out, whatever you change in them. A check that passes here passes when it
-is graded."""
+is graded. To try something, add a new cell: do not copy one of these."""
 HUNT = """## A bug hunt that nobody has seen
 
 The same suspects as in the lesson, other letters and another seed. Which run has which bug? Replace

@@ -1,4 +1,4 @@
-"""Assignments for nbgrader: what they hold, and the points that nbgrader gives to five kinds of
+"""Assignments for nbgrader: what they hold, and the points that nbgrader gives to odd
 submissions."""
 
 import json
@@ -130,6 +130,10 @@ TRICKS = {
         "range_that_binds": "check = lambda *_: True\nrange_that_binds = lambda *_: None",
     },
     "killer": {"clipped_objective": "import os\n\n\ndef clipped_objective(*_):\n    os._exit(0)"},
+    "patched": {
+        "clipped_objective": "import rlvr_helpers.exercises as own\n\nown.check = lambda *_: True\n"
+        "clipped_objective = None"
+    },
     "stuck": {"clipped_objective": "while True:\n    pass"},
     "wrong": {
         "clip_binds": "def clip_binds(q, A, low, high):\n    return (q < 1 - low) | (q > 1 + high)"
@@ -148,6 +152,8 @@ def submission(released, source, student):
         if student == "edited" and name.endswith("-check"):
             cell.source = "assert True"
             cell.metadata.nbgrader.points = 100
+    if student == "copied":
+        notebook.cells.append(notebook.cells[3])
     return notebook
 
 
@@ -185,13 +191,14 @@ def test_nbgrader_gives_the_points_that_each_submission_deserves(tmp_path, monke
         "edited": [0, 0, 0],
         "hostile": [0, 0, 0],
         "stuck": [0, 1, 3],
+        "patched": [2, 1, 3],
     }
-    for student in [*deserved, "killer"]:
+    for student in [*deserved, "killer", "copied"]:
         folder = tmp_path / "submitted" / student / name
         folder.mkdir(parents=True)
         nbformat.write(submission(released, source, student), folder / path.name)
         graded = grader.autograde(name, student)["success"]
-        assert graded == (student != "killer"), student
+        assert graded == (student not in ("killer", "copied")), student
     with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
         for student, points in deserved.items():
             found = [gradebook.find_grade(each, name, name, student) for each in ids]
