@@ -63,12 +63,13 @@ function ratiosOf(group, method, old, now) {
   return ratio;
 }
 
-/** How strongly each token is tinted, -1 to 1: share of the gradient, or change of log-prob. */
-function strengths(verdicts, shows) {
+/** How strongly each token is tinted, -1 to 1: share of the gradient, or change of log-prob, which
+ * is known only of the recorded rewards. */
+function strengths(verdicts, shows, recorded) {
   const raw = verdicts.map(({ gradient: push, total, now, next }) => {
     const of = new Float64Array(push.length);
     for (let i = 0; i < of.length; i++) {
-      of[i] = shows === "push" ? push[i] / (total || 1) : next ? next[i] - now[i] : 0;
+      of[i] = shows === "push" ? push[i] / (total || 1) : recorded && next ? next[i] - now[i] : 0;
     }
     return of;
   });
@@ -189,7 +190,7 @@ function explorer(root, values, data, words) {
   const text = buildText(group, data, words, {
     ask,
     choose: (i) => values.set("token", [group.rows[i], i - group.starts[group.rows[i]]]),
-    flip: (r) => values.set("rewards", flipped(values.get("rewards"), r)),
+    flip: (r) => values.set("rewards", flipped(values.get("rewards"), data.rewards, r)),
     hover: (i) => links.set("hovered", i),
   });
   const light = (scope) => links.set("scope", scope);
@@ -201,7 +202,8 @@ function explorer(root, values, data, words) {
   const draw = () => {
     const state = readState(group, values, data, shown());
     const { verdicts, chosen } = state;
-    const tint = simple ? [surprise(group)] : strengths(verdicts, values.get("shows"));
+    const { recorded } = state;
+    const tint = simple ? [surprise(group)] : strengths(verdicts, values.get("shows"), recorded);
     const lit = scopeOf(group, verdicts[0], chosen, links.get("scope"));
     const marks = {
       struck: !simple,
@@ -238,8 +240,9 @@ function readColours(root) {
   return Object.fromEntries(names.map((name) => [name, colour(root, `--${name}`)]));
 }
 
-/** The rewards with that of one completion turned: correct becomes incorrect, and back. */
-const flipped = (rewards, r) => rewards.with(r, rewards[r] > 0 ? 0 : 1);
+/** The rewards with that of one completion turned: to 0, and back to the recorded one, or 1. */
+const flipped = (rewards, recorded, r) =>
+  rewards.with(r, rewards[r] > 0 ? 0 : Math.max(recorded[r], 0) || 1);
 
 /** What is shown now: rewards, update, the chosen token, and what each shown method says of all. */
 function readState(group, values, data, methods) {
@@ -358,7 +361,8 @@ function buildControls(values, group, data, words) {
     max: group.updates,
     ...values.linked("update"),
   });
-  const play = buildPlay(values, group.updates, words);
+  const said = { play: words.play, pause: words.stop };
+  const play = playThrough(values.linked("update"), group.updates, { ...said, every: 350 });
   const restart = () => {
     play.stop();
     values.setAll(first);
@@ -368,18 +372,6 @@ function buildControls(values, group, data, words) {
   const elements = [...parts.map((part) => part.element), play.element, reset];
   const element = html("div", { class: "controls" }, ...elements);
   return { element, update: () => parts.forEach((part) => part.update()) };
-}
-
-/** The button that goes through the updates, one after the other. After the last it starts anew. */
-function buildPlay(values, last, words) {
-  const step = () => {
-    values.set("update", Math.min(values.get("update") + 1, last));
-    if (values.get("update") === last) play.stop();
-  };
-  const begin = () => values.get("update") >= last && values.set("update", 0);
-  const said = { play: words.play, pause: words.stop };
-  const play = playButton(step, { every: lessMotion() ? 1000 : 350, begin, ...said });
-  return play;
 }
 
 /** What the colours mean. Returns the element and a function that fits it to what is shown. */

@@ -488,7 +488,7 @@ function player(step, pause = 350) {
 
 /** A button that calls step() every `every` ms until it is pressed again: { element, stop }. It
  * says `play` or `pause`, and calls begin() before it starts. */
-function playButton(step, { play, pause, every, begin = () => {}, more = {} }) {
+function playButton(step, { play, pause, every, begin = () => {} }) {
   const clock = player(step, every);
   const stop = () => {
     clock.stop();
@@ -499,8 +499,22 @@ function playButton(step, { play, pause, every, begin = () => {}, more = {} }) {
     clock.start();
     say(element, pause);
   };
-  const element = buttonOf(play, () => (clock.playing() ? stop() : start()), more);
+  const press = () => (clock.playing() ? stop() : start());
+  const element = buttonOf(play, press, { class: "play" });
   return { element, stop };
+}
+
+/** One that runs a value from update or step to the `last`, and after it from 0 again. linked: how
+ * the value is read and written. */
+function playThrough({ read, write }, last, { every, ...words }) {
+  const step = () => {
+    write(Math.min(read() + 1, last));
+    if (read() === last) button.stop();
+  };
+  const begin = () => read() === last && write(0);
+  const pause = lessMotion() ? Math.max(every, 900) : every;
+  const button = playButton(step, { ...words, begin, every: pause });
+  return button;
 }
 
 const lessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -529,6 +543,7 @@ const STYLE = `
   .rlvr button { font: inherit; color: var(--ink); background: var(--page); cursor: pointer;
     border: 1px solid var(--line); border-radius: 4px; padding: 2px 9px; min-height: 26px; }
   .rlvr button:not([aria-pressed=true], [aria-checked=true]):hover { background: var(--raised); }
+  .rlvr .play { min-width: 62px; }
   .rlvr button[aria-disabled=true] { color: var(--soft); cursor: default; }
   .rlvr [role=radiogroup] { display: inline-flex; }
   .rlvr [role=radio] { border-radius: 0; margin-left: -1px; }

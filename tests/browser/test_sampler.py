@@ -113,6 +113,28 @@ def test_the_sentence_branches_and_goes_back(pages, exported):
     assert page.faults == []
 
 
+def test_a_word_is_pressed_while_the_sentence_goes_on(pages, exported):
+    """Each new word draws the sentence anew. The press and the focus stay with their word."""
+    page = pages(exported)
+    page.get_by_role("slider", name="temperature").press("Home")
+    word = page.locator(".said").first
+    page.get_by_role("button", name="Finish the sentence").click()
+    box = word.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    expect(page.locator(".said").nth(3)).to_be_visible()
+    expect(word).to_be_focused()
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    assert len(value(page, "prefix")) == 1
+    for _ in range(3):
+        page.get_by_role("button", name="Next token").click()
+    page.locator(".said").nth(2).press("Enter")
+    expect(page.locator(".said")).to_have_count(2)
+    expect(page.locator(".said").nth(1)).to_be_focused()
+    assert page.faults == []
+
+
 def test_the_model_answers_for_every_other_sentence(sampler):
     policy = load_policy("tiny")
     tokens = policy.tokenizer("<reasoning> Wait. Wait.").input_ids

@@ -127,6 +127,28 @@ def test_a_flipped_reward_changes_the_chain_and_says_that_no_update_was_recorded
     assert page.faults == []
 
 
+def test_what_an_update_did_is_shown_for_the_recorded_rewards_only(pages, exported):
+    page = pages(exported)
+    page.add_script_tag(content=TokenLens.source())
+    lens = token_lens(recorded_group())
+    tints = page.evaluate(
+        """([data, rewards]) => [true, false].map((recorded) => {
+            const verdicts = [judge(readGroup(data), data.methods[0], 8, rewards)];
+            return Math.max(...strengths(verdicts, "change", recorded)[0].map(Math.abs));
+        })""",
+        [lens.data, lens.rewards],
+    )
+    assert tints == [1, 0]
+
+
+def test_a_reward_is_flipped_to_0_and_back_to_what_it_was(pages, exported):
+    page = pages(exported)
+    page.add_script_tag(content=TokenLens.source())
+    back = "given => given.map(([now, recorded]) => flipped([now], [recorded], 0)[0])"
+    pairs = [[1, 1], [0, 1], [0, 0], [0.5, 0.5], [0, 0.5], [-1, -1], [0, -1]]
+    assert page.evaluate(back, pairs) == [0, 1, 1, 0, 0.5, 1, 1]
+
+
 def test_a_screen_reader_gets_names_and_values_in_words(pages, exported):
     page = pages(exported)
     found = accessible(page)

@@ -143,6 +143,6 @@ const style = `
   .key span { display: inline-flex; align-items: center; gap: 7px; }
   .key i, .key b { width: 20px; height: 11px; border: 1.5px solid var(--line); }
   .key b { background: var(--soft); border: 0; }
-  .note { min-height: 40px; padding-top: 8px; border-top: 1px solid var(--faint); }
+  .note { min-height: 46px; padding-top: 8px; border-top: 1px solid var(--faint); }
   .rlvr [hidden] { display: none !important; }
 `;

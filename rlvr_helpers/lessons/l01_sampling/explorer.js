@@ -92,7 +92,10 @@ function explorer(root, values, data, words) {
     ...{ name: words.temperature, min: 0.1, max: 2, step: 0.1, text: (x) => number(x, 1) },
     ...values.linked("temperature"),
   });
-  const sentence = html("div", { class: "sentence", role: "group", "aria-label": words.sentence });
+  const ghost = html("span", { class: "ghost" });
+  const about = { class: "sentence", role: "group", "aria-label": words.sentence };
+  const sentence = html("div", about, ghost);
+  const said = []; // a button for each word: the same one as long as the word stands there
   const drawing = svg("svg", { viewBox: "0 0 1000 112", class: "line" });
   const axis = scale(0, 1, LINE.from, LINE.to);
   const pieces = svg("g", {});
@@ -150,16 +153,19 @@ function explorer(root, values, data, words) {
 
   /** The sentence as buttons that go back, and the word that the noise points at. */
   function drawSentence(prefix, found) {
-    const focused = [...sentence.children].indexOf(root.getRootNode().activeElement);
-    const shown = prefix.map((token, i) => {
-      const about = fill(words.back, { token: word(token) });
-      const text = word(token);
-      const onclick = () => goTo(Math.max(i, 1));
-      return buttonOf(text, onclick, { class: "said", title: about });
+    const within = sentence.matches(":focus-within");
+    while (said.length > prefix.length) said.pop().remove();
+    while (said.length < prefix.length) {
+      const to = Math.max(said.length, 1);
+      said.push(buttonOf("", () => goTo(to), { class: "said" }));
+      ghost.before(said.at(-1));
+    }
+    prefix.forEach((token, i) => {
+      say(said[i], word(token));
+      set(said[i], "title", fill(words.back, { token: word(token) }));
     });
-    const ghost = html("span", { class: "ghost" }, found ? word(found.token) : "");
-    sentence.replaceChildren(...shown, ghost);
-    if (focused >= 0) sentence.children[Math.min(focused, shown.length - 1)]?.focus();
+    say(ghost, found ? word(found.token) : "");
+    if (within && !sentence.matches(":focus-within")) said.at(-1).focus();
   }
 
   /** Pieces in the order of the vocabulary. The rare ones between them share one grey piece. */

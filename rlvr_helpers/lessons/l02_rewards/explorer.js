@@ -62,7 +62,7 @@ const style = `
   .why { line-height: 1.3; font-size: 12.5px; }
   .foot { display: flex; gap: 16px; align-items: center; padding-top: 8px;
     border-top: 1px solid var(--faint); }
-  .score { font-weight: 600; }
+  .score { font-weight: 600; min-width: 190px; }
   @container explorer (max-width: 899px) {
     .row { grid-template-columns: minmax(0, 1fr) 50px 190px; gap: 0 12px; }
     .why { grid-column: 1 / 4; min-height: 18px; }

@@ -122,7 +122,7 @@ function buildColumn(c, picture, axis, name, k) {
 // ---------------------------------------------------------------- what the reader does
 
 function buildControls(c) {
-  const rewards = c.data.arms.map((_, k) => buttonOf("", () => c.turn(k)));
+  const rewards = c.data.arms.map((_, k) => buttonOf("", () => c.turn(k), { class: "reward" }));
   const takes = c.data.arms.map((name, k) =>
     buttonOf(fill(c.words.take, { name }), () => c.take(k)),
   );
@@ -241,6 +241,7 @@ const style = `
   .controls { display: grid; gap: 8px; }
   .line { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
   .line > span { width: 100%; font-weight: 600; }
+  .reward { min-width: 70px; }
   .good { border-color: var(--up) !important; border-width: 2px !important; font-weight: 600; }
   .account { margin-top: 14px; min-height: 104px; display: grid; gap: 4px;
     align-content: start; font-variant-numeric: tabular-nums; }

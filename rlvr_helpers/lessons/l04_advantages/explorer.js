@@ -273,6 +273,7 @@ const style = `
   .question { font-weight: 600; padding-bottom: 6px; }
   .controls { display: flex; flex-wrap: wrap; gap: 8px 18px; align-items: center;
     padding-bottom: 10px; }
+  .controls output { min-width: 40px; }
   .main { display: grid; grid-template-columns: ${WIDTH}px minmax(0, 1fr); gap: ${GAP}px; }
   .answers { display: grid; grid-template-columns: repeat(8, ${COLUMN}px);
     padding-left: ${LEFT}px; }

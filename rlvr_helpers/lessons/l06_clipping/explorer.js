@@ -198,36 +198,36 @@ function stateOf({ values, rollout, data }) {
 }
 
 /** Sets several values. A dot that was pulled goes back, and a guess is over. */
-function setUp(c, changes) {
-  const all = { moved: null, guess: null, predicting: false, ...changes };
-  for (const [name, value] of Object.entries(all)) c.values.set(name, value);
-}
+const setUp = (c, changes) =>
+  c.values.setAll({ moved: null, guess: null, predicting: false, ...changes });
+
+/** What a control needs to read a value and to set it up. */
+const linkedOf = (c, name) => ({
+  read: () => c.values.get(name),
+  write: (value) => setUp(c, { [name]: value }),
+});
 
 const choose = (c, token) => setUp(c, { chosen: token });
-
-const button = (words, onclick, more = {}) =>
-  html("button", { type: "button", onclick, ...more }, words);
 
 // ---------------------------------------------------------------- the controls
 
 function buildControls(c) {
-  const { values, words, data } = c;
+  const { words, data } = c;
   const pick = (name, given) =>
     choice({
       name: words[name],
       options: given.map((value) => [value, words[`${name}_${value}`]]),
-      read: () => values.get(name),
-      write: (value) => setUp(c, { [name]: value }),
+      ...linkedOf(c, name),
     });
   const rule = pick("rule", ["none", "clamp", "minimum"]);
   const unit = pick("unit", ["token", "sequence", "product"]);
   const presets = data.presets.map(({ name, ...changes }) => ({
     changes,
-    element: button(name, () => setUp(c, changes)),
+    element: buttonOf(name, () => setUp(c, changes)),
   }));
   const group = { class: "choice", role: "group", "aria-label": words.presets };
   const methods = html("span", group, words.presets, ...presets.map((preset) => preset.element));
-  const reset = button(words.reset, () => setUp(c, c.first), { class: "end" });
+  const reset = buttonOf(words.reset, () => setUp(c, c.first), { class: "end" });
   return {
     element: html("div", { class: "controls" }, methods, rule.element, unit.element, reset),
     update({ v }) {
@@ -243,20 +243,16 @@ function buildControls(c) {
 
 function buildSliders(c) {
   const { values, words } = c;
-  const linked = (name, more) =>
-    slider({
-      name: words[name],
-      read: () => values.get(name),
-      write: (value) => setUp(c, { [name]: value }),
-      ...more,
-    });
+  const linked = (name, more) => slider({ name: words[name], ...linkedOf(c, name), ...more });
   const low = linked("clip_low", { text: epsText, values: EPSILONS });
   const high = linked("clip_high", { text: epsText, values: EPSILONS });
   const time = linked("update", { text: String, min: 0, max: c.data.rollout.updates });
   const onchange = () => values.set("trails", trails.checked);
   const trails = html("input", { type: "checkbox", onchange });
   const label = html("label", { class: "slider" }, trails, words.trails);
-  const first = html("div", {}, buildPlay(c), time.element, label);
+  const frames = { play: words.play, pause: words.pause, every: MOVE + 60 };
+  const play = playThrough(linkedOf(c, "update"), c.data.rollout.updates, frames);
+  const first = html("div", {}, play.element, time.element, label);
   const second = html("div", {}, low.element, high.element);
   return {
     element: html("div", { class: "sliders" }, first, second),
@@ -266,25 +262,6 @@ function buildSliders(c) {
       trails.checked = v.trails;
     },
   };
-}
-
-/** Runs through the updates, from the start again after the last. */
-function buildPlay(c) {
-  const last = c.data.rollout.updates;
-  const now = () => c.values.get("update");
-  const step = () => (now() < last ? setUp(c, { update: now() + 1 }) : toggle());
-  const clock = player(step, lessMotion() ? 900 : MOVE + 60);
-  const toggle = () => {
-    if (clock.playing()) {
-      clock.stop();
-    } else {
-      if (now() === last) setUp(c, { update: 0 });
-      clock.start();
-    }
-    say(play, c.words[clock.playing() ? "pause" : "play"]);
-  };
-  const play = button(c.words.play, toggle, { class: "play" });
-  return play;
 }
 
 // ---------------------------------------------------------------- the stage: slopes, range, dots
@@ -657,7 +634,7 @@ function buildText(c) {
   const { rollout, words } = c;
   const question = html("p", { class: "question" });
   const title = html("span", { class: "title" });
-  const turn = (by, name, sign) => button(sign, () => turnTo(c, by), { "aria-label": name });
+  const turn = (by, name, sign) => buttonOf(sign, () => turnTo(c, by), { "aria-label": name });
   const onkeydown = (event) => moveInText(c, event);
   const list = { role: "listbox", "aria-label": words.tokens, class: "tokens", onkeydown };
   const tokens = html("div", list);
@@ -750,9 +727,9 @@ function buildAccount(c) {
     next().focus({ preventScroll: true });
   };
   const guess = then(() => setUp(c, { guess: c.now.q }), () => again);
-  const answer = button(words.answer, guess, { class: "strong" });
-  const skip = button(words.skip, then(() => setUp(c, {}), () => again));
-  const again = button(words.predict, then(() => nextPuzzle(c), () => c.scene.dot));
+  const answer = buttonOf(words.answer, guess, { class: "strong" });
+  const skip = buttonOf(words.skip, then(() => setUp(c, {}), () => again));
+  const again = buttonOf(words.predict, then(() => nextPuzzle(c), () => c.scene.dot));
   const buttons = html("div", { class: "buttons" }, answer, skip, again);
   const table = html("table", {}, ...lines.map((line) => line.row));
   return {
@@ -884,7 +861,7 @@ function rowsOf(c, { v, nearest }) {
     const span = spanText(arm);
     const pressed = nearest === arm || nearest === clamped;
     const about = { "aria-label": fill(words.take_range, { span }), "aria-pressed": pressed };
-    const take = button(span, () => setUp(c, { clip_low, clip_high }), about);
+    const take = buttonOf(span, () => setUp(c, { clip_low, clip_high }), about);
     return row(take, cell(clamped), cell(arm));
   };
   const heads = [words.range, words.rule_clamp, words.rule_minimum];
@@ -978,8 +955,7 @@ const style = `
     stroke: var(--page); stroke-width: 4px; }
   .sliders > div { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center;
     min-height: 28px; }
-  .sliders output { min-width: 44px; }
-  .sliders .play { min-width: 62px; }
+  .sliders output { min-width: 56px; }
   .head { display: flex; gap: 8px; align-items: center; }
   .head button { padding: 0 8px; min-height: 24px; }
   .head .title { flex: 1; text-align: center; }
@@ -1009,19 +985,23 @@ const style = `
     .grid { grid-template-columns: 1fr 368px; }
     .frame { height: 348px; }
   }
+  @container (max-width: 980px) { .account { min-height: 103px; } }
   @container (max-width: 899px) {
     .rlvr > * { font-size: 12px; }
     .intro { display: none; }
     .controls { gap: 6px 12px; }
     .count { font-weight: 400; }
-    .record > p:first-child { min-height: 34px; }
+    .account { min-height: 90px; }
+    .right { min-height: 228px; }
+    .record > p:first-child { min-height: 51px; }
     .grid, .left { row-gap: 4px; }
     .right { grid-template-columns: 1fr 1fr; align-content: stretch; }
     .text { display: flex; flex-direction: column; }
     .tokens { flex: 1; contain: size; min-height: 62px; }
     .sliders { display: flex; justify-content: space-between; }
-    .rlvr .sliders input[type=range], .rlvr .sliders .stops { width: 74px; }
+    .rlvr .sliders input[type=range], .rlvr .sliders .stops { width: 60px; }
     .sliders output { min-width: 24px; }
+    .sliders > :last-child output { min-width: 51px; }
     .sliders > div { gap: 4px 12px; }
   }
   @container (max-width: 660px) {

@@ -396,6 +396,7 @@ const style = `
   .rlvr p { margin: 4px 0; }
   .soft { color: var(--soft); }
   .controls { display: flex; flex-wrap: wrap; gap: 6px 16px; align-items: center; margin: 6px 0; }
+  .controls output { min-width: 26px; }
   .answer { display: grid; grid-template-columns: 118px minmax(0, 1fr) 246px; gap: 12px;
     border-top: 1px solid var(--faint); padding: 2px 0 4px; }
   .side { display: flex; flex-direction: column; align-items: flex-start; gap: 2px; padding-top: 6px; }
@@ -416,7 +417,7 @@ const style = `
   .share.shown { color: var(--ink); font-weight: 600; }
   .share i { height: 10px; background: var(--up); transform-origin: left; }
   .share i.down { background: var(--down); }
-  .told { min-height: 37px; font-weight: 600; border-top: 1px solid var(--faint); padding-top: 6px; }
+  .told { min-height: 44px; font-weight: 600; border-top: 1px solid var(--faint); padding-top: 6px; }
   .main { display: grid; grid-template-columns: minmax(0, 1fr) 330px; gap: 18px; }
   .bar { cursor: ns-resize; }
   .bar .body { fill: var(--up); opacity: 0.75; }

@@ -86,12 +86,8 @@ function buildTime(c) {
     min: 0,
     max: data.steps,
   });
-  const forward = () =>
-    values.get("step") < data.steps ? values.set("step", values.get("step") + 1) : play.stop();
-  const begin = () => values.get("step") === data.steps && values.set("step", 0);
-  const every = lessMotion() ? 900 : 350;
-  const said = { play: words.play, pause: words.pause, more: { class: "play" } };
-  const play = playButton(forward, { every, begin, ...said });
+  const said = { play: words.play, pause: words.pause };
+  const play = playThrough(values.linked("step"), data.steps, { ...said, every: 350 });
   const element = html("div", { class: "time" }, play.element, time.element);
   return { element, update: time.update };
 }
@@ -313,7 +309,8 @@ function answerCard(c, method, problem) {
       svg("rect", {
         x: `${at * wide}%`, width: `${wide * 0.86}%`, y: 2, height: 8,
         class: `${right ? "right" : "wrong"}${at === step ? " here" : ""}`,
-        onclick: () => values.set("step", at),
+        // When it is pressed: Play makes the cards anew before it is let go.
+        onpointerdown: () => values.set("step", at),
       }),
     );
     const label = { role: "img", "aria-label": fill(words.strip, told), class: "strip" };
@@ -335,10 +332,8 @@ function explorer(root, values, data, words) {
   const grid = html("div", { class: data.answers ? "grid both" : "grid" }, left, answers.element);
   root.append(controls.element, grid);
   const parts = [controls, curves, time, answers, ...levels];
-  const redraw = onFrame(root, () => parts.forEach((part) => part.update()));
-  values.on(redraw);
+  const redraw = keepDrawn(root, values, () => parts.forEach((part) => part.update()));
   new ResizeObserver(redraw).observe(root);
-  parts.forEach((part) => part.update());
   return redraw;
 }
 
@@ -362,10 +357,10 @@ const style = `
   .now, .spreads { display: flex; flex-wrap: wrap; gap: 2px 16px; min-height: 20px;
     font-variant-numeric: tabular-nums; }
   .mark { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 5px; }
-  .spreads { font-size: 12px; color: var(--soft); gap: 0 10px; white-space: nowrap; }
+  .spreads { font-size: 12px; color: var(--soft); gap: 0 10px; white-space: nowrap;
+    min-height: 34px; align-content: flex-end; }
   .time { display: flex; gap: 12px; align-items: center; margin: 6px 0; }
   .rlvr .time input[type=range] { width: 300px; }
-  .play { min-width: 62px; }
   .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 18px; }
   .pair > div { min-width: 0; }
   .histogram { height: 92px; }
@@ -384,6 +379,12 @@ const style = `
   .strip .right { fill: var(--up); }
   .strip .wrong { fill: var(--faint); }
   .strip .here { stroke: var(--ink); stroke-width: 1.5; }
+  @container (max-width: 760px) {
+    .curves { height: 100px; }
+    .histogram { height: 86px; }
+    .now { min-height: 39px; }
+    .card > :first-child { min-height: 37px; }
+  }
   @container (min-width: 900px) {
     .both { grid-template-columns: 1fr 360px; }
     .curves { height: 196px; }
@@ -393,4 +394,5 @@ const style = `
     .question { min-height: 57px; }
     .said { min-height: 57px; }
   }
+  @container (min-width: 900px) and (max-width: 960px) { .now { min-height: 39px; } }
 `;
