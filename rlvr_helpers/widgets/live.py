@@ -199,8 +199,9 @@ class LiveExplorer(anywidget.AnyWidget):
         joined = "\n".join(
             path.read_text(encoding="utf-8") for path in (SHARED, *cls.parts, cls.script)
         )
-        # Without indentation: every output of a notebook stores it.
-        return re.sub(r"\n\s+", "\n", joined)
+        # Without lines of comment and indentation: every output of a notebook stores it.
+        code = re.sub(r"^\s*//.*\n|^\s*/\*\*(?:.|\n)*?\*/\n", "", joined, flags=re.MULTILINE)
+        return re.sub(r"\n\s+", "\n", code)
 
     @property
     def html(self) -> str:

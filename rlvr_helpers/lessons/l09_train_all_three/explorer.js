@@ -358,7 +358,7 @@ const style = `
     font-variant-numeric: tabular-nums; }
   .mark { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 5px; }
   .spreads { font-size: 12px; color: var(--soft); gap: 0 10px; white-space: nowrap;
-    min-height: 34px; align-content: flex-end; }
+    min-height: 34px; align-content: flex-start; }
   .time { display: flex; gap: 12px; align-items: center; margin: 6px 0; }
   .rlvr .time input[type=range] { width: 300px; }
   .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 18px; }
