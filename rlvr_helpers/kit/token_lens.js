@@ -201,8 +201,7 @@ function explorer(root, values, data, words) {
   let colours = {};
   const draw = () => {
     const state = readState(group, values, data, shown());
-    const { verdicts, chosen } = state;
-    const { recorded } = state;
+    const { verdicts, chosen, recorded } = state;
     const tint = simple ? [surprise(group)] : strengths(verdicts, values.get("shows"), recorded);
     const lit = scopeOf(group, verdicts[0], chosen, links.get("scope"));
     const marks = {
