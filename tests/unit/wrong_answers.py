@@ -1,5 +1,5 @@
-"""Wrong answers as learners write them, eight for each exercise, and what `check` is to call each
-of them.
+"""Wrong answers as learners write them, eight or more for each exercise, and what
+`check` is to call each of them.
 
 None of them is in the lists of mistakes: they are other ways to make one of them, or two mistakes
 at once. They were written before the lists were revised. `answers["name"]` holds pairs: the names
@@ -1602,6 +1602,33 @@ def _(first, second):
     d = [100 * (b - a) for a, b in zip(first, second, strict=True)]
     mean, sd = np.mean(d), np.std(d, ddof=1)
     return mean - 1.96 * sd / len(d) ** 0.5, mean + 1.96 * sd / len(d) ** 0.5
+
+
+@wrong("paired_interval", "variance for sd")
+def _(first, second):
+    d = np.array(second, dtype=float) - np.array(first, dtype=float)
+    half = 1.96 * d.var(ddof=1) / np.sqrt(len(d))
+    return float(d.mean() - half), float(d.mean() + half)
+
+
+@wrong("paired_interval", "variance for sd|biased sd")
+def _(first, second):
+    d = np.array(second, dtype=float) - np.array(first, dtype=float)
+    half = 1.96 * d.var() / np.sqrt(len(d))
+    return float(d.mean() - half), float(d.mean() + half)
+
+
+@wrong("paired_interval", "no square root of n|biased sd")
+def _(first, second):
+    d = np.array(second, dtype=float) - np.array(first, dtype=float)
+    return float(d.mean() - 1.96 * d.std()), float(d.mean() + 1.96 * d.std())
+
+
+@wrong("paired_interval", "squared error")
+def _(first, second):
+    d = torch.tensor(second).double() - torch.tensor(first).double()
+    half = 1.96 * d.var().item() / len(d)
+    return d.mean().item() - half, d.mean().item() + half
 
 
 # --- equation_score

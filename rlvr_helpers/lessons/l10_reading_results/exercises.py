@@ -68,18 +68,7 @@ MISTAKES = {
             " first. It has one interval."
         ),
     ),
-    # The half-width.
-    "no square root of n": (
-        lambda first, second: around(first, second, lambda d: 1.96 * statistics.stdev(d)),
-        (
-            "your interval holds single differences, not their mean. Divide the sd by the square"
-            " root of the number of problems."
-        ),
-    ),
-    "divided by n": (
-        lambda first, second: around(first, second, lambda d: 1.96 * statistics.stdev(d) / len(d)),
-        "you divide the sd by n. The sd of a mean is sd / sqrt(n).",
-    ),
+    # The half-width. The first is told to whoever makes two of these mistakes.
     "biased sd": (
         lambda first, second: around(
             first, second, lambda d: 1.96 * statistics.pstdev(d) / math.sqrt(len(d))
@@ -88,6 +77,30 @@ MISTAKES = {
             "your sd divides by n. The unbiased one divides by n - 1: torch.std, or"
             " std(ddof=1) in numpy."
         ),
+    ),
+    "no square root of n": (
+        lambda first, second: around(first, second, lambda d: 1.96 * statistics.stdev(d)),
+        (
+            "your interval holds single differences, not their mean. Divide the sd by the square"
+            " root of the number of problems."
+        ),
+    ),
+    "variance for sd": (
+        lambda first, second: around(
+            first, second, lambda d: 1.96 * statistics.variance(d) / math.sqrt(len(d))
+        ),
+        (
+            "you divide the variance by the square root of n. The sd is the square root of the"
+            " variance: take it first."
+        ),
+    ),
+    "squared error": (
+        lambda first, second: around(first, second, lambda d: 1.96 * error(d) ** 2),
+        "you take the variance divided by n. The standard error is the square root of that.",
+    ),
+    "divided by n": (
+        lambda first, second: around(first, second, lambda d: 1.96 * statistics.stdev(d) / len(d)),
+        "you divide the sd by n. The sd of a mean is sd / sqrt(n).",
     ),
     "one standard error": (
         lambda first, second: around(first, second, lambda d: error(d)),

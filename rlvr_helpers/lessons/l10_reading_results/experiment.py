@@ -252,7 +252,7 @@ def sizes_table(correlation: float, spreads: Sequence[float], accuracy: float = 
     """What gains of 2, 5 and 10 points need, and in brackets how often a simulation of that size
     finds them: problems of their own, the same problems, and seeds for each of the spreads."""
     heads = ["own problems", "same problems", *(f"seeds, sd {100 * sd:.1f}" for sd in spreads)]
-    lines = [f"{f'from {accuracy:.0%}':<9}" + "".join(f"{head:>16}" for head in heads)]
+    lines = [f"{f'gain from {accuracy:.0%}':<14}" + "".join(f"{head:>16}" for head in heads)]
     for gain in (0.02, 0.05, 0.1):
         cells = []
         for shared in (0.0, correlation):
@@ -262,7 +262,7 @@ def sizes_table(correlation: float, spreads: Sequence[float], accuracy: float = 
             needed = seeds_needed(gain, spread)
             cells.append((needed, found_with_seeds(needed, gain, spread)))
         row = "".join(f"{f'{needed:,} ({power:.0%})':>16}" for needed, power in cells)
-        lines.append(f"{f'+{gain:.0%}':<9}{row}")
+        lines.append(f"{f'+{gain:.0%}':<14}{row}")
     return "\n".join(lines)
 
 

@@ -26,8 +26,8 @@ PREDICTIONS = [
         lesson="10",
         question=(
             "The script that this course grew from, *the first script*, reports a gain from 12 to"
-            " 72 % (50 problems, one seed). Of the problems that GRPO gained, which share had the"
-            " correct number before training?"
+            " 72 % (50 problems, one seed). Which share of the problems that GRPO gained had the"
+            " correct number before training, with or without a tag (lenient, lesson 02)?"
         ),
         unit="%",
     ),
@@ -51,9 +51,9 @@ QUIZ = [
         ),
         choices=[
             Choice(
-                "Correct answers became likelier. Whether 95 % is skill needs a check for luck.",
-                why="What was reached before in 128 tries is now often reached in one. Many tries"
-                " also hit short numbers by chance.",
+                "Answers that were correct now and then became likelier.",
+                why="What was reached before in 128 tries is now often reached in one. Whether the"
+                " 95 % is skill needs a check for luck: many tries hit short numbers by chance.",
                 correct=True,
             ),
             Choice(
