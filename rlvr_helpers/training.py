@@ -55,7 +55,7 @@ def train(
     run is saved every `checkpoint_every` steps, and where you stop between two. A run that finds a
     checkpoint there resumes it. It yields the records of the steps that are done, then the others,
     on a CPU bit for bit those of an unbroken run. It needs the same method, settings, problems,
-    reward or scorer, and `stages`.
+    prompt, end tokens, reward or scorer, and `stages`.
 
     reward(text, gold) -> float: pays for a completion. None: `correctness_reward`.
     scorer(completion, problem) -> float or dict of parts: pays, and says what is correct on the

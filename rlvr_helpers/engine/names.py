@@ -132,12 +132,20 @@ def _content(value: object, outer: tuple = ()) -> object:
         return "dict", *(
             (repr(key), _content(value[key], inside)) for key in sorted(value, key=repr)
         )
+    # An array or a tensor. As text it is rounded, and a long one is cut.
+    if hasattr(value, "tolist"):
+        return type(value).__name__, repr(value.tolist())
     # An object with __call__.
-    if not outer and hasattr(value, "__dict__") and not isinstance(value, type):
+    has_values = hasattr(value, "__dict__") and not isinstance(value, (type, types.ModuleType))
+    if not outer and has_values:
         return _content(type(value).__call__, inside), _content(vars(value), inside)
     # A plain value. An address in memory differs from run to run.
     text = repr(value)
-    return type(value).__qualname__ if " at 0x" in text else text
+    if " at 0x" not in text:
+        return text
+    # An object that the function holds, with its own values but not those of others inside it.
+    values = _content(vars(value), inside) if has_values and len(outer) < 4 else ()
+    return type(value).__qualname__, values
 
 
 def digest(content: object) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.checkpoints import name_of_problems
-from rlvr_helpers.engine.names import name_of
+from rlvr_helpers.engine.names import digest, name_of
 from rlvr_helpers.evaluation import judge, score_rollout
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.minibatches import score_before_updates, update
@@ -114,7 +114,11 @@ class Work:
         # A scorer of your own can read every column, and its weights are part of the reward.
         weights = getattr(self.verdicts, "weights", None)
         whole = self.verdicts is not None
+        policy = self.policy
+        prompt = policy.system_prompt, policy.examples, policy.chat
         return {
+            "prompt": f"{(policy.system_prompt or '')[:40]!r} ({digest(prompt)})",
+            "end_ids": str(list(policy.end_ids)),
             "reward": name_of(self.scorer) + (f" with weights {weights}" if weights else ""),
             "problems": name_of_problems(self.problems, whole),
             "eval_problems": name_of_problems(self.eval_problems, whole),

@@ -7,9 +7,11 @@ import pickle
 import random
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_policies
 import torch
@@ -686,6 +688,14 @@ class Paying:
         return self.bonus
 
 
+class Held:
+    """Values that a reward holds. `other` is an object of its own, as a client of a server is."""
+
+    def __init__(self, bonus):
+        self.bonus = bonus
+        self.other = threading.local()
+
+
 def edited(source):
     """A function as a cell of a notebook defines it: edited, it keeps its name."""
     scope = {"__name__": "__main__"}
@@ -708,6 +718,14 @@ REWARDS = {
         edited("return text in {'a', 'c'}"),
     ),
     "of the course": (rewards.correctness_reward, rewards.format_reward),
+    "long arrays": (paying(np.zeros(2000)), paying(np.arange(2000) == 1000)),
+    "the last digits of a tensor": (paying(torch.tensor(1.000001)), paying(torch.tensor(1.000002))),
+    "objects that closures hold": (paying(Held(0.5)), paying(Held(0.25))),
+    "objects in a list": (paying(1.0, [Held(0.5)]), paying(1.0, [Held(0.25)])),
+    "objects that partials hold": (
+        functools.partial(letters, Held(0.5)),
+        functools.partial(letters, Held(0.25)),
+    ),
 }
 
 
@@ -787,6 +805,23 @@ def test_a_run_is_not_resumed_with_another_reward_or_other_problems(
         train(make_tiny(), method=GRPO, settings=SETTINGS, checkpoint_dir=tmp_path, **given)
     assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     assert_same(run(tmp_path), unbroken)
+
+
+@pytest.mark.parametrize(
+    "name, value, said",
+    [
+        ("system_prompt", "Ben has", "prompt = .*, not .*Ben has"),
+        ("examples", (("5", "5"),), "prompt = "),
+        ("chat", False, "prompt = "),
+        ("end_ids", (1,), "end_ids = .*, not '.1.'"),
+    ],
+)
+def test_a_run_is_not_resumed_with_another_prompt_or_other_end_tokens(tmp_path, name, value, said):
+    run(tmp_path, 1)
+    policy = make_tiny()
+    setattr(policy, name, value)
+    with pytest.raises(ValueError, match=f"holds a run with {said}"):
+        run(tmp_path, policy=policy)
 
 
 def test_a_checkpoint_of_an_older_version_does_not_say_what_its_reward_was(tmp_path, unbroken):
