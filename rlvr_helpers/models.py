@@ -28,6 +28,7 @@ from rlvr_helpers.engine.loading import (
 from rlvr_helpers.engine.policy_json import PROMPT, is_id, read_policy_json
 from rlvr_helpers.engine.reading import check_model
 from rlvr_helpers.paths import DATA
+from rlvr_helpers.problems import check_encodable
 from rlvr_helpers.rewards import extract_answer, format_reward
 
 FORMAT_REQUEST = (
@@ -312,9 +313,17 @@ def find_pad_id(tokenizer: PreTrainedTokenizerBase, end_ids: tuple[int, ...]) ->
 
 def format_prompt(policy: Policy, question: str) -> str:
     """The question as the model expects it, through the chat template and with the request for the
-    answer format. Raises ValueError if the template refuses it."""
-    if not policy.chat:
-        return "\n".join(filter(None, (policy.system_prompt, *sum(policy.examples, ()), question)))
+    answer format. Raises ValueError if the template refuses it, or a text cannot be encoded."""
+    prompt = _through_template(policy, question) if policy.chat else _bare(policy, question)
+    check_encodable(prompt, "the prompt")
+    return prompt
+
+
+def _bare(policy: Policy, question: str) -> str:
+    return "\n".join(filter(None, (policy.system_prompt, *sum(policy.examples, ()), question)))
+
+
+def _through_template(policy: Policy, question: str) -> str:
     # The turns: request, worked examples, question.
     messages = [{"role": "system", "content": policy.system_prompt}] if policy.system_prompt else []
     for asked, answered in policy.examples:

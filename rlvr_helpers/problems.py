@@ -296,11 +296,18 @@ def _any_answer(answer: object) -> object:
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise TypeError(f"{value!r} is no text")
-    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError(
-            "it holds half of a surrogate pair such as \\ud83d, which no tokenizer can encode"
-        )
+    check_encodable(value, "it")
     return value.strip()
+
+
+def check_encodable(text: str, what: str) -> None:
+    """Raises ValueError on a text that no tokenizer takes. what: which text it is, for the
+    error."""
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError(
+            f"{what} holds half of a surrogate pair such as \\ud83d, which no tokenizer can encode:"
+            " write the whole character"
+        )
 
 
 def gold_answer(answer: str) -> str:

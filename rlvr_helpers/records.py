@@ -158,7 +158,13 @@ class StepRecord:
     @classmethod
     def from_dict(cls, data: dict) -> "StepRecord":
         """Raises ValueError on data that are no record."""
-        return typed(cls, data)
+        record = typed(cls, data)
+        for ratio in (record.token_log_ratio, record.sequence_log_ratio):
+            if ratio and (len(ratio.quantiles), len(ratio.counts)) != (len(LEVELS), BINS):
+                raise ValueError(
+                    f"a Distribution must have {len(LEVELS)} quantiles and {BINS} bins"
+                )
+        return record
 
 
 def read_records(data: list[dict]) -> list[StepRecord]:

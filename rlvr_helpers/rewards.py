@@ -47,9 +47,9 @@ OPERATORS = "+-–—/<>|~±×÷·√≈≃≅∼≠≤≥∓¬&@"
 
 # LaTeX that changes how a number looks, and not which number it is.
 LATEX_FORMATTING = re.compile(
-    r"\\(?:(?:boxed|[fmh]box|framebox|text(?:bf|it|md|normal|rm|sc|sf|sl|tt|up)?|math(?:rm|bf|it|sf"
-    r"|tt|normal)|boldsymbol|bm|bf|it|rm|emph|underline|displaystyle|left|right|q?quad|large|Large"
-    r"|huge|Huge|small)(?![A-Za-z])|[ ,;:!()\[\]])"
+    r"\\(?:(?:boxed|[fmh]box|text(?:bf|it|normal|rm|sc|sf|sl|tt)?|math(?:rm|bf|it|sf|tt)|boldsymbol"
+    r"|bm|bf|it|rm|emph|underline|displaystyle|left|right|q?quad|[lL]arge|small)(?![A-Za-z])"
+    r"|[ ,;:!()\[\]])"
 )
 
 WORD = re.compile(r"[^\W_]+")
@@ -100,7 +100,6 @@ def _word_value(word: str) -> str | None:
     # $72m is 72 million
     if unit[:1].isalpha() and any(char in CURRENCY for char in word):
         return None
-    # In canonical form.
     whole = whole.replace(",", "").lstrip("0") or "0"
     decimals = decimals.rstrip("0")
     value = f"{whole}.{decimals}" if decimals else whole
@@ -252,8 +251,7 @@ def _first_answer(text: str) -> str:
             in_question = True
             line = line[heading.end() :]
         if in_question:
-            # The question fills this line, or the next that is not blank, up to an answer on the
-            # same line.
+            # The question fills this line, or the next that is not blank, up to an answer in it.
             question, *rest = OPENS_ANSWER.split(line, maxsplit=1)
             in_question = not rest and not question.strip(AFTER)
             line = "".join(rest)

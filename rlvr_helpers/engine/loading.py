@@ -20,6 +20,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from rlvr_helpers.engine.json_files import read_json
 from rlvr_helpers.engine.locks import while_saving
 
 # Said in several places: what is wrong with some kinds of weights, and what to do.
@@ -144,6 +145,9 @@ def _refuse_by_config(folder: Path) -> None:
         raise ValueError(
             f"the folder {folder.name!r} holds an adapter, not a whole model: {MERGE_FIRST}"
         )
+    # transformers passes over a broken one, and its end tokens are lost without a word.
+    if (folder / "generation_config.json").is_file():
+        read_json(folder / "generation_config.json")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     # transformers will say what is wrong with it.

@@ -132,6 +132,12 @@ def _content(value: object, outer: tuple = ()) -> object:
         return "dict", *(
             (repr(key), _content(value[key], inside)) for key in sorted(value, key=repr)
         )
+    return _object(value, outer)
+
+
+def _object(value: object, outer: tuple) -> object:
+    """The same for what is neither a function nor a container."""
+    inside = (*outer, value)
     # An array or a tensor. As text it is rounded, and a long one is cut.
     if hasattr(value, "tolist"):
         return type(value).__name__, repr(value.tolist())

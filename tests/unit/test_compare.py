@@ -387,6 +387,11 @@ def record_changed(**changes):
     return lambda data: data | {"records": [data["records"][0] | changes, *data["records"][1:]]}
 
 
+def of_ratio(data, **changes):
+    ratio = data["records"][0]["token_log_ratio"] | changes
+    return record_changed(token_log_ratio=ratio)(data)
+
+
 BAD_RUNS = {
     "no records": changed(records=[]),
     "null for the records": changed(records=None),
@@ -404,6 +409,8 @@ BAD_RUNS = {
     ),
     "no settings": lambda data: {key: value for key, value in data.items() if key != "settings"},
     "no provenance": changed(provenance=None),
+    "a distribution without quantiles": lambda data: of_ratio(data, quantiles=[]),
+    "a distribution with too few bins": lambda data: of_ratio(data, counts=[1]),
     "null": lambda data: None,
     "a list": lambda data: [data],
 }

@@ -32,7 +32,6 @@ INNER = """
     it holds ? records of ? steps
     it does not say where it comes from
     its records are not those of step after step
-    it holds half of a surrogate pair such as \\ud83d, which no tokenizer can encode
     it has not as many cells as the ? columns
     ? is no text
     a folder

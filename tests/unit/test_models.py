@@ -252,6 +252,27 @@ def test_a_saved_policy_is_prompted_as_it_was_trained(folder, tmp_path):
     assert load_policy(str(folder)).examples == ()
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\ufeff{}", "[" * 50_000])
+def test_a_broken_generation_config_does_not_lose_its_end_tokens(folder, text):
+    (folder / "generation_config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="generation_config.json in the folder .* cannot be read"):
+        load_policy(str(folder))
+
+
+@pytest.mark.parametrize(
+    "changes, question",
+    [
+        ({}, "\ud83d"),
+        ({"system_prompt": "\ud83d"}, "5 + 6 = ?"),
+        ({"examples": (("\udc00", "5"),)}, "5 + 6 = ?"),
+        ({"chat": False}, "\udfff"),
+    ],
+)
+def test_a_prompt_that_no_tokenizer_can_encode_is_refused(changes, question):
+    with pytest.raises(ValueError, match="the prompt holds half of a surrogate pair"):
+        answer(replace(make_tiny(), **changes), question)
+
+
 WHOLE = {"problems": "tiny", "system_prompt": None, "examples": [], "chat": True, "end_ids": [1]}
 BAD_JSON = {
     "empty": b"",
