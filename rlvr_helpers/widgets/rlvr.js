@@ -44,6 +44,25 @@ function tokenWeights(lengths, how, maxTokens) {
   return lengths.map(() => 1 / all);
 }
 
+/** Probabilities: softmax(logits / temperature). */
+function softmax(logits, temperature = 1) {
+  const top = Math.max(...logits);
+  const weights = logits.map((x) => Math.exp((x - top) / temperature));
+  const total = sum(weights);
+  return weights.map((w) => w / total);
+}
+
+/** The token in whose piece of the line the noise falls, and where its piece starts. */
+function pickToken(probabilities, noise) {
+  let start = 0;
+  for (let token = 0; token < probabilities.length; token++) {
+    if (start + probabilities[token] > noise) return { token, start };
+    start += probabilities[token];
+  }
+  const token = probabilities.length - 1;
+  return { token, start: start - probabilities[token] };
+}
+
 /** Random numbers from 0 to 1, the same in every page (mulberry32). */
 function random(seed) {
   let state = seed;

@@ -37,7 +37,7 @@ def test_the_token_and_its_probability_are_those_of_the_package(pages, exported,
             for noise in (0.001, 0.31, 0.62, 0.9999):
                 token, p = page.evaluate(
                     """([text, temperature, noise]) => {
-                        const p = atTemperature(readLogprobs(text), temperature);
+                        const p = softmax(readLogprobs(text), temperature);
                         const { token } = pickToken(p, noise);
                         return [token, p];
                     }""",

@@ -14,25 +14,6 @@ function readLogprobs(text) {
   return Array.from(new Int16Array(bytes.buffer), (x) => x / 1000);
 }
 
-/** Probabilities at a temperature: softmax(logp / temperature). */
-function atTemperature(logprobs, temperature) {
-  const top = Math.max(...logprobs);
-  const weights = logprobs.map((x) => Math.exp((x - top) / temperature));
-  const total = sum(weights);
-  return weights.map((w) => w / total);
-}
-
-/** The token in whose piece of the line the noise falls, and where its piece starts. */
-function pickToken(probabilities, noise) {
-  let start = 0;
-  for (let token = 0; token < probabilities.length; token++) {
-    if (start + probabilities[token] > noise) return { token, start };
-    start += probabilities[token];
-  }
-  const token = probabilities.length - 1;
-  return { token, start: start - probabilities[token] };
-}
-
 function explorer(root, values, data, words) {
   const known = new Map(data.nodes.map(([prefix, logprobs]) => [prefix, readLogprobs(logprobs)]));
   const draws = random(7);
@@ -50,7 +31,7 @@ function explorer(root, values, data, words) {
   const picked = () => {
     const logprobs = now();
     if (!logprobs) return null;
-    const probabilities = atTemperature(logprobs, values.get("temperature"));
+    const probabilities = softmax(logprobs, values.get("temperature"));
     const { token, start } = pickToken(probabilities, values.get("noise"));
     return { probabilities, token, start, p: probabilities[token] };
   };

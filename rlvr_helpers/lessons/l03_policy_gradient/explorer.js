@@ -14,11 +14,6 @@ const STEP = 2; // times the mean push: how far "step" moves the weights
 
 // ---------------------------------------------------------------- formulas
 
-function softmax(logits) {
-  const powers = logits.map((x) => Math.exp(x - Math.max(...logits)));
-  return powers.map((x) => x / sum(powers));
-}
-
 /** R times the score of one arm: what a sample of it adds to each weight. */
 const pushOf = (p, rewards, arm) => p.map((pk, k) => rewards[arm] * (Number(k === arm) - pk));
 
@@ -39,13 +34,6 @@ function withProbability(logits, k, wanted) {
   const p = softmax(logits);
   const rest = (1 - wanted) / (1 - p[k]);
   return p.map((pj, j) => roundTo(Math.log(j === k ? wanted : pj * rest), 1e-4));
-}
-
-/** The arm on whose piece of the number line the noise falls. */
-function armAt(p, noise) {
-  let end = 0;
-  const found = p.findIndex((pk) => noise < (end += pk));
-  return found < 0 ? p.length - 1 : found;
 }
 
 // ---------------------------------------------------------------- the picture
@@ -186,7 +174,7 @@ function explorer(root, values, data, words) {
   const c = { values, data, words, get, change, take };
   c.sample = (n) => {
     const p = softmax(get("logits"));
-    take(...Array.from({ length: n }, () => armAt(p, noise())));
+    take(...Array.from({ length: n }, () => pickToken(p, noise()).token));
   };
   c.clear = () => change({ counts: none, arm: -1 });
   c.turn = (k) => {
