@@ -30,11 +30,9 @@ from rlvr_helpers.lessons.l11_experts.experiment import (
     score,
     train_on_texts,
 )
-from rlvr_helpers.lessons.l11_experts.figures import changed_sets
 from rlvr_helpers.lessons.l11_experts.questions import QUIZ
 from rlvr_helpers.methods import GRPO
 from rlvr_helpers.models import load_policy, make_policy
-from rlvr_helpers.plots import to_svg
 from rlvr_helpers.problems import load_problems
 from rlvr_helpers.ratios import sequence_ratios
 from rlvr_helpers.scoring import token_logprobs
@@ -139,6 +137,16 @@ def test_training_on_texts_moves_routers_and_experts_the_same_way_each_time():
         assert torch.equal(after, again) and not torch.equal(before, after), name
 
 
+@pytest.mark.slow
+def test_a_lower_rate_keeps_the_log_probs():
+    """What the lesson says of the 80 steps: at 3e-5 they end at -0.44, and not at -0.54."""
+    mixture = make_experts(POLICY, jitter=0.3)
+    train_on_texts(mixture, POLICY, learning_rate=3e-5)
+    with torch.no_grad():
+        mean = logprobs(mixture, ROWS).sum() / ROWS.mask.sum()
+    assert mean == pytest.approx(-0.44, abs=0.01)
+
+
 def test_the_recorded_arms_have_the_same_seeds():
     arms = recorded_arms()
     assert set(arms) == {"dense", "alike", "trained"}
@@ -148,14 +156,6 @@ def test_the_recorded_arms_have_the_same_seeds():
     # copies cannot jump: replay is without effect
     for run in arms["alike"]:
         assert np.allclose(run["replayed"], run["sd"], rtol=0.02)
-
-
-def test_the_figure_counts_what_changed():
-    changed = np.zeros((4, 3), dtype=bool)
-    changed[1, 2] = True
-    figure = changed_sets({"1 update": changed, "8 updates": ~changed}, ["a", "b", "c"])
-    assert "1 update: 1 of 12 sets changed" in figure.alt
-    assert "8 updates: 11 of 12" in figure.alt and to_svg(figure)
 
 
 def test_the_quiz_of_copies_is_computed():

@@ -262,9 +262,11 @@ def measure(model: nn.Module, rows: Rows, logp_old: Tensor, routes_old: list[Ten
     )
 
 
-def train_on_texts(model: nn.Module, policy: Policy, steps: int = 80, seed: int = 0) -> None:
+def train_on_texts(
+    model: nn.Module, policy: Policy, steps: int = 80, seed: int = 0, learning_rate: float = 3e-4
+) -> None:
     """Trains a model on completions that the policy samples, correct or not, so that its router and
-    experts find their parts. A step takes two groups of 8, with AdamW at 3e-4."""
+    experts find their parts. A step takes two groups of 8, with AdamW."""
     # The texts, sampled once.
     problems = load_problems("train")[: 2 * steps]
     prompts = [format_prompt(policy, problem.question) for problem in problems]
@@ -272,7 +274,7 @@ def train_on_texts(model: nn.Module, policy: Policy, steps: int = 80, seed: int 
     found = sample_groups(policy, prompts, GROUP, max_tokens=MAX_TOKENS, generator=noise)
     rows = Rows(found.prompt_ids, found.prompt_mask, found.completion_ids, mask=found.mask)
     # One pass over them, with the mean log-prob per token as the objective.
-    optimizer = make_optimizer(model, 3e-4)
+    optimizer = make_optimizer(model, learning_rate)
     for part in torch.arange(len(rows.mask)).view(steps, ROWS):
         batch = rows.pick(part)
         step(model, optimizer, -logprobs(model, batch).sum() / batch.mask.sum())

@@ -16,9 +16,9 @@ PREDICTIONS = [
         "replay_gain",
         lesson="11",
         question=(
-            "Then experts that differ: copies with noise, trained for 80 steps. After 8 updates, by"
-            " how many percent does the spread (sd) of the tokens' log-ratios shrink if each token"
-            " is sent to its old experts?"
+            "Then experts that differ (copies with noise, trained a little). 8 updates spread the"
+            " tokens' log-ratios. By how many percent is that spread (sd) smaller if the updated"
+            " model is replayed: each token sent to the experts that it had before the updates?"
         ),
         unit="%",
     ),

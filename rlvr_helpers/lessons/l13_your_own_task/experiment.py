@@ -93,11 +93,15 @@ def from_file(folder: Path, name: str = SCORER) -> Callable[..., object]:
 # --- looking before training
 
 
-def pay_table(scorer: Callable[..., object]) -> str:
-    """What the scorer pays for each of the ten texts."""
+def pay_table(
+    scorer: Callable[..., object],
+    texts: Sequence[tuple[str, str]] = TEXTS,
+    problem: Problem = PROBLEM,
+) -> str:
+    """What the scorer pays for each text, (what it is, an answer to the problem)."""
     lines = []
-    for kind, text in TEXTS:
-        score = score_completion(scorer, text, PROBLEM)
+    for kind, text in texts:
+        score = score_completion(scorer, text, problem)
         parts = ", ".join(f"{name} {value:.2f}" for name, value in score.parts.items())
         lines.append(f"{kind:<7}{score.reward:>5.2f}  ({parts})  {text!r}")
     return "\n".join(lines)
