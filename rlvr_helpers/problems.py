@@ -261,7 +261,7 @@ def read_jsonl(path: Path, numbers: bool = True) -> list[Problem]:
 
     Raises ValueError that names the line to fix.
     """
-    return read_rows(path, lambda row: _problem(row, numbers), expected="one JSON object per line")
+    return read_rows(path, lambda row: _problem(row, numbers))
 
 
 def _problem(row: dict, numbers: bool = True) -> Problem:

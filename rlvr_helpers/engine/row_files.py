@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-KINDS = ("jsonl", "csv", "parquet")
+TABLE = "a table with the columns question and answer"
+# What a file of each kind must hold, for errors.
+KINDS = {"jsonl": "one JSON object per line", "csv": TABLE, "parquet": TABLE}
 
 
 def find_file(folder: Path, split: str) -> Path:
@@ -17,11 +19,9 @@ def find_file(folder: Path, split: str) -> Path:
     return next((file for file in files if file.is_file()), files[0])
 
 
-def read_rows(path: Path, make: Callable[[dict], object], expected: str) -> list:
-    """make(row) for every row of a file, in order.
-
-    expected: what a row must be, for errors. Raises ValueError that names the line to fix.
-    """
+def read_rows(path: Path, make: Callable[[dict], object]) -> list:
+    """make(row) for every row of a file, in order. Raises ValueError that names the line to fix."""
+    expected = KINDS.get(path.suffix[1:], KINDS["jsonl"])
     if not path.is_file():
         raise ValueError(
             f"there is no problem file {path.name} in the folder {path.parent.name!r}: give one"
@@ -32,10 +32,13 @@ def read_rows(path: Path, make: Callable[[dict], object], expected: str) -> list
     read = {".csv": _csv, ".parquet": _parquet}.get(path.suffix, _json_lines)
     for number, row in read(path):
         try:
-            made.append(make(json.loads(row) if isinstance(row, str) else row))
+            row = json.loads(row) if isinstance(row, str) else row
+            made.append(make(row))
         # A JSONDecodeError is a ValueError.
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+            what = str(error)
+            if isinstance(error, KeyError):
+                what = f"the key {error} is missing, there are {', '.join(row)}"
             raise ValueError(
                 f'{path.name}, {unit} {number} is no problem: expected {{"question": text,'
                 f' "answer": text}} ({what})'
