@@ -359,7 +359,6 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
     except Exception as error:
         note_where(error, __file__, f"of the scorer on the text {completion[:80]!r}")
         raise
-    # A reward function's number.
     if isinstance(value, Score):
         if not _is_number(value.reward):
             raise ValueError(
@@ -369,8 +368,7 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
         return value
     # One number, or some that have names.
     parts = value if isinstance(value, dict) else {"reward": value}
-    named = parts and all(isinstance(name, str) for name in parts)
-    if not named or not all(map(_is_number, parts.values())):
+    if not parts or not all(isinstance(n, str) and _is_number(x) for n, x in parts.items()):
         raise ValueError(
             "the scorer must return a finite number, or a dict of named finite numbers, not"
             f" {value!r}: it did for the text {completion[:80]!r}"

@@ -70,13 +70,9 @@ def train(
     # Check everything at the door: a wrong input fails here, not when the first record is taken.
     settings = settings or TrainSettings()
     paid = as_scorer(reward, scorer)
+    stages = stages or Stages()
     work = Work(
-        policy,
-        problems,
-        paid,
-        eval_problems=eval_problems or [],
-        verdicts=scorer,
-        stages=stages or Stages(),
+        policy, problems, paid, eval_problems=eval_problems or [], verdicts=scorer, stages=stages
     )
     if not isinstance(method, Method):
         raise ValueError(
@@ -86,14 +82,24 @@ def train(
         raise ValueError("there are no problems to train on: give at least one")
     # A prompt without room for an answer would end a run at a late step.
     check_prompts(policy, [*problems, *work.eval_problems], settings.max_tokens)
-    checkpoints = None
-    if checkpoint_dir is not None:
-        checkpoints = Checkpoints(
-            checkpoint_dir, method, settings, data=work.names, start_file=start_file
-        )
-        checkpoints.check()
+    checkpoints = _checkpoints(checkpoint_dir, method, settings, work=work, start_file=start_file)
     steps = _train(work, method, settings, checkpoints=checkpoints)
     return steps if checkpoints is None else _alone(checkpoints.folder, steps)
+
+
+def _checkpoints(
+    folder: str | Path | None,
+    method: Method,
+    settings: TrainSettings,
+    work: Work,
+    start_file: str | Path | None,
+) -> Checkpoints | None:
+    """Those of the folder, checked. None without a folder."""
+    if folder is None:
+        return None
+    kept = Checkpoints(folder, method, settings, data=work.names, start_file=start_file)
+    kept.check()
+    return kept
 
 
 def _alone(folder: Path, steps: Iterator[StepRecord]) -> Iterator[StepRecord]:
