@@ -4,7 +4,7 @@ notebooks ask for."""
 from rlvr_helpers.engine.lazy import face
 
 _HOMES = {
-    "comparison": "load_trained run_comparison",
+    "comparison": "Comparison load_trained run_comparison",
     "memory": (
         "CARDS GIB REACHED SHAPES Workload cheapest_fit layer_bytes memory_parts seconds_parts"
         " trained_parameters"
