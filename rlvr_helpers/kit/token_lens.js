@@ -3,7 +3,6 @@
 // are in rlvr.js, the calculation in token_chain.js, the simplest form in what_else.js, the words
 // in lens_words.py.
 
-const LINE = { one: 25, all: 38 }; // pixels of a line of text, for one method and for all
 const STRIP = 4; // pixels of a method's strip below a token
 const ALL = "all";
 
@@ -229,7 +228,9 @@ function explorer(root, values, data, words) {
   root.append(html("div", { class: "main" }, text.element, panel.element), keys.element);
   values.on((name) => (name === "method" ? layout() : ask()));
   links.on(ask);
-  new ResizeObserver(layout).observe(text.element); // once at the beginning, too
+  // Once at the beginning, too, and when a row grows, such as by the first words beside it.
+  const observer = new ResizeObserver(layout);
+  for (const { element } of [text, ...text.rows]) observer.observe(element);
   return layout;
 }
 

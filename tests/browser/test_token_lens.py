@@ -149,6 +149,36 @@ def test_a_reward_is_flipped_to_0_and_back_to_what_it_was(pages, exported):
     assert page.evaluate(back, pairs) == [0, 1, 1, 0, 0.5, 1, 1]
 
 
+UNTINTED = f"""() => {{
+    const {{root}} = {PLACE};
+    const canvas = root.querySelector('canvas');
+    const all = canvas.getBoundingClientRect();
+    const context = canvas.getContext('2d');
+    return [...root.querySelectorAll('.token')].filter((token) => {{
+        const box = token.getBoundingClientRect();
+        const at = [box.left - all.left + 2, box.top - all.top + box.height / 2 + 5];
+        const [x, y] = at.map((place) => Math.round((place * canvas.width) / all.width));
+        return context.getImageData(x, y, 1, 1).data[3] === 0;
+    }}).map((token) => token.textContent);
+}}"""
+
+
+def test_tints_lie_behind_their_tokens_however_short_a_completion_is(pages):
+    lens = token_lens(recorded_group(), group=0)
+    lens.data = {
+        **lens.data,
+        "rows": [row[:3] for row in lens.data["rows"]],
+        "logprobs": {
+            name: [[row[:3] for row in step] for step in steps]
+            for name, steps in lens.data["logprobs"].items()
+        },
+    }
+    lens.update, lens.token = 0, [0, 0]
+    page = pages(lens.page("short"))
+    page.wait_for_timeout(300)
+    assert page.evaluate(UNTINTED) == [] and page.faults == []
+
+
 def test_a_screen_reader_gets_names_and_values_in_words(pages, exported):
     page = pages(exported)
     found = accessible(page)
