@@ -203,12 +203,8 @@ function explorer(root, values, data, words) {
     const { verdicts, chosen, recorded } = state;
     const tint = simple ? [surprise(group)] : strengths(verdicts, values.get("shows"), recorded);
     const lit = scopeOf(group, verdicts[0], chosen, links.get("scope"));
-    const marks = {
-      struck: !simple,
-      framed: differs(verdicts),
-      lit,
-      hovered: links.get("hovered"),
-    };
+    const hovered = links.get("hovered");
+    const marks = { struck: !simple, framed: differs(verdicts), lit, hovered };
     paint(text, colours, { verdicts, tint, chosen, ...marks });
     if (simple) writeAlternatives(panel, group, data, chosen, words);
     else writeChain(panel, group, verdicts, chosen, words, state);
