@@ -357,12 +357,12 @@ def test_links_between_pages_lead_to_files_and_headings_that_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_functions_that_a_page_names_are_in_the_package(page):
+def test_what_a_page_calls_is_in_the_package(page):
     code = "\n".join(
         file.read_text(encoding="utf-8") for file in (ROOT / "rlvr_helpers").rglob("*.py")
     )
     for name in re.findall(r"`(\w+)\(", page.read_text(encoding="utf-8")):
-        assert re.search(rf"\bdef {name}\(", code), name
+        assert re.search(rf"\b(def {name}\(|class {name}\b)", code), name
 
 
 def test_every_page_is_linked_from_the_readme():
