@@ -3,6 +3,7 @@
 import pickle
 import random
 import zipfile
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from rlvr_helpers.engine.files import remove_dead_parts, write_whole
 from rlvr_helpers.engine.large import lora_layers
+from rlvr_helpers.engine.locks import one_process
 from rlvr_helpers.engine.names import as_function, digest, name_of
 from rlvr_helpers.methods import Method
 from rlvr_helpers.minibatches import Learner
@@ -70,6 +72,27 @@ class Checkpoints:
         defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}
         # What a checkpoint of an older version does not say.
         self.older = defaults | self.identity["data"]
+
+    @classmethod
+    def of_run(
+        cls,
+        folder: str | Path | None,
+        method: Method,
+        settings: TrainSettings,
+        data: dict[str, str],
+        start_file: str | Path | None,
+    ) -> "Checkpoints | None":
+        """Those of the folder, checked. None without a folder."""
+        if folder is None:
+            return None
+        own = cls(folder, method, settings, data=data, start_file=start_file)
+        own.check()
+        return own
+
+    def alone(self, steps: Iterator[StepRecord]) -> Iterator[StepRecord]:
+        """The steps, taken while no other process trains in the folder."""
+        with one_process(self.folder):
+            yield from steps
 
     def check(self) -> None:
         """Raises ValueError if the folder holds another run (settings in FREE can differ) or a

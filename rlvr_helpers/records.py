@@ -1,5 +1,6 @@
 """What a training step showed, as plain numbers that fit in a JSON file."""
 
+import warnings
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -249,3 +250,14 @@ def summarise(
         tokens=int(rollout.mask.sum()),
         parts=verdict.part_means,
     )
+
+
+def warn_of_early_clip(record: StepRecord) -> None:
+    """Warns if ratios differ from 1 before the first update."""
+    if record.clip_fraction_first:
+        warnings.warn(
+            f"step {record.step}: before the first update {record.clip_fraction_first:.2%} of"
+            f" {record.clip_unit} are clipped already, since log-probs are not reproduced exactly"
+            " here. Compare the clip fraction with that",
+            stacklevel=4,
+        )

@@ -145,3 +145,10 @@ class TrainSettings:
         done = min(1.0, (step - 1) / self.decay_steps) if self.decay_steps else 0.0
         warm = min(1.0, step / (self.warmup_steps + 1))
         return self.learning_rate * warm * (1 - 0.9 * done)
+
+    def checkpoint_is_due(self, step: int, seconds: float) -> bool:
+        """Whether a checkpoint is due after a step, so many seconds after the one before."""
+        # Minutes come first, for models whose checkpoint takes long to write.
+        if self.checkpoint_minutes is not None:
+            return seconds >= 60 * self.checkpoint_minutes
+        return step % self.checkpoint_every == 0

@@ -9,107 +9,32 @@ optimizer steps on it.
 """
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rlvr_helpers.checkpoints import Checkpoints
 from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.finite import LastGood
 from rlvr_helpers.engine.large import explained_memory
-from rlvr_helpers.engine.locks import one_process
-from rlvr_helpers.engine.work import Stages, Work, problems_of_step
+from rlvr_helpers.engine.work import Stages, Work, problems_of_step, with_evaluation
 from rlvr_helpers.engine.work import sample_step as sample_step
 from rlvr_helpers.engine.work import score_rewards as score_rewards
-from rlvr_helpers.evaluation import evaluate, read_completions, score_rollout
+from rlvr_helpers.evaluation import score_rollout
 from rlvr_helpers.methods import Method
 from rlvr_helpers.minibatches import Learner, make_learner, make_minibatches
-from rlvr_helpers.minibatches import make_optimizer as make_optimizer
-from rlvr_helpers.minibatches import score_before_updates as score_before_updates
-from rlvr_helpers.minibatches import update as update
 from rlvr_helpers.models import Policy
 from rlvr_helpers.problems import Problem
-from rlvr_helpers.records import StepRecord, summarise
+from rlvr_helpers.records import StepRecord, summarise, warn_of_early_clip
 from rlvr_helpers.rewards import as_scorer
 from rlvr_helpers.sampling import check_prompts, warn_of_gap
 from rlvr_helpers.train_settings import TrainSettings
 
 
-def train(
-    policy: Policy,
-    problems: list[Problem],
-    method: Method,
-    settings: TrainSettings | None = None,
-    reward: Callable[[str, str], float] | None = None,
-    eval_problems: list[Problem] | None = None,
-    checkpoint_dir: str | Path | None = None,
-    start_file: str | Path | None = None,
-    stages: Stages | None = None,
-    scorer: Callable[[str, Problem], float | dict[str, float]] | None = None,
-) -> Iterator[StepRecord]:
-    """Trains the policy's model in place and yields a record after each step.
-
-    You can stop iterating at any time. The trained weights are kept. With a `checkpoint_dir` the
-    run is saved every `checkpoint_every` steps, and where you stop between two. A run that finds a
-    checkpoint there resumes it. It yields the records of the steps that are done, then the others,
-    on a CPU bit for bit those of an unbroken run. It needs the same method, settings, problems,
-    prompt, end tokens, reward or scorer, and `stages`.
-
-    reward(text, gold) -> float: pays for a completion. None: `correctness_reward`.
-    scorer(completion, problem) -> float or dict of parts: pays, and says what is correct on the
-        held-out problems (`rewards.as_scorer`). Give it in place of a reward.
-    start_file: where runs from one start model keep it together, for the KL. By default each keeps
-        its own.
-    Raises ValueError on input that makes no run, and when the first record is taken while another
-    process trains in `checkpoint_dir`. Raises FloatingPointError, naming the step, if a
-    loss, a gradient or a log-ratio is not finite. The model then has the weights of its last good
-    update or, if these are at fault themselves, those of the last good step.
-    """
-    # Check everything at the door: a wrong input fails here, not when the first record is taken.
-    settings = settings or TrainSettings()
-    paid = as_scorer(reward, scorer)
-    stages = stages or Stages()
-    work = Work(
-        policy, problems, paid, eval_problems=eval_problems or [], verdicts=scorer, stages=stages
-    )
-    if not isinstance(method, Method):
-        raise ValueError(
-            f"method must be a Method such as GRPO, or method_by_name(...), not {method!r}"
-        )
-    if not problems:
-        raise ValueError("there are no problems to train on: give at least one")
-    # A prompt without room for an answer would end a run at a late step.
-    check_prompts(policy, [*problems, *work.eval_problems], settings.max_tokens)
-    checkpoints = _checkpoints(checkpoint_dir, method, settings, work=work, start_file=start_file)
-    steps = _train(work, method, settings, checkpoints=checkpoints)
-    return steps if checkpoints is None else _alone(checkpoints.folder, steps)
-
-
-def _checkpoints(
-    folder: str | Path | None,
-    method: Method,
-    settings: TrainSettings,
-    work: Work,
-    start_file: str | Path | None,
-) -> Checkpoints | None:
-    """Those of the folder, checked. None without a folder."""
-    if folder is None:
-        return None
-    kept = Checkpoints(folder, method, settings, data=work.names, start_file=start_file)
-    kept.check()
-    return kept
-
-
-def _alone(folder: Path, steps: Iterator[StepRecord]) -> Iterator[StepRecord]:
-    with one_process(folder):
-        yield from steps
-
-
 def _train(
     work: Work, method: Method, settings: TrainSettings, checkpoints: Checkpoints | None
 ) -> Iterator[StepRecord]:
+    """The loop: one record after each step. `train` is its door."""
     # What is trained, continued from its checkpoint if there is one.
     policy = work.policy
     learner = make_learner(policy, method, settings, score=work.stages.score, loss=work.stages.loss)
@@ -121,7 +46,7 @@ def _train(
         )
     yield from records
     with explained_memory("the evaluation before training"):
-        before = {} if records else held_out(work, settings)
+        before = {} if records else work.held_out(settings)
     before = {f"start_{name}": value for name, value in before.items()}
     # What is kept from step to step.
     good = LastGood(learner.model)
@@ -141,7 +66,7 @@ def _train(
         total_tokens = record.tokens + (records[-1].total_tokens if records else 0)
         records.append(replace(record, total_tokens=total_tokens, **before))
         before = {}
-        due = step == settings.steps or is_due(settings, step, time.monotonic() - saved)
+        due = step == settings.steps or settings.checkpoint_is_due(step, time.monotonic() - saved)
         if checkpoints and due:
             checkpoints.save(learner, records)
             saved = time.monotonic()
@@ -200,50 +125,53 @@ def take_step(learner: Learner, work: Work, step: int, good: LastGood | None = N
     return replace(record, seconds=clock.seconds)
 
 
-def warn_of_early_clip(record: StepRecord) -> None:
-    """Warns if ratios differ from 1 before the first update."""
-    if record.clip_fraction_first:
-        warnings.warn(
-            f"step {record.step}: before the first update {record.clip_fraction_first:.2%} of"
-            f" {record.clip_unit} are clipped already, since log-probs are not reproduced exactly"
-            " here. Compare the clip fraction with that",
-            stacklevel=4,
+def train(
+    policy: Policy,
+    problems: list[Problem],
+    method: Method,
+    settings: TrainSettings | None = None,
+    reward: Callable[[str, str], float] | None = None,
+    eval_problems: list[Problem] | None = None,
+    checkpoint_dir: str | Path | None = None,
+    start_file: str | Path | None = None,
+    stages: Stages | None = None,
+    scorer: Callable[[str, Problem], float | dict[str, float]] | None = None,
+) -> Iterator[StepRecord]:
+    """Trains the policy's model in place and yields a record after each step.
+
+    You can stop iterating at any time. The trained weights are kept. With a `checkpoint_dir` the
+    run is saved every `checkpoint_every` steps, and where you stop between two. A run that finds a
+    checkpoint there resumes it. It yields the records of the steps that are done, then the others,
+    on a CPU bit for bit those of an unbroken run. It needs the same method, settings, problems,
+    prompt, end tokens, reward or scorer, and `stages`.
+
+    reward(text, gold) -> float: pays for a completion. None: `correctness_reward`.
+    scorer(completion, problem) -> float or dict of parts: pays, and says what is correct on the
+        held-out problems (`rewards.as_scorer`). Give it in place of a reward.
+    start_file: where runs from one start model keep it together, for the KL. By default each keeps
+        its own.
+    Raises ValueError on input that makes no run, and when the first record is taken while another
+    process trains in `checkpoint_dir`. Raises FloatingPointError, naming the step, if a
+    loss, a gradient or a log-ratio is not finite. The model then has the weights of its last good
+    update or, if these are at fault themselves, those of the last good step.
+    """
+    # Check everything at the door: a wrong input fails here, not when the first record is taken.
+    settings = settings or TrainSettings()
+    paid = as_scorer(reward, scorer)
+    stages = stages or Stages()
+    work = Work(
+        policy, problems, paid, eval_problems=eval_problems or [], verdicts=scorer, stages=stages
+    )
+    if not isinstance(method, Method):
+        raise ValueError(
+            f"method must be a Method such as GRPO, or method_by_name(...), not {method!r}"
         )
-
-
-def is_due(settings: TrainSettings, step: int, seconds: float) -> bool:
-    """Whether a checkpoint is due after a step, so many seconds after the one before."""
-    # Minutes come first, for models whose checkpoint takes long to write.
-    if settings.checkpoint_minutes is not None:
-        return seconds >= 60 * settings.checkpoint_minutes
-    return step % settings.checkpoint_every == 0
-
-
-def held_out(work: Work, settings: TrainSettings) -> dict[str, Any]:
-    """`eval` and `reading` of a record: the accuracy on the held-out problems, and completions of
-    the first one. Empty if there are none."""
-    if not work.eval_problems:
-        return {}
-    # How many it solves, and one of them to be read.
-    first = work.eval_problems[0]
-    return {
-        "eval": evaluate(
-            work.policy, work.eval_problems, settings.max_tokens, scorer=work.verdicts
-        ),
-        "reading": read_completions(
-            work.policy,
-            first,
-            settings.max_tokens,
-            temperature=settings.temperature,
-            seed=settings.noise_seed(0),
-            scorer=work.verdicts,
-        ),
-    }
-
-
-def with_evaluation(record: StepRecord, work: Work, settings: TrainSettings) -> StepRecord:
-    """The record with what the held-out problems show after the step, and the seconds of that."""
-    clock = Clock(work.policy.device)
-    with clock.time("evaluate"):
-        found = held_out(work, settings)
-    return replace(record, **found, seconds=record.seconds | (clock.seconds if found else {}))
+    if not problems:
+        raise ValueError("there are no problems to train on: give at least one")
+    # A prompt without room for an answer would end a run at a late step.
+    check_prompts(policy, [*problems, *work.eval_problems], settings.max_tokens)
+    checkpoints = Checkpoints.of_run(
+        checkpoint_dir, method, settings, data=work.names, start_file=start_file
+    )
+    steps = _train(work, method, settings, checkpoints=checkpoints)
+    return checkpoints.alone(steps) if checkpoints else steps

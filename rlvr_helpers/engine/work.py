@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -10,12 +10,14 @@ from torch import Tensor
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.checkpoints import name_of_problems
+from rlvr_helpers.engine.clock import Clock
 from rlvr_helpers.engine.names import digest, name_of
-from rlvr_helpers.evaluation import judge, score_rollout
+from rlvr_helpers.evaluation import evaluate, judge, read_completions, score_rollout
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.minibatches import score_before_updates, update
 from rlvr_helpers.models import Policy, format_prompt
 from rlvr_helpers.problems import Problem
+from rlvr_helpers.records import StepRecord
 from rlvr_helpers.rewards import Score, as_scorer
 from rlvr_helpers.sampling import Rollout, sample_groups
 from rlvr_helpers.scoring import score_tokens
@@ -123,3 +125,32 @@ class Work:
             "problems": name_of_problems(self.problems, whole),
             "eval_problems": name_of_problems(self.eval_problems, whole),
         } | self.stages.exchanged
+
+    def held_out(self, settings: TrainSettings) -> dict[str, Any]:
+        """`eval` and `reading` of a record: the accuracy on the held-out problems, and completions
+        of the first one. Empty if there are none."""
+        if not self.eval_problems:
+            return {}
+        # How many it solves, and one of them to be read.
+        first = self.eval_problems[0]
+        return {
+            "eval": evaluate(
+                self.policy, self.eval_problems, settings.max_tokens, scorer=self.verdicts
+            ),
+            "reading": read_completions(
+                self.policy,
+                first,
+                settings.max_tokens,
+                temperature=settings.temperature,
+                seed=settings.noise_seed(0),
+                scorer=self.verdicts,
+            ),
+        }
+
+
+def with_evaluation(record: StepRecord, work: Work, settings: TrainSettings) -> StepRecord:
+    """The record with what the held-out problems show after the step, and the seconds of that."""
+    clock = Clock(work.policy.device)
+    with clock.time("evaluate"):
+        found = work.held_out(settings)
+    return replace(record, **found, seconds=record.seconds | (clock.seconds if found else {}))

@@ -30,8 +30,9 @@ import torch
 
 from rlvr_helpers.advantages import group_advantages, groups_without_signal
 from rlvr_helpers.engine.clock import Clock
+from rlvr_helpers.engine.work import score_rewards
 from rlvr_helpers.methods import GRPO
-from rlvr_helpers.minibatches import Learner, make_minibatches
+from rlvr_helpers.minibatches import Learner, make_minibatches, score_before_updates, update
 from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.ratios import masked_log_ratios
@@ -40,7 +41,6 @@ from rlvr_helpers.sampling import Rollout, sample_groups
 from rlvr_helpers.study.runs import provenance
 from rlvr_helpers.tools.recording import options_of, rows_of, score, write_json
 from rlvr_helpers.train_settings import TrainSettings
-from rlvr_helpers.training import score_before_updates, score_rewards, update
 
 # The rate is that of the first steps of an ordinary run, in which it warms up from 1e-5 to 5e-5.
 SETTINGS = TrainSettings(prompts_per_step=8, epochs=4, minibatches=4, learning_rate=1e-5)

@@ -24,8 +24,10 @@ due to this group. Every method begins with the same completions and the same we
 import torch
 
 from rlvr_helpers.engine.clock import Clock
+from rlvr_helpers.engine.large import make_optimizer
+from rlvr_helpers.engine.work import score_rewards
 from rlvr_helpers.methods import DR_GRPO, GRPO, GSPO, Method
-from rlvr_helpers.minibatches import Learner, make_minibatches
+from rlvr_helpers.minibatches import Learner, make_minibatches, score_before_updates, update
 from rlvr_helpers.models import Policy, format_prompt, load_policy
 from rlvr_helpers.problems import Problem, load_problems
 from rlvr_helpers.rewards import correctness_reward
@@ -33,7 +35,6 @@ from rlvr_helpers.sampling import Rollout, sample_groups
 from rlvr_helpers.study.runs import provenance
 from rlvr_helpers.tools.recording import options_of, rows_of, score, write_json
 from rlvr_helpers.train_settings import TrainSettings
-from rlvr_helpers.training import make_optimizer, score_before_updates, score_rewards, update
 
 SETTINGS = TrainSettings(prompts_per_step=1, epochs=16, minibatches=1, learning_rate=5e-6)
 THREE = (GRPO, DR_GRPO, GSPO)

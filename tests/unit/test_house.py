@@ -16,6 +16,7 @@ NOTEBOOKS = [path for path in NOTEBOOKS if "my_work" not in path.parts]
 TOP_LEVEL = 20
 FILE_LINES = 400
 FUNCTION_LINES = 50
+LOOP_LINES = 200
 WIDTH = 100
 PLACES = 5
 LINES_BEFORE_THE_FIRST_RESULT = 8
@@ -164,6 +165,13 @@ def test_a_file_and_its_functions_are_small(path):
     assert long == {}
     assert [number for number, line in enumerate(lines, 1) if len(line) > WIDTH] == []
     assert not any("fmt: skip" in line or "fmt: off" in line for line in lines)
+
+
+def test_the_loop_is_on_the_first_page_of_its_file():
+    path = PACKAGE / "training.py"
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LOOP_LINES
+    functions = [node.name for node in TREES[path].body if isinstance(node, ast.FunctionDef)]
+    assert functions == ["_train", "take_step", "train"]
 
 
 def unannotated(tree: ast.AST) -> list[str]:
