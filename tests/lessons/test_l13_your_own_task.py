@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -216,3 +217,8 @@ def test_the_quiz_of_two_parts_is_computed():
 
 def test_a_comparison_that_was_stopped_early_says_nothing():
     assert own.winner({}) == own.winner({"GRPO": []}) == own.UNDECIDED
+
+
+def test_the_ends_of_a_comparison_are_told_by_seed():
+    runs = [SimpleNamespace(final=SimpleNamespace(accuracy=end)) for end in (0.99, 1.0)]
+    assert own.ends({"GRPO": runs, "GRPO wide": []}) == "GRPO        99%  100%\nGRPO wide"

@@ -17,13 +17,6 @@ from rlvr_helpers.kit.course_map import EXTRAS, LESSONS
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 REFERENCES = (NOTEBOOKS / "REFERENCES.md").read_text(encoding="utf-8")
 EVERY = LESSONS + EXTRAS
-# Lessons in the shape of the second edition; the others still have that of the first.
-SECOND_EDITION = "00 01 02 03 04 05 06 07 08 09 10 11 12 13".split()
-NEW = [lesson for lesson in EVERY if lesson.number in SECOND_EDITION]
-CORES = [lesson for lesson in NEW if lesson in LESSONS]
-OLD = [lesson for lesson in EVERY if lesson not in NEW]
-BUILT = [lesson for lesson in OLD if lesson.number not in ("00", "09")]  # these build something
-FIRST, LAST = ["Predict"], ["What people ask", "Recap", "References", "Next"]
 MOST_CELLS, MOST_LINES, MEDIAN_LINES, MOST_BYTES = 45, 25, 6, 600_000
 MACHINE_PATH = re.compile(r"(?<![\w./~-])/(root|home|work|tmp|opt|Users)/\w")
 EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf]")
@@ -37,9 +30,6 @@ EXERCISE_MINUTES = {1: 6, 2: 10, 3: 15}  # by difficulty
 CHECKED = re.compile(r'(?m)^check\("(\w+)", (\w+)\)')
 
 each = pytest.mark.parametrize("lesson", EVERY, ids=[lesson.name for lesson in EVERY])
-each_old = pytest.mark.parametrize("lesson", OLD, ids=[lesson.name for lesson in OLD])
-each_new = pytest.mark.parametrize("lesson", NEW, ids=[lesson.name for lesson in NEW])
-each_built = pytest.mark.parametrize("lesson", BUILT, ids=[lesson.name for lesson in BUILT])
 
 
 def read(lesson):
@@ -66,38 +56,8 @@ def lines(cell) -> int:
     return len([line for number, line in written if line.strip() and number not in imports])
 
 
-def sections(notebook) -> list[str]:
-    return re.findall(r"(?m)^## (.*)$", prose(notebook))
-
-
 def listed_references() -> set[str]:
     return set(re.findall(r"(?m)^\| ([^|]+?) \|", REFERENCES)) - {"Short name", "---"}
-
-
-@each_old
-def test_it_opens_with_question_formula_time_and_map(lesson):
-    notebook = read(lesson)
-    first = notebook.cells[0].source
-    assert first.startswith(f"# {lesson.number} {lesson.question}\n")
-    assert first.count("$$") == 2
-    assert "| Time | Needs | Afterwards you can |" in first
-    assert f"{lesson.minutes} minutes" in first
-    assert any(f'course_map("{lesson.number}")' in cell.source for cell in code(notebook))
-
-
-@each_old
-def test_it_has_the_sections_in_order(lesson):
-    found = sections(read(lesson))
-    assert found[-len(LAST) :] == LAST
-    assert found.index("Predict") <= 2 and any(name.startswith("See it") for name in found)
-    if lesson in BUILT:
-        order = [
-            next(i for i, s in enumerate(found) if s.startswith(word))
-            for word in ("Predict", "See", "Build")
-        ]
-        assert order == sorted(order)
-        assert any(name.startswith("Exercise") for name in found)
-        assert any(name.startswith("Explore") for name in found)
 
 
 @each
@@ -106,31 +66,6 @@ def test_it_is_short(lesson):
     counts = [lines(cell) for cell in code(notebook)]
     assert len(notebook.cells) <= MOST_CELLS
     assert statistics.median(counts) <= MEDIAN_LINES and max(counts) <= MOST_LINES, counts
-
-
-@each_built
-def test_every_exercise_is_checked_and_left_undone(lesson):
-    notebook = read(lesson)
-    names = [e.name for e in registry().values() if e.lesson == lesson.number]
-    checked = {}
-    for cell in code(notebook):
-        for name, function in re.findall(r'(?m)^check\("(\w+)", (\w+)\)', cell.source):
-            checked[name] = "".join(output.get("text", "") for output in cell.outputs)
-            assert function == name
-    assert 2 <= len(names) <= 4 and sorted(checked) == sorted(names)
-    for name, said in checked.items():
-        assert said.startswith(f"{name}: not attempted yet"), said
-    for name in names:
-        exercise = registry()[name]
-        about = f"{exercise.minutes} minutes, difficulty {exercise.difficulty} of 3"
-        assert about in prose(notebook), f"{name}: {about}"
-
-
-@each_built
-def test_it_has_an_explorer_and_checked_numbers(lesson):
-    cells = code(read(lesson))
-    assert any("explorer" in cell.metadata.get("tags", []) for cell in cells)
-    assert sum("nbval-check-output" in cell.metadata.get("tags", []) for cell in cells) >= 3
 
 
 @each
@@ -204,7 +139,7 @@ def test_words_are_counted():
     assert words("| a | b |", tables=False) == 0
 
 
-@each_new
+@each
 def test_its_core_is_short(lesson):
     core = core_of(read(lesson))
     texts = [cell.source for cell in core if cell.cell_type == "markdown"]
@@ -220,7 +155,7 @@ def test_its_core_is_short(lesson):
     assert (lesson in LESSONS) <= explorers <= 2
 
 
-@each_new
+@each
 def test_its_core_opens_with_something_to_do(lesson):
     notebook = read(lesson)
     first = notebook.cells[0].source
@@ -232,7 +167,7 @@ def test_its_core_opens_with_something_to_do(lesson):
     assert found[-4:] == ["Quiz", "Recap", "Next", DEEPER]
 
 
-@each_new
+@each
 def test_its_deeper_part_is_closed_and_says_its_minutes(lesson):
     notebook = read(lesson)
     deeper = notebook.cells[len(core_of(notebook)) :]
@@ -242,7 +177,7 @@ def test_its_deeper_part_is_closed_and_says_its_minutes(lesson):
     assert re.findall(r"(?m)^### (.*)$", deeper[-1].source)[-1] == "References"
 
 
-@each_new
+@each
 def test_its_minutes_are_computed(lesson):
     minutes = computed_minutes(core_of(read(lesson)))
     assert abs(lesson.minutes - minutes) <= 1, minutes
@@ -250,11 +185,10 @@ def test_its_minutes_are_computed(lesson):
 
 
 def test_the_mean_core_is_short():
-    if CORES:
-        assert statistics.mean(lesson.minutes for lesson in CORES) <= MEAN_MINUTES
+    assert statistics.mean(lesson.minutes for lesson in LESSONS) <= MEAN_MINUTES
 
 
-@each_new
+@each
 def test_it_predicts_before_it_reveals_and_ends_in_a_quiz(lesson):
     source = "\n".join(cell.source for cell in code(read(lesson)))
     asked = re.findall(r'(?m)^predict\("(\w+)", None\)', source)
@@ -267,7 +201,7 @@ def test_it_predicts_before_it_reveals_and_ends_in_a_quiz(lesson):
         assert f'quiz("{lesson.number}")' in source
 
 
-@each_new
+@each
 def test_its_exercises_are_checked_and_left_undone(lesson):
     notebook = read(lesson)
     in_core = [name for cell in core_of(notebook) for name, _ in CHECKED.findall(cell.source)]
@@ -283,7 +217,7 @@ def test_its_exercises_are_checked_and_left_undone(lesson):
         assert said.startswith(f"{name}: not attempted yet"), said
 
 
-@each_new
+@each
 def test_its_cell_ids_are_names(lesson):
     ids = [cell.id for cell in read(lesson).cells]
     assert all(re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) for name in ids), ids

@@ -262,7 +262,7 @@ def sizes_table(correlation: float, spreads: Sequence[float], accuracy: float = 
             needed = seeds_needed(gain, spread)
             cells.append((needed, found_with_seeds(needed, gain, spread)))
         row = "".join(f"{f'{needed:,} ({power:.0%})':>16}" for needed, power in cells)
-        lines.append(f"{f'+{gain:.0%}':<14}{row}")
+        lines.append(f"{f'+{100 * gain:.0f} points':<14}{row}")
     return "\n".join(lines)
 
 

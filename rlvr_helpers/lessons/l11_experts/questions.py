@@ -51,23 +51,23 @@ QUIZ = [
     Question(
         "copies_replayed",
         text=(
-            "All experts are exact copies. You replay the old expert sets before the first update."
-            " What happens to the ratios?"
+            "Updates have sent some tokens to other experts, but all experts still compute the"
+            " same. What does replaying the old expert sets do to the ratios?"
         ),
         choices=[
             Choice(
-                "Nothing: each is exactly 1, with replay and without.",
+                "Nothing: they are the same with replay and without.",
                 why="The weights of the two add up to 1, and both compute the same. Routing"
                 " matters only as far as experts differ.",
                 correct=True,
             ),
             Choice(
                 "They shrink, since routing noise is gone.",
-                why="Before an update there is no noise: every ratio is 1 already.",
+                why="There is none: whichever experts are chosen, the output is the same.",
             ),
             Choice(
                 "They grow, since tokens are sent to the wrong experts.",
-                why="The old sets are today's sets before the first update, and copies are alike.",
+                why="No expert is a wrong one while all compute the same.",
             ),
         ],
     ),

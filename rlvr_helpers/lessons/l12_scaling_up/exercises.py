@@ -24,6 +24,15 @@ def training_bytes(parameters: int, adapters: int = 0) -> int:
 
 
 BYTES_MISTAKES = {
+    # The unit.
+    "GB": (
+        lambda n, a=0: training_bytes(n, a) / 1e9,
+        "you return GB. Return bytes: do not divide by a billion.",
+    ),
+    "GiB": (
+        lambda n, a=0: training_bytes(n, a) / 2**30,
+        "you return GiB. Return bytes: do not divide by 2**30.",
+    ),
     # Bytes per trained number.
     "three of four": (
         lambda n, a=0: 4 * n + 12 * a if a else 12 * n,

@@ -7,7 +7,7 @@ PREDICTIONS = [
         "first_bytes",
         lesson="12",
         question=(
-            "1.5 billion weights are trained by AdamW in float32. How many GB (billions of bytes)"
+            "1.54 billion weights are trained by AdamW in float32. How many GB (billions of bytes)"
             " do weights, gradients and optimizer take before the first token?"
         ),
         unit="GB",
@@ -85,23 +85,20 @@ QUIZ = [
         ),
         choices=[
             Choice(
-                "A weight for each sequence: the small differences add up over its tokens.",
+                "A weight for each sequence.",
                 why=(
-                    "With 4 bits the token weights have a mean near 1, and about half of all tokens"
-                    " have a sequence weight below 0.1."
+                    "It is a product, so small differences add up: 25 tokens of ratio 0.9 give"
+                    " 0.07."
                 ),
                 correct=True,
             ),
             Choice(
                 "A weight for each token: there are more of them.",
-                why="There are more of them, and each is close to 1.",
+                why="There are more of them, but each is close to 1.",
             ),
             Choice(
                 "They are the same: a sequence's weight is the mean of its tokens'.",
-                why=(
-                    "It is their product here, not GSPO's mean of logs. Over 25 tokens of ratio 0.9"
-                    " the product is 0.07."
-                ),
+                why="It is their product here, not GSPO's mean of logs.",
             ),
         ],
     ),

@@ -145,6 +145,14 @@ def parts_table(records: Sequence[StepRecord]) -> str:
     )
 
 
+def ends(results: dict[str, list[Run]]) -> str:
+    """Each run's held-out accuracy at its end, a line per method."""
+    return "\n".join(
+        f"{name:<9}" + "".join(f"{run.final.accuracy:>6.0%}" for run in runs)
+        for name, runs in results.items()
+    )
+
+
 def winner(results: dict[str, list[Run]]) -> str:
     """Which of two methods is ahead over the seeds, if the interval says so. A comparison that was
     stopped early, with less than two seeds of both, says nothing."""
