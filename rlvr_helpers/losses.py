@@ -111,7 +111,7 @@ def policy_loss(
                               method's
     Raises ValueError on shapes that do not fit, and on a KL coefficient without logp_ref.
     """
-    check_shapes(method, advantages, mask, logp_ref)
+    check_shapes(method, advantages, mask, logp_ref=logp_ref)
     # Ratios and advantages, for each token or for each sequence.
     of_tokens = method.ratio_level == "token"
     ratios_of = token_ratios if of_tokens else sequence_ratios

@@ -87,7 +87,7 @@ def generate_word_problem(rng: random.Random) -> WordProblem:
             place + 1, f"{rng.choice(PEOPLE[other])} has {steps[place].number} {thing}."
         )
     sentences.append(f"How many {thing} does {name} have now?")
-    return WordProblem(" ".join(sentences), str(total), start, tuple(steps))
+    return WordProblem(" ".join(sentences), str(total), start, steps=tuple(steps))
 
 
 def _random_step(rng: random.Random, total: int, before: list[Step]) -> Step:

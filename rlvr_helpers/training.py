@@ -58,7 +58,7 @@ def _train(
         for group in learner.optimizer.param_groups:
             group["lr"] = settings.rate(step)
         with explained_memory(f"step {step}"), good.put_back(f"step {step}"):
-            record = take_step(learner, work, step, good)
+            record = take_step(learner, work, step, good=good)
             gap_is_known = gap_is_known or warn_of_gap(policy, record.sampler_gap, step)
             if step % settings.eval_every == 0 or step == settings.steps:
                 record = with_evaluation(record, work, settings)

@@ -98,7 +98,7 @@ class LayerDecoder:
         here = self.width + self.count * size
         index = slice(here, here + size)
         bias = self.bias[..., : here + size]
-        logits = self._forward(tokens, self.lengths + self.count, index, bias)
+        logits = self._forward(tokens, self.lengths + self.count, index, bias=bias)
         self.count += 1
         return logits
 
@@ -239,7 +239,7 @@ class GraphDecoder(LayerDecoder):
 
     def _one_step(self) -> Tensor:
         bias = self.bias.masked_fill(self.order > self.index[-1], -torch.inf)
-        logits = self._forward(self.tokens, self.position_ids, self.index, bias)
+        logits = self._forward(self.tokens, self.position_ids, self.index, bias=bias)
         self.index += self.bias.shape[2]
         self.position_ids += 1
         return logits

@@ -65,17 +65,17 @@ def _load(
     if gguf is None or _in_cache(where):
         if Path(where).is_dir():
             _refuse_by_config(Path(where))
-        return _read(where, where, dtype, package)
+        return _read(where, where, dtype, package=package)
     # A package's weights: from the converted copy, which is made if there is none.
     copy = _copy_of(gguf)
     if not copy.is_dir():
-        _keep(copy, *_read(where, gguf.parent, torch.float32, package, gguf_file=gguf.name))
+        _keep(copy, *_read(where, gguf.parent, torch.float32, package=package, gguf_file=gguf.name))
     if copy.is_dir():
         with suppress(ValueError):
-            return _read(where, copy, dtype, package)
+            return _read(where, copy, dtype, package=package)
         # The copy is damaged. Use the package's own file, and make a new copy next time.
         shutil.rmtree(copy, ignore_errors=True)
-    return _read(where, gguf.parent, dtype, package, gguf_file=gguf.name)
+    return _read(where, gguf.parent, dtype, package=package, gguf_file=gguf.name)
 
 
 def _copy_of(gguf: Path) -> Path:

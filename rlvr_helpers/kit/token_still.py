@@ -21,10 +21,10 @@ def still_of(data: dict, method: Method | None, now: Tensor, old: Tensor, mask: 
     push = _pushes(data, method, now, old=old, mask=mask) if method else _surprises(now)
     top = max(push.abs().max().item(), 1e-9)
     # The question, then each completion, broken into lines of 750 pixels.
-    shapes = [svg_text(4, 16, data["question"][:100], "start", font_weight="bold")]
+    shapes = [svg_text(4, 16, data["question"][:100], anchor="start", font_weight="bold")]
     y = 42
     for row, tokens in enumerate(data["rows"]):
-        shapes.append(svg_text(4, y, f"R={data['rewards'][row]:g}", "start"))
+        shapes.append(svg_text(4, y, f"R={data['rewards'][row]:g}", anchor="start"))
         x = 52
         for t, token in enumerate(tokens):
             width = 7.3 * len(token) + 6
@@ -51,7 +51,7 @@ def _chip(x: float, y: float, width: float, token: str, strength: float) -> str:
         f'<rect x="{x:.0f}" y="{y - 13:.0f}" width="{width:.0f}" height="17" fill="{colour}"'
         f' opacity="{alpha:.2f}"/>'
     )
-    return (box if alpha else "") + svg_text(x + 3, y, token, "start")
+    return (box if alpha else "") + svg_text(x + 3, y, token, anchor="start")
 
 
 def _pushes(data: dict, method: Method, now: Tensor, old: Tensor, mask: Tensor) -> Tensor:

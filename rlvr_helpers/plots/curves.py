@@ -142,7 +142,7 @@ def _panels_figure(
     shared: one scale for all panels
     """
     labels = house.label_width(*(runs for _, runs, _ in panels))
-    fig, axes = house.figure(3.2, title, 1, len(panels), top=0.3, right=labels, wgap=labels + 0.4)
+    fig, axes = house.figure(3.2, title, cols=len(panels), top=0.3, right=labels, wgap=labels + 0.4)
     # Draw each panel, and remember where its curves end.
     last = max(
         (r.step for _, runs, _ in panels for seeds in runs.values() for s in seeds for r in s),

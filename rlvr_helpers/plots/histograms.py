@@ -37,8 +37,8 @@ def ratio_distributions(
     fig, axes = house.figure(
         5.3,
         _ratio_title(runs, names),
-        2,
-        max(len(names), 1),
+        rows=2,
+        cols=max(len(names), 1),
         left=0.7,
         right=0.1,
         top=0.28,

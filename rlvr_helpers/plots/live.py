@@ -33,9 +33,9 @@ def dashboard(
     last = records[-1] if records else None
     evals = [(0, r.start_eval) for r in records[:1] if r.start_eval]
     evals += [(r.step, r.eval) for r in records if r.eval]
-    title = _title(last, evals, total_steps, name or (method.name if method else "Training"))
+    title = _title(last, evals, total_steps, name=name or (method.name if method else "Training"))
     fig, axes = house.figure(
-        4.3, title, 2, 3, left=0.5, right=0.25, top=0.3, bottom=0.5, wgap=0.48, hgap=0.5
+        4.3, title, rows=2, cols=3, left=0.5, right=0.25, top=0.3, bottom=0.5, wgap=0.48, hgap=0.5
     )
     color = house.color_of(method.name if method and method.name in house.STYLES else "GRPO")
     # Five panels of lines, and one of the last step's ratios.

@@ -52,9 +52,9 @@ def make_work(args: argparse.Namespace) -> StepWork:
         small = replace(
             settings, steps=1, prompts_per_step=4, group_size=4, minibatches=2, max_tokens=8
         )
-        return StepWork(policy, train, test[:20], small, 2)
+        return StepWork(policy, train, test[:20], settings=small, repeats=2)
     # Eight turns, so that a median and a range mean something.
-    return StepWork(policy, train, test[:200], settings, 8)
+    return StepWork(policy, train, test[:200], settings=settings, repeats=8)
 
 
 def measure_sampling(work: StepWork) -> dict:
@@ -141,7 +141,7 @@ def measure_trace(work: StepWork) -> dict:
     def updates() -> None:
         score_before_updates(learner, minibatches)
         for minibatch in minibatches * s.epochs:
-            update(learner, minibatch, Clock(policy.device), "")
+            update(learner, minibatch, Clock(policy.device), position="")
 
     # What each part must compute at least.
     tokens = int(rollout.mask.sum()) + int(rollout.prompt_mask.sum()) // s.group_size

@@ -142,7 +142,7 @@ def our_side(work: CardWork) -> Step:
             minibatches = make_minibatches(rollout, rewards, METHOD, settings=s, step=turn + 1)
             score_before_updates(learner, minibatches)
         # The update, and what it says of decoding and scoring.
-        shown = update(learner, minibatches[0], clock, "")
+        shown = update(learner, minibatches[0], clock, position="")
         gap = max(micro.sampler_gap for micro in minibatches[0].micro)
         tokens = int(rollout.mask.sum())
         return {

@@ -62,11 +62,11 @@ def script_side(work: ScriptWork) -> Step:
         mask = torch.cat([prompt_mask, done], dim=1)
         width = done.shape[1]
         with clock.time("scoring"), torch.no_grad():
-            old, ref = (score(which, ids, mask, width) for which in (model, reference))
+            old, ref = (score(which, ids, mask, width=width) for which in (model, reference))
         # Plus and minus one in turn. Speed does not depend on them.
         advantages = (torch.arange(len(ids), device=ids.device) % 2.0) * 2 - 1
         with clock.time("forward"), training_mode(model, True):
-            new = score(model, ids, mask, width)
+            new = score(model, ids, mask, width=width)
             loss = policy_loss(
                 METHOD,
                 new,

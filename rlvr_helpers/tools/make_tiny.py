@@ -347,7 +347,7 @@ def main() -> None:
     measured = {"skilled": measure_accuracy(policy, test, "before it was spoilt")}
     if options.skilled:
         save_policy(policy, options.skilled)
-    spoil(model, tokenizer, held_out, options.seed)
+    spoil(model, tokenizer, held_out, seed=options.seed)
     measured["start"] = measure_accuracy(policy, test, "start model")
     save_policy(policy, out / "tiny")
     note(f"in all {time.process_time():.0f} CPU-s")

@@ -36,7 +36,7 @@ def answers_of(method: Method, problems: list[Problem]) -> tuple[list[list[str]]
     policy = load_policy("tiny")
     answers = [greedy(policy, problems)]
     rewards = []
-    for record in train(policy, load_problems("train"), method, SETTINGS):
+    for record in train(policy, load_problems("train"), method, settings=SETTINGS):
         answers.append(greedy(policy, problems))
         rewards.append(record.reward_mean)
     return answers, rewards

@@ -84,7 +84,7 @@ def drift(policy: Policy, rollout: Rollout, rewards: torch.Tensor) -> list[torch
     score_before_updates(learner, minibatches)
     for _ in range(SETTINGS.epochs):
         for minibatch in minibatches:
-            update(learner, minibatch, Clock(policy.device), "the recorded drift")
+            update(learner, minibatch, Clock(policy.device), position="the recorded drift")
             found.append(masked_log_ratios(score(policy, rollout), logp_old, rollout.mask))
     return found
 

@@ -76,7 +76,7 @@ def logprobs_over_updates(method: Method, rollout: Rollout, rewards: torch.Tenso
     score_before_updates(learner, [minibatch])
     found = [score(policy, rollout)]
     for _ in range(SETTINGS.epochs):
-        update(learner, minibatch, Clock(policy.device), "the recorded group")
+        update(learner, minibatch, Clock(policy.device), position="the recorded group")
         found.append(score(policy, rollout))
     return torch.stack(found)
 

@@ -79,7 +79,9 @@ def add_answers(model: dict[str, list], policy: Policy, problems: list[Problem])
     for number in range(len(model["worked"]), len(problems)):
         noise = torch.Generator().manual_seed(number)
         prompts = [format_prompt(policy, problems[number].question)]
-        rollout = sample_groups(policy, prompts, SAMPLES, SETTINGS.max_tokens, generator=noise)
+        rollout = sample_groups(
+            policy, prompts, SAMPLES, max_tokens=SETTINGS.max_tokens, generator=noise
+        )
         counts, worked = counted(rollout.texts, problems[number], answers)
         model["answers"].append(counts)
         model["worked"].append(worked)
@@ -90,7 +92,7 @@ def trained(seed: int) -> tuple[Policy, list[float]]:
     """`tiny` after GRPO, and the mean reward of each step."""
     policy = load_policy("tiny")
     settings = TrainSettings(track_kl=False, seed=seed)
-    records = list(train(policy, load_problems("train"), GRPO, settings))
+    records = list(train(policy, load_problems("train"), GRPO, settings=settings))
     return policy, [record.reward_mean for record in records]
 
 

@@ -232,7 +232,7 @@ def run(
     # Train.
     losses = []
     started = time.perf_counter()
-    steps = warm_start(policy, train, settings, loss_of)
+    steps = warm_start(policy, train, settings, loss_of=loss_of)
     with tqdm(steps, total=settings.steps, unit="step") as bar:
         for loss in bar:
             losses.append(loss)

@@ -165,7 +165,7 @@ class TrainingDashboard:
 
     def _figure(self) -> Figure:
         draw = plots.reward_curve if self.simple else plots.dashboard
-        return draw(self.records, self._run_steps, self.method, self.name)
+        return draw(self.records, self._run_steps, self.method, name=self.name)
 
     def _completions(self) -> plots.Picture:
         return plots.completions([] if self.simple else self.records)

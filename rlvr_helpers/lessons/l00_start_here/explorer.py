@@ -56,13 +56,15 @@ def still(data: dict) -> Still:
     """The answers with their marks, and the first word before and after the update."""
     # Write the question, then a line per answer.
     question = ONE_GROUP["question"].format(**data)
-    shapes = [svg_text(4, 16, question, "start", font_weight="bold")]
+    shapes = [svg_text(4, 16, question, anchor="start", font_weight="bold")]
     y = 44
     for reward, (first, rest) in zip(data["rewards"], data["rows"], strict=True):
         text = f"{first} {rest}"
         text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-        shapes.append(svg_text(4, y, f"R = {reward}", "start", fill=BLUE if reward else ORANGE))
-        shapes.append(svg_text(62, y, text, "start"))
+        shapes.append(
+            svg_text(4, y, f"R = {reward}", anchor="start", fill=BLUE if reward else ORANGE)
+        )
+        shapes.append(svg_text(62, y, text, anchor="start"))
         y += 22
 
     # Write each first word's share before and after the update. The recording has an update for
@@ -71,7 +73,7 @@ def still(data: dict) -> Still:
     told = []
     for word, old, new in zip(data["words"], data["before"], after, strict=True):
         told.append(f"“{word}” {100 * old:.0f} % → {100 * new:.0f} %")
-        shapes.append(svg_text(62, y + 12, told[-1], "start", font_weight="bold"))
+        shapes.append(svg_text(62, y + 12, told[-1], anchor="start", font_weight="bold"))
         y += 22
     alt = ONE_GROUP["alt"].format(told=", ".join(told[:2]))
     return Still.of(shapes, 760, y + 6, alt=alt, description=ONE_GROUP["still"])

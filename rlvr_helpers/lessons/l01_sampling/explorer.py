@@ -74,7 +74,7 @@ def next_token() -> Sampler:
     # Open after the first tag.
     first = four.completion_ids[0, :1].tolist()
     picture = still(next_logprobs(policy, prompt, first)[-1], data["vocabulary"])
-    return Sampler(policy, prompt, data, picture, prefix=first)
+    return Sampler(policy, prompt, data, still=picture, prefix=first)
 
 
 @torch.no_grad()

@@ -76,7 +76,7 @@ def _bar(ax: Axes, y: int, shares: np.ndarray) -> None:
 def _name_segments(ax: Axes, shares: np.ndarray) -> None:
     """Names what the colours of the first bar mean, above it."""
     middles = shares.cumsum() - shares / 2
-    apart = house.spread(list(middles), 0.13, 0.05, 1.02)
+    apart = house.spread(list(middles), 0.13, low=0.05, high=1.02)
     for name, height in zip(NAMES, apart, strict=True):
         style = {"ha": "center", "size": 8.5, "color": house.INK}
         ax.annotate(name, (height, 1), (0, 5), ("data", "axes fraction"), "offset points", **style)

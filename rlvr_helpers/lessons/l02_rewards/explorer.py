@@ -81,7 +81,7 @@ def pay_or_not() -> PayOrNot:
 def still() -> Still:
     """The texts and the known answers, without what is paid."""
     shapes = [
-        svg_text(4, 20 + 24 * i, f"{i + 1}. {text} (known answer: {gold})", "start")
+        svg_text(4, 20 + 24 * i, f"{i + 1}. {text} (known answer: {gold})", anchor="start")
         for i, (text, gold, _) in enumerate(GAME)
     ]
     return Still.of(

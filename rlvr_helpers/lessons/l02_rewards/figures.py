@@ -35,7 +35,7 @@ def paid_and_correct(runs: Mapping[str, Sequence[StepRecord]]) -> Figure:
 
     # Draw a panel for each, all on one scale.
     fig, axes = house.figure(
-        2.8, title, 1, max(len(runs), 1), top=0.3, left=0.5, right=1.25, bottom=0.5, wgap=1.7
+        2.8, title, cols=max(len(runs), 1), top=0.3, left=0.5, right=1.25, bottom=0.5, wgap=1.7
     )
     paid = [record.reward_mean for records in runs.values() for record in records]
     for ax, (name, records) in zip(axes[0], runs.items(), strict=False):

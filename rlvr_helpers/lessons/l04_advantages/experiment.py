@@ -51,7 +51,7 @@ def race(arm: str, seed: int, steps: int = STEPS) -> Iterator[float]:
         # Sample a group of answers to each of the next problems.
         chosen = [problems[i] for i in order[PROBLEMS * step : PROBLEMS * (step + 1)]]
         prompts = [format_prompt(policy, problem.question) for problem in chosen]
-        rollout = sample_groups(policy, prompts, GROUP, MAX_TOKENS, generator=generator)
+        rollout = sample_groups(policy, prompts, GROUP, max_tokens=MAX_TOKENS, generator=generator)
         rewards = score_rewards(rollout, chosen, correctness_reward).flatten()
         yield rewards.mean().item()
         # Take one update on them.

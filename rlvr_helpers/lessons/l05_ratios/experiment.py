@@ -84,7 +84,7 @@ def sampled_rollout(policy: Policy, count: int, seed: int = 0) -> tuple[Rollout,
     problems = load_problems("train")[:count]
     prompts = [format_prompt(policy, problem.question) for problem in problems]
     generator = torch.Generator().manual_seed(seed)
-    rollout = sample_groups(policy, prompts, GROUP, 64, generator=generator)
+    rollout = sample_groups(policy, prompts, GROUP, max_tokens=64, generator=generator)
     rewards = score_rewards(rollout, problems, correctness_reward)
     return rollout, group_advantages(rewards).flatten()
 

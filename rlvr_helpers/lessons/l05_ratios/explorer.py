@@ -120,13 +120,13 @@ def still(drift: RecordedDrift) -> Still:
         steps = "".join(f"H{WIDTH * i / BINS:.0f}V{y:.0f}" for i, y in enumerate(heights))
         parts += [
             f'<path d="M0 {floor}{steps}H{WIDTH}V{floor}Z" fill="{COLOURS[kind]}"/>',
-            svg_text(0, floor - LANE + 22, WORDS["kinds"][kind], "start"),
+            svg_text(0, floor - LANE + 22, WORDS["kinds"][kind], anchor="start"),
         ]
 
     # Write the axis.
     for ratio in (0.01, 0.1, 1, 10, 100):
         x = WIDTH * (np.log(ratio) / half + 1) / 2
         anchor = {0.01: "start", 100: "end"}.get(ratio, "middle")
-        parts.append(svg_text(x, 3 * LANE + 18, f"{ratio:g}", anchor))
+        parts.append(svg_text(x, 3 * LANE + 18, f"{ratio:g}", anchor=anchor))
     long = WORDS["long"].format(n=UPDATE, **{kind: x.std() for kind, x in logs.items()})
     return Still.of(parts, WIDTH, 300, alt=WORDS["alt"].format(n=UPDATE), description=long)

@@ -196,12 +196,14 @@ def still(drift: RecordedDrift) -> Still:
         x = _x(edge)
         parts.append(_path([(x, 22), (x, FLOOR + 20)], f'stroke="{INK}" stroke-width="2"'))
         x += 6 if anchor == "start" else -6
-        parts.append(svg_text(x, FLOOR + 32, f"{np.exp(edge):.1f}", anchor, font_weight="bold"))
+        parts.append(
+            svg_text(x, FLOOR + 32, f"{np.exp(edge):.1f}", anchor=anchor, font_weight="bold")
+        )
     parts.append(_path([(14, FLOOR), (WIDTH - 14, FLOOR)], f'stroke="{INK}"'))
     for name in TICKS:
-        parts.append(svg_text(_x(np.log(float(Fraction(name)))), FLOOR + 16, name, "middle"))
+        parts.append(svg_text(_x(np.log(float(Fraction(name)))), FLOOR + 16, name, anchor="middle"))
     axis = CLIP_STAGE["axis"].format(q=CLIP_STAGE["symbols"]["token"])
-    parts.append(svg_text(14, FLOOR + 50, axis, "start"))
+    parts.append(svg_text(14, FLOOR + 50, axis, anchor="start"))
     given = {"n": UPDATE, "stopped": int(stopped.sum()), "all": f"{len(d):,}"}
     alt, long = (CLIP_STAGE[name].format(**given) for name in ("alt", "long"))
     return Still.of(parts, WIDTH, FLOOR + 58, alt=alt, description=long, size=12)
@@ -228,7 +230,7 @@ def _lane(
         style = f'stroke="{colour}" stroke-width="4" stroke-linecap="round"'
         parts.append(f'<path d="{spots}" {style}/>')
     name = CLIP_STAGE["lanes"][side]
-    return [*parts, svg_text(14, side * LANE + 15, name, "start", font_weight="bold")]
+    return [*parts, svg_text(14, side * LANE + 15, name, anchor="start", font_weight="bold")]
 
 
 def _bend(d: np.ndarray | float) -> np.ndarray | float:

@@ -28,7 +28,7 @@ def arms(regimes: Mapping[str, Arms], yours: Sequence[float] = ()) -> Figure:
     # Draw a panel for each regime.
     title = "Three rules in two regimes: means over the seeds after the last rollout"
     fig, axes = house.figure(
-        3.1, title, 1, len(regimes), left=0.6, right=1.25, top=0.4, bottom=0.7, wgap=1.4
+        3.1, title, cols=len(regimes), left=0.6, right=1.25, top=0.4, bottom=0.7, wgap=1.4
     )
     for ax, (name, found) in zip(axes[0], regimes.items(), strict=True):
         _panel(ax, name, found)

@@ -146,7 +146,7 @@ def votes_still(four: FourRollouts) -> Still:
     shapes = []
     y = 52
     for kind, tokens, weight in zip(four.kinds, four.tokens, weights, strict=True):
-        shapes.append(svg_text(4, y, kind, "start", font_weight="bold"))
+        shapes.append(svg_text(4, y, kind, anchor="start", font_weight="bold"))
         x = 120
         for token in tokens:
             width = 7.3 * len(token) + 6

@@ -221,7 +221,7 @@ class HuntDashboard:
         steps = max(len(records) for records in runs.values())
         # Nine panels, whose lines are filled when a run is chosen.
         margins = {"left": 0.5, "right": 0.15, "top": 0.3, "bottom": 0.5}
-        self.fig, axes = house.figure(5.2, " ", 3, 3, wgap=0.5, title_lines=1, **margins)
+        self.fig, axes = house.figure(5.2, " ", rows=3, cols=3, wgap=0.5, title_lines=1, **margins)
         self.lines = []
         for ax, dial in zip(axes.flat, DIALS, strict=True):
             self._panel(ax, *dial, steps=steps)
@@ -272,7 +272,7 @@ class HuntDashboard:
         records = self.runs[name]
         healthy = self.runs[self.healthy]
         for line, field, low, high in self.lines:
-            values = self.values(name, field, low, high)
+            values = self.values(name, field, low=low, high=high)
             line.set_data(range(1, len(values) + 1), values)
         # The title compares its reward with that of the healthy run.
         went = f"reward {records[0].reward_mean:.2f} → {records[-1].reward_mean:.2f}"

@@ -193,7 +193,7 @@ def differences_table(
     lines = [f"{'':<36}seeds   mean   interval         corrected for {len(pairs)}"]
     for first, second in pairs:
         # The interval of this pair by itself, and as one of several.
-        found = differences(recorded, first, second, seeds)
+        found = differences(recorded, first, second, seeds=seeds)
         mean, low, high = corrected_interval(found)
         _, wide_low, wide_high = corrected_interval(found, len(pairs))
         verdict = "differ" if wide_low > 0 or wide_high < 0 else UNDECIDED
@@ -223,7 +223,7 @@ def sweep_table(recorded: dict[Cell, dict], seeds: Sequence[int] = range(3)) -> 
             f"{100 * sum(each) / len(each):.1f}" if len(each) == len(ends[-1]) else ""
             for each in ends
         ]
-        apart = [f"{x:>+4.0f}" for x in differences(recorded, "GSPO", "GRPO", seeds, **same)]
+        apart = [f"{x:>+4.0f}" for x in differences(recorded, "GSPO", "GRPO", seeds=seeds, **same)]
         lines.append(
             f"{start:<10}{max_tokens:>10}  {updates:>7}  {rate:>3}x  {means[0]:>5}  {means[1]:>8}"
             f"  {means[2]:>4}   {' '.join(apart)}"

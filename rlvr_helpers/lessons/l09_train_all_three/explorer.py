@@ -212,9 +212,13 @@ def still(results: dict[str, list[Run]]) -> Still:
 
     # The axes, then a line per run.
     parts = [f'<path d="M{LEFT} 20V{FLOOR}H{x(steps):.0f}" fill="none" stroke="{INK}"/>']
-    parts += [svg_text(LEFT - 6, y(share) + 4, f"{share:.0%}", "end") for share in (0, 0.5, 1)]
-    parts += [svg_text(x(step), FLOOR + 17, str(step), "middle") for step in range(0, steps + 1, 8)]
-    parts.append(svg_text((LEFT + x(steps)) / 2, FLOOR + 35, RUN_EXPLORER["step"], "middle"))
+    parts += [
+        svg_text(LEFT - 6, y(share) + 4, f"{share:.0%}", anchor="end") for share in (0, 0.5, 1)
+    ]
+    parts += [
+        svg_text(x(step), FLOOR + 17, str(step), anchor="middle") for step in range(0, steps + 1, 8)
+    ]
+    parts.append(svg_text((LEFT + x(steps)) / 2, FLOOR + 35, RUN_EXPLORER["step"], anchor="middle"))
     ends = []
     for place, (name, runs) in enumerate(results.items()):
         look, dash = LOOKS.get(name, ("ink", ""))
@@ -223,7 +227,9 @@ def still(results: dict[str, list[Run]]) -> Still:
             points = [f"{x(step):.1f} {y(share):.1f}" for step, share in found if share is not None]
             style = f'fill="none" stroke="{COLOURS[look]}" stroke-dasharray="{dash}"'
             parts.append(f'<path d="M{"L".join(points)}" stroke-width="2" {style}/>')
-        parts.append(svg_text(x(steps) + 8, 34 + 18 * place, name, "start", fill=COLOURS[look]))
+        parts.append(
+            svg_text(x(steps) + 8, 34 + 18 * place, name, anchor="start", fill=COLOURS[look])
+        )
         ends += [run.final.accuracy for run in runs if run.final]
     # Where the runs ended as text.
     low, high = (f"{100 * end:.3g}" for end in (min(ends, default=0), max(ends, default=0)))

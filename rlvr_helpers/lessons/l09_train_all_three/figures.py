@@ -26,8 +26,7 @@ def final_accuracy_intervals(rows: Sequence[Row]) -> Figure:
     fig, axes = house.figure(
         1.45 + 0.22 * bottom,
         _finals_title(rows),
-        1,
-        2,
+        cols=2,
         left=1.35,
         right=0.35,
         top=0.28,

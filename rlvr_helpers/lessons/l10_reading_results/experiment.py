@@ -237,7 +237,7 @@ def found_with_problems(
 ) -> float:
     """The share of simulated comparisons on so many problems that find the gain."""
     rng = np.random.default_rng(seed)
-    counts = shared_counts(problems, gain, accuracy, correlation, rng=rng)
+    counts = shared_counts(problems, gain, accuracy, correlation=correlation, rng=rng)
     return float(leaves_out_0(counts[:, 1], counts[:, 2], problems).mean())
 
 
@@ -257,7 +257,7 @@ def sizes_table(correlation: float, spreads: Sequence[float], accuracy: float = 
         cells = []
         for shared in (0.0, correlation):
             needed = problems_needed(gain, accuracy, shared)
-            cells.append((needed, found_with_problems(needed, gain, accuracy, shared)))
+            cells.append((needed, found_with_problems(needed, gain, accuracy, correlation=shared)))
         for spread in spreads:
             needed = seeds_needed(gain, spread)
             cells.append((needed, found_with_seeds(needed, gain, spread)))
@@ -312,6 +312,6 @@ def false_alarms(
     counts = np.zeros((REPEATS, 4), dtype=int)
     alarm = np.zeros(REPEATS, dtype=bool)
     for before, problems in zip((0, *looks), looks, strict=False):
-        counts += shared_counts(problems - before, 0.0, accuracy, correlation, rng=rng)
+        counts += shared_counts(problems - before, 0.0, accuracy, correlation=correlation, rng=rng)
         alarm |= leaves_out_0(counts[:, 1], counts[:, 2], problems)
     return float(alarm.mean())

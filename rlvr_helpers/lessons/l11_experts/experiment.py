@@ -163,7 +163,7 @@ def drift_rows(policy: Policy) -> tuple[Rows, Tensor]:
     ids, mask = (x.repeat_interleave(GROUP, 0) for x in encode_prompts(policy, prompts))
     tokens = [torch.tensor(policy.tokenizer.convert_tokens_to_ids(row)) for row in drift.tokens]
     completions = pad_sequence(tokens, batch_first=True, padding_value=policy.pad_id)
-    return Rows(ids, mask, completions, drift.mask), drift.advantages
+    return Rows(ids, mask, completions, mask=drift.mask), drift.advantages
 
 
 @dataclass
@@ -212,7 +212,7 @@ def drift(
         logp = logprobs(model, batch)
         advantage = advantages[parts[turn]]
         found = policy_loss(
-            UNCLIPPED, logp, logp_old, advantage, mask=batch.mask, max_tokens=MAX_TOKENS
+            UNCLIPPED, logp, logp_old, advantages=advantage, mask=batch.mask, max_tokens=MAX_TOKENS
         )
         step(model, optimizer, found.loss)
         # What has moved in all mini-batches, with the row numbers of the whole rollout.
@@ -308,7 +308,7 @@ class Replay:
     ) -> Rollout:
         """`sample_step`. The expert sets of the rollout before are forgotten."""
         self.routes.clear()
-        return sample_step(policy, batch, step, settings)
+        return sample_step(policy, batch, step, settings=settings)
 
     def score(
         self, model: nn.Module, prompt_ids: Tensor, prompt_mask: Tensor, ids: Tensor, *more: object
@@ -327,7 +327,7 @@ def race(
     """Trains a mixture, in place, with routing recomputed or replayed in its updates."""
     kept = Replay()
     stages = Stages(sample=kept.sample, score=kept.score) if replay else Stages()
-    return train(policy, load_problems("train"), method, settings, stages=stages)
+    return train(policy, load_problems("train"), method, settings=settings, stages=stages)
 
 
 def recorded_race() -> dict:

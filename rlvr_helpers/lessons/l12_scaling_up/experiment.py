@@ -82,7 +82,7 @@ def first_gradient(
     # One update of the trainer, at a learning rate of 0.
     (minibatch,) = make_minibatches(rollout, rewards, GRPO, settings=settings, step=1)
     learner = Learner(model, GRPO, settings, optimizer=torch.optim.SGD(model.parameters(), lr=0.0))
-    update(learner, minibatch, Clock(policy.device), "the first update")
+    update(learner, minibatch, Clock(policy.device), position="the first update")
     return flat_gradient(model)
 
 
@@ -188,7 +188,7 @@ def two_opinions(policy: Policy, sampler: Policy, seed: int = 0) -> tuple[Rollou
     tokens, [B, T]."""
     settings = TrainSettings(seed=seed)
     batch = problems_of_step(load_problems("train"), 1, settings)
-    rollout = sample_step(sampler, batch, 1, settings)
+    rollout = sample_step(sampler, batch, 1, settings=settings)
     return rollout, rollout.logprobs_under(policy.model)
 
 
@@ -196,7 +196,7 @@ def sample_rounded(
     policy: Policy, batch: list[Problem], step: int, settings: TrainSettings, bits: int
 ) -> Rollout:
     """`sample_step` by the rounded copy of the policy as it is now."""
-    return sample_step(rounded(policy, bits), batch, step, settings)
+    return sample_step(rounded(policy, bits), batch, step, settings=settings)
 
 
 def gap_weights(
@@ -261,15 +261,15 @@ def weighted_update(
     """One update by GRPO's objective, each token's multiplied by its weight."""
     # A mini-batch without signal has nothing to weigh.
     if not minibatch.micro:
-        return update(learner, minibatch, clock, position)
+        return update(learner, minibatch, clock, position=position)
     (micro,) = minibatch.micro
     weights = weights_of(micro.logp_old, micro.logp_sampler, micro.mask)
 
     def objective(ratios: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
-        return weights * clipped_objective(ratios, advantages, low, high)
+        return weights * clipped_objective(ratios, advantages, clip_low=low, clip_high=high)
 
     loss = partial(policy_loss, objective=objective)
-    return update(replace(learner, loss=loss), minibatch, clock, position)
+    return update(replace(learner, loss=loss), minibatch, clock, position=position)
 
 
 @contextmanager
@@ -291,7 +291,9 @@ def run_of(bits: int, mode: str, seed: int) -> dict:
     settings = replace(GAP_SETTINGS, seed=seed)
     stages = stages_for_gap(bits, mode)
     with meant_to_disagree():
-        records = list(train(policy, load_problems("train"), GRPO, settings, stages=stages))
+        records = list(
+            train(policy, load_problems("train"), GRPO, settings=settings, stages=stages)
+        )
     return {
         "bits": bits,
         "mode": mode,

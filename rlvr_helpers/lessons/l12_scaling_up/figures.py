@@ -75,7 +75,7 @@ def cost_of_a_step(name: str, shape: Shape, card: Card, work: Workload) -> Figur
     )
     # Memory above, seconds below.
     fig, axes = house.figure(
-        3.95, title, 2, 1, left=0.85, right=0.25, bottom=0.85, hgap=1.3, title_lines=2
+        3.95, title, rows=2, cols=1, left=0.85, right=0.25, bottom=0.85, hgap=1.3, title_lines=2
     )
     phases = {"sampling": without(parts, TRAINING), "training": without(parts, SAMPLING)}
     ends = draw_memory(axes[0, 0], card, phases, parts=parts)

@@ -124,7 +124,13 @@ def at_start(
     for name, scorer in scorers.items():
         noise = torch.Generator().manual_seed(0)
         found = evaluate(
-            policy, problems, MAX_TOKENS, 1.0, samples=GROUP, generator=noise, scorer=scorer
+            policy,
+            problems,
+            MAX_TOKENS,
+            temperature=1.0,
+            samples=GROUP,
+            generator=noise,
+            scorer=scorer,
         )
         signal[name] = float(np.reshape(found.strict, (-1, GROUP)).any(axis=1).mean())
         print(
