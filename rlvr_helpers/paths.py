@@ -2,7 +2,5 @@
 
 from pathlib import Path
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-
-
 COURSE = Path(__file__).resolve().parent.parent
+DATA = COURSE / "data"

@@ -36,17 +36,24 @@ def decoder_for(
     return fastest(model, max_tokens, compute_dtype)
 
 
-class CacheDecoder:
-    """Decodes with the model's own forward and a cache that grows by a copy at every step."""
-
-    # Finished rows are dropped when at most this share of the rows is still running.
-    drop_at = 0.85
+class _Forward:
+    """What both decoders share that call the model's own forward."""
 
     def __init__(
         self, model: PreTrainedModel, max_tokens: int, compute_dtype: torch.dtype = torch.float32
     ) -> None:
         self.model = model
         self.compute_dtype = compute_dtype
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
+class CacheDecoder(_Forward):
+    """Decodes with the model's own forward and a cache that grows by a copy at every step."""
+
+    # Finished rows are dropped when at most this share of the rows is still running.
+    drop_at = 0.85
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
         logits, self.cache = prefill(
@@ -77,22 +84,13 @@ class CacheDecoder:
         self.cache.batch_select_indices(rows.flatten())
         self.mask = self.mask[rows.flatten()]
 
-    def finish(self) -> None:
-        """Nothing is left to do."""
 
-
-class PlainDecoder:
+class PlainDecoder(_Forward):
     """Decodes without a cache. Prompt and completion are read again at every step, exactly as they
     are scored."""
 
     # Every row costs a whole reading, so finished rows are dropped at once.
     drop_at = 0.99
-
-    def __init__(
-        self, model: PreTrainedModel, max_tokens: int, compute_dtype: torch.dtype = torch.float32
-    ) -> None:
-        self.model = model
-        self.compute_dtype = compute_dtype
 
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor, group_size: int) -> Tensor:
         self.size = group_size
@@ -118,6 +116,3 @@ class PlainDecoder:
         """Continues with these rows only: indices [P', G']."""
         self.ids = self.ids[rows.flatten()]
         self.mask = self.mask[rows.flatten()]
-
-    def finish(self) -> None:
-        """Nothing is left to do."""

@@ -4,7 +4,6 @@ The file `exercises.py` in a lesson's room holds its exercises as plain data, in
 """
 
 import dis
-import importlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -18,11 +17,10 @@ import torch
 from rlvr_helpers.exercises.checking import Outcome, call
 from rlvr_helpers.exercises.comparing import Verdict, is_plain, shown_argument, verdict_on
 from rlvr_helpers.exercises.isolation import untouched_state
+from rlvr_helpers.exercises.rooms import rooms
 from rlvr_helpers.exercises.tries import Record, change_record, saved_records
 from rlvr_helpers.exercises.words import WORDS
 from rlvr_helpers.kit.language import translated
-
-ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,8 @@ class Exercise:
 def registry() -> dict[str, Exercise]:
     """All exercises by name, in the order of the lessons."""
     found = {}
-    for file in sorted(ROOMS.glob("l*/exercises.py")):
-        for exercise in importlib.import_module(
-            f"rlvr_helpers.lessons.{file.parent.name}.exercises"
-        ).EXERCISES:
+    for _, room in rooms("exercises"):
+        for exercise in room.EXERCISES:
             if exercise.name in found:
                 raise ValueError(f"two exercises are called {exercise.name!r}: rename one")
             found[exercise.name] = translated(exercise)

@@ -4,18 +4,15 @@ The file `questions.py` in a lesson's room holds them as plain data, in PREDICTI
 """
 
 import html
-import importlib
 import math
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
+from rlvr_helpers.exercises.rooms import rooms
 from rlvr_helpers.exercises.tries import Record, change_record, saved_records
 from rlvr_helpers.kit.language import translated
 
-ROOMS = Path(__file__).resolve().parents[1] / "lessons"
 Guess = float | str | None
 
 # What is printed and shown, for the catalogue of texts.
@@ -76,17 +73,10 @@ class Question:
         return random.Random(self.name).sample(self.choices, len(self.choices))
 
 
-def _rooms() -> Iterator[tuple[str, object]]:
-    """The number of each lesson that asks something, and its module of questions."""
-    for file in sorted(ROOMS.glob("l*/questions.py")):
-        room = file.parent.name
-        yield room[1:3], importlib.import_module(f"rlvr_helpers.lessons.{room}.questions")
-
-
 @cache
 def predictions() -> dict[str, Prediction]:
     """All predictions by name, in the order of the lessons."""
-    asked = [each for _, room in _rooms() for each in room.PREDICTIONS]
+    asked = [each for _, room in rooms("questions") for each in room.PREDICTIONS]
     # The choices stay English, since notebooks reveal one of them. `_shown` translates them.
     return {each.name: replace(translated(each), choices=each.choices) for each in asked}
 
@@ -94,7 +84,7 @@ def predictions() -> dict[str, Prediction]:
 @cache
 def quizzes() -> dict[str, list[Question]]:
     """The questions of each lesson that has a quiz, by the lesson's number."""
-    return {lesson: translated(room.QUIZ) for lesson, room in _rooms()}
+    return {lesson: translated(room.QUIZ) for lesson, room in rooms("questions")}
 
 
 # What was guessed since the kernel started, None included.

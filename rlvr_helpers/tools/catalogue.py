@@ -7,7 +7,6 @@ docs/translating.md says how a language is added.
 """
 
 import argparse
-import importlib
 import os
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from babel.messages.pofile import read_po, write_po
 
 from rlvr_helpers.exercises import questions
 from rlvr_helpers.exercises.core import registry
-from rlvr_helpers.exercises.questions import ROOMS, predictions, quizzes
+from rlvr_helpers.exercises.questions import predictions, quizzes
+from rlvr_helpers.exercises.rooms import rooms
 from rlvr_helpers.exercises.words import WORDS
 from rlvr_helpers.kit.language import with_texts
 from rlvr_helpers.widgets import words
@@ -26,9 +26,8 @@ def texts() -> dict[str, str]:
     """Every text that is shown -> where it is shown."""
     # Explorers and figures, then exercises, predictions and quizzes.
     shown = {name: value for name, value in vars(words).items() if name.isupper()}
-    for file in sorted(ROOMS.glob("l*/explorer.py")):
-        room = importlib.import_module(f"rlvr_helpers.lessons.{file.parent.name}.explorer")
-        shown[f"explorer {file.parent.name[1:3]}"] = getattr(room, "WORDS", {})
+    for lesson, room in rooms("explorer"):
+        shown[f"explorer {lesson}"] = getattr(room, "WORDS", {})
     shown |= {"check": WORDS, "questions": questions.WORDS}
     shown |= {f"exercise {name}": each for name, each in registry().items()}
     shown |= {f"prediction {name}": each for name, each in predictions().items()}

@@ -9,6 +9,7 @@ from rlvr_helpers.exercises import predict, quiz, reveal, show_progress
 from rlvr_helpers.exercises import questions as asking
 from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.exercises.questions import Choice, Prediction, Question
+from rlvr_helpers.exercises.rooms import rooms
 from rlvr_helpers.exercises.tries import Record, saved_records
 from rlvr_helpers.kit.course_map import Lesson
 from rlvr_helpers.tools import answers as tool
@@ -169,13 +170,13 @@ def test_a_quiz_without_a_kernel_shows_questions_and_no_answers(capsys):
 
 
 def test_names_are_unique():
-    names = [each.name for _, room in asking._rooms() for each in room.PREDICTIONS]
-    names += [each.name for _, room in asking._rooms() for each in room.QUIZ]
+    names = [each.name for _, room in rooms("questions") for each in room.PREDICTIONS]
+    names += [each.name for _, room in rooms("questions") for each in room.QUIZ]
     assert len(set(names)) == len(names) and not set(names) & set(registry())
 
 
 def test_every_room_asks_whole_questions():
-    for lesson, room in asking._rooms():
+    for lesson, room in rooms("questions"):
         assert all(each.lesson == lesson for each in room.PREDICTIONS)
         assert len(room.QUIZ) == 3, lesson
         for question in room.QUIZ:
