@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from IPython.display import HTML, Markdown
 
+from rlvr_helpers.kit.language import translated
 from rlvr_helpers.paths import COURSE
 from rlvr_helpers.widgets.live import Still
+from rlvr_helpers.widgets.words import LESSON_TABLE, LOOP
 
 
 class Lesson(NamedTuple):
@@ -124,36 +126,25 @@ def _image(shapes: list[str], height: int, alt: str, font: int) -> HTML:
     return HTML(Still(svg, alt, 764, height=height).html)
 
 
-# The stages of a training step, and what each does.
-LOOP = [
-    ("sample", "8 answers to each problem"),
-    ("reward", "1 if correct, else 0"),
-    ("advantage", "better than its group?"),
-    ("update", "likelier, or less likely"),
-]
-
-
 def loop_picture() -> HTML:
     """The loop of a training step as a small drawing, 764 pixels wide: sample, reward, advantage,
     update, and again."""
     # A box for each stage, with an arrow to the next.
     shapes = []
-    for i, (name, what) in enumerate(LOOP):
+    for i, (name, what) in enumerate(LOOP["stages"]):
         x = 4 + i * 194
         shapes.append(
             f'<rect x="{x}" y="6" width="170" height="46" rx="4" fill="{FILL}"/>'
             f'<text x="{x + 85}" y="25" font-weight="bold">{name}</text>'
             f'<text x="{x + 85}" y="43">{what}</text>'
         )
-    for i in range(len(LOOP) - 1):
+    for i in range(len(LOOP["stages"]) - 1):
         shapes.append(_arrow(f"M{176 + i * 194} 29h18m-5 -4l5 4l-5 4"))
     # The way back, below the boxes.
     shapes.append(_arrow("M671 54v16H89v-14m-4 5l4 -5l4 5"))
-    again = "the next step samples from the changed model"
     shapes.append(f'<rect x="235" y="60" width="290" height="22" rx="4" fill="{FILL}"/>')
-    shapes.append(f'<text x="380" y="75">{again}</text>')
-    alt = f"The loop: {', then '.join(name for name, _ in LOOP)}, then sample again."
-    return _image(shapes, 92, alt=alt, font=12)
+    shapes.append(f'<text x="380" y="75">{LOOP["again"]}</text>')
+    return _image(shapes, 92, alt=LOOP["alt"], font=12)
 
 
 def _beside(lesson: Lesson) -> str:
@@ -169,7 +160,8 @@ def lesson_table() -> Markdown:
     """All lessons and extras as a table with links. They work in the lessons' folder and in the
     folder of a language (RLVR_LANGUAGE) below it."""
     rows = [
-        f"| [{each.name}]({_beside(each)}) | {each.question} | {each.minutes} |"
+        f"| [{each.name}]({_beside(each)}) | {translated(each.question)} | {each.minutes} |"
         for each in LESSONS + EXTRAS
     ]
-    return Markdown("\n".join(["| Notebook | Question | Minutes |", "| --- | --- | --- |", *rows]))
+    head = f"| {' | '.join(LESSON_TABLE)} |"
+    return Markdown("\n".join([head, "| --- | --- | --- |", *rows]))

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from rlvr_helpers.paths import COURSE
+from rlvr_helpers.widgets.words import MY_WORK
 
 
 def my_work_folder() -> Path:
@@ -52,8 +53,8 @@ def copy_notebooks() -> None:
     # Count the notebooks, not the page of references.
     copied = sum(path.suffix == ".ipynb" for path in new)
     there = len(notebooks_in(folder)) - copied
-    print(f"my_work: {copied} notebooks copied, {there} were there and stay as they are.")
-    print("Work in that folder. For a fresh copy of one lesson, rename yours and run this again.")
+    print(MY_WORK["copied"].format(copied=copied, there=there))
+    print(MY_WORK["advice"])
 
 
 def _copy(path: Path, mine: Path) -> None:

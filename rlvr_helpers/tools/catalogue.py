@@ -18,6 +18,7 @@ from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.exercises.questions import predictions, quizzes
 from rlvr_helpers.exercises.rooms import rooms
 from rlvr_helpers.exercises.words import WORDS
+from rlvr_helpers.kit.course_map import EXTRAS, LESSONS
 from rlvr_helpers.kit.language import with_texts
 from rlvr_helpers.widgets import words
 
@@ -29,6 +30,7 @@ def texts() -> dict[str, str]:
     for lesson, room in rooms("explorer"):
         shown[f"explorer {lesson}"] = getattr(room, "WORDS", {})
     shown |= {"check": WORDS, "questions": questions.WORDS}
+    shown |= {"lessons": [lesson.question for lesson in LESSONS + EXTRAS]}
     shown |= {f"exercise {name}": each for name, each in registry().items()}
     shown |= {f"prediction {name}": each for name, each in predictions().items()}
     shown |= {f"quiz {lesson}": asked for lesson, asked in quizzes().items()}

@@ -20,6 +20,7 @@ from rlvr_helpers.engine.interrupts import finishing_steps
 from rlvr_helpers.methods import Method
 from rlvr_helpers.records import StepRecord
 from rlvr_helpers.widgets.explorer import answers_at_once
+from rlvr_helpers.widgets.words import DASHBOARD
 
 # A picture takes about 0.1 s, which is taken from training.
 SECONDS_BETWEEN_PICTURES = 2.0
@@ -80,13 +81,13 @@ class TrainingDashboard:
         # The controls above the picture. Below it stand the completions of one held-out problem.
         self.bar = ipywidgets.IntProgress(max=total_steps, layout={"width": "320px"})
         self.stop_button = ipywidgets.Button(
-            description="Stop", tooltip="Stop after this step and keep what was learnt"
+            description=DASHBOARD["stop"], tooltip=DASHBOARD["stop_hint"]
         )
         self.stop_button.on_click(self.stop)
-        self.status = ipywidgets.HTML("Starting: the first rollout is being sampled.")
+        self.status = ipywidgets.HTML(DASHBOARD["starting"])
         self.image = ipywidgets.HTML()
         self.completions = ipywidgets.HTML()
-        self.all_button = ipywidgets.Button(description="All panels")
+        self.all_button = ipywidgets.Button(description=DASHBOARD["all_panels"])
         self.all_button.on_click(self.show_all)
         buttons = [self.stop_button, *([self.all_button] if simple else [])]
         controls = ipywidgets.HBox([self.bar, *buttons, self.status])
@@ -96,7 +97,7 @@ class TrainingDashboard:
     def stop(self, _: object = None) -> None:
         """Asks for a stop. The step under way is finished first."""
         self.stopped = True
-        self.status.value = "Stopping after this step."
+        self.status.value = DASHBOARD["stopping"]
 
     def show_all(self, _: object = None) -> None:
         """Shows all panels from now on."""
@@ -159,9 +160,13 @@ class TrainingDashboard:
         """The step, the last reward, and the time left if all steps take as long."""
         spent = time.monotonic() - self._started
         left = spent / self.taken * (self.total_steps - self.taken)
-        step = f"step {self.taken} of {self.total_steps}"
-        reward = self.records[-1].reward_mean
-        return f"{self._label}: {step}, reward {reward:.2f}, {left:.0f} s left"
+        return DASHBOARD["status"].format(
+            label=self._label,
+            n=self.taken,
+            all=self.total_steps,
+            reward=f"{self.records[-1].reward_mean:.2f}",
+            left=f"{left:.0f}",
+        )
 
     def _figure(self) -> Figure:
         draw = plots.reward_curve if self.simple else plots.dashboard
@@ -173,12 +178,14 @@ class TrainingDashboard:
     def _finish(self, handle: DisplayHandle) -> None:
         """Puts a still picture in the place of the live one."""
         seconds = time.monotonic() - self._started
-        word = "Stopped" if self.stopped else "Done"
-        steps = f"{self.bar.value} of {self.total_steps} steps"
-        line = f"{word} after {steps}, {seconds:.0f} s. What was learnt is kept."
         # The time says nothing about steps that were read from a file.
-        if self.read_back:
-            line = f"{word}: {steps}, {self.read_back} of them read back from finished runs."
+        line = DASHBOARD["read_back" if self.read_back else "end"].format(
+            word=DASHBOARD["ends"][self.stopped],
+            n=self.bar.value,
+            all=self.total_steps,
+            read=self.read_back,
+            seconds=f"{seconds:.0f}",
+        )
         # The last picture and the completions, or only the line if there was no step.
         still = line
         if self.records:

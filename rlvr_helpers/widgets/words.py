@@ -231,6 +231,38 @@ RUN_EXPLORER = {
     "no_answers": "These runs kept no answers.",
 }
 
+# Lesson 00: the loop of a training step, the table of lessons, and the learner's copies.
+LOOP = {
+    "stages": [
+        ("sample", "8 answers to each problem"),
+        ("reward", "1 if correct, else 0"),
+        ("advantage", "better than its group?"),
+        ("update", "likelier, or less likely"),
+    ],
+    "again": "the next step samples from the changed model",
+    "alt": "The loop: sample, then reward, then advantage, then update, then sample again.",
+}
+LESSON_TABLE = ["Notebook", "Question", "Minutes"]
+MY_WORK = {
+    "copied": "my_work: {copied} notebooks copied, {there} were there and stay as they are.",
+    "advice": (
+        "Work in that folder. For a fresh copy of one lesson, rename yours and run this again."
+    ),
+}
+
+# Live training: the controls and the line that says how far it is.
+DASHBOARD = {
+    "stop": "Stop",
+    "stop_hint": "Stop after this step and keep what was learnt",
+    "all_panels": "All panels",
+    "starting": "Starting: the first rollout is being sampled.",
+    "stopping": "Stopping after this step.",
+    "status": "{label}: step {n} of {all}, reward {reward}, {left} s left",
+    "ends": ["Done", "Stopped"],
+    "end": "{word} after {n} of {all} steps, {seconds} s. What was learnt is kept.",
+    "read_back": "{word}: {n} of {all} steps, {read} of them read back from finished runs.",
+}
+
 # Each explorer finds its words in the reader's language.
 _SHOWN = {name: words for name, words in globals().items() if name.isupper()}
 globals().update(translated(_SHOWN))

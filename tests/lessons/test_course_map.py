@@ -1,6 +1,7 @@
 """The course map and the picture of the loop: images with short names, legible on any page."""
 
 import base64
+import json
 import re
 
 import pytest
@@ -76,3 +77,9 @@ def test_links_of_the_lesson_table_lead_to_notebooks_from_the_folder_of_the_lang
     assert [link for link in links if not (folder / link).is_file()] == []
     # A lesson that is translated is the one beside it.
     assert links[0] == "00_start_here.ipynb"
+
+
+def test_the_table_stored_in_lesson_00_is_todays():
+    stored = (COURSE / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
+    outputs = next(cell for cell in json.loads(stored)["cells"] if cell["id"] == "lessons")
+    assert "".join(outputs["outputs"][0]["data"]["text/markdown"]) == lesson_table().data

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po
 
 from rlvr_helpers.exercises import questions
 from rlvr_helpers.exercises.questions import Choice, Prediction, Question
@@ -99,3 +100,17 @@ def test_the_catalogue_is_made_from_the_english_only(tmp_path, monkeypatch, caps
         tool.main(["--out", str(out)])
     assert "RLVR_LANGUAGE is set: unset it" in capsys.readouterr().err
     assert out.read_bytes() == made
+
+
+def test_chinese_has_every_text_of_lesson_00():
+    with (ROOT / "data" / "locale" / "zh.po").open("rb") as stream:
+        chinese = {message.id for message in read_po(stream) if message.string}
+    lesson = {"ONE_GROUP", "LOOP", "LESSON_TABLE", "MY_WORK", "DASHBOARD", "lessons", "questions"}
+    lesson |= {"quiz 00"} | {
+        f"prediction {name}"
+        for name, each in questions.predictions().items()
+        if each.lesson == "00"
+    }
+    shown = {text for text, place in tool.texts().items() if place in lesson}
+    # What the model writes, and a unit. The button Stop is called so in the lesson's text too.
+    assert shown - chinese <= {"<reasoning>", "%", "Stop"}
