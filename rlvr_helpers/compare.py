@@ -25,7 +25,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from rlvr_helpers import _moved
-from rlvr_helpers.engine.error_notes import with_notes
+from rlvr_helpers.engine.error_notes import say
 from rlvr_helpers.engine.interrupts import finishing_steps
 from rlvr_helpers.engine.large import DTYPES
 from rlvr_helpers.engine.names import load_by_name
@@ -67,9 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
         # Whatever a user can cause ends in one sentence, not in a traceback.
         comparison = comparison_of(options)
         results = run_with_progress_bar(comparison, tracker_of(options))
-    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
-        print(f"error: {with_notes(error)}", file=sys.stderr)
-        return 2
+    except Exception as error:
+        return say(error)
     except KeyboardInterrupt:
         print("\nstopped; the same command continues from here", file=sys.stderr)
         return 130
@@ -214,7 +213,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
         seeds = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         seeds = []
-    if not seeds:
+    if not seeds or "," not in text and seeds[0] < 1:
         raise ValueError(
             f"--seeds {text}: give how many seeds, as 3, or the seeds themselves, as 4,5,6"
         )

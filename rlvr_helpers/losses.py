@@ -123,7 +123,7 @@ def policy_loss(
         values = objective(ratios, advantages, method.clip_low, method.clip_high)
     else:
         values = own(ratios, advantages, mask)
-    check_values(values, mask, of_tokens)
+    check_values(values, mask, ratios)
     per_token = -values if values.dim() == 2 else -values[:, None].expand(mask.shape)
     sizes = (method.aggregation, max_tokens, total_rows, total_tokens)
     loss = aggregate(per_token, mask, *sizes)
@@ -137,8 +137,9 @@ def policy_loss(
     share = None
     if clips is not None:
         counted = mask.bool() if of_tokens else mask.bool().any(dim=1)
-        binds = clips(ratios.detach(), advantages, mask) & counted
-        share = share_of(binds, counted, total_tokens if of_tokens else total_rows)
+        binds = clips(ratios.detach(), advantages, mask)
+        check_binds(binds, counted)
+        share = share_of(binds & counted, counted, total_tokens if of_tokens else total_rows)
     return PolicyLoss(loss, ratios, share, kl=kl)
 
 
@@ -167,13 +168,30 @@ def check_shapes(method: Method, advantages: Tensor, mask: Tensor, logp_ref: Ten
         )
 
 
-def check_values(values: Tensor, mask: Tensor, of_tokens: bool) -> None:
-    """Raises ValueError if an objective of your own gives no number for each token."""
+def check_values(values: Tensor, mask: Tensor, ratios: Tensor) -> None:
+    """Raises ValueError if an objective of your own gives no number for each token, or none that
+    depends on the ratios."""
     # A value for each token, or at the sequence level also one for each row.
-    allowed = [mask.shape] if of_tokens else [mask.shape, mask.shape[:1]]
+    allowed = [mask.shape] if ratios.dim() == 2 else [mask.shape, mask.shape[:1]]
     shape = getattr(values, "shape", None)
-    if shape not in allowed:
+    if not isinstance(values, Tensor) or shape not in allowed:
         raise ValueError(
             f"the objective must give {' or '.join(str(list(one)) for one in allowed)} values, one"
-            f" for each token, not {list(shape) if shape is not None else values!r}"
+            f" for each token, in a tensor, not {list(shape) if shape is not None else values!r}"
+        )
+    if ratios.requires_grad and not values.requires_grad:
+        raise ValueError(
+            "the objective's values do not depend on the ratios, so nothing can be learnt: compute"
+            " them from `ratios` by torch's functions, without detach() or whole numbers"
+        )
+
+
+def check_binds(binds: Tensor, counted: Tensor) -> None:
+    """Raises ValueError if a clip share of your own gives anything but True or False for each."""
+    shape = getattr(binds, "shape", None)
+    if shape != counted.shape or getattr(binds, "dtype", None) != torch.bool:
+        given = f"{list(shape)} of {binds.dtype}" if shape is not None else repr(binds)
+        raise ValueError(
+            f"the clip share must give {list(counted.shape)} values, True or False, as `ratios >"
+            f" 1.2` does, not {given}"
         )

@@ -6,12 +6,14 @@ become one number.
 The trainer knows no method by name. It reads these choices.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 from torch import Tensor
 
 from rlvr_helpers.clipping import clip_binds, clipped_objective
+from rlvr_helpers.engine.error_notes import noted
 from rlvr_helpers.engine.names import as_function, name_to_import
 
 ADVANTAGE_SCALES = ("std", "none", "leave_one_out")
@@ -61,10 +63,11 @@ class Method:
                 raise ValueError(
                     f"{field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}"
                 )
-        if not (self.clip_low >= 0 and self.clip_high >= 0 and self.kl_coef >= 0):
+        # A clip range can be infinite, which is none.
+        if not (self.clip_low >= 0 and self.clip_high >= 0 and 0 <= self.kl_coef < math.inf):
             raise ValueError(
-                f"clip_low, clip_high and kl_coef must be 0 or more, not {self.clip_low},"
-                f" {self.clip_high}, {self.kl_coef}"
+                f"clip_low, clip_high and kl_coef must be 0 or more, and kl_coef finite, not"
+                f" {self.clip_low}, {self.clip_high}, {self.kl_coef}"
             )
         # An objective of your own, and its clip share.
         if self.clip_share is not None and self.objective is None:
@@ -85,8 +88,8 @@ class Method:
                 lambda ratios, advantages, mask: clipped_objective(ratios, advantages, **clip),
                 lambda ratios, advantages, mask: clip_binds(ratios, advantages, **clip),
             )
-        share = None if self.clip_share is None else as_function(self.clip_share, "clip share")
-        return as_function(self.objective, "objective"), share
+        own = {"objective": self.objective, "clip share": self.clip_share}
+        return tuple(given and noted(as_function(given, what), what) for what, given in own.items())
 
     def to_dict(self) -> dict:
         """Plain numbers and texts, a function by its name. `Method(**data)` reads them."""

@@ -32,7 +32,7 @@ from rlvr_helpers.engine.answer_words import (
     SPELLED,
     UNIT,
 )
-from rlvr_helpers.engine.error_notes import note_where
+from rlvr_helpers.engine.error_notes import call_own
 
 TAG = re.compile(r"</?(?:reasoning|answer)>")
 FORMAT = ["<reasoning>", "</reasoning>", "<answer>", "</answer>"]
@@ -354,11 +354,8 @@ def score_completion(scorer: Callable[..., Any], completion: str, problem: Any) 
 
     Raises ValueError that shows the completion if it says no number, or no dict of named numbers.
     """
-    try:
-        value = scorer(completion, problem)
-    except Exception as error:
-        note_where(error, __file__, f"of the scorer on the text {completion[:80]!r}")
-        raise
+    what = f"of the scorer on the text {completion[:80]!r}"
+    value = call_own(scorer, completion, problem, what=what)
     if isinstance(value, Score):
         if not _is_number(value.reward):
             raise ValueError(

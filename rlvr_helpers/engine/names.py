@@ -11,6 +11,8 @@ import sys
 import types
 from collections.abc import Callable
 
+from rlvr_helpers.engine.error_notes import place_of
+
 EXAMPLE = "my_task:score, for the function score in the file my_task.py of this folder"
 
 
@@ -30,8 +32,11 @@ def load_by_name(name: str, what: str = "function") -> Callable:
         found = importlib.import_module(module_name)
         for part in function_name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"there is no {what} {name!r} ({error}): give {EXAMPLE}") from error
+    # A file of your own can do anything while it is imported, even end the program.
+    except (Exception, SystemExit) as error:
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        where = ", ".join([f"{kind}{error}", *place_of(error)])
+        raise ValueError(f"there is no {what} {name!r} ({where}): give {EXAMPLE}") from error
     if not callable(found):
         raise ValueError(
             f"the {what} {name!r} is no function, but {type(found).__name__}: give {EXAMPLE}"

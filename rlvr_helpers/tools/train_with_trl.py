@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from rlvr_helpers.compare import PROBLEMS, read_settings
-from rlvr_helpers.engine.error_notes import with_notes
+from rlvr_helpers.engine.error_notes import say
 from rlvr_helpers.engine.large import DTYPES, best_compute_dtype
 from rlvr_helpers.engine.names import load_by_name
 from rlvr_helpers.evaluation import Evaluation, evaluate
@@ -188,10 +188,9 @@ def main(
         # 0, since accelerate answers any other number with a traceback of its own.
         print(f"nothing was trained: {error}", file=sys.stderr)
         return 0
-    except (ValueError, OSError, RuntimeError) as error:
-        # Every process says it, since the launcher ends the others at the first exit.
-        print(f"error: {with_notes(error)}", file=sys.stderr)
-        return 2
+    # Every process says it, since the launcher ends the others at the first exit.
+    except Exception as error:
+        return say(error)
     except KeyboardInterrupt:
         print("\nstopped; only what --save-every saved is kept", file=sys.stderr)
         return 130

@@ -13,6 +13,7 @@ from small_policies import make_tiny, some_problems
 from rlvr_helpers import plots
 from rlvr_helpers.clipping import clip_binds, clipped_objective
 from rlvr_helpers.compare import main, summary
+from rlvr_helpers.engine.error_notes import with_notes
 from rlvr_helpers.losses import policy_loss
 from rlvr_helpers.methods import GRPO, GSPO, Method, method_from_text
 from rlvr_helpers.records import StepRecord
@@ -118,6 +119,40 @@ def test_values_of_another_shape_are_refused(values, words):
     method = replace(GRPO, objective=lambda ratios, advantages, mask: values)
     with pytest.raises(ValueError, match=f"the objective must give .*{words}"):
         policy_loss(method, batch.new, batch.old, batch.advantages, batch.mask, 10)
+
+
+@pytest.mark.parametrize(
+    "own, words",
+    [
+        ({"objective": lambda r, a, m: (r * a).detach()}, "do not depend on the ratios"),
+        ({"objective": lambda r, a, m: (r * a).long()}, "do not depend on the ratios"),
+        ({"objective": lambda r, a, m: (r * a).detach().numpy()}, "in a tensor"),
+        ({"clip_share": lambda r, a, m: (r > 1.2).float()}, "True or False.*float32"),
+        ({"clip_share": lambda r, a, m: (r > 1.2).any()}, r"True or False.*not \[\]"),
+        ({"clip_share": lambda r, a, m: None}, "True or False.*not None"),
+    ],
+)
+@pytest.mark.parametrize("usual", [GRPO, GSPO])
+def test_values_that_teach_nothing_and_shares_that_count_nothing_are_refused(usual, own, words):
+    batch = ragged_batch()
+    method = replace(usual, **{"objective": policy_gradient} | own)
+    new = batch.new.detach().requires_grad_()
+    with pytest.raises(ValueError, match=words):
+        policy_loss(method, new, batch.old, batch.advantages, batch.mask, 10)
+
+
+@pytest.mark.parametrize("what", ["objective", "clip_share"])
+def test_an_error_of_ones_own_objective_says_its_line(what):
+    def broken(ratios, advantages, mask):
+        return {}["x"]
+
+    batch = ragged_batch()
+    method = replace(GRPO, **{"objective": policy_gradient} | {what: broken})
+    with pytest.raises(KeyError) as caught:
+        policy_loss(method, batch.new, batch.old, batch.advantages, batch.mask, 10)
+    line = broken.__code__.co_firstlineno + 1
+    of = f"KeyError of the {what.replace('_', ' ')}"
+    assert f"(test_objectives.py, line {line}, {of})" in with_notes(caught.value)
 
 
 def test_an_objective_sees_a_ratio_of_1_where_the_mask_is_0():

@@ -12,6 +12,7 @@ from small_policies import make_tiny, some_problems
 
 from rlvr_helpers.compare import main, parser, read_seeds
 from rlvr_helpers.engine.error_notes import with_notes
+from rlvr_helpers.engine.names import load_by_name
 from rlvr_helpers.evaluation import Evaluation, evaluate
 from rlvr_helpers.methods import GRPO, method_from_text
 from rlvr_helpers.problems import Problem, load_problems
@@ -132,6 +133,26 @@ def test_an_error_of_a_scorer_keeps_its_kind_and_says_where_and_on_which_text():
         with pytest.raises(ValueError, match="invalid literal") as caught:
             score_completion(as_scorer(**asked), "a text", PROBLEM)
         assert re.search(here, with_notes(caught.value))
+
+
+@pytest.mark.parametrize("silent", [SystemExit, StopIteration, GeneratorExit])
+def test_a_scorer_does_not_end_the_run_without_a_word(silent):
+    def scorer(completion, problem):
+        raise silent
+
+    line = scorer.__code__.co_firstlineno + 1
+    with pytest.raises(RuntimeError, match="ended the run instead of returning") as caught:
+        score_completion(scorer, "a text", PROBLEM)
+    here = f"test_scorer.py, line {line}, {silent.__name__} of the scorer on the text 'a text'"
+    assert here in with_notes(caught.value)
+
+
+def test_a_keyboard_interrupt_in_a_scorer_stays_one():
+    def scorer(completion, problem):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_completion(scorer, "a text", PROBLEM)
 
 
 def test_parts_must_be_the_same_for_every_completion():
@@ -340,6 +361,12 @@ number = 3
 
 def wrong(completion, problem):
     return float(int("no number"))
+
+def lost(completion, problem):
+    return problem.columns["no such column"]
+
+def ends(completion, problem):
+    raise SystemExit(0)
 '''
 SETS = ["prompts_per_step=4", "group_size=4", "minibatches=2", "max_tokens=12"]
 
@@ -404,6 +431,33 @@ def test_a_scorer_that_fails_is_told_with_its_line(task, workers, capsys):
     assert f"({name}.py, line 12, ValueError of the scorer on the text" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("own, what", [("lost", "line 15, KeyError"), ("ends", "line 18, SystemE")])
+def test_whatever_a_scorer_raises_ends_the_command_in_one_line(task, own, what, capsys):
+    command, name = task
+    more = ["--scorer", f"{name}:{own}", "--methods", "grpo", "--seeds", "1", "--workers", "1"]
+    assert main([*command, *more]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and f"({name}.py, {what}" in error
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("def score(c, p)\n", "SyntaxError: expected ':' (broken{n}.py, line 1)"),
+        ("\nx = undefined\n", "NameError: name 'undefined' is not defined, broken{n}.py, line 2"),
+        ("raise SystemExit('no')\n", "SystemExit: no, broken{n}.py, line 1"),
+        ("open('no such file')\n", "broken{n}.py, line 1"),
+    ],
+)
+def test_a_module_that_fails_is_one_clear_error(text, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"broken{len(text)}.py").write_text(text)
+    with pytest.raises(ValueError) as caught:
+        load_by_name(f"broken{len(text)}:score", "scorer")
+    assert words.format(n=len(text)) in str(caught.value) and "my_task:score" in str(caught.value)
+
+
 def test_a_lambda_runs_with_one_worker(task):
     command, name = task
     more = ["--scorer", f"{name}:nameless", "--methods", "grpo", "--seeds", "1"]
@@ -426,7 +480,7 @@ def test_seeds_by_their_number_or_by_name(text, seeds):
     assert read_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "1,b", ",", "1.5"])
+@pytest.mark.parametrize("text", ["", "a", "1,b", ",", "1.5", "0", "-1"])
 def test_other_seeds_are_refused(text):
     with pytest.raises(ValueError, match="give how many seeds, as 3, or the seeds themselves"):
         read_seeds(text)
@@ -440,6 +494,9 @@ def test_other_seeds_are_refused(text):
         ("name=A,clip_low", "'clip_low' must be choice=value"),
         ("name=A,clip_low=wide", "clip_low must be a number"),
         ("name=A,clip_low=-1", "must be 0 or more"),
+        ("name=A,clip_high=nan", "must be 0 or more"),
+        ("name=A,kl_coef=nan", "must be 0 or more"),
+        ("name=A,kl_coef=inf", "kl_coef finite"),
         ("name=A,ratio_level=word", "ratio_level must be one of token, sequence"),
         ("name=A,name=B", "each once"),
     ],
