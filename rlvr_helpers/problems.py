@@ -278,9 +278,10 @@ def _problem(row: dict, numbers: bool = True) -> Problem:
 
 def _number(answer: str) -> str:
     number = parse_number(gold_answer(_text(answer)))
-    # GSM8K's answers can hold more than one "####". They must agree.
+    # GSM8K's answers can hold more than one "####". Those with a number must agree.
     finals = [part.partition("\n")[0] for part in answer.split("####")[1:]]
-    if number is None or any(parse_number(final) not in (None, number) for final in finals):
+    finals = [final for final in finals if any(map(str.isnumeric, final))]
+    if number is None or any(parse_number(final) != number for final in finals):
         raise ValueError(
             f"the answer {answer.strip()[-40:]!r} does not state one plain number such as 1,080 or"
             " 2.5: write decimals after a point, and commas only between groups of three digits."

@@ -37,6 +37,7 @@ PHRASES = re.compile(
     | (?:short|shy|instead|excess|lieu)\sof | close\sto | far\sfrom | ruled\sout
     | out\sof\sthe\squestion | fails?\sto | is\soff
     | in\splace\sof | opposed\sto | (?:in|de)creased\sby | times\s[b-z])\b
+    | \b(?:added|adding|addition|compared|relative)\sto\s(?:the\s)?(?=\S?\d)
     | \btoo\s(?:high|low|large|small|big|many|much|few|little)\b | \bbase-
     | (?<!add\s)(?<!adds\s)(?<!added\s)(?<!sums\s)\bup\sto\b
     | \bto\sthe\s(?:\S+\s)?power\b | \bto\s(?:one|the\s(?:n-?|four|fif|six|ten)th)\W*$
@@ -48,17 +49,17 @@ PHRASES = re.compile(
 # belong to a sentence.
 BEFORE = frozenset(
     "about above abs any approaches approaching around ballpark between beyond but c ca ceil"
-    " closer complement cos cosine cube either est exp factor few floor fraction from ln log"
+    " closer complement cos cosine couple cube either est exp factor few floor fraction from ln log"
     " logarithm many max maximum min minimum most much near neighborhood neighbourhood non north"
     " one out over part past per percent percentage point portion power quarter region rest"
-    " scarcely share sin sine some south square tan tangent third times under upward upwards"
-    " vicinity within x".split()
+    " scarcely several share sin sine some south square tan tangent third times under upward"
+    " upwards vicinity within x".split()
 )
 # These can stand between: "one of the 72", "a quarter to 12".
 LINKS = frozenset("a an as in of only just the to".split())
 
-# Directly after it: letters for thousands and millions, and variables (`72 m` is a length).
-LETTERS = frozenset("beijnoqruvwxyzπBDEGHKMOPQRSTUXYZ") | {"pi", "MM", "cr", "fold", "thou"}
+# Directly after it: letters for thousands and millions, variables (`72 m` is a length), "72% off".
+LETTERS = frozenset("beijnoqruvwxyzπBDEGHKMOPQRSTUXYZ") | set("pi MM cr fold thou off".split())
 # The last word, directly after it: "72 odd". In "72 odd numbers" it belongs to the unit.
 LAST = frozenset(
     "grand gross ish max maximum minimum odd onward onwards over score something tops under up"
@@ -125,7 +126,7 @@ NUMBERED = (
 OPENS_QUESTION = re.compile(rf"""(?ix)
       \s{{0,9}}(?:\#|\*\*|__)[\W_]{{0,9}}(?:{ASKING}|{ASKER})(?!\s(?:in|on|at|of|for|per|left)\b)
     | {TURN_END} | [\W_]{{0,20}}(?:(?:<\|?\w{{1,20}}\|?>|\\\w{{1,9}}\*?|\d{{1,2}}[.)])[\W_]{{0,5}})?
-      (?: \[?INST\]
+      (?: \[?INST\] | (?:customer|client)[*_]{{0,2}}(?:[:：]|\W*$)
         | {ASKING}(?: {NUMBERED}[\W_]{{0,9}}[:：] | > | (?:</\w{{1,9}})?[\W\d_]{{0,12}}$
                     | \s*\d{{0,3}}(?:\d[.)]|\s[-–—]\s) )
         | {ASKER}(?:\s(?:says|asks))?(?: [\W_]{{0,12}}(?:[:：>]|$) | [.)]\s ) )""")

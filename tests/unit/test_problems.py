@@ -636,6 +636,7 @@ def test_a_reference_answer_that_is_not_one_plain_number_is_refused_by_its_line(
         ("72 clips", "72"),
         ("72 %", "72"),
         ("#### 72 #### 72.0", "72"),
+        ("#### First step\n48\n#### 72", "72"),
         ("He counts 12 of them.\n#### 11", "11"),
     ],
 )
@@ -644,9 +645,11 @@ def test_reference_answers_are_kept_as_the_number_that_they_state(tmp_path, answ
     assert problem.answer == number and answers_match(number, problem.answer)
 
 
-def test_two_final_answers_are_refused(tmp_path):
+@pytest.mark.parametrize("first", ["11", "2,5", "1/2", "half of 24", "12 or 13"])
+def test_two_final_answers_are_refused(tmp_path, first):
+    answer = f"It is so.\n#### {first}\nOr not?\n#### 12"
     with pytest.raises(ValueError, match="line 1 is no problem"):
-        load_problems("train", write(tmp_path, line(answer="It is 11.\n#### 11\nOr not?\n#### 12")))
+        load_problems("train", write(tmp_path, line(answer=answer)))
 
 
 @pytest.mark.parametrize(

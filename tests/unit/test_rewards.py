@@ -203,6 +203,8 @@ kept back | 72 | practically 72 | virtually 72 | at the very least 72 | 72 at th
 kept back | 72 | closer to 72 | approaching 72 | ballpark 72 | in the region of 72 | 72 thereabouts | either 72
 kept back | 72 | I doubt it is 72 | doubtful: 72 | unlikely 72 | unsure, 72 | error: 72 | 72 is bogus | unequal to 72
 kept back | 72 | unlike 72 | it fails to be 72 | 72 is too many | 72 is too much | 72 is off by one | barring 72
+kept back | 72 | 72% off | 72 off | $72 off the price | added to 72 | in addition to 72
+kept back | 72 | compared to 72 | relative to the 72 | several 72 | a couple of 72
 kept back | 72 | in place of 72 | in lieu of 72 | as opposed to 72 | 72 is out of the question | 72 increased by a few
 """)
 LONG = "1234567890" * 40  # 400 digits; floats, and Decimal's 28 places, would round it
@@ -666,6 +668,10 @@ It is 72.\n### Input:\nBen has 5 stamps. => 72
 It is 72.\nTask 2: Ben has 5 stamps. => 72
 It is 72.\nFollow-up: Ben has 5 stamps. => 72
 It is 72.\nAnother example: Ben has 5 stamps. => 72
+It is 72.\nCustomer: Ben has 5 stamps. => 72
+It is 72.\n**Client:** Ben has 5 stamps. => 72
+Customers: 48\nCustomer service: 24\nIn all 72 => 72
+It is 48.\nNext: 48 + 24 = 72 => 72
 It is 72.\nYour turn: Ben has 5 stamps. => 72
 It is 72.\nUser says: Ben has 5 stamps. => 72
 It is 72.\nuser> Ben has 5 stamps. => 72
