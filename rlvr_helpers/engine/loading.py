@@ -4,6 +4,7 @@ refused."""
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -129,6 +130,12 @@ def _read(
         raise ValueError(
             _what_is_wrong(where, "some of its weights are missing or of another shape")
         )
+    # A layer like those of the model, of a number that its configuration does not count.
+    extra = {_without_numbers(name) for name in report["unexpected_keys"]}
+    if not extra.isdisjoint(map(_without_numbers, model.state_dict())):
+        raise ValueError(
+            _what_is_wrong(where, "config.json names fewer layers than its weights hold")
+        )
     if not all(weight.isfinite().all() for weight in model.parameters()):
         raise ValueError(_what_is_wrong(where, "some of its weights are NaN or infinite"))
     # The weights are plain numbers now, and can be saved as such.
@@ -136,6 +143,10 @@ def _read(
         model.hf_quantizer = None
         del model.config.quantization_config
     return model, tokenizer
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "", name)
 
 
 def _refuse_by_config(folder: Path) -> None:

@@ -491,6 +491,14 @@ def test_a_folder_with_an_adapter_is_refused(tmp_path, whole):
             make_policy(model, policy.tokenizer)
 
 
+def test_a_configuration_with_fewer_layers_than_the_weights_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["num_hidden_layers"] -= 1
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="config.json names fewer layers than its weights hold"):
+        load_policy(str(folder))
+
+
 def test_weights_that_are_not_finite_are_refused(folder):
     weights = load_file(folder / "model.safetensors")
     weights["lm_head.weight"][0, 0] = float("nan")
