@@ -138,17 +138,27 @@ def policy_loss(
     if clips is not None:
         counted = mask.bool() if of_tokens else mask.bool().any(dim=1)
         binds = clips(ratios.detach(), advantages, mask)
-        check_binds(binds, counted)
-        share = share_of(binds & counted, counted, total_tokens if of_tokens else total_rows)
+        share = share_of(binds, counted, total_tokens if of_tokens else total_rows)
     return PolicyLoss(loss, ratios, share, kl=kl)
 
 
 def share_of(binds: Tensor, counted: Tensor, total: int | None) -> Tensor:
-    """The share, [], of tokens [B, T] or of sequences [B] on which the clip binds. total: of how
-    many, in the whole batch. None: of these tokens, or of these rows, empty ones included."""
+    """The share, [], of the counted tokens [B, T] or sequences [B] on which the clip binds.
+
+    total: of how many, in the whole batch. None: of these tokens, or of these rows, empty ones
+        included. Raises ValueError if a clip share of your own gives anything but True or False for
+        each.
+    """
+    shape = getattr(binds, "shape", None)
+    if shape != counted.shape or getattr(binds, "dtype", None) != torch.bool:
+        given = f"{list(shape)} of {binds.dtype}" if shape is not None else repr(binds)
+        raise ValueError(
+            f"the clip share must give {list(counted.shape)} values, True or False, as `ratios >"
+            f" 1.2` does, not {given}"
+        )
     if total is None:
         total = counted.sum() if counted.dim() == 2 else len(counted)
-    return binds.sum() / torch.as_tensor(total, device=counted.device).clamp(min=1)
+    return (binds & counted).sum() / torch.as_tensor(total, device=counted.device).clamp(min=1)
 
 
 def check_shapes(method: Method, advantages: Tensor, mask: Tensor, logp_ref: Tensor | None) -> None:
@@ -181,17 +191,6 @@ def check_values(values: Tensor, mask: Tensor, ratios: Tensor) -> None:
         )
     if ratios.requires_grad and not values.requires_grad:
         raise ValueError(
-            "the objective's values do not depend on the ratios, so nothing can be learnt: compute"
-            " them from `ratios` by torch's functions, without detach() or whole numbers"
-        )
-
-
-def check_binds(binds: Tensor, counted: Tensor) -> None:
-    """Raises ValueError if a clip share of your own gives anything but True or False for each."""
-    shape = getattr(binds, "shape", None)
-    if shape != counted.shape or getattr(binds, "dtype", None) != torch.bool:
-        given = f"{list(shape)} of {binds.dtype}" if shape is not None else repr(binds)
-        raise ValueError(
-            f"the clip share must give {list(counted.shape)} values, True or False, as `ratios >"
-            f" 1.2` does, not {given}"
+            "the objective's values do not depend on the ratios, so nothing can be learnt: use"
+            " torch's functions of `ratios`, without detach() or whole numbers"
         )
