@@ -24,7 +24,7 @@ from rlvr_helpers.lessons.l08_trainer.experiment import (
     check_guess,
     load_hunt,
 )
-from rlvr_helpers.lessons.l08_trainer.explorer import Hunt
+from rlvr_helpers.lessons.l08_trainer.explorer import Hunt, hunt_dashboards
 from rlvr_helpers.lessons.l08_trainer.figures import (
     HuntDashboard,
     dial_table,
@@ -334,6 +334,10 @@ def test_a_fresh_hunt_has_a_key_that_does_not_read_as_one(tmp_path, capsys):
     assert hunt.planted == key
     hunt.guess(**key)
     assert hunt.score == 15
+    # Its dials, not those of the course's hunt.
+    (tmp_path / "A.json").unlink()
+    with pytest.raises(ValueError, match="no run A.json"):
+        hunt_dashboards(tmp_path)
 
 
 @pytest.mark.parametrize(

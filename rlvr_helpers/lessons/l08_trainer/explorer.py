@@ -67,9 +67,9 @@ def range_slider(description: str) -> ipywidgets.SelectionSlider:
     )
 
 
-def hunt_dashboards() -> Explorer:
-    """The dials of one run of the bug hunt over those of the healthy run."""
-    dashboard = HuntDashboard(load_hunt(), HEALTHY)
+def hunt_dashboards(folder: str | Path = FOLDER) -> Explorer:
+    """The dials of one run of the bug hunt in `folder` over those of the healthy run."""
+    dashboard = HuntDashboard(load_hunt(Path(folder)), HEALTHY)
     options = [(f"run {letter}", letter) for letter in LETTERS] + [("the healthy run", HEALTHY)]
     return Explorer(dashboard.figure, name=ipywidgets.Dropdown(options=options, description="show"))
 
