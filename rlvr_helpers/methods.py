@@ -9,6 +9,7 @@ The trainer knows no method by name. It reads these choices.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 
 from torch import Tensor
 
@@ -64,11 +65,15 @@ class Method:
                     f"{field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}"
                 )
         # A clip range can be infinite, which is none.
-        if not (self.clip_low >= 0 and self.clip_high >= 0 and 0 <= self.kl_coef < math.inf):
+        numbers = (self.clip_low, self.clip_high, self.kl_coef)
+        sound = all(isinstance(number, Real) and number >= 0 for number in numbers)
+        if not sound or self.kl_coef == math.inf:
             raise ValueError(
-                f"clip_low, clip_high and kl_coef must be 0 or more, and kl_coef finite, not"
-                f" {self.clip_low}, {self.clip_high}, {self.kl_coef}"
+                "clip_low, clip_high and kl_coef must be 0 or more, and kl_coef finite, not"
+                f" {', '.join(map(repr, numbers))}"
             )
+        if not (isinstance(self.name, str) and self.name.strip()):
+            raise ValueError(f"a method must have a name as 'GSPO wide', not {self.name!r}")
         # An objective of your own, and its clip share.
         if self.clip_share is not None and self.objective is None:
             raise ValueError("clip_share belongs to an objective of your own: give that too")
@@ -156,7 +161,7 @@ def method_from_text(text: str) -> Method:
     # Read each choice once, as text.
     for pair in filter(str.strip, text.split(",")):
         key, equals, value = (part.strip() for part in pair.partition("="))
-        if key not in known or not equals or not value or key in changes:
+        if key not in known or not equals or not value or "=" in value or key in changes:
             raise ValueError(
                 f"--method {text!r}: {pair.strip()!r} must be choice=value, each once, of"
                 f" {', '.join(known)}"

@@ -107,6 +107,7 @@ LINE_END = re.compile(
 
 # Who or what asks. "### Problem breakdown" is the start of a solution.
 ASKING = (
+    r"(?:here(?:\s+is|['’]s)\s+(?:(?:an?|the)\s+)?)?"
     r"(?:(?:next|new|another|second|follow-?\s?up|bonus|extra|related|challenge|practice|similar"
     r"|math|word|user)\s+){0,2}"
     r"(?:(?:question|problem|exercise|query|prompt|instruction|input|task)s?\b|example(?=\s\d)"

@@ -1,7 +1,7 @@
 """Reading JSON files back, with one clear error for whatever else such a file can hold."""
 
 import json
-import math
+import sys
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -17,8 +17,9 @@ def read_json(path: Path) -> dict:
     # Brackets a thousand deep are valid JSON.
     except RecursionError:
         raise ValueError(f"{where} cannot be read (it is nested too deep): move it away") from None
-    except ValueError as error:
-        raise ValueError(f"{where} cannot be read ({error}): move it away") from None
+    except (ValueError, OSError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"{where} cannot be read ({why}): move it away") from None
     if not isinstance(data, dict):
         raise ValueError(f"{where} cannot be read (it holds no JSON object): move it away")
     return data
@@ -74,8 +75,8 @@ def _fitted(value: Any, kind: Any, name: str) -> Any:
     # Plain values.
     if kind is bool and isinstance(value, (bool, int)) and value in (0, 1):
         return bool(value)
-    if kind is float and type(value) in (int, float) and abs(value) < math.inf:
-        return value
-    if kind in (int, str) and type(value) is kind:
+    # A whole number can be too large for a float.
+    is_number = type(value) in (int, float) and abs(value) <= sys.float_info.max
+    if is_number and kind in (type(value), float) or kind is str and type(value) is str:
         return value
     raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, not {str(value)[:40]!r}")

@@ -407,6 +407,10 @@ BAD_RUNS = {
     "an evaluation without verdicts": record_changed(
         eval={"strict": [], "lenient": [], "formatted": [], "lengths": [], "truncated": []}
     ),
+    "a number beyond all floats": record_changed(loss=10**400),
+    "a count beyond all floats": record_changed(tokens=10**400),
+    "a method without a name": lambda data: data | {"method": data["method"] | {"name": None}},
+    "a clip range in words": lambda data: data | {"method": data["method"] | {"clip_low": "wide"}},
     "no settings": lambda data: {key: value for key, value in data.items() if key != "settings"},
     "no provenance": changed(provenance=None),
     "a distribution without quantiles": lambda data: of_ratio(data, quantiles=[]),
@@ -420,6 +424,13 @@ BAD_RUNS = {
 def test_a_file_that_is_no_run_is_one_clear_error(tmp_path, spoil):
     data = json.loads(next((DATA / "runs" / "tiny").glob("*.json")).read_text(encoding="utf-8"))
     (tmp_path / "run.json").write_text(json.dumps(spoil(data)), encoding="utf-8")
+    with pytest.raises(ValueError, match="^run.json in the folder .*: move it away") as caught:
+        load_run(tmp_path / "run.json")
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_folder_in_the_place_of_a_run_is_one_clear_error(tmp_path):
+    (tmp_path / "run.json").mkdir()
     with pytest.raises(ValueError, match="^run.json in the folder .*: move it away") as caught:
         load_run(tmp_path / "run.json")
     assert str(tmp_path) not in str(caught.value)

@@ -669,6 +669,10 @@ It is 72.\nTask 2: Ben has 5 stamps. => 72
 It is 72.\nFollow-up: Ben has 5 stamps. => 72
 It is 72.\nAnother example: Ben has 5 stamps. => 72
 It is 72.\nCustomer: Ben has 5 stamps. => 72
+It is 72.\nHere is another problem: Ben has 5 stamps. => 72
+It is 72.\n**Here's a new question:** Ben has 5 stamps. => 72
+Here is the problem: She sold 48 clips.\nIn all 72. => 72
+It is 48.\nHere is the solution: 72 => 72
 It is 72.\n**Client:** Ben has 5 stamps. => 72
 Customers: 48\nCustomer service: 24\nIn all 72 => 72
 It is 48.\nNext: 48 + 24 = 72 => 72

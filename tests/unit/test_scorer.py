@@ -499,6 +499,7 @@ def test_other_seeds_are_refused(text):
         ("name=A,kl_coef=inf", "kl_coef finite"),
         ("name=A,ratio_level=word", "ratio_level must be one of token, sequence"),
         ("name=A,name=B", "each once"),
+        ("name=A;clip_low=0.3", "'name=A;clip_low=0.3' must be choice=value"),
     ],
 )
 def test_a_method_that_makes_none_is_refused(text, words):
