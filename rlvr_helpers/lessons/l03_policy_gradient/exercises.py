@@ -90,6 +90,13 @@ SAMPLED_MISTAKES = {
             " arms, by - p_k."
         ),
     ),
+    "p of the taken arm twice": (
+        lambda logits, actions, advantages: (
+            votes(logits, actions, advantages)
+            - advantages[:, None] * taken(logits, actions) * logits.softmax(dim=0)
+        ).mean(dim=0),
+        "you subtract p twice at the arm that was taken. Its score is 1 - p_a.",
+    ),
     "probability instead of log-probability": (
         lambda logits, actions, advantages: score_function_gradient(
             logits, actions, advantages * logits.softmax(dim=0)[actions]
