@@ -12,7 +12,7 @@ import pytest
 
 from rlvr_helpers.exercises.core import registry
 from rlvr_helpers.exercises.questions import predictions, quizzes
-from rlvr_helpers.kit.course_map import EXTRAS, LESSONS, lesson_table
+from rlvr_helpers.kit.course_map import EXTRAS, LESSONS
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 REFERENCES = (NOTEBOOKS / "REFERENCES.md").read_text(encoding="utf-8")
@@ -228,11 +228,6 @@ def test_every_next_leads_to_the_lesson_that_follows():
     for lesson, following in zip(LESSONS, LESSONS[1:], strict=False):
         text = prose(read(lesson))
         assert following.name in text[text.index("## Next") :].split("\n## ")[0], lesson.name
-
-
-def test_the_table_of_lessons_as_stored_is_that_of_today():
-    (cell,) = [cell for cell in read(LESSONS[0]).cells if cell.id == "lessons"]
-    assert cell.outputs[0].data["text/markdown"] == lesson_table().data
 
 
 def test_every_listed_reference_is_used():
