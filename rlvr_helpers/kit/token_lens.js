@@ -1,130 +1,27 @@
 // The token lens: a group of completions as text, each token tinted by what the next update does to
-// it, and the whole calculation of the token that is chosen. The formulas
-// are in rlvr.js, the calculation in token_chain.js, the simplest form in what_else.js, the words
-// in lens_words.py.
+// it, and the whole calculation of the token that is chosen. What each method says of the tokens is
+// in token_push.js, the calculation in token_chain.js, the simplest form in what_else.js.
 
 const STRIP = 4; // pixels of a method's strip below a token
 const ALL = "all";
 
-/** The group as flat arrays: token i is in completion `rows[i]`. Log-probs by method, update. */
-function readGroup(data) {
-  const layout = layoutOf(data.rows.map((row) => row.length));
-  const logprobs = {};
-  for (const [name, steps] of Object.entries(data.logprobs)) {
-    let whole = new Float64Array(layout.rows.length);
-    logprobs[name] = steps.map((step) => {
-      const change = step.flat();
-      whole = whole.map((x, i) => x + change[i]);
-      return whole.map((x) => x * data.unit);
-    });
-  }
-  const updates = Object.values(logprobs)[0].length - 1;
-  const words = data.rows.flat();
-  return { ...layout, words, logprobs, updates, maxTokens: data.max_tokens };
-}
-
-/** Log-probs under a method's own recorded training, or those that all methods share. */
-const logprobsOf = (group, method) => group.logprobs[method.name] ?? group.logprobs["*"];
-
-/** What one method says of every token at an update: ratio, whether the clip binds, gradient. */
-function judge(group, method, update, rewards) {
-  const { clip_low: low, clip_high: high } = method;
-  const advantages = groupAdvantages(rewards, method.advantage_scale);
-  const weights = tokenWeights(group.lengths, method.aggregation, group.maxTokens);
-  const moments = logprobsOf(group, method);
-  const [old, now, next] = [moments[0], moments[update], moments[update + 1]];
-  const n = group.rows.length;
-  const ratio = ratiosOf(group, method, old, now);
-  const push = new Float64Array(n);
-  const binds = new Uint8Array(n);
-  let total = 0;
-  for (let i = 0; i < n; i++) {
-    const r = group.rows[i];
-    push[i] = weights[r] * gradient(ratio[i], advantages[r], low, high);
-    binds[i] = clipBinds(ratio[i], advantages[r], low, high);
-    total += Math.abs(push[i]);
-  }
-  return { method, advantages, weights, old, now, next, ratio, gradient: push, binds, total };
-}
-
-/** rho of every token, or s of its completion. */
-function ratiosOf(group, method, old, now) {
-  const ratio = now.slice();
-  for (let i = 0; i < ratio.length; i++) ratio[i] -= old[i];
-  if (method.ratio_level === "token") {
-    for (let i = 0; i < ratio.length; i++) ratio[i] = Math.exp(ratio[i]);
-    return ratio;
-  }
-  group.starts.forEach((start, r) => {
-    const end = start + group.lengths[r];
-    ratio.fill(sequenceRatio(ratio.subarray(start, end)), start, end);
-  });
-  return ratio;
-}
-
-/** How strongly each token is tinted, -1 to 1: share of the gradient, or change of log-prob, which
- * is known only of the recorded rewards. */
-function strengths(verdicts, shows, recorded) {
-  const raw = verdicts.map(({ gradient: push, total, now, next }) => {
-    const of = new Float64Array(push.length);
-    for (let i = 0; i < of.length; i++) {
-      of[i] = shows === "push" ? push[i] / (total || 1) : recorded && next ? next[i] - now[i] : 0;
-    }
-    return of;
-  });
-  let top = 1e-9;
-  for (const of of raw) for (const x of of) top = Math.max(top, Math.abs(x));
-  // A square root, so that a tenth of the strongest is still seen.
-  for (const of of raw) {
-    for (let i = 0; i < of.length; i++) of[i] = Math.sign(of[i]) * Math.sqrt(Math.abs(of[i]) / top);
-  }
-  return raw;
-}
-
-/** 1 for each token on which the clip binds under some of the methods and not under all. */
-function differs([{ binds: first }, ...others]) {
-  const found = new Uint8Array(first.length);
-  for (const { binds } of others) {
-    for (let i = 0; i < found.length; i++) found[i] |= binds[i] !== first[i];
-  }
-  return found;
-}
-
-// ---------------------------------------------------------------- the text
-
 /** The completions as text over a canvas. choose(i) takes a token, flip(row) turns a reward. */
 function buildText(group, data, words, { choose, flip, hover, ask }) {
-  const tokens = group.words.map((word, i) =>
-    html(
-      "span",
-      { class: "token", role: "option", tabindex: -1, id: `t${i}`, "aria-selected": false },
-      word,
-    ),
-  );
+  const about = { class: "token", role: "option", tabindex: -1, "aria-selected": false };
+  const tokens = group.words.map((word) => html("span", about, word));
   const rows = group.lengths.map((n, r) => {
     const reward = buttonOf("", () => flip(r), { class: "reward" });
     const about = html("span", { class: "about" });
     const name = fill(words.completion, { row: r + 1, tokens: n });
     const text = html("div", { class: "words", role: "listbox", "aria-label": name });
     text.append(...tokens.slice(group.starts[r], group.starts[r] + n));
-    const title = data.names?.[r] ?? `${r + 1}`;
-    return {
-      element: html(
-        "div",
-        { class: "row" },
-        html("div", { class: "side" }, html("span", { class: "name" }, title), reward, about),
-        text,
-      ),
-      reward,
-      about,
-    };
+    const title = html("span", { class: "name" }, data.names?.[r] ?? `${r + 1}`);
+    const side = html("div", { class: "side" }, title, reward, about);
+    return { element: html("div", { class: "row" }, side, text), reward, about };
   });
   const canvas = html("canvas", { "aria-hidden": true });
-  const scroller = html(
-    "div",
-    { class: "scroller", onscroll: ask },
-    ...rows.map(({ element }) => element),
-  );
+  const elements = rows.map((row) => row.element);
+  const scroller = html("div", { class: "scroller", onscroll: ask }, ...elements);
   const element = html("div", { class: "text" }, canvas, scroller);
   const tokenAt = (event) => tokens.indexOf(event.target.closest?.(".token"));
   scroller.addEventListener("click", (event) => tokenAt(event) >= 0 && choose(tokenAt(event)));
@@ -136,14 +33,15 @@ function buildText(group, data, words, { choose, flip, hover, ask }) {
 
 /** Where every token stands in the scrolled text: measured once for each layout. */
 function measure(text) {
-  text.places = text.tokens.map(
-    ({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: h }) => ({ x, y, w, h }),
-  );
+  text.places = text.tokens.map((token) => {
+    const { offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: h } = token;
+    return { x, y, w, h };
+  });
   text.size = [text.element.clientWidth, text.element.clientHeight];
 }
 
 /** Paints tint, strike and frame of every token that is in sight. */
-function paint(text, colours, { verdicts, struck, tint, framed, lit, chosen, hovered }) {
+function paint(text, colours, { verdicts, struck, tints, framed, lit, chosen, hovered }) {
   const [width, height] = text.size;
   const context = fit(text.canvas, width, height);
   const top = text.scroller.scrollTop;
@@ -153,12 +51,9 @@ function paint(text, colours, { verdicts, struck, tint, framed, lit, chosen, hov
     const at = y - top;
     verdicts.forEach((verdict, m) => {
       const box = one ? [x, at, w, h] : [x, at + h + 1 + m * (STRIP + 1), w, STRIP];
-      const strength = tint[m][i];
-      context.globalAlpha = strength
-        ? 0.08 + (one ? 0.52 : 0.92) * Math.abs(strength)
-        : one
-          ? 0
-          : 0.12;
+      const strength = tints[m][i];
+      const none = one ? 0 : 0.12;
+      context.globalAlpha = strength ? 0.08 + (one ? 0.52 : 0.92) * Math.abs(strength) : none;
       context.fillStyle = strength > 0 ? colours.up : strength < 0 ? colours.down : colours.line;
       context.fillRect(...box);
       context.globalAlpha = 1;
@@ -178,8 +73,6 @@ function outline(context, x, y, w, h, colour, width) {
   context.lineWidth = width;
   context.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
 }
-
-// ---------------------------------------------------------------- the lens
 
 function explorer(root, values, data, words) {
   const group = readGroup(data);
@@ -201,11 +94,11 @@ function explorer(root, values, data, words) {
   const draw = () => {
     const state = readState(group, values, data, shown());
     const { verdicts, chosen, recorded } = state;
-    const tint = simple ? [surprise(group)] : strengths(verdicts, values.get("shows"), recorded);
+    const tints = simple ? [surprise(group)] : strengths(verdicts, values.get("shows"), recorded);
     const lit = scopeOf(group, verdicts[0], chosen, links.get("scope"));
     const hovered = links.get("hovered");
     const marks = { struck: !simple, framed: differs(verdicts), lit, hovered };
-    paint(text, colours, { verdicts, tint, chosen, ...marks });
+    paint(text, colours, { verdicts, tints, chosen, ...marks });
     if (simple) writeAlternatives(panel, group, data, chosen, words);
     else writeChain(panel, group, verdicts, chosen, words, state);
     writeText(text, group, state, words, simple);
@@ -213,7 +106,7 @@ function explorer(root, values, data, words) {
     controls?.update();
   };
   const layout = () => {
-    colours = readColours(root);
+    colours = coloursOf(root, "up", "down", "ink", "soft", "line", "focus");
     root.classList.toggle("compare", shown().length > 1);
     measure(text);
     ask();
@@ -230,12 +123,6 @@ function explorer(root, values, data, words) {
   return layout;
 }
 
-/** The theme's colours, for the canvas. */
-function readColours(root) {
-  const names = ["up", "down", "ink", "soft", "line", "focus"];
-  return Object.fromEntries(names.map((name) => [name, colour(root, `--${name}`)]));
-}
-
 /** The rewards with that of one completion turned: to 0, and back to the recorded one, or 1. */
 const flipped = (rewards, recorded, r) =>
   rewards.with(r, rewards[r] > 0 ? 0 : Math.max(recorded[r], 0) || 1);
@@ -245,9 +132,7 @@ function readState(group, values, data, methods) {
   const [rewards, update] = [values.get("rewards"), values.get("update")];
   const [row, place] = values.get("token");
   return {
-    rewards,
-    update,
-    chosen: group.starts[row] + place,
+    ...{ rewards, update, chosen: group.starts[row] + place },
     recorded: JSON.stringify(rewards) === JSON.stringify(data.rewards),
     verdicts: methods.map((method) => judge(group, method, update, rewards)),
   };
@@ -259,21 +144,16 @@ const surprise = (group) =>
 
 /** Which tokens a term of the chain concerns, as a function of a token's number. */
 function scopeOf(group, verdict, chosen, scope) {
-  const inRow = (i) => group.rows[i] === group.rows[chosen];
-  const whole = verdict?.method?.ratio_level === "sequence";
-  return {
-    completion: inRow,
-    group: () => true,
-    ratio: whole ? inRow : (i) => i === chosen,
-    binds: (i) => verdict.binds[i],
-    token: (i) => i === chosen,
-  }[scope];
+  const completion = (i) => group.rows[i] === group.rows[chosen];
+  const token = (i) => i === chosen;
+  const ratio = verdict.method.ratio_level === "sequence" ? completion : token;
+  return { completion, ratio, token, group: () => true, binds: (i) => verdict.binds[i] }[scope];
 }
 
 /** What the text says beside its colours: at each completion, and of the chosen token. */
 function writeText(text, group, state, words, simple) {
   // Every update leaves the sides as they are. Hundreds of them would take most of a frame.
-  const methods = state.verdicts.map(({ method }) => method?.name).join();
+  const methods = state.verdicts.map(({ method }) => method.name).join();
   if (text.rewards !== state.rewards || text.methods !== methods) {
     writeSides(text, group, state.verdicts, state, words, simple);
   }
@@ -287,11 +167,9 @@ function writeSides(text, group, verdicts, { rewards }, words, simple) {
     say(reward, fill(words.reward, { reward: number(rewards[r], rewards[r] % 1 ? 2 : 0) }));
     set(reward, "aria-label", fill(words.flip, { row: r + 1, reward: number(rewards[r], 2) }));
     reward.hidden = simple;
-    const a =
-      verdicts.length === 1 && !simple
-        ? fill(words.advantage, { a: number(verdicts[0].advantages[r], 2, true) })
-        : "";
-    say(about, a || fill(words.length, { tokens: group.lengths[r] }));
+    const given = { tokens: group.lengths[r], a: number(verdicts[0].advantages[r], 2, true) };
+    const one = verdicts.length === 1 && !simple;
+    say(about, fill(one ? words.advantage : words.length, given));
     reward.classList.toggle("correct", rewards[r] > 0);
   });
 }
@@ -300,39 +178,27 @@ function writeSides(text, group, verdicts, { rewards }, words, simple) {
 function nameChosen(text, group, verdicts, i, words, simple) {
   const before = text.named;
   if (before !== undefined && before !== i) {
-    for (const [name, value] of [
-      ["tabindex", -1],
-      ["aria-selected", false],
-      ["aria-label", null],
-    ])
-      set(text.tokens[before], name, value);
+    dress(text.tokens[before], { tabindex: -1, "aria-selected": false, "aria-label": null });
     reveal(text, i);
   }
   text.named = i;
   const says = verdicts.map((verdict) => {
     const g = verdict.gradient[i];
-    const way = verdict.binds[i]
-      ? words.clip_binds
-      : g > 0
-        ? words.pushed_up
-        : g < 0
-          ? words.pushed_down
-          : words.no_push;
+    const way = g > 0 ? words.pushed_up : g < 0 ? words.pushed_down : words.no_push;
     const share = percent(verdict.total ? Math.abs(g) / verdict.total : 0);
-    return fill(words.says, { method: verdict.method.name, way, share });
+    const given = { method: verdict.method.name, share };
+    return fill(words.says, { ...given, way: verdict.binds[i] ? words.clip_binds : way });
   });
-  const r = group.rows[i];
   const p = percent(Math.exp(verdicts[0].now[i]));
-  const where = fill(words.token, {
-    token: group.words[i],
-    place: i - group.starts[r] + 1,
-    length: group.lengths[r],
-    row: r + 1,
-    p,
-  });
-  set(text.tokens[i], "tabindex", 0);
-  set(text.tokens[i], "aria-selected", true);
-  set(text.tokens[i], "aria-label", [where, ...(simple ? [] : says)].join(" "));
+  const where = fill(words.token, { ...whereIs(group, i), p });
+  const name = [where, ...(simple ? [] : says)].join(" ");
+  dress(text.tokens[i], { tabindex: 0, "aria-selected": true, "aria-label": name });
+}
+
+/** A token and its place, counted from 1. */
+function whereIs({ words, rows, starts, lengths }, i) {
+  const r = rows[i];
+  return { token: words[i], place: i - starts[r] + 1, length: lengths[r], row: r + 1 };
 }
 
 /** Scrolls the text, never the page, until a token is in sight. */
@@ -344,24 +210,17 @@ function reveal(text, i) {
 }
 
 function buildControls(values, group, data, words) {
-  const first = { ...values.values };
   const names = [...data.methods.map(({ name }) => [name, name]), [ALL, words.all]];
   const kinds = ["push", "change"].map((name) => [name, words[name]]);
   const methods = choice({ name: words.method, options: names, ...values.linked("method") });
   const shows = choice({ name: words.tint, options: kinds, ...values.linked("shows") });
   const when = (n) => data.moments?.[n] ?? fill(n === 1 ? words.one_update : words.updates, { n });
-  const update = slider({
-    name: words.update,
-    text: when,
-    min: 0,
-    max: group.updates,
-    ...values.linked("update"),
-  });
-  const said = { play: words.play, pause: words.stop };
-  const play = playThrough(values.linked("update"), group.updates, { ...said, every: 350 });
+  const [last, linked] = [group.updates, values.linked("update")];
+  const update = slider({ name: words.update, text: when, min: 0, max: last, ...linked });
+  const play = playThrough(linked, last, { play: words.play, pause: words.stop });
   const restart = () => {
     play.stop();
-    values.setAll(first);
+    values.reset();
   };
   const reset = buttonOf(words.reset, restart);
   const parts = [methods, shows, update];
@@ -372,47 +231,30 @@ function buildControls(values, group, data, words) {
 
 /** What the colours mean. Returns the element and a function that fits it to what is shown. */
 function buildLegend(data, words, simple) {
-  if (simple)
-    return {
-      element: html(
-        "p",
-        { class: "legend" },
-        html("span", {}, html("i", { class: "key up" }), words.key_surprise),
-      ),
-      update() {},
-    };
-  const key = (name) => {
-    const text = html("b", {}, words[`key_${name}`] ?? "");
-    return [html("span", {}, html("i", { class: `key ${name}` }), text), text];
-  };
-  const [[up, upText], [down, downText], [clipped], [framed]] = [
-    "up",
-    "down",
-    "clipped",
-    "framed",
-  ].map(key);
-  const strips = html(
-    "span",
-    {},
-    fill(words.strips, { methods: data.methods.map(({ name }) => name).join(", ") }),
-  );
+  const key = (name, text = words[`key_${name}`] ?? "") =>
+    html("span", {}, html("i", { class: `key ${name}` }), html("b", {}, text));
+  const element = html("p", { class: "legend" });
+  if (simple) {
+    element.append(key("up", words.key_surprise));
+    return { element, update() {} };
+  }
+  const [up, down, clipped, framed] = ["up", "down", "clipped", "framed"].map((name) => key(name));
+  const methods = data.methods.map(({ name }) => name).join(", ");
+  const strips = html("span", {}, fill(words.strips, { methods }));
+  element.append(up, down, clipped, framed, strips);
   const update = (one, shows) => {
-    say(upText, words[`key_up_${shows}`]);
-    say(downText, words[`key_down_${shows}`]);
+    say(up.lastChild, words[`key_up_${shows}`]);
+    say(down.lastChild, words[`key_down_${shows}`]);
     framed.hidden = strips.hidden = one;
   };
-  return { element: html("p", { class: "legend" }, up, down, clipped, framed, strips), update };
+  return { element, update };
 }
 
 const style = `
-  .rlvr p { margin: 0; }
-  .question { font-weight: 600; padding-bottom: 6px; }
-  .controls { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center;
-    padding-bottom: 8px; }
   .controls output { min-width: 118px; }
   .controls input[type=range] { width: 130px; }
   .main { display: grid; grid-template-columns: minmax(0, 1fr) 432px; gap: 14px; height: 508px; }
-  .simple .main { grid-template-columns: minmax(0, 1fr) 432px; height: 400px; }
+  .simple .main { height: 400px; }
   .text { position: relative; border: 1px solid var(--faint); border-radius: 6px; min-height: 0; }
   .text canvas { position: absolute; inset: 0; pointer-events: none; }
   .scroller { position: absolute; inset: 0; overflow: auto; padding: 6px 8px; }
@@ -421,8 +263,7 @@ const style = `
   .side { display: grid; grid-template-columns: auto auto; gap: 1px 6px; align-content: start;
     justify-content: start; }
   .side .name { grid-column: 1; font-weight: 600; align-self: center; }
-  .side .about { grid-column: 1 / 3; font-size: 12px; color: var(--soft);
-    font-variant-numeric: tabular-nums; }
+  .side .about { grid-column: 1 / 3; font-size: 12px; color: var(--soft); }
   .rlvr .reward { padding: 0 6px; min-height: 22px; line-height: 18px; font-size: 12px; }
   .rlvr .reward.correct { border-color: var(--up); border-width: 2px; font-weight: 600; }
   .words { line-height: 23px; }
@@ -431,14 +272,14 @@ const style = `
     cursor: pointer; border-radius: 2px; white-space: pre; }
   .chain { min-width: 0; border: 1px solid var(--faint); border-radius: 6px; padding: 8px 12px;
     overflow: hidden; }
-  .chain h3 { font-size: 13px; margin: 0 0 4px; }
-  .chain table { border-collapse: collapse; width: 100%; table-layout: fixed; }
+  .chain h3 { margin: 0 0 4px; }
+  .chain table { table-layout: fixed; }
   .chain th { text-align: left; font-weight: 600; padding: 0; width: 92px; vertical-align: middle; }
   .chain td, .chain th { height: 36px; border-top: 1px solid var(--faint); }
   .chain thead th { height: 34px; border: 0; font-size: 12px; }
   .chain .formula { font-size: 12px; color: var(--soft); line-height: 1.25; padding: 0 6px 0 0;
     width: auto; }
-  .chain .value { text-align: right; font-variant-numeric: tabular-nums; width: 92px; }
+  .chain .value { text-align: right; width: 92px; }
   .compare .chain .value, .compare .chain thead th + th + th { width: 71px; text-align: right; }
   .compare .chain th { width: 76px; }
   .compare .chain td, .compare .chain tbody th { height: 35px; font-size: 12.5px; }
@@ -454,14 +295,12 @@ const style = `
   .bar { display: grid; grid-template-columns: 110px 190px auto; align-items: center;
     height: 26px; }
   .bar i { height: 14px; background: var(--soft); border-radius: 2px; }
-  .bar b { font-weight: 400; font-variant-numeric: tabular-nums; }
   .bar.taken { font-weight: 600; }
   .bar.taken i { background: var(--up); }
-  .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; padding-top: 7px !important;
+  .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; padding-top: 7px;
     color: var(--soft); font-size: 12px; }
   .legend span { display: inline-flex; align-items: center; }
-  .legend b { font-weight: 400; }
-  .rlvr [hidden] { display: none !important; }
+  .bar b, .legend b { font-weight: 400; }
   .key { display: inline-block; width: 22px; height: 13px; margin-right: 6px; border-radius: 2px; }
   .key.up { background: color-mix(in srgb, var(--up) 50%, transparent); }
   .key.down { background: color-mix(in srgb, var(--down) 50%, transparent); }

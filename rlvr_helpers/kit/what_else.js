@@ -1,5 +1,5 @@
 // What else a token could have been: the number line of its alternatives, the noise as a needle
-// that chose one of them, and bars. Joined in front of token_lens.js.
+// that chose one of them, and bars.
 
 function buildAlternatives(words) {
   const head = html("h3", {});
@@ -23,13 +23,10 @@ function writeAlternatives(panel, group, data, i, words) {
     p: p * data.probability_unit,
   }));
   const taken = pieces.find((piece) => piece.taken);
-  const text = fill(noise === undefined ? words.interval : words.chose, {
-    token: taken.word,
-    start: number(taken.start, 4),
-    end: number(taken.start + taken.p, 4),
-    p: percent(taken.p),
-    surprise: number(-Math.log(taken.p), 2),
-  });
+  const [start, end] = [taken.start, taken.start + taken.p].map((x) => number(x, 4));
+  const told = { p: percent(taken.p), surprise: number(-Math.log(taken.p), 2) };
+  const template = noise === undefined ? words.interval : words.chose;
+  const text = fill(template, { token: taken.word, start, end, ...told });
   say(panel.note, text);
   set(panel.drawing, "aria-label", text);
   panel.drawing.replaceChildren(...numberLine(pieces, noise, words));
@@ -48,15 +45,11 @@ function numberLine(pieces, noise, words) {
     const fits = width > 7.5 * word.length;
     return [svg("rect", { x, width, ...look }), ...(fits ? [svg("text", label, word)] : [])];
   });
-  const line = svg("g", {});
+  const line = svg("g");
   drawAxis(line, axis, 62, { values: [0, 0.25, 0.5, 0.75, 1] });
   const rest = svg("rect", { x: 8, y: 30, width: 384, height: 26, rx: 2, class: "rest" });
-  return [
-    rest,
-    ...drawn,
-    line,
-    ...(noise === undefined ? [] : needle(axis.at(noise), noise, words)),
-  ];
+  const shown = noise === undefined ? [] : needle(axis.at(noise), noise, words);
+  return [rest, ...drawn, line, ...shown];
 }
 
 function needle(x, noise, words) {

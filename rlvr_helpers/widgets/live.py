@@ -34,6 +34,7 @@ from rlvr_helpers.plots.house import INK
 from rlvr_helpers.widgets.explorer import answers_at_once
 
 SHARED = Path(__file__).with_name("rlvr.js")
+JOINED = (SHARED, SHARED.with_name("controls.js"), SHARED.with_name("mount.js"))
 # Characters, which a screen reader reads in one breath.
 LONGEST_ALT = 150
 
@@ -170,11 +171,11 @@ def as_json(data: object) -> str:
 
 
 class LiveExplorer(anywidget.AnyWidget):
-    """A subclass gives `script`, the path of its JavaScript, further files as `parts`, and traits
-    wrapped in `value`."""
+    """A subclass gives `script`, the path of its JavaScript, as `parts` the names of further files
+    beside it, and traits wrapped in `value`."""
 
     script: Path
-    parts: tuple[Path, ...] = ()
+    parts: tuple[str, ...] = ()
     # What the page gets: the joined script, its data and words, and which traits it can change.
     _esm = traitlets.Unicode().tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
@@ -196,9 +197,8 @@ class LiveExplorer(anywidget.AnyWidget):
     @classmethod
     def source(cls) -> str:
         """The shared module and the explorer's own files, joined."""
-        joined = "\n".join(
-            path.read_text(encoding="utf-8") for path in (SHARED, *cls.parts, cls.script)
-        )
+        own = (*map(cls.script.with_name, cls.parts), cls.script)
+        joined = "\n".join(path.read_text(encoding="utf-8") for path in (*JOINED, *own))
         # Without lines of comment and indentation: every output of a notebook stores it.
         code = re.sub(r"^\s*//.*\n|^\s*/\*\*(?:.|\n)*?\*/\n", "", joined, flags=re.MULTILINE)
         return re.sub(r"\n\s+", "\n", code)

@@ -216,6 +216,13 @@ def test_arguments_are_given_by_name_from_the_fourth_on():
     assert {module: calls for module, calls in found.items() if calls} == {}
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.js")), ids=lambda path: path.name)
+def test_a_file_of_javascript_is_small_and_says_what_it_is_for(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= FILE_LINES and lines[0].startswith("// ")
+    assert [number for number, line in enumerate(lines, 1) if len(line) > WIDTH] == []
+
+
 def unannotated(tree: ast.AST) -> list[str]:
     """The functions of a tree whose signature is not annotated from end to end."""
     found = []

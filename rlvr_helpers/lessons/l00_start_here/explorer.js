@@ -1,6 +1,5 @@
 // One group, step by step: eight answers, their marks, their advantages, and the first word before
-// and after one update. The package made an update for each of the 256 ways to mark the eight. Here
-// one is looked up. Words: words.py.
+// and after one update. Each of the 256 ways to mark the eight has an update made by the package.
 
 const STAGES = ["sample", "reward", "advantage", "update"];
 const WIDE = { word: 56, from: 62, to: 222, height: 48 }; // pixels of the bars
@@ -15,35 +14,28 @@ function firstWords(data, marks) {
 }
 
 function explorer(root, values, data, words) {
-  // what can be changed: the stage, and the marks
-  const stages = choice({
-    name: words.stage,
-    options: STAGES.map((stage) => [stage, words.stages[stage]]),
-    ...values.linked("stage"),
-  });
+  const options = STAGES.map((stage) => [stage, words.stages[stage]]);
+  const stages = choice({ name: words.stage, options, ...values.linked("stage") });
   const flip = (row) => {
     if (values.get("stage") === STAGES[0]) return; // nothing is marked yet
-    const marks = values.get("marks").map((mark, i) => (i === row ? 1 - mark : mark));
-    values.set("marks", marks);
+    const marks = values.get("marks");
+    values.set("marks", marks.with(row, 1 - marks[row]));
   };
   const back = buttonOf(words.reset, () => values.set("marks", data.rewards));
 
-  // eight answers to the left, the first word to the right, what happened below
   const rows = data.rows.map(([first, rest], row) => answerRow(first, rest, () => flip(row)));
   const answers = html("div", { class: "answers" }, ...rows.map((row) => row.element));
   const bars = [...data.words.map((word) => `“${word}”`), words.others].map(wordBar);
   const drawing = svg("svg", { width: 280, height: WIDE.height * bars.length, role: "img" });
-  drawing.append(...bars.map((bar, i) => place(bar.element, i)));
-  const after = html("span", {}, html("b", {}), words.after);
-  const key = html("p", { class: "key" }, html("span", {}, html("i", {}), words.before), after);
+  const at = (i) => ({ transform: `translate(0 ${i * WIDE.height})` });
+  drawing.append(...bars.map((bar, i) => dress(bar.element, at(i))));
+  const keyAfter = html("span", {}, html("b"), words.after);
+  const key = html("p", { class: "key" }, html("span", {}, html("i"), words.before), keyAfter);
   const side = html("div", { class: "side" }, html("h3", {}, words.first), drawing, key);
   const note = html("p", { class: "note", "aria-live": "polite" });
-  root.append(
-    html("p", { class: "question" }, fill(words.question, data)),
-    html("div", { class: "controls" }, stages.element, back),
-    html("div", { class: "main" }, answers, side),
-    note,
-  );
+  root.append(html("p", { class: "question" }, fill(words.question, data)));
+  root.append(html("div", { class: "controls" }, stages.element, back));
+  root.append(html("div", { class: "main" }, answers, side), note);
 
   const draw = () => {
     const stage = STAGES.indexOf(values.get("stage"));
@@ -54,20 +46,18 @@ function explorer(root, values, data, words) {
     set(back, "aria-disabled", pattern(marks) === pattern(data.rewards));
     rows.forEach((row, i) => row.update({ stage, mark: marks[i], a: advantages[i], i }));
     bars.forEach((bar, i) => bar.update(shown.before[i], stage === 3 ? shown.after[i] : null));
-    after.hidden = stage < 3;
-    const told = { n: sum(marks), before: percent(shown.before[0]), after: percent(shown.after[0]) };
-    say(note, fill(words.notes[noteOf(stage, sum(marks), marks.length)], told));
+    keyAfter.hidden = stage < 3;
+    const n = sum(marks);
+    const kind = stage >= 2 && n % marks.length === 0 ? "equal" : STAGES[stage];
+    const [before, after] = [shown.before[0], shown.after[0]].map(percent);
+    say(note, fill(words.notes[kind], { n, before, after }));
     set(drawing, "aria-label", inWords(stage, shown));
   };
-  const noteOf = (stage, correct, count) =>
-    stage >= 2 && (correct === 0 || correct === count) ? "equal" : STAGES[stage];
   const inWords = (stage, { before, after }) =>
-    [...data.words, words.others]
-      .map((word, i) => {
-        const told = { word, before: percent(before[i]), after: percent(after[i]) };
-        return fill(stage === 3 ? words.moved : words.stands, told);
-      })
-      .join(" ");
+    [...data.words, words.others].map((word, i) => {
+      const told = { word, before: percent(before[i]), after: percent(after[i]) };
+      return fill(stage === 3 ? words.moved : words.stands, told);
+    }).join(" ");
 
   /** One answer: its mark as a button, its advantage, its text. */
   function answerRow(first, rest, change) {
@@ -79,7 +69,7 @@ function explorer(root, values, data, words) {
     const update = ({ stage, mark: correct, a, i }) => {
       const verdict = words.verdicts[correct];
       say(mark, stage ? `R = ${correct}` : "?");
-      set(mark, "aria-pressed", stage ? String(Boolean(correct)) : null);
+      set(mark, "aria-pressed", stage ? Boolean(correct) : null);
       set(mark, "aria-label", stage ? fill(words.mark, { row: i + 1, verdict }) : words.unmarked);
       set(mark, "aria-disabled", !stage);
       mark.classList.toggle("correct", Boolean(stage && correct));
@@ -91,11 +81,6 @@ function explorer(root, values, data, words) {
 
   return keepDrawn(root, values, draw);
 }
-
-const place = (element, i) => {
-  set(element, "transform", `translate(0 ${i * WIDE.height})`);
-  return element;
-};
 
 /** A word's probability before the update (outline) and after it (filled). */
 function wordBar(word) {
@@ -120,9 +105,6 @@ function wordBar(word) {
 }
 
 const style = `
-  .rlvr p, .rlvr h3 { margin: 0; font-size: 13px; }
-  .question { font-weight: 600; padding-bottom: 8px; }
-  .controls { display: flex; flex-wrap: wrap; gap: 8px 16px; padding-bottom: 8px; }
   .main { display: grid; grid-template-columns: minmax(0, 1fr) 280px; gap: 18px; }
   .row { display: grid; grid-template-columns: 62px 74px minmax(0, 1fr); gap: 8px;
     align-items: center; min-height: 42px; border-top: 1px solid var(--faint); padding: 2px 0; }
@@ -130,19 +112,15 @@ const style = `
   .row .text b { color: var(--ink); border-bottom: 2px solid var(--line); }
   .row[data-way=up] .text b { border-color: var(--up); }
   .row[data-way=down] .text b { border-color: var(--down); }
-  .rlvr .mark { padding: 2px 4px; font-variant-numeric: tabular-nums; }
+  .rlvr .mark { padding: 2px 4px; }
   .rlvr .mark.correct { border: 2px solid var(--up); font-weight: 600; }
-  .advantage { font-variant-numeric: tabular-nums; }
   .row[data-way=up] .advantage { color: var(--up-text); }
   .row[data-way=down] .advantage { color: var(--down-text); }
   .side h3 { padding-bottom: 6px; }
   .old { fill: none; stroke: var(--line); stroke-width: 1.5; }
-  .up { fill: var(--up); }
-  .down { fill: var(--down); }
   .key { display: flex; gap: 16px; color: var(--soft); padding-top: 4px; }
   .key span { display: inline-flex; align-items: center; gap: 7px; }
   .key i, .key b { width: 20px; height: 11px; border: 1.5px solid var(--line); }
   .key b { background: var(--soft); border: 0; }
   .note { min-height: 46px; padding-top: 8px; border-top: 1px solid var(--faint); }
-  .rlvr [hidden] { display: none !important; }
 `;

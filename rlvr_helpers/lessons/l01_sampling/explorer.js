@@ -1,7 +1,6 @@
 // The sampler. The line from 0 to 1 is cut in pieces, one for each word, and the noise is a needle
 // that chooses one. Below stand the sentence, word by word, and the branches that were left.
-// Log-probs come from Python. For some beginnings they are recorded, and the kernel computes them
-// for every other one. Words: words.py.
+// Log-probs come from Python: recorded for some beginnings, from the kernel for every other one.
 
 const LINE = { from: 10, to: 990, top: 34, height: 44 }; // pixels
 const NAMED = 0.012; // pieces from this share on are drawn one by one
@@ -36,7 +35,6 @@ function explorer(root, values, data, words) {
     return { probabilities, token, start, p: probabilities[token] };
   };
 
-  // What the buttons do: take a word, go back, finish the sentence.
   const next = () => {
     const found = picked();
     if (!found) return;
@@ -47,40 +45,36 @@ function explorer(root, values, data, words) {
   const leave = (sentence) => {
     const text = sentence.map(word).join(" ");
     if (branches.some((branch) => branch.startsWith(text))) return;
-    branches.unshift(text);
-    branches.length = Math.min(branches.length, KEPT);
+    branches.splice(0, KEPT, text, ...branches.slice(0, KEPT - 1));
   };
   const goTo = (length) => {
-    run.stop();
+    clearInterval(run);
     if (length === values.get("prefix").length) return;
     leave(values.get("prefix"));
     values.set("prefix", values.get("prefix").slice(0, length));
   };
-  const run = player(() => (ended(values.get("prefix")) ? run.stop() : next()), 90);
+  let run = null;
   const finish = () => {
+    clearInterval(run);
     if (!picked()) return;
     next();
-    run.start();
+    run = setInterval(() => (ended(values.get("prefix")) ? clearInterval(run) : next()), 90);
   };
 
-  // The parts of the page, from the controls to the list of branches.
   const nextButton = buttonOf(words.next, next);
   const finishButton = buttonOf(words.finish, finish);
   const restart = buttonOf(words.restart, () => goTo(1));
   const places = { min: 0, max: 0.9999, step: 0.01, text: (x) => number(x, 2) };
   const noise = slider({ name: words.noise, ...places, ...values.linked("noise") });
-  const temperature = slider({
-    ...{ name: words.temperature, min: 0.1, max: 2, step: 0.1, text: (x) => number(x, 1) },
-    ...values.linked("temperature"),
-  });
+  const heat = { name: words.temperature, ...values.linked("temperature") };
+  const temperature = slider({ ...heat, min: 0.1, max: 2, step: 0.1, text: (x) => number(x, 1) });
   const ghost = html("span", { class: "ghost" });
   const about = { class: "sentence", role: "group", "aria-label": words.sentence };
   const sentence = html("div", about, ghost);
   const said = []; // a button for each word: the same one as long as the word stands there
   const drawing = svg("svg", { viewBox: "0 0 1000 112", class: "line" });
   const axis = scale(0, 1, LINE.from, LINE.to);
-  const pieces = svg("g", {});
-  const ticksOf = svg("g", {});
+  const [pieces, ticksOf] = [svg("g"), svg("g")];
   drawAxis(ticksOf, axis, LINE.top + LINE.height + 4, { values: [0, 0.25, 0.5, 0.75, 1] });
   const needle = svg("g", { class: "needle" }, svg("path", { d: "M0 82V24l-7 -12h14l-7 12" }));
   drawing.append(pieces, ticksOf, needle);
@@ -95,16 +89,11 @@ function explorer(root, values, data, words) {
   });
   const note = html("p", { class: "note", "aria-live": "polite" });
   const list = html("ol", { class: "branches", "aria-label": words.branches });
-  root.append(
-    html("p", { class: "question" }, fill(words.question, data)),
-    sentence,
-    drawing,
-    html("div", { class: "controls" }, noise.element, temperature.element),
-    html("div", { class: "controls" }, nextButton, finishButton, restart),
-    note,
-    html("h3", {}, words.branches),
-    list,
-  );
+  const controls = (...some) => html("div", { class: "controls" }, ...some);
+  root.append(html("p", { class: "question" }, fill(words.question, data)), sentence, drawing);
+  root.append(controls(noise.element, temperature.element));
+  root.append(controls(nextButton, finishButton, restart));
+  root.append(note, html("h3", {}, words.branches), list);
 
   const draw = () => {
     const prefix = values.get("prefix");
@@ -123,13 +112,9 @@ function explorer(root, values, data, words) {
   const noteOf = (prefix, found) => {
     if (ended(prefix)) return words.ended;
     if (!found) return values.model ? words.waiting : words.unrecorded;
-    return fill(words.picked, {
-      token: word(found.token),
-      start: number(found.start, 3),
-      end: number(found.start + found.p, 3),
-      p: percent(found.p),
-      logp: number(Math.log(found.p), 2),
-    });
+    const [start, end] = [found.start, found.start + found.p].map((x) => number(x, 3));
+    const told = { p: percent(found.p), logp: number(Math.log(found.p), 2) };
+    return fill(words.picked, { token: word(found.token), start, end, ...told });
   };
 
   /** The sentence as buttons that go back, and the word that the noise points at. */
@@ -183,16 +168,14 @@ function explorer(root, values, data, words) {
     const here = text.split(" ");
     const same = own.findIndex((each, i) => each !== here[i]);
     const cut = same < 0 ? own.length : same;
-    const shared = html("span", {}, own.slice(0, cut).join(" "));
-    return html("li", {}, shared, html("b", {}, ` ${own.slice(cut).join(" ")}`));
+    const [shared, rest] = [own.slice(0, cut), own.slice(cut)].map((some) => some.join(" "));
+    return html("li", {}, shared, html("b", {}, ` ${rest}`));
   }
 
   return keepDrawn(root, values, draw);
 }
 
 const style = `
-  .rlvr p, .rlvr h3 { margin: 0; font-size: 13px; }
-  .question { font-weight: 600; padding-bottom: 8px; }
   .sentence { display: flex; flex-wrap: wrap; gap: 3px; height: 60px; overflow: auto;
     align-content: flex-start; padding: 3px; }
   .rlvr .said { padding: 1px 5px; min-height: 24px; border-color: var(--faint); }
@@ -204,7 +187,7 @@ const style = `
   .taken { stroke: var(--ink); stroke-width: 2.5; }
   .needle { cursor: ew-resize; }
   .needle path { fill: var(--ink); stroke: var(--ink); stroke-width: 2.5; }
-  .controls { display: flex; flex-wrap: wrap; gap: 8px 24px; padding: 6px 0; align-items: center; }
+  .controls { padding: 6px 0; }
   .controls input[type=range] { width: 240px; }
   .note { min-height: 26px; padding: 4px 0; }
   .branches { margin: 4px 0 0; padding-left: 24px; height: 104px; overflow: auto;

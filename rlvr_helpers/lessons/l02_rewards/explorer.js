@@ -1,31 +1,22 @@
-// Pay or not? Ten texts that models write, each with the known answer. A choice is answered at once:
-// what the course's reward pays, and why. Words: words.py.
+// Pay or not? Ten texts that models write, each with the known answer. A choice is answered at
+// once: what the course's reward pays, and why.
 
 function explorer(root, values, data, words) {
   const rows = data.texts.map((text, i) => gameRow(text, i));
   const score = html("p", { class: "score", role: "status" });
-  const restart = () => values.set("paid", data.texts.map(() => null));
-  const again = buttonOf(words.reset, restart);
-  root.append(
-    html("p", { class: "rule" }, words.rule),
-    html("div", { class: "rows" }, ...rows.map((row) => row.element)),
-    html("div", { class: "foot" }, score, again),
-  );
+  const again = buttonOf(words.reset, () => values.set("paid", data.texts.map(() => null)));
+  root.append(html("p", { class: "rule" }, words.rule), ...rows.map((row) => row.element));
+  root.append(html("div", { class: "foot" }, score, again));
 
   function gameRow({ text, gold, pays, why }, i) {
-    const pick = choice({
-      name: fill(words.row, { row: i + 1 }),
-      options: [
-        [1, words.pay],
-        [0, words.refuse],
-      ],
-      read: () => values.get("paid")[i],
-      write: (paid) => values.set("paid", values.get("paid").toSpliced(i, 1, paid)),
-    });
+    const read = () => values.get("paid")[i];
+    const write = (paid) => values.set("paid", values.get("paid").with(i, paid));
+    const options = [[1, words.pay], [0, words.refuse]];
+    const pick = choice({ name: fill(words.row, { row: i + 1 }), options, read, write });
     const buttons = [...pick.element.querySelectorAll("button")];
+    const element = html("div", { class: "row" }, html("code", {}, text));
     const said = html("span", { class: "why", role: "status" });
-    const known = html("span", { class: "gold" }, gold);
-    const element = html("div", { class: "row" }, html("code", {}, text), known, pick.element, said);
+    element.append(html("span", { class: "strong" }, gold), pick.element, said);
     const update = (paid) => {
       pick.update();
       if (paid === null) buttons.forEach((button) => set(button, "tabindex", 0));
@@ -49,7 +40,6 @@ function explorer(root, values, data, words) {
 }
 
 const style = `
-  .rlvr p { margin: 0; }
   .rule { padding-bottom: 6px; }
   .row { display: grid; grid-template-columns: minmax(0, 1fr) 62px 196px minmax(0, 340px);
     gap: 12px; align-items: center; min-height: 46px; border-top: 1px solid var(--faint);
@@ -58,7 +48,6 @@ const style = `
   .row[data-way=good] { border-left-color: var(--up); }
   .row[data-way=bad] { border-left-color: var(--down); }
   .row .choice > span:first-child { display: none; }
-  .gold { font-weight: 600; }
   .why { line-height: 1.3; font-size: 12.5px; }
   .foot { display: flex; gap: 16px; align-items: center; padding-top: 8px;
     border-top: 1px solid var(--faint); }

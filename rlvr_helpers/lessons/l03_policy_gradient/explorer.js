@@ -12,12 +12,9 @@ const PICTURE = { width: LEFT + 4 * COLUMN, height: 462 };
 const SURE = 0.97; // the largest probability that a bar can be dragged to
 const STEP = 2; // times the mean push: how far "step" moves the weights
 
-// ---------------------------------------------------------------- formulas
-
 /** R times the score of one arm: what a sample of it adds to each weight. */
 const pushOf = (p, rewards, arm) => p.map((pk, k) => rewards[arm] * (Number(k === arm) - pk));
 
-/** The gradient of the expected reward. */
 function exactGradient(p, rewards) {
   const expected = sum(p.map((pk, k) => pk * rewards[k]));
   return p.map((pk, k) => pk * (rewards[k] - expected));
@@ -36,10 +33,6 @@ function withProbability(logits, k, wanted) {
   return p.map((pj, j) => roundTo(Math.log(j === k ? wanted : pj * rest), 1e-4));
 }
 
-// ---------------------------------------------------------------- the picture
-
-const columnAt = (k) => LEFT + (k + 0.5) * COLUMN;
-
 /** An arrow from a zero line: up in blue, down in orange. A short one has no head, and one that is
  * too long for its row ends at the row's edge. */
 function arrow(place, x, { middle, reach, most }, push) {
@@ -57,8 +50,7 @@ function buildPicture(c) {
   const picture = svg("svg", { ...PICTURE, role: "group", "aria-label": c.words.picture });
   const axis = scale(0, 1, BARS.top + BARS.height, BARS.top);
   const side = svg("g");
-  const text = (share) => `${100 * share}%`;
-  drawAxis(side, axis, LEFT, { side: "left", values: [0, 0.5, 1], text });
+  drawAxis(side, axis, LEFT, { side: "left", values: [0, 0.5, 1], text: (p) => `${100 * p}%` });
   picture.append(side, svg("text", { x: 0, y: 12, class: "label" }, c.words.probability));
   for (const row of ROWS) {
     const [x1, x2] = [LEFT, PICTURE.width];
@@ -71,11 +63,11 @@ function buildPicture(c) {
 }
 
 function buildColumn(c, picture, axis, name, k) {
-  const x = columnAt(k);
+  const x = LEFT + (k + 0.5) * COLUMN;
   const bar = svg("rect", { x: x - 26, width: 52, class: "bar" });
-  const grip = svg("g", { class: "grip" });
-  grip.append(svg("rect", { x: x - 32, width: 64, height: 14, y: -7, class: "wide" }));
-  grip.append(svg("rect", { x: x - 18, width: 36, height: 5, y: -2.5, rx: 2.5 }));
+  const wide = svg("rect", { x: x - 32, width: 64, height: 14, y: -7, class: "wide" });
+  const thin = svg("rect", { x: x - 18, width: 36, height: 5, y: -2.5, rx: 2.5 });
+  const grip = svg("g", { class: "grip" }, wide, thin);
   const share = svg("text", { x, "text-anchor": "middle", class: "label" });
   const marks = ["last", "mean", "exact"].map((kind) => svg("path", { "data-kind": kind }));
   const numbers = ROWS.map(() => svg("text", { x, "text-anchor": "middle" }));
@@ -91,7 +83,7 @@ function buildColumn(c, picture, axis, name, k) {
   return () => {
     const { p, last, mean, exact } = c.now;
     const y = axis.at(p[k]);
-    dress(bar, { y, height: BARS.top + BARS.height - y }, []);
+    dress(bar, { y, height: BARS.top + BARS.height - y });
     set(grip, "transform", `translate(0 ${y})`);
     set(share, "y", y - 9);
     say(share, percent(p[k]));
@@ -107,13 +99,9 @@ function buildColumn(c, picture, axis, name, k) {
   };
 }
 
-// ---------------------------------------------------------------- what the reader does
-
 function buildControls(c) {
   const rewards = c.data.arms.map((_, k) => buttonOf("", () => c.turn(k), { class: "reward" }));
-  const takes = c.data.arms.map((name, k) =>
-    buttonOf(fill(c.words.take, { name }), () => c.take(k)),
-  );
+  const take = (name, k) => buttonOf(fill(c.words.take, { name }), () => c.take(k));
   const draws = [1, 10, 100].map((n) => buttonOf(fill(c.words.sample, { n }), () => c.sample(n)));
   const others = [buttonOf(c.words.step, c.step), buttonOf(c.words.clear, c.clear)];
   const reset = buttonOf(c.words.reset, c.reset);
@@ -121,14 +109,9 @@ function buildControls(c) {
     const about = { class: "line", role: "group", "aria-label": name };
     return html("div", about, html("span", {}, name), ...parts);
   };
-  const element = html(
-    "div",
-    { class: "controls" },
-    line(c.words.rewards, ...rewards),
-    line(c.words.by_hand, ...takes),
-    line(c.words.by_chance, ...draws),
-    line(c.words.then, ...others, reset),
-  );
+  const element = html("div", { class: "lines" }, line(c.words.rewards, ...rewards));
+  element.append(line(c.words.by_hand, ...c.data.arms.map(take)));
+  element.append(line(c.words.by_chance, ...draws), line(c.words.then, ...others, reset));
   const update = () =>
     rewards.forEach((place, k) => {
       const reward = c.get("rewards")[k];
@@ -160,17 +143,15 @@ function buildAccount(c) {
   return { element, update };
 }
 
-// ---------------------------------------------------------------- all together
-
 function explorer(root, values, data, words) {
-  const first = { ...values.values };
   const get = (name) => values.get(name);
   const change = (some) => values.setAll(some);
   let noise = random(1);
   const none = data.arms.map(() => 0);
-  const times = (arms, k) => arms.filter((arm) => arm === k).length;
-  const take = (...arms) =>
-    change({ counts: get("counts").map((n, k) => n + times(arms, k)), arm: arms.at(-1) });
+  const take = (...arms) => {
+    const times = (k) => arms.filter((arm) => arm === k).length;
+    change({ counts: get("counts").map((n, k) => n + times(k)), arm: arms.at(-1) });
+  };
   const c = { values, data, words, get, change, take };
   c.sample = (n) => {
     const p = softmax(get("logits"));
@@ -189,7 +170,7 @@ function explorer(root, values, data, words) {
   };
   c.reset = () => {
     noise = random(1);
-    change(first);
+    values.reset();
   };
   const read = () => {
     const p = softmax(get("logits"));
@@ -207,33 +188,30 @@ function explorer(root, values, data, words) {
     parts.forEach((part) => part.update());
   };
   const [picture, controls, account] = parts.map((part) => part.element);
-  root.append(html("p", { class: "intro" }, words.intro));
+  root.append(html("p", { class: "intro soft" }, words.intro));
   root.append(html("div", { class: "main" }, picture, html("div", {}, controls, account)));
   return keepDrawn(root, values, draw);
 }
 
 const style = `
-  p { margin: 0; }
-  .intro { color: var(--soft); margin-bottom: 8px; }
+  .intro { margin-bottom: 8px; }
   .main { display: grid; grid-template-columns: ${PICTURE.width}px minmax(0, 1fr); gap: 36px; }
   .bar { fill: var(--line); }
   .bar.taken { fill: var(--up); }
   .grip { cursor: ns-resize; }
   .grip rect { fill: var(--ink); }
   .grip .wide { fill: transparent; }
-  .up { fill: var(--up); stroke: var(--up); }
-  .down { fill: var(--down); stroke: var(--down); }
+  .up { stroke: var(--up); }
+  .down { stroke: var(--down); }
   .none { display: none; }
   .last, .mean { stroke-width: 3; stroke-linejoin: round; }
   .exact { fill: var(--page); stroke-width: 1.5; }
-  .controls { display: grid; gap: 8px; }
+  .lines { display: grid; gap: 8px; }
   .line { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
   .line > span { width: 100%; font-weight: 600; }
   .reward { min-width: 70px; }
   .good { border-color: var(--up) !important; border-width: 2px !important; font-weight: 600; }
-  .account { margin-top: 14px; min-height: 104px; display: grid; gap: 4px;
-    align-content: start; font-variant-numeric: tabular-nums; }
-  .strong { font-weight: 600; }
+  .account { margin-top: 14px; min-height: 104px; display: grid; gap: 4px; align-content: start; }
   @container explorer (max-width: 899px) {
     .main { gap: 12px; }
     .line { gap: 4px; }

@@ -13,14 +13,12 @@ const GAP = 16; // between it and the answers
 const UPDATES = 200;
 const SIDEWAYS = [1, -1, 2, -2, 3, -3, 4, -4];
 
-// ---------------------------------------------------------------- formulas
-
 /** Advantages of a group's rewards under a choice: a fixed baseline, or one of the package's. */
 const advantagesOf = (rewards, kind, baseline) =>
   kind === "fixed" ? rewards.map((r) => r - baseline) : groupAdvantages(rewards, kind);
 
 const dot = (xs, ys) => sum(xs.map((x, k) => x * ys[k]));
-const lengthOf = (xs) => Math.sqrt(dot(xs, xs));
+const lengthOf = (xs) => Math.hypot(...xs);
 
 /** The gradient of the mean reward where each answer has one weight and all are equally likely. */
 const exactGradient = (rewards) => rewards.map((r) => (r - mean(rewards)) / rewards.length);
@@ -65,7 +63,6 @@ function drawn(count, n) {
   });
 }
 
-/** Everything that the page shows. */
 function stateOf(values, groups) {
   const [rewards, kind, fixed] = ["rewards", "kind", "baseline"].map((name) => values.get(name));
   const [x, y] = directionsOf(rewards);
@@ -75,21 +72,13 @@ function stateOf(values, groups) {
   const off = updates.map((update) => lengthOf(update.map((u, k) => u - expected[k])));
   const signal = lengthOf(expected);
   return {
-    rewards,
-    kind,
-    factor,
+    ...{ rewards, kind, factor, arrow: signal, gradient: lengthOf(exactGradient(rewards)) },
     baseline: kind === "fixed" ? fixed : mean(rewards),
     advantages: advantagesOf(rewards, kind, fixed),
     points: updates.map((update) => [dot(update, x), dot(update, y)]),
-    arrow: signal,
-    gradient: lengthOf(exactGradient(rewards)),
-    scatter: signal ? Math.sqrt(mean(off.map((d) => d * d))) / signal : null,
+    scatter: signal ? Math.hypot(...off) / Math.sqrt(off.length) / signal : null,
   };
 }
-
-// ---------------------------------------------------------------- answers and their advantages
-
-const columnAt = (k) => LEFT + (k + 0.5) * COLUMN;
 
 function buildAnswers(c) {
   const picture = svg("svg", { width: WIDTH, height: HEIGHT, role: "group" });
@@ -105,42 +94,36 @@ function buildAnswers(c) {
   }
   const zero = ADVANTAGE.at(0);
   picture.append(svg("line", { class: "axis", x1: LEFT, x2: WIDTH, y1: zero, y2: zero }));
-  const columns = c.data.answers.map((_, k) => {
-    const x = columnAt(k);
-    const parts = {
-      bar: svg("rect", { x: x - 17, width: 34 }),
-      spot: svg("circle", { cx: x, r: 6 }),
-      text: svg("text", { x, "text-anchor": "middle", class: "label" }),
-      x,
-    };
-    picture.append(parts.bar, parts.spot, parts.text);
-    return parts;
-  });
+  const columns = c.data.answers.map((_, k) => buildColumn(picture, LEFT + (k + 0.5) * COLUMN));
   const line = buildBaseline(c, picture);
   const update = () => {
-    columns.forEach((parts, k) => drawColumn(parts, c.now.rewards[k], c.now.advantages[k]));
+    columns.forEach((draw, k) => draw(c.now.rewards[k], c.now.advantages[k]));
     line();
   };
   return { element: picture, update };
 }
 
-function drawColumn({ bar, spot, text, x }, reward, advantage) {
-  const [top, zero] = [ADVANTAGE.at(Math.max(advantage, 0)), ADVANTAGE.at(0)];
-  const way = advantage > 0 ? "up" : advantage < 0 ? "down" : "none";
-  dress(bar, { y: Math.max(top, 136), class: way }, []);
-  set(bar, "height", Math.min(Math.abs(ADVANTAGE.at(advantage) - zero), 180));
-  dress(spot, { cx: x, cy: REWARD.at(reward), class: reward ? "right" : "wrong" }, []);
-  set(text, "y", clamp(ADVANTAGE.at(advantage) + (advantage < 0 ? 14 : -5), 148, HEIGHT + 4));
-  say(text, advantage ? number(advantage, 2, true) : "0");
+function buildColumn(picture, x) {
+  const bar = svg("rect", { x: x - 17, width: 34 });
+  const spot = svg("circle", { cx: x, r: 6 });
+  const text = svg("text", { x, "text-anchor": "middle", class: "label" });
+  picture.append(bar, spot, text);
+  return (reward, advantage) => {
+    const [zero, end] = [ADVANTAGE.at(0), ADVANTAGE.at(advantage)];
+    const height = Math.min(Math.abs(end - zero), 180);
+    const way = advantage > 0 ? "up" : advantage < 0 ? "down" : "none";
+    dress(bar, { y: Math.max(Math.min(end, zero), 136), height, class: way });
+    dress(spot, { cy: REWARD.at(reward), class: reward ? "right" : "wrong" });
+    set(text, "y", clamp(end + (advantage < 0 ? 14 : -5), 148, HEIGHT + 4));
+    say(text, advantage ? number(advantage, 2, true) : "0");
+  };
 }
 
 /** The baseline as a line that can be dragged. In a group's mode a drag makes it a fixed one. */
 function buildBaseline(c, picture) {
-  const grip = svg("g", { class: "baseline" });
-  grip.append(svg("rect", { x: LEFT, width: WIDTH - LEFT, y: -7, height: 14, class: "wide" }));
-  grip.append(svg("line", { x1: LEFT, x2: WIDTH, y1: 0, y2: 0 }));
+  const wide = svg("rect", { x: LEFT, width: WIDTH - LEFT, y: -7, height: 14, class: "wide" });
   const text = svg("text", { x: WIDTH, y: -5, "text-anchor": "end" });
-  grip.append(text);
+  const grip = svg("g", { class: "baseline" }, wide, svg("line", { x1: LEFT, x2: WIDTH }), text);
   picture.append(grip);
   const about = { name: c.words.line, text: (b) => number(b, 2), ...LIMITS };
   const tell = handle(grip, { ...about, read: c.shown, write: c.setBaseline });
@@ -158,8 +141,7 @@ function buildButtons(c) {
   const text = html("p", { class: "text" }, c.words.hover);
   const show = (k) => () => say(text, fill(c.words.text, { n: k + 1, ...c.data.answers[k] }));
   const buttons = c.data.answers.map((_, k) => {
-    const events = { onclick: () => c.flip(k), onpointerenter: show(k), onfocus: show(k) };
-    return html("button", { type: "button", ...events });
+    return buttonOf("", () => c.flip(k), { onpointerenter: show(k), onfocus: show(k) });
   });
   const row = html("div", { class: "answers" }, ...buttons);
   const update = () =>
@@ -173,8 +155,6 @@ function buildButtons(c) {
     });
   return { element: html("div", {}, row, text), update };
 }
-
-// ---------------------------------------------------------------- the cloud
 
 function buildCloud(c) {
   const canvas = html("canvas", { role: "img", tabindex: 0 });
@@ -200,79 +180,55 @@ function paintCloud({ root, now }, canvas) {
   const along = scale(-0.4, 0.6, 0, width);
   const across = scale(-0.4, 0.4, 0.8 * width, 0);
   const context = fit(canvas, width, 0.8 * width);
-  const [line, ink, up] = ["line", "ink", "up"].map((name) => colour(root, `--${name}`));
+  const { line, ink, up } = coloursOf(root, "line", "ink", "up");
   const [x0, y0] = [along.at(0), across.at(0)];
   const [xs, ys] = [now.points.map(([x]) => along.at(x)), now.points.map(([, y]) => across.at(y))];
   Object.assign(context, { strokeStyle: line, lineWidth: 1, globalAlpha: 0.35 });
-  context.beginPath();
-  xs.forEach((x, i) => {
-    context.moveTo(x0, y0);
-    context.lineTo(x, ys[i]);
-  });
-  context.stroke();
+  context.stroke(new Path2D(xs.map((x, i) => `M${x0} ${y0}L${x} ${ys[i]}`).join("")));
   context.globalAlpha = 1;
   dots(context, xs, ys, 1.8, line);
   arrow(context, [x0, along.at(now.arrow)], y0, up, 6);
   arrow(context, [x0, along.at(now.gradient)], y0, ink, 1.5);
 }
 
-/** An arrow to the right. */
 function arrow(context, [from, to], y, ink, width) {
   if (to - from < 1) return;
   Object.assign(context, { strokeStyle: ink, fillStyle: ink, lineWidth: width });
-  context.beginPath();
-  context.moveTo(from, y);
-  context.lineTo(to - 8, y);
-  context.stroke();
-  context.beginPath();
-  context.moveTo(to, y);
-  context.lineTo(to - 11, y - 6);
-  context.lineTo(to - 11, y + 6);
-  context.fill();
+  context.stroke(new Path2D(`M${from} ${y}H${to - 8}`));
+  context.fill(new Path2D(`M${to} ${y}l-11 -6v12Z`));
 }
 
-/** How advantages are made, and the baseline as a number. */
-function buildControls({ values, words, ...c }) {
+function buildControls({ values, words, shown, setBaseline }) {
   const options = Object.entries(words.kinds);
   const kinds = choice({ name: words.kind, options, ...values.linked("kind") });
   const about = { name: words.baseline, text: (b) => number(b, 2), ...LIMITS };
-  const track = slider({ ...about, read: () => c.shown(), write: c.setBaseline });
-  return { kinds, track };
+  const track = slider({ ...about, read: shown, write: setBaseline });
+  const reset = buttonOf(words.reset, () => values.reset());
+  return {
+    element: html("div", { class: "controls" }, kinds.element, track.element, reset),
+    update: () => [kinds, track].forEach((part) => part.update()),
+  };
 }
 
-// ---------------------------------------------------------------- all together
-
 function explorer(root, values, data, words) {
-  const first = { ...values.values };
   const draws = drawn(UPDATES * 8, data.answers.length);
   const groups = Array.from({ length: UPDATES }, (_, i) => draws.slice(8 * i, 8 * i + 8));
-  const change = (some) => values.setAll(some);
-  const c = { root, values, data, words, change, now: stateOf(values, groups) };
+  const c = { root, values, data, words, now: stateOf(values, groups) };
   c.shown = () => roundTo(c.now.baseline, 1e-3);
-  c.setBaseline = (baseline) => change({ kind: "fixed", baseline });
+  c.setBaseline = (baseline) => values.setAll({ kind: "fixed", baseline });
   c.flip = (k) => values.set("rewards", values.get("rewards").with(k, 1 - c.now.rewards[k]));
-  const { kinds, track } = buildControls(c);
-  const reset = buttonOf(words.reset, () => change(first));
-  const parts = [buildButtons, buildAnswers, buildCloud].map((build) => build(c));
+  const parts = [buildControls, buildButtons, buildAnswers, buildCloud].map((build) => build(c));
   const draw = () => {
     c.now = stateOf(values, groups);
-    for (const part of [...parts, kinds, track]) part.update();
+    for (const part of parts) part.update();
   };
-  const [buttons, answers, cloud] = parts.map((part) => part.element);
-  const controls = html("div", { class: "controls" }, kinds.element, track.element, reset);
-  const left = html("div", {}, buttons, answers);
+  const [controls, buttons, answers, cloud] = parts.map((part) => part.element);
   root.append(html("p", { class: "question" }, words.question), controls);
-  root.append(html("div", { class: "main" }, left, cloud));
-  const redraw = keepDrawn(root, values, draw);
-  new ResizeObserver(redraw).observe(root);
-  return redraw;
+  root.append(html("div", { class: "main" }, html("div", {}, buttons, answers), cloud));
+  return keepDrawn(root, values, draw);
 }
 
 const style = `
-  p { margin: 0; }
-  .question { font-weight: 600; padding-bottom: 6px; }
-  .controls { display: flex; flex-wrap: wrap; gap: 8px 18px; align-items: center;
-    padding-bottom: 10px; }
   .controls output { min-width: 40px; }
   .main { display: grid; grid-template-columns: ${WIDTH}px minmax(0, 1fr); gap: ${GAP}px; }
   .answers { display: grid; grid-template-columns: repeat(8, ${COLUMN}px);
@@ -280,8 +236,6 @@ const style = `
   .rlvr .answers button { margin: 0 3px; padding: 2px 0; }
   .answers [aria-pressed=true] { border: 2px solid var(--up) !important; font-weight: 600; }
   .text { color: var(--soft); height: 58px; overflow: hidden; padding: 4px 0 4px ${LEFT}px; }
-  .up { fill: var(--up); }
-  .down { fill: var(--down); }
   circle.right { fill: var(--up); }
   circle.wrong { fill: var(--page); stroke: var(--line); stroke-width: 2; }
   .baseline { cursor: ns-resize; }
@@ -290,8 +244,6 @@ const style = `
   .rlvr svg .baseline text { fill: var(--ink); font-weight: 600; paint-order: stroke;
     stroke: var(--page); stroke-width: 4px; }
   .cloud canvas { border: 1px solid var(--faint); display: block; margin: 4px 0; }
-  .strong { font-weight: 600; min-height: 36px; margin-top: 4px !important; }
-  @container explorer (max-width: 899px) {
-    .strong { min-height: 90px; }
-  }
+  .strong { min-height: 36px; margin-top: 4px; }
+  @container explorer (max-width: 899px) { .strong { min-height: 90px; } }
 `;

@@ -8,26 +8,18 @@ const BINS = 81; // odd, so that one is centred on ratio 1
 const KINDS = ["token", "sequence", "product"];
 const LARGEST = 100; // the wider axis ends at it and at 1 over it
 
-// ---------------------------------------------------------------- numbers
-
 /** The recording by completions: `rows[r]` is the first token and the length of completion r. */
-function readDrift(data) {
-  const { lengths, unit } = data;
-  const rows = lengths.map((n, r) => [sum(lengths.slice(0, r)), n]);
-  const size = sum(lengths);
-  const logRatios = [new Float64Array(size)];
-  for (const step of data.steps) {
-    logRatios.push(logRatios.at(-1).map((before, i) => before + step[i] * unit));
-  }
+function readDrift({ lengths, steps, unit }) {
+  const { starts } = layoutOf(lengths);
+  const rows = lengths.map((n, r) => [starts[r], n]);
+  const logRatios = summedUp(sum(lengths), steps, unit);
   const last = logRatios.at(-1);
   const ordered = [...last.keys()].sort((a, b) => last[a] - last[b]);
   return { rows, logRatios, ordered };
 }
 
-/**
- * Which recorded tokens stand in made-up completions, a list of `longest` for each. Every eight
- * columns are an even draw from the smallest to the largest, shuffled: alike at every length.
- */
+/** Which recorded tokens stand in made-up completions, a list of `longest` for each. Every eight
+ * columns are an even draw from the smallest to the largest, shuffled: alike at every length. */
 function drawTokens({ ordered, rows }, longest) {
   const noise = random(0);
   const made = rows.map(() => []);
@@ -52,14 +44,8 @@ function completions(drift, made, update, length) {
   return made.map((row) => Float64Array.from({ length }, (_, t) => d[row[t]]));
 }
 
-/** The logs of the three kinds of ratios. */
 function threeKinds(rows) {
-  const token = new Float64Array(sum(rows.map((row) => row.length)));
-  let end = 0;
-  for (const row of rows) {
-    token.set(row, end);
-    end += row.length;
-  }
+  const token = rows.flatMap((row) => [...row]);
   return { token, sequence: rows.map(mean), product: rows.map(sum) };
 }
 
@@ -87,12 +73,11 @@ function worth(logs) {
 function sharesOf(logs, half) {
   const counts = new Array(BINS).fill(0);
   for (const x of logs) {
-    counts[clamp(Math.floor(((x + half) / (2 * half)) * BINS), 0, BINS - 1)] += 1;
+    counts[clamp(Math.floor((x / half + 1) * (BINS / 2)), 0, BINS - 1)] += 1;
   }
   return counts.map((n) => n / logs.length);
 }
 
-/** A ratio in few characters. */
 function ratioText(log) {
   const q = Math.exp(log);
   if (q >= 1000 || q < 0.001) {
@@ -104,24 +89,18 @@ function ratioText(log) {
   return number(q, q >= 100 ? 0 : q >= 10 ? 1 : q < 0.1 ? 3 : 2);
 }
 
-// ---------------------------------------------------------------- the histograms
-
 function buildHistograms(c) {
-  const picture = svg("svg", { width: WIDTH, height: HEIGHT + 40, role: "group" });
-  set(picture, "aria-label", c.words.picture);
+  const about = { role: "group", "aria-label": c.words.picture };
+  const picture = svg("svg", { width: WIDTH, height: HEIGHT + 40, ...about });
   const axis = svg("g");
   const lanes = KINDS.map((kind, lane) => buildLane(c, picture, kind, lane));
   picture.append(axis);
-  let drawn = null;
   const update = () => {
     const { x, half } = c.now;
-    if (half !== drawn) {
-      const ratios = scale(Math.exp(-half), Math.exp(half), 0, WIDTH, true);
-      const wide = half > 1;
-      const values = wide ? [0.01, 0.1, 1, 10, 100] : [0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2];
-      drawAxis(axis, ratios, HEIGHT, { values, label: c.words.axis });
-      drawn = half;
-    }
+    const ratios = scale(Math.exp(-half), Math.exp(half), 0, WIDTH, true);
+    const near = [0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2];
+    const values = half > 1 ? [0.01, 0.1, 1, 10, 100] : near;
+    drawAxis(axis, ratios, HEIGHT, { values, label: c.words.axis });
     lanes.forEach((lane) => lane(x));
   };
   return { element: picture, update };
@@ -152,16 +131,16 @@ function buildLane(c, picture, kind, lane) {
     const height = (share) => (floor - share * (LANE - 24)).toFixed(1);
     const steps = shares.map((share, i) => `H${(i * wide).toFixed(1)}V${height(share)}`);
     set(shape, "d", `M0 ${floor}${steps.join("")}H${WIDTH}V${floor}Z`);
-    const own = { token: [...row], sequence: [mean(row)], product: [sum(row)] }[kind];
+    const own = threeKinds([row])[kind];
     const up = kind === "token" ? 8 : 16;
-    const at = own.map((log) => x.at(clamp(log, -half, half)).toFixed(1));
-    set(marks, "d", at.map((place) => `M${place} ${floor}v-${up}`).join(""));
+    const mark = (log) => `M${x.at(clamp(log, -half, half)).toFixed(1)} ${floor}v-${up}`;
+    set(marks, "d", own.map(mark).join(""));
     const { sd, ...places } = spreadOf(kinds[kind]);
     const out = kinds[kind].filter((log) => Math.abs(log) > half).length / kinds[kind].length;
     const ratios = Object.entries({ ...places, from: -half, to: half });
     const given = {
-      ...{ kind: c.words.kinds[kind], n: kinds[kind].length, outside: percent(out) },
       ...Object.fromEntries(ratios.map(([name, log]) => [name, ratioText(log)])),
+      ...{ kind: c.words.kinds[kind], n: kinds[kind].length, outside: percent(out) },
       sd: number(sd, sd < 0.1 ? 4 : 2),
     };
     say(said[0], given.kind);
@@ -171,12 +150,9 @@ function buildLane(c, picture, kind, lane) {
   };
 }
 
-// ---------------------------------------------------------------- one completion, and the count
-
 function buildAccount(c) {
-  const [count, title, sums, text] = ["strong", "title", "", "tokens"].map((name) =>
-    html("p", { class: name }),
-  );
+  const paragraphs = ["strong", "title", "", "tokens"].map((name) => html("p", { class: name }));
+  const [count, title, sums, text] = paragraphs;
   set(count, "role", "status");
   const update = () => {
     const { kinds, row, length } = c.now;
@@ -185,9 +161,9 @@ function buildAccount(c) {
     const counts = { product: number(product, 0), sequence: number(sequence, 0) };
     say(count, fill(c.words.worth, { all: kinds.product.length, ...counts }));
     say(title, fill(c.words.completion, { n, tokens: row.length }));
-    const [total, average] = [sum(row), mean(row)];
-    const given = { total: number(total, 3, true), average: number(average, 4, true) };
-    Object.assign(given, { product: ratioText(total), s: number(Math.exp(average), 4) });
+    const [all, average] = [sum(row), mean(row)];
+    const ratios = { product: ratioText(all), s: number(Math.exp(average), 4) };
+    const given = { total: number(all, 3, true), average: number(average, 4, true), ...ratios };
     say(sums, fill(c.words.sums, given));
     writeTokens(c, text, length, row, n - 1);
   };
@@ -198,19 +174,14 @@ function buildAccount(c) {
 function writeTokens({ drift, data, words }, place, length, row, r) {
   if (length) return place.replaceChildren(words.made_up);
   const [start] = drift.rows[r];
-  const tint = (log) => {
-    const strength = Math.round(50 * Math.sqrt(Math.min(1, Math.abs(log))));
-    const ink = `var(--${log > 0 ? "up" : "down"})`;
-    return `background: color-mix(in srgb, ${ink} ${strength}%, transparent)`;
-  };
   const spans = [...row].map((log, t) => {
     const word = data.vocabulary[data.tokens[start + t]];
-    return html("span", { style: tint(log), title: ratioText(log) }, word);
+    const strength = 50 * Math.sqrt(Math.min(1, Math.abs(log)));
+    const style = `background: ${tint(log > 0 ? "up" : "down", strength)}`;
+    return html("span", { style, title: ratioText(log) }, word);
   });
   place.replaceChildren(...spans);
 }
-
-// ---------------------------------------------------------------- all together
 
 function buildControls(c) {
   const { values, words, data } = c;
@@ -224,8 +195,7 @@ function buildControls(c) {
     slider({ name: words.chosen, text: String, min: 1, max: all, ...values.linked("completion") }),
     choice({ name: words.zoom, options, ...values.linked("zoom") }),
   ];
-  const first = { ...values.values };
-  const reset = buttonOf(words.reset, () => values.setAll(first));
+  const reset = buttonOf(words.reset, () => values.reset());
   const element = html("div", { class: "controls" }, ...parts.map((part) => part.element), reset);
   return { element, update: () => parts.forEach((part) => part.update()) };
 }
@@ -253,21 +223,18 @@ function explorer(root, values, data, words) {
 }
 
 const style = `
-  p { margin: 0; }
-  .controls { display: flex; flex-wrap: wrap; gap: 8px 20px; align-items: center;
-    padding-bottom: 6px; }
   .controls output { min-width: 84px; }
   .main { display: grid; padding-left: 16px;
     grid-template-columns: ${WIDTH}px minmax(0, 1fr); gap: 12px 36px; }
-  .of-token { fill: var(--grpo); opacity: 0.8; }
-  .of-sequence { fill: var(--gspo); opacity: 0.8; }
-  .of-product { fill: var(--line); opacity: 0.8; }
+  [class^=of-] { opacity: 0.8; }
+  .of-token { fill: var(--grpo); }
+  .of-sequence { fill: var(--gspo); }
+  .of-product { fill: var(--line); }
   .marks { stroke: var(--ink); stroke-width: 1.5; }
   .place { fill: transparent; cursor: pointer; }
   .rlvr svg text { paint-order: stroke; stroke: var(--page); stroke-width: 3px; }
   .rlvr svg text.label { font-weight: 600; }
   .account { display: grid; gap: 6px; align-content: start; padding-top: 12px; }
-  .strong, .title { font-weight: 600; }
   .strong { min-height: 56px; }
   .tokens { line-height: 1.7; min-height: 190px; }
   .tokens span { padding: 1px 3px; border-radius: 3px; display: inline-block; }

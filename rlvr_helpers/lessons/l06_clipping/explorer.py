@@ -45,6 +45,7 @@ class ClipStage(LiveExplorer):
     """
 
     script = Path(__file__).with_name("explorer.js")
+    parts = ("tokens.js", "stage.js", "account.js")
     rule = value(traitlets.Enum(["none", "clamp", "minimum"], "minimum"))
     unit = value(traitlets.Enum(["token", "sequence", "product"], "token"))
     clip_low = value(Finite(0.2, min=1e-4, max=0.9))
@@ -166,7 +167,7 @@ def tokens_after(drift: RecordedDrift, update: int) -> tuple[np.ndarray, np.ndar
     return drift.log_ratios[update - 1][keep].double().numpy(), advantages.double().numpy()
 
 
-# --- the picture where no script runs, with the measures of explorer.js ---------------------------
+# --- the picture where no script runs, with the measures of tokens.js -----------------------------
 
 SOFT = 0.01  # log-ratios below it lie on an almost linear stretch of the axis
 FAR = 4.0  # log-ratio at the ends of the axis

@@ -17,6 +17,7 @@ from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, svg_t
 from rlvr_helpers.widgets.words import KL_BARS, VOTES
 
 SCRIPT = Path(__file__).with_name("explorer.js")
+PARTS = ("votes.js", "kl.js")
 AGGREGATIONS = ["sequence_mean", "constant", "token_mean"]
 # The budget L_max can be set from that of the rollouts to this one.
 LARGEST_BUDGET = 256
@@ -38,6 +39,7 @@ class Votes(LiveExplorer):
     """
 
     script = SCRIPT
+    parts = PARTS
     how = value(traitlets.Enum(AGGREGATIONS, AGGREGATIONS[0]))
     budget = value(traitlets.Int(64, min=1, max=LARGEST_BUDGET))
     lengths = value(traitlets.List(traitlets.Int(min=1)))
@@ -72,6 +74,7 @@ class KlBars(LiveExplorer):
     """
 
     script = SCRIPT
+    parts = PARTS
     probabilities = value(traitlets.List(Finite(min=0.0, max=1.0)))
     term = value(traitlets.Enum(["k1", "k2", "k3", "reward"], "k2"))
     chosen = value(traitlets.Int(4, min=0, max=TOKENS - 1))
