@@ -49,7 +49,7 @@ class TokenLens(LiveExplorer):
     """
 
     script = Path(__file__).with_name("token_lens.js")
-    parts = ("token_push.js", "token_chain.js", "what_else.js")
+    parts = tuple(map(script.with_name, ["token_push.js", "token_chain.js", "what_else.js"]))
     token = value(traitlets.List(traitlets.Int(min=0), [0, 0], minlen=2, maxlen=2))
     update = value(traitlets.Int(0, min=0))
     method = value(traitlets.Unicode("GRPO"))

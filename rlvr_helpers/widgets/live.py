@@ -171,11 +171,11 @@ def as_json(data: object) -> str:
 
 
 class LiveExplorer(anywidget.AnyWidget):
-    """A subclass gives `script`, the path of its JavaScript, as `parts` the names of further files
-    beside it, and traits wrapped in `value`."""
+    """A subclass gives `script`, the path of its JavaScript, further files as `parts`, and traits
+    wrapped in `value`."""
 
     script: Path
-    parts: tuple[str, ...] = ()
+    parts: tuple[Path, ...] = ()
     # What the page gets: the joined script, its data and words, and which traits it can change.
     _esm = traitlets.Unicode().tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
@@ -197,8 +197,8 @@ class LiveExplorer(anywidget.AnyWidget):
     @classmethod
     def source(cls) -> str:
         """The shared module and the explorer's own files, joined."""
-        own = (*map(cls.script.with_name, cls.parts), cls.script)
-        joined = "\n".join(path.read_text(encoding="utf-8") for path in (*JOINED, *own))
+        paths = (*JOINED, *cls.parts, cls.script)
+        joined = "\n".join(path.read_text(encoding="utf-8") for path in paths)
         # Without lines of comment and indentation: every output of a notebook stores it.
         code = re.sub(r"^\s*//.*\n|^\s*/\*\*(?:.|\n)*?\*/\n", "", joined, flags=re.MULTILINE)
         return re.sub(r"\n\s+", "\n", code)

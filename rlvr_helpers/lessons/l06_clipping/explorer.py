@@ -45,7 +45,7 @@ class ClipStage(LiveExplorer):
     """
 
     script = Path(__file__).with_name("explorer.js")
-    parts = ("tokens.js", "stage.js", "account.js")
+    parts = tuple(map(script.with_name, ["tokens.js", "stage.js", "account.js"]))
     rule = value(traitlets.Enum(["none", "clamp", "minimum"], "minimum"))
     unit = value(traitlets.Enum(["token", "sequence", "product"], "token"))
     clip_low = value(Finite(0.2, min=1e-4, max=0.9))

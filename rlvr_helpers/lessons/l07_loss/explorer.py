@@ -17,7 +17,7 @@ from rlvr_helpers.widgets.live import Finite, LiveExplorer, Still, refuse, svg_t
 from rlvr_helpers.widgets.words import KL_BARS, VOTES
 
 SCRIPT = Path(__file__).with_name("explorer.js")
-PARTS = ("votes.js", "kl.js")
+PARTS = (SCRIPT.with_name("votes.js"), SCRIPT.with_name("kl.js"))
 AGGREGATIONS = ["sequence_mean", "constant", "token_mean"]
 # The budget L_max can be set from that of the rollouts to this one.
 LARGEST_BUDGET = 256
