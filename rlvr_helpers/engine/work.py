@@ -109,6 +109,14 @@ class Work:
     verdicts: Callable[..., Any] | None = None
     stages: Stages = Stages()
 
+    def __post_init__(self) -> None:
+        for problem in (*self.problems, *self.eval_problems):
+            if not isinstance(problem, Problem):
+                raise ValueError(
+                    f"{problem!r:.60} is no problem: give those of load_problems(...), or"
+                    " Problem(question, answer)"
+                )
+
     @property
     def names(self) -> dict[str, str]:
         """What a run is made of beside method and settings, by name, so that no other resumes

@@ -88,6 +88,14 @@ def all_in_float64():
     return Stages(score=scored, rate=lambda *args: score_rewards(*args).double())
 
 
+@pytest.mark.parametrize("wrong", ["Tom has 3 pens.", {"question": "?", "answer": "3"}, None])
+def test_what_is_no_problem_is_refused_at_the_door(policy, problems, wrong):
+    with pytest.raises(ValueError, match="is no problem: give those of load_problems"):
+        train(policy, [*problems, wrong], GRPO)
+    with pytest.raises(ValueError, match="is no problem: give those of load_problems"):
+        train(policy, problems, GRPO, eval_problems=[wrong])
+
+
 def test_ratios_are_those_of_the_last_pass_over_a_rollout(problems):
     """Two passes over two mini-batches: the record's spreads are made of the third and fourth
     update's log-ratios."""

@@ -8,8 +8,9 @@ function buildStage(c) {
   const frame = html("div", { class: "frame" }, below, canvas, above);
   c.scene = { below, canvas, above, frame };
   const lanes = c.words.lanes.map((name) => svg("text", { class: "tag", x: 4 }, name));
-  above.append(svg("g", {}, ...lanes));
   const edges = ["clip_low", "clip_high"].map((name) => buildEdge(c, name));
+  // After the edges, whose lines would cross the words.
+  above.append(svg("g", {}, ...lanes));
   const parts = [buildSlopes(c), ...edges, buildChosenDot(c)];
   watchPointer(c);
   return {
