@@ -72,7 +72,7 @@ class Method:
                 "clip_low, clip_high and kl_coef must be 0 or more, and kl_coef finite, not"
                 f" {', '.join(map(repr, numbers))}"
             )
-        if not (isinstance(self.name, str) and self.name.strip()):
+        if not isinstance(self.name, str):
             raise ValueError(f"a method must have a name as 'GSPO wide', not {self.name!r}")
         # An objective of your own, and its clip share.
         if self.clip_share is not None and self.objective is None:

@@ -303,9 +303,7 @@ def likely_mistakes(
         if comparable and fails and fails <= failed:
             ran = fails & set(range(min(len(yours), len(theirs))))
             shared = {i for i in ran if same(exercise, theirs[i], yours[i], leaks=False)}
-            # Results that are mostly other ones come from another mistake.
-            if not shared or 2 * len(shared) >= len(ran):
-                candidates.append((mistake, fails, shared))
+            candidates.append((mistake, fails, shared))
     # The best one, and a second one for cases that it does not explain.
     first = max(
         candidates, key=lambda c: (len(c[2]), len(c[2]) / len(c[1]), len(c[1])), default=None
