@@ -4,10 +4,14 @@ A lesson's own explorers are imported from its room.
 """
 
 from rlvr_helpers import _moved
-from rlvr_helpers.widgets.dashboard import TrainingDashboard, progress_bar
-from rlvr_helpers.widgets.explorer import Explorer
+from rlvr_helpers.engine.lazy import face
 
-__all__ = ["Explorer", "TrainingDashboard", "progress_bar"]
-
+_find, __all__ = face(
+    __name__, {"dashboard": "TrainingDashboard progress_bar", "explorer": "Explorer"}
+)
 # Names of the first edition that now stand elsewhere.
-__getattr__ = _moved.names(__name__, "ProblemBox progress")
+_find_moved = _moved.names(__name__, "ProblemBox progress")
+
+
+def __getattr__(name: str) -> object:
+    return _find(name) if name in __all__ else _find_moved(name)

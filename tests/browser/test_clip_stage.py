@@ -249,9 +249,9 @@ def test_a_dot_changes_its_colour_when_it_arrives(stage):
 
 @every_look
 def test_every_handle_by_mouse(stage):
-    stage.drag(".edge:nth-of-type(3) .grip", 60)
+    stage.drag(".edge:nth-of-type(2) .grip", 60)
     assert stage.get("clip_high") > 0.25 and stage.get("clip_low") == 0.2
-    stage.drag(".edge:nth-of-type(2) .grip", -40)
+    stage.drag(".edge:nth-of-type(1) .grip", -40)
     assert stage.get("clip_low") > 0.25
     stage.drag(".chosen circle", -60)
     moved = stage.get("moved")
@@ -316,10 +316,10 @@ def test_every_handle_by_keyboard(stage):
 def test_edges_snap_at_usual_values_and_dots_at_edges(stage):
     for places, wanted in [(0.197, 0.2), (0.284, 0.28), (0.0301, 0.03), (0.00031, 0.0003)]:
         stage.set(clip_high=places)
-        stage.drag(".edge:nth-of-type(3) .grip", 0.5)
+        stage.drag(".edge:nth-of-type(2) .grip", 0.5)
         assert stage.get("clip_high") == wanted
     stage.set(clip_high=0.2)
-    edge = stage.root.locator(".edge:nth-of-type(3) .line").bounding_box()["x"]
+    edge = stage.root.locator(".edge:nth-of-type(2) .line").bounding_box()["x"]
     dot = stage.root.locator(".chosen circle").bounding_box()
     stage.drag(".chosen circle", edge - dot["x"] - dot["width"] / 2 + 2)
     assert stage.get("moved") == pytest.approx(math.log(1.2), abs=1e-5)
