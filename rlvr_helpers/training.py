@@ -23,6 +23,9 @@ from rlvr_helpers.engine.work import score_rewards as score_rewards
 from rlvr_helpers.evaluation import score_rollout
 from rlvr_helpers.methods import Method
 from rlvr_helpers.minibatches import Learner, make_learner, make_minibatches
+from rlvr_helpers.minibatches import make_optimizer as make_optimizer
+from rlvr_helpers.minibatches import score_before_updates as score_before_updates
+from rlvr_helpers.minibatches import update as update
 from rlvr_helpers.models import Policy
 from rlvr_helpers.problems import Problem
 from rlvr_helpers.records import StepRecord, summarise, warn_of_early_clip
